@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.daemon import Home
 
@@ -11,6 +12,9 @@ for _name in [name for name in os.environ if name.startswith("QUEUECTL_")]:
     del os.environ[_name]
 # A test that forgets its home must not start a daemon in the real one. Home's environment leaves this out.
 os.environ["QUEUECTL_NO_AUTOSTART"] = "1"
+
+settings.register_profile("queuectl", deadline=None)  # how long an example takes says nothing on a busy machine
+settings.load_profile("queuectl")
 
 
 @pytest.fixture
