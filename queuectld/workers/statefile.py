@@ -1,0 +1,71 @@
+"""The state file of a worker: which run it has in hand, for a daemon that finds worker and daemon both dead.
+
+Written in place by one `pwrite` and never synced: it has to survive a kill, not a power cut. A record carries its
+length and checksum, so that one torn by the kill is noticed. What a record means is for recovery to judge; a record
+is not cleared when its run ends, since the store knows by then (and fences by run).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+
+import msgpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+MAGIC: Final = b"QJS1"
+_HEADER: Final = struct.Struct("<4sII")
+MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
+"""Far above any record; a length past it is rubbish and is not allocated."""
+
+
+def path_of(state_folder: str, worker: int) -> str:
+    """Where worker number `worker` keeps its state file."""
+    return os.path.join(state_folder, f"worker-{worker}.state")
+
+
+def open_for_writing(path: str) -> int:
+    """A descriptor on the file, created 0600 if need be. The caller closes it."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def write(descriptor: int, record: Mapping[str, Any]) -> None:
+    """Replace the record in place: {seq, run, job, pid, start_time, started_ms, boot_id, socket, worker_pid,
+    worker_start_time}.
+
+    `pid` is 0 until it is known (RUNNING_AFTER_MS after the start): until then the run is found by its environment.
+    Raises OSError.
+    """
+    os.pwrite(descriptor, seal(record), 0)
+
+
+def read(path: str) -> dict[str, Any] | None:
+    """The record, or None where there is no file or no whole record in it."""
+    try:
+        with open(path, "rb") as file:
+            return unseal(file.read(MAX_RECORD_BYTES))
+    except FileNotFoundError:
+        return None
+
+
+def seal(record: Mapping[str, Any]) -> bytes:
+    """The record as bytes that `unseal` can check."""
+    packed: bytes = msgpack.packb(record, unicode_errors="surrogateescape")
+    return _HEADER.pack(MAGIC, len(packed), zlib.crc32(packed)) + packed
+
+
+def unseal(data: bytes) -> dict[str, Any] | None:
+    """The record at the start of `data`, or None when it is torn or rubbish. What follows it is not looked at."""
+    if len(data) < _HEADER.size:
+        return None
+    magic, length, checksum = _HEADER.unpack_from(data)
+    packed = data[_HEADER.size : _HEADER.size + length]
+    if magic != MAGIC or len(packed) != length or zlib.crc32(packed) != checksum:
+        return None
+    record = msgpack.unpackb(packed, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
+    return record if isinstance(record, dict) else None
