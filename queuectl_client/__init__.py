@@ -1,0 +1,28 @@
+"""The thin side of queuectl: the Python SDK and the command line.
+
+`from queuectl_client import Client, AsyncClient`. Names are imported when they are first used, so that the command
+line pays for none that it does not need. Nothing here imports the daemon.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from queuectl_client.aio import AsyncClient, AsyncJob
+    from queuectl_client.client import Client
+    from queuectl_client.errors import QueuectlError
+    from queuectl_client.job import Job
+
+__all__ = ["AsyncClient", "AsyncJob", "Client", "Job", "QueuectlError", "__version__"]
+
+__version__: Final = "0.1.0"
+
+_HOMES: Final = {"AsyncClient": "aio", "AsyncJob": "aio", "Client": "client", "Job": "job", "QueuectlError": "errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the name's module (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -1,0 +1,251 @@
+"""Checks of single values that came over the wire: each gives back the value in its one form, or says what is wrong.
+
+A check takes the key and the value and raises BadParams, whose sentence names the key, the value and what is allowed.
+This module owns the forms and the ranges' wording; which key has which check stands in `jobspec` and `messages`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from queuectl_client.protocol.text import from_wire, is_plain
+
+T = TypeVar("T")
+Check = Callable[[str, Any], T]
+
+TEN_YEARS_S: Final = 10 * 365 * 86_400
+"""The longest duration; beyond it lies a typing error, and sums of times stay far from any overflow."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_REQUEST = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
+_RESERVED_IDS: Final = frozenset({"all", "last"})
+_SHOWN = 60
+
+
+class BadParams(ValueError):
+    """A parameter is missing, unknown or out of its range. `key` is its name; `data` what a program needs of it."""
+
+    def __init__(self, message: str, key: str | None = None, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.data = dict(data) if data else ({"key": key} if key is not None else {})
+
+
+def bad(key: str, value: Any, allowed: str) -> BadParams:
+    """The error for a value that is not allowed."""
+    return BadParams(f"{key} is {shown(value)}, but it must be {allowed}", key)
+
+
+def unknown(what: str, word: object, known: Iterable[str]) -> BadParams:
+    """The error for a word that is none of the known ones; it names the nearest of them."""
+    near = get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return BadParams(f"unknown {what} {shown(word)}{hint}", word if isinstance(word, str) else None)
+
+
+def shown(value: Any) -> str:
+    """The value for an error's sentence: short, on one line, never the inside of a list or map."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case list() | tuple():
+            return f"a list of {len(value)}" if value else "an empty list"
+        case dict():
+            return f"a map of {len(value)}" if value else "an empty map"
+        case bytes():
+            return f"{len(value)} bytes that are not text"
+    text = repr(str(value)) if isinstance(value, str) else str(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def boolean(key: str, value: Any) -> bool:
+    """True or false, and no number."""
+    if value is True or value is False:
+        return bool(value)
+    raise bad(key, value, "true or false")
+
+
+def integer(low: int, high: int) -> Check[int]:
+    """A check for a whole number within the range, ends included."""
+
+    def check(key: str, value: Any) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
+        raise bad(key, value, f"a whole number from {low:,} to {high:,}")
+
+    return check
+
+
+def number(low: float, high: float, unit: str = "", *, above: bool = False) -> Check[float]:
+    """A check for a number within the range, ends included; `above`: more than the lower end."""
+    bounds = f"above {low:g} and at most {high:,.10g}" if above else f"from {low:g} to {high:,.10g}"
+
+    def check(key: str, value: Any) -> float:
+        # NaN is within no range, and bool is neither of the two types.
+        if type(value) in (int, float) and low <= value <= high and not (above and value == low):
+            return value  # type: ignore[no-any-return]
+        raise bad(key, value, f"a number{unit} {bounds}")
+
+    return check
+
+
+def seconds(*, zero: bool = False) -> Check[float]:
+    """A check for a duration in seconds, at most ten years."""
+    return number(0, TEN_YEARS_S, " of seconds", above=not zero)
+
+
+def os_text(key: str, value: Any) -> str:
+    """Any text without NUL, also such that is not UTF-8 (bin on the wire): commands, folders, environments."""
+    if isinstance(value, bytes):
+        value = from_wire(value)
+    if isinstance(value, str) and "\0" not in value:
+        return value
+    if isinstance(value, str):
+        raise BadParams(f"{key} holds a NUL character, which no command, folder or variable can have", key)
+    raise bad(key, value, "a string")
+
+
+def text(longest: int, *, empty: bool = False) -> Check[str]:
+    """A check for UTF-8 text without NUL, of at most `longest` characters."""
+    words = f"a string of {0 if empty else 1} to {longest:,} characters"
+
+    def check(key: str, value: Any) -> str:
+        if not isinstance(value, str) or len(value) > longest or not (value or empty):
+            raise bad(key, value, words)
+        if "\0" in value or not is_plain(value):
+            raise bad(key, value, "UTF-8 text without NUL")
+        return value
+
+    return check
+
+
+def job_id(key: str, value: Any) -> str:
+    """An id a new job may have."""
+    if isinstance(value, str) and _ID.fullmatch(value) and value not in _RESERVED_IDS:
+        return value
+    raise bad(key, value, "1 to 128 of A-Z, a-z, 0-9, dot, underscore and minus, and neither 'all' nor 'last'")
+
+
+def queue_name(key: str, value: Any) -> str:
+    """The name of a queue: 1 to 128 printable characters without white space."""
+    if isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() and not any(map(str.isspace, value)):
+        return value
+    raise bad(key, value, "1 to 128 printable characters without white space")
+
+
+def request_id(key: str, value: Any) -> str:
+    """The name a client gives a write, so that it can be asked for again."""
+    if isinstance(value, str) and _REQUEST.fullmatch(value):
+        return value
+    raise bad(key, value, "1 to 64 of A-Z, a-z, 0-9 and minus (a UUID)")
+
+
+def word_of(words: type[StrEnum] | Iterable[str]) -> Check[str]:
+    """A check for one of a few words."""
+    allowed = {str(word): word for word in words}
+
+    def check(key: str, value: Any) -> str:
+        if isinstance(value, str) and value in allowed:
+            return allowed[value]
+        raise bad(key, value, f"one of {', '.join(allowed)}")
+
+    return check
+
+
+def selector(key: str, value: Any) -> str:
+    """Something that names jobs: an id, a seq, or a selector such as `last`, `3-9`, `label:k=v`, `@failed`."""
+    if type(value) is int and value > 0:
+        return str(value)
+    if isinstance(value, str) and 0 < len(value) <= 1024 and "\0" not in value and is_plain(value):
+        return value
+    raise bad(key, value, "an id, a seq, or a selector such as 'last', '3-9' or 'label:k=v'")
+
+
+def selectors(key: str, value: Any) -> tuple[str, ...]:
+    """One selector, or a list of at least one."""
+    if not isinstance(value, list | tuple):
+        return (selector(key, value),)
+    if not value:
+        raise bad(key, value, "a list of at least one id")
+    return tuple([selector(key, item) for item in value])
+
+
+def list_of(check: Check[T], *, longest: int, single: bool = False) -> Check[tuple[T, ...]]:
+    """A check for a list; `single`: one value stands for a list of it."""
+
+    def check_all(key: str, value: Any) -> tuple[T, ...]:
+        if isinstance(value, list | tuple):
+            if len(value) > longest:
+                raise BadParams(f"{key} has {len(value):,} items, but at most {longest:,} are allowed", key)
+            return tuple([check(key, item) for item in value])
+        if single:
+            return (check(key, value),)
+        raise bad(key, value, "a list")
+
+    return check_all
+
+
+def map_of(check_key: Check[str], check: Check[T], *, longest: int) -> Check[dict[str, T]]:
+    """A check for a map of names to values; a name with the value null is left out."""
+
+    def check_all(key: str, value: Any) -> dict[str, T]:
+        if not isinstance(value, Mapping):
+            raise bad(key, value, "a map")
+        if len(value) > longest:
+            raise BadParams(f"{key} has {len(value):,} entries, but at most {longest:,} are allowed", key)
+        return {
+            check_key(f"a name in {key}", name): check(f"{key} {shown(name)}", item)
+            for name, item in value.items()
+            if item is not None
+        }
+
+    return check_all
+
+
+def environment(key: str, value: Any) -> dict[str, str]:
+    """A map of variables to texts. No error ever shows a value: they often hold secrets."""
+    if not isinstance(value, Mapping):
+        raise bad(key, value, "a map of variable names to strings")
+    checked: dict[str, str] = {}
+    for name, item in value.items():
+        if item is None:
+            continue
+        if isinstance(name, bytes):
+            name = from_wire(name)
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise bad(f"a name in {key}", name, "a string that is not empty and without '=' and NUL")
+        if isinstance(item, bytes):
+            item = from_wire(item)
+        if not isinstance(item, str) or "\0" in item:
+            raise BadParams(f"the value of {shown(name)} in {key} must be a string without NUL", key)
+        checked[name] = item
+    return checked
+
+
+def moment(key: str, value: Any) -> int:
+    """A time in ISO 8601, as Unix time in milliseconds. Without an offset it is in this machine's zone."""
+    if isinstance(value, str):
+        try:
+            return round(datetime.fromisoformat(value.strip()).astimezone(UTC).timestamp() * 1000)
+        except (ValueError, OverflowError, OSError):
+            pass  # said below, in the words of all other checks
+    raise bad(key, value, "a time in ISO 8601, such as '2026-11-24T03:08:02Z'")
+
+
+def moment_or_unix(key: str, value: Any) -> int:
+    """As `moment`; a number is Unix time in seconds."""
+    if type(value) in (int, float) and 0 <= value <= 253_402_300_799:  # up to the year 9999
+        return int(value * 1000)
+    return moment(key, value)
+
+
+def time_text(unix_ms: int) -> str:
+    """The wire's form of a time: ISO 8601 in UTC with milliseconds and Z."""
+    moment_utc = datetime.fromtimestamp(unix_ms // 1000, UTC)
+    return f"{moment_utc:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"

@@ -1,0 +1,254 @@
+"""The job as it is asked for: its keys, their ranges, and nothing of what the daemon makes of it.
+
+JobSpec.from_map is on the way of every job that comes in by the ten thousand, so a table leads from each
+accepted spelling of a key to its check, and only the keys that are there are looked at.
+"""
+
+import re
+import signal
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Self
+
+from queuectl_client.protocol import checks
+from queuectl_client.protocol.checks import BadParams, Check, bad
+
+Command = str | tuple[str, ...]
+"""A shell command, or an argv that runs without a shell."""
+
+MAX_COMMAND_BYTES: Final = 1024 * 1024
+"""More than execve takes in one argument (128 KiB) or the usual ARG_MAX, less than a message."""
+
+
+class JobSpec(NamedTuple):
+    """A job as its submitter wants it; None is a key that was not given. Durations are seconds.
+
+    A NamedTuple, because a frozen dataclass of this many fields takes five times as long to make.
+    """
+
+    command: Command
+    id: str | None = None
+    name: str | None = None
+    labels: dict[str, str] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    max_retries: int | None = None
+    backoff_base: float | None = None
+    backoff_max: float | None = None
+    backoff_jitter: float | None = None
+    retry_on: tuple[int | str, ...] | None = None
+    no_retry_on: tuple[int | str, ...] | None = None
+    timeout: float | None = None
+    stall_timeout: float | None = None
+    kill_grace: float | None = None
+    delay: float | None = None
+    run_at: int | None = None
+    """Unix time in milliseconds."""
+    cwd: str | None = None
+    env: dict[str, str] | None = None
+    stdin: str | None = None
+    depends_on: tuple[tuple[str, str], ...] | None = None
+    """Pairs of an id and `completed`, `dead` or `any`."""
+    unique_key: str | None = None
+    on_conflict: str | None = None
+    key: str | None = None
+    key_limit: int | None = None
+    slots: int | None = None
+    needs: dict[str, int] | None = None
+    hold: bool | None = None
+    once: bool | None = None
+    split_output: bool | None = None
+
+    @classmethod
+    def from_map(cls, job: Mapping[str, Any]) -> Self:
+        """The checked job. Raises BadParams for a key or value that is not allowed, or without a command."""
+        return cls.of(read_keys(job))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The job of values that `read_keys` has checked. Raises BadParams for a combination that is not allowed."""
+        if "command" not in values:
+            raise BadParams("a job needs a command", "command")
+        if "delay" in values and "run_at" in values:
+            raise BadParams("a job can have delay or run_at, not both", "run_at")
+        return cls(**values)
+
+    def to_map(self) -> dict[str, Any]:
+        """The wire's map, with the keys that were given."""
+        job: dict[str, Any] = {key: value for key, value in zip(self._fields, self, strict=True) if value is not None}
+        if self.run_at is not None:
+            job["run_at"] = checks.time_text(self.run_at)
+        if self.depends_on is not None:
+            job["depends_on"] = [{"id": parent, "on": on} for parent, on in self.depends_on]
+        return job
+
+    def __repr__(self) -> str:
+        """Without `env` and `stdin`, which often hold secrets, while logs print jobs."""
+        given = {key: value for key, value in self.to_map().items() if key not in ("env", "stdin")}
+        return f"JobSpec({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+
+
+def read_keys(job: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, Any]:
+    """The values given in a job's map, checked, by the names of JobSpec's fields.
+
+    Null counts as not given, unless `keep_null` (an edit: back to the default). Keys that only the output has are
+    left out, so that a job printed can be enqueued again. Raises BadParams.
+    """
+    if not isinstance(job, Mapping):
+        raise bad("a job", job, "a map with a command")
+    values: dict[str, Any] = {}
+    for given, value in job.items():
+        try:
+            name, check = _KEYS[given]
+        except KeyError:
+            if given in _OUTPUT_KEYS:
+                continue
+            raise checks.unknown("key", given, CHECKS) from None
+        if value is not None:
+            values[name] = check(given, value)
+        elif keep_null:
+            values[name] = None
+    return values
+
+
+def is_known_key(key: str) -> bool:
+    """Whether a job's map may have this key: of the input, in both spellings, or of the output."""
+    return key in _KEYS or key in _OUTPUT_KEYS
+
+
+def read_changes(key: str, value: Any) -> dict[str, Any]:
+    """Keys of the job and their new values; null: back to the default. What only the output has cannot be changed."""
+    if not isinstance(value, Mapping) or not value:
+        raise bad(key, value, "a map of at least one key of the job")
+    changes: dict[str, Any] = read_keys(value, keep_null=True)
+    if len(changes) < len(value):
+        fixed = next(name for name in value if name not in changes)
+        raise BadParams(f"{fixed} of a job cannot be changed", str(fixed))
+    return changes
+
+
+def label_filter(key: str, value: Any) -> dict[str, str]:
+    """A map of labels, or one `k=v`, or a list of them."""
+    if isinstance(value, str | list | tuple):
+        pairs = [value] if isinstance(value, str) else value
+        if not all(isinstance(pair, str) and "=" in pair for pair in pairs):
+            raise bad(key, value, "labels as name=value")
+        value = dict(pair.split("=", 1) for pair in pairs)
+    checked: dict[str, str] = CHECKS["labels"](key, value)
+    return checked
+
+
+def signal_name(text: str) -> str | None:
+    """The long name of a signal given with or without its SIG, in any case; None for no signal of this system."""
+    name = "SIG" + text.upper().removeprefix("SIG")
+    return name if name in signal.Signals.__members__ or _REAL_TIME.fullmatch(name) else None
+
+
+def _command(key: str, value: Any) -> Command:
+    if isinstance(value, list | tuple):
+        argv = tuple([checks.os_text(f"an item of {key}", item) for item in value])
+        if argv and argv[0]:
+            return _of_size(key, argv, sum(map(len, argv)))
+    elif not isinstance(value, str | bytes):
+        raise bad(key, value, "a shell command or a list of strings")
+    elif (line := checks.os_text(key, value)).strip():
+        return _of_size(key, line, len(line))
+    raise bad(key, value, "a shell command, or a list that begins with the name of a program")
+
+
+def _of_size(key: str, command: Command, characters: int) -> Command:
+    # Characters first: most commands are so short that their bytes need not be counted.
+    if characters > MAX_COMMAND_BYTES // 4 and _byte_size(command) > MAX_COMMAND_BYTES:
+        raise BadParams(f"{key} is larger than {MAX_COMMAND_BYTES:,} bytes", key)
+    return command
+
+
+def _byte_size(command: Command) -> int:
+    parts = (command,) if isinstance(command, str) else command
+    return sum(len(part.encode("utf-8", "surrogateescape")) for part in parts)
+
+
+def _folder(key: str, value: Any) -> str:
+    folder = checks.os_text(key, value)
+    if not folder.startswith("/"):
+        raise bad(key, folder, "an absolute path of a folder")
+    return folder
+
+
+def _exit_or_signal(key: str, value: Any) -> int | str:
+    """An exit code that is a failure, or a signal's name in its long form."""
+    if type(value) is int and 1 <= value <= 255:
+        return value
+    if isinstance(value, str) and (name := signal_name(value)) is not None:
+        return name
+    raise bad(key, value, "a list of exit codes from 1 to 255 and signal names such as SIGKILL")
+
+
+def _dependency(key: str, value: Any) -> tuple[str, str]:
+    on: Any = "completed"
+    if isinstance(value, Mapping):
+        odd = [name for name in value if name not in ("id", "on")]
+        if odd:
+            raise checks.unknown(f"key of {key}", odd[0], ("id", "on"))
+        if value.get("on") is not None:
+            on = _ON(f"on of {key}", value["on"])
+        value = value.get("id")
+    return checks.selector(f"an id in {key}", value), on
+
+
+def _label_name(key: str, value: Any) -> str:
+    name = checks.text(128)(key, value)
+    if "=" in name:
+        raise bad(key, name, "a string without '='")
+    return name
+
+
+def _camel(key: str) -> str:
+    head, *rest = key.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+_REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12]\d|30)", re.ASCII)
+_ON = checks.word_of(("completed", "dead", "any"))
+_CODES = checks.list_of(_exit_or_signal, longest=1000)
+
+CHECKS: Final[Mapping[str, Check[Any]]] = {
+    "command": _command,
+    "id": checks.job_id,
+    "name": checks.text(1024),
+    "labels": checks.map_of(_label_name, checks.text(1024, empty=True), longest=100),
+    "queue": checks.queue_name,
+    "priority": checks.integer(-1_000_000, 1_000_000),
+    "max_retries": checks.integer(0, 1000),
+    "backoff_base": checks.number(1, 1000),
+    "backoff_max": checks.seconds(zero=True),
+    "backoff_jitter": checks.number(0, 1),
+    "retry_on": _CODES,
+    "no_retry_on": _CODES,
+    "timeout": checks.seconds(),
+    "stall_timeout": checks.seconds(),
+    "kill_grace": checks.seconds(),
+    "delay": checks.seconds(zero=True),
+    "run_at": checks.moment,
+    "cwd": _folder,
+    "env": checks.environment,
+    "stdin": checks.os_text,
+    "depends_on": checks.list_of(_dependency, longest=10_000),
+    "unique_key": checks.text(1024),
+    "on_conflict": checks.word_of(("error", "skip", "replace")),
+    "key": checks.text(1024),
+    "key_limit": checks.integer(1, 1_000_000),
+    "slots": checks.integer(1, 1_000_000),
+    "needs": checks.map_of(_label_name, checks.integer(1, 1_000_000_000), longest=100),
+    "hold": checks.boolean,
+    "once": checks.boolean,
+    "split_output": checks.boolean,
+}
+"""The input keys of a job and their checks; config has the ranges of the keys it gives defaults for."""
+
+_OUTPUT = (
+    *("seq", "state", "reason", "rev", "rank", "ready", "position", "paused", "duration", "pid", "worker", "host"),
+    *("attempts", "attempts_list", "run", "runs", "crashes", "exit_code", "signal", "umask", "environment"),
+    *("created_at", "updated_at", "started_at", "finished_at", "env_names", "stdin_bytes"),
+)
+_KEYS: Final = {spelling: (key, check) for key, check in CHECKS.items() for spelling in (key, _camel(key))}
+_OUTPUT_KEYS: Final = frozenset(spelling for key in _OUTPUT for spelling in (key, _camel(key)))

@@ -1,0 +1,66 @@
+"""How a request is made from the parameters on the wire, and back.
+
+A request is a frozen dataclass whose fields are made by `param`, which keeps each field's check beside it.
+Which requests there are stands in `messages`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, Self, TypeVar
+
+from queuectl_client.protocol import checks
+from queuectl_client.protocol.checks import BadParams, Check
+
+T = TypeVar("T")
+
+
+_REQUIRED: Any = MISSING
+
+
+def param(check: Check[Any], default: T = _REQUIRED) -> T:
+    """A field of a request. Without a default the parameter is required; null counts as not given."""
+    return field(default=default, metadata={"check": check})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The parameters of one call, checked."""
+
+    SPELLINGS: ClassVar[Mapping[str, str]] = {}
+    """Other names of parameters, such as `id` where `ids` are asked for."""
+
+    @classmethod
+    def from_map(cls, params: Mapping[str, Any]) -> Self:
+        """The checked request. Raises BadParams, naming the parameter, its value and what is allowed."""
+        known = {item.name: item.metadata["check"] for item in fields(cls)}
+        values: dict[str, Any] = {}
+        for given, value in params.items():
+            name = cls._name_of(given, known)
+            if value is not None:
+                values[name] = known[name](given, value)
+        for item in fields(cls):
+            if item.default is MISSING and item.name not in values:
+                raise BadParams(f"{item.name} is missing", item.name)
+        request = cls(**values)
+        request.check_together()
+        return request
+
+    def check_together(self) -> None:
+        """Raise BadParams for parameters that are right alone but not with one another."""
+
+    def to_map(self) -> dict[str, Any]:
+        """The parameters for the wire: those that are not at their default."""
+        values = ((item, getattr(self, item.name)) for item in fields(self))
+        return {item.name: value for item, value in values if value is not None and value != item.default}
+
+    @classmethod
+    def _name_of(cls, given: object, known: Mapping[str, Any]) -> str:
+        if isinstance(given, str):
+            for name in (given, cls.SPELLINGS.get(given, given), _snake(given)):
+                if name in known:
+                    return name
+        raise checks.unknown("parameter", given, known)
+
+
+def _snake(key: str) -> str:
+    return "".join("_" + char.lower() if char.isupper() else char for char in key)

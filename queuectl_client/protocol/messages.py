@@ -1,0 +1,275 @@
+"""The requests of the wire: one frozen dataclass for each method, and the table of all of them.
+
+`from_map` checks what came and `to_map` tells it again. The requests that add jobs are in `submissions`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol, Self
+
+from queuectl_client.protocol import checks
+from queuectl_client.protocol.checks import BadParams, bad
+from queuectl_client.protocol.jobspec import JobSpec, label_filter, read_changes, signal_name
+from queuectl_client.protocol.message import Request, param
+from queuectl_client.protocol.operations import (
+    MAX_PAGE,
+    MAX_WORKERS,
+    ConfigGet,
+    ConfigList,
+    ConfigSet,
+    ConfigUnset,
+    DaemonDrain,
+    DaemonInfo,
+    DaemonShutdown,
+    DlqList,
+    DlqPurge,
+    DlqRetry,
+    Empty,
+    EventsSubscribe,
+    QueueList,
+    QueuePause,
+    QueueResume,
+    QueueSet,
+    WorkerList,
+    WorkerScale,
+    WorkerStart,
+    WorkerStop,
+)
+from queuectl_client.protocol.submissions import (
+    MAX_JOBS,
+    BatchAdd,
+    BatchCommit,
+    BatchOpen,
+    Defaults,
+    Enqueue,
+    EnqueueMany,
+    Jobs,
+    Submitter,
+)
+from queuectl_client.protocol.vocabulary import JobState
+
+__all__ = [
+    "MAX_JOBS", "MAX_LOG_BYTES", "MAX_PAGE", "MAX_WORKERS", "REQUESTS", "AnyRequest", "BadParams", "BatchAdd",
+    "BatchCommit", "BatchOpen", "ConfigGet", "ConfigList", "ConfigSet", "ConfigUnset", "DaemonDrain", "DaemonInfo",
+    "DaemonShutdown", "Defaults", "DlqList", "DlqPurge", "DlqRetry", "Enqueue", "EnqueueMany", "EventsSubscribe",
+    "Hello", "JobCancel", "JobEdit", "JobGet", "JobHold", "JobIds", "JobKill", "JobLogs", "JobMove", "JobPause",
+    "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs", "ListJobs", "QueueList",
+    "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList", "WorkerScale", "WorkerStart",
+    "WorkerStop",
+]  # fmt: skip
+
+MAX_LOG_BYTES: Final = 1024 * 1024
+"""A page of output: an eighth of the largest message."""
+
+_NAME = checks.text(1024)
+
+
+class AnyRequest(Protocol):
+    """What every class in REQUESTS can do."""
+
+    @classmethod
+    def from_map(cls, params: Mapping[str, Any]) -> Self: ...
+    def to_map(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Request):
+    """Who the client is and which protocol it speaks; the first call of a connection, if it is made at all."""
+
+    client: str = param(_NAME, "")
+    protocol: int = param(checks.integer(1, 1_000_000), 1)
+
+
+class StatusGet(Empty):
+    """Counts by state, workers, paused queues."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListJobs(Request):
+    """A page of jobs. `since` (Unix ms) is the time they were created; `after` is the `next` of the page before."""
+
+    SPELLINGS: ClassVar = {"id": "ids", "labels": "label", "states": "state"}
+    state: tuple[JobState, ...] | None = param(checks.list_of(checks.word_of(JobState), longest=8, single=True), None)
+    queue: str | None = param(checks.queue_name, None)
+    label: Mapping[str, str] | None = param(label_filter, None)
+    name: str | None = param(_NAME, None)
+    since: int | None = param(checks.moment_or_unix, None)
+    ids: tuple[str, ...] | None = param(checks.selectors, None)
+    order: str = param(checks.word_of(("oldest", "newest")), "oldest")
+    limit: int = param(checks.integer(1, MAX_PAGE), 1000)
+    after: str | None = param(_NAME, None)
+
+    def to_map(self) -> dict[str, Any]:
+        """The parameters for the wire, the time in its ISO form."""
+        params = Request.to_map(self)
+        return params if self.since is None else params | {"since": checks.time_text(self.since)}
+
+
+@dataclass(frozen=True, slots=True)
+class JobGet(Request):
+    """One job with its attempts."""
+
+    id: str = param(checks.selector)
+
+
+@dataclass(frozen=True, slots=True)
+class JobWait(Request):
+    """Wait until each job has ended (`any`: one of them); without ids until nothing can run. `timeout` in seconds."""
+
+    SPELLINGS: ClassVar = {"id": "ids"}
+    ids: tuple[str, ...] | None = param(checks.selectors, None)
+    any: bool = param(checks.boolean, False)
+    timeout: float | None = param(checks.seconds(zero=True), None)
+
+
+@dataclass(frozen=True, slots=True)
+class JobLogs(Request):
+    """A piece of a job's output. `attempt` None: the newest; a negative `offset` counts from the end."""
+
+    id: str = param(checks.selector)
+    attempt: int | None = param(checks.integer(1, 2**31), None)
+    stream: str | None = param(checks.word_of(("stdout", "stderr")), None)
+    offset: int = param(checks.integer(-(2**53), 2**53), 0)
+    limit: int = param(checks.integer(1, MAX_LOG_BYTES), 256 * 1024)
+    wait: bool = param(checks.boolean, False)
+
+
+@dataclass(frozen=True, slots=True)
+class JobIds(Request):
+    """A request that names jobs and says no more."""
+
+    SPELLINGS: ClassVar = {"id": "ids"}
+    ids: tuple[str, ...] = param(checks.selectors)
+
+
+class JobCancel(JobIds):
+    """End them for good, waiting or running."""
+
+    __slots__ = ()
+
+
+class JobPause(JobIds):
+    """Stop all processes of running jobs."""
+
+    __slots__ = ()
+
+
+class JobResume(JobIds):
+    """Let stopped jobs go on."""
+
+    __slots__ = ()
+
+
+class JobHold(JobIds):
+    """Keep waiting jobs back until they are released."""
+
+    __slots__ = ()
+
+
+class JobRelease(JobIds):
+    """Let held jobs run."""
+
+    __slots__ = ()
+
+
+class JobRetry(JobIds):
+    """Run ended jobs again, and failed ones now."""
+
+    __slots__ = ()
+
+
+class JobRemove(JobIds):
+    """Forget jobs that do not run, with their output."""
+
+    __slots__ = ()
+
+
+def _signal(key: str, value: Any) -> int | str:
+    """A signal's number or its long name."""
+    if type(value) is int and 1 <= value <= 64:
+        return value
+    if isinstance(value, str) and (name := signal_name(value)) is not None:
+        return name
+    raise bad(key, value, "a signal's name such as TERM or SIGKILL, or its number")
+
+
+@dataclass(frozen=True, slots=True)
+class JobKill(Request):
+    """Send a signal to all processes of running jobs; retries apply."""
+
+    SPELLINGS: ClassVar = {"id": "ids"}
+    ids: tuple[str, ...] = param(checks.selectors)
+    signal: int | str = param(_signal, "SIGTERM")
+
+
+@dataclass(frozen=True, slots=True)
+class JobEdit(Request):
+    """Change a waiting job. `rev`: only if it still is the one that was read."""
+
+    id: str = param(checks.selector)
+    changes: Mapping[str, Any] = param(read_changes)
+    rev: int | None = param(checks.integer(0, 2**53), None)
+
+
+@dataclass(frozen=True, slots=True)
+class JobMove(Request):
+    """Give a waiting job another place: first, last, before another, or another queue."""
+
+    id: str = param(checks.selector)
+    first: bool = param(checks.boolean, False)
+    last: bool = param(checks.boolean, False)
+    before: str | None = param(checks.selector, None)
+    queue: str | None = param(checks.queue_name, None)
+
+    def check_together(self) -> None:
+        """One place, a queue, or both."""
+        places = self.first + self.last + (self.before is not None)
+        if places > 1 or (not places and self.queue is None):
+            raise BadParams("a job moves to first, to last, before another job, or to a queue: give one", "id")
+
+
+REQUESTS: Final[Mapping[str, type[AnyRequest]]] = {
+    "hello": Hello,
+    "enqueue": Enqueue,
+    "enqueue_many": EnqueueMany,
+    "batch.open": BatchOpen,
+    "batch.add": BatchAdd,
+    "batch.commit": BatchCommit,
+    "status": StatusGet,
+    "list": ListJobs,
+    "job.get": JobGet,
+    "job.wait": JobWait,
+    "job.logs": JobLogs,
+    "job.cancel": JobCancel,
+    "job.kill": JobKill,
+    "job.pause": JobPause,
+    "job.resume": JobResume,
+    "job.hold": JobHold,
+    "job.release": JobRelease,
+    "job.retry": JobRetry,
+    "job.remove": JobRemove,
+    "job.edit": JobEdit,
+    "job.move": JobMove,
+    "dlq.list": DlqList,
+    "dlq.retry": DlqRetry,
+    "dlq.purge": DlqPurge,
+    "config.get": ConfigGet,
+    "config.set": ConfigSet,
+    "config.list": ConfigList,
+    "config.unset": ConfigUnset,
+    "queue.list": QueueList,
+    "queue.set": QueueSet,
+    "queue.pause": QueuePause,
+    "queue.resume": QueueResume,
+    "worker.start": WorkerStart,
+    "worker.stop": WorkerStop,
+    "worker.list": WorkerList,
+    "worker.scale": WorkerScale,
+    "daemon.info": DaemonInfo,
+    "daemon.drain": DaemonDrain,
+    "daemon.shutdown": DaemonShutdown,
+    "events.subscribe": EventsSubscribe,
+}
+"""Every method of the wire and the class of its parameters."""

@@ -1,0 +1,193 @@
+"""The requests of operating a queue: dead letter queue, config, queues, workers, the daemon, events."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from queuectl_client.protocol import checks
+from queuectl_client.protocol.checks import BadParams, bad
+from queuectl_client.protocol.message import Request, param
+from queuectl_client.protocol.vocabulary import EventKind
+
+MAX_PAGE: Final = 5000
+"""Rows looked at for one answer."""
+MAX_WORKERS: Final = 1000
+
+_COUNT = checks.integer(1, MAX_WORKERS)
+_POOL = checks.integer(1, 2**53)
+_KINDS = checks.list_of(checks.word_of(EventKind), longest=64, single=True)
+_RATE = re.compile(r"([1-9]\d{0,6})/([smhd])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Empty(Request):
+    """A request without parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class DlqList(Request):
+    """A page of dead jobs; `after` is the `next` of the page before."""
+
+    limit: int = param(checks.integer(1, MAX_PAGE), 1000)
+    after: str | None = param(checks.text(1024), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DlqRetry(Request):
+    """Run dead jobs again: those named, or all."""
+
+    SPELLINGS: ClassVar = {"id": "ids"}
+    ids: tuple[str, ...] | None = param(checks.selectors, None)
+    all: bool = param(checks.boolean, False)
+
+    def check_together(self) -> None:
+        """Ids or all, not both and not neither."""
+        if (self.ids is None) is not self.all:
+            raise BadParams("give ids or all, and not both", "ids")
+
+
+@dataclass(frozen=True, slots=True)
+class DlqPurge(DlqRetry):
+    """Forget dead jobs. `older_than`: only those that have been dead for so many seconds."""
+
+    older_than: float | None = param(checks.seconds(zero=True), None)
+
+
+def _config_key(key: str, value: Any) -> str:
+    """A key of the config, in its one spelling: max_retries for maxRetries and max-retries."""
+    name = checks.text(128)(key, value)
+    return "".join("_" + char.lower() if char.isupper() else char for char in name).replace("-", "_").lstrip("_")
+
+
+def _scalar(key: str, value: Any) -> str | int | float | bool:
+    """A value before its own key's check: text, a number, or true or false."""
+    if isinstance(value, bool | int | float):
+        return value
+    return checks.text(4096, empty=True)(key, value)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigGet(Request):
+    """One value, or without a key all of them."""
+
+    key: str | None = param(_config_key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSet(Request):
+    """Set a value; the range is that of its key."""
+
+    key: str = param(_config_key)
+    value: str | int | float | bool = param(_scalar)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigUnset(Request):
+    """Back to the default."""
+
+    key: str = param(_config_key)
+
+
+class ConfigList(Empty):
+    """All keys, their values, and which are defaults."""
+
+    __slots__ = ()
+
+
+class QueueList(Empty):
+    """All queues with their counts and limits."""
+
+    __slots__ = ()
+
+
+def _rate(key: str, value: Any) -> str:
+    """So many starts in a second, minute, hour or day; `none` for no limit."""
+    if isinstance(value, str) and (value == "none" or _RATE.fullmatch(value)):
+        return value
+    raise bad(key, value, "a number of starts and s, m, h or d, such as '10/m', or 'none'")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSet(Request):
+    """Set the limits of a queue; a concurrency of 0 and the rate `none` are no limit."""
+
+    name: str = param(checks.queue_name)
+    concurrency: int | None = param(checks.integer(0, 1_000_000), None)
+    rate: str | None = param(_rate, None)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePause(Request):
+    """Start no job of the queue until it is resumed."""
+
+    name: str = param(checks.queue_name)
+
+
+class QueueResume(QueuePause):
+    """Start its jobs again."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStart(Request):
+    """Start workers. `pool`: take up one's own pool again after the daemon restarted; `job`: for that job alone."""
+
+    count: int = param(_COUNT, 1)
+    detach: bool = param(checks.boolean, False)
+    pool: int | None = param(_POOL, None)
+    job: str | None = param(checks.selector, None)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStop(Request):
+    """End workers once their job has ended: all, `count` of them, or those of a pool. `now`: end their jobs too."""
+
+    count: int | None = param(_COUNT, None)
+    pool: int | None = param(_POOL, None)
+    now: bool = param(checks.boolean, False)
+    wait: bool = param(checks.boolean, True)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerScale(Request):
+    """Set the number of detached workers."""
+
+    count: int = param(checks.integer(0, MAX_WORKERS))
+
+
+class WorkerList(Empty):
+    """All workers."""
+
+    __slots__ = ()
+
+
+class DaemonInfo(Empty):
+    """Who the daemon is and where its files are."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonDrain(Request):
+    """Claim no more jobs; `resume`: claim them again."""
+
+    resume: bool = param(checks.boolean, False)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonShutdown(Request):
+    """Drain the workers, then exit. `now`: end running jobs too."""
+
+    now: bool = param(checks.boolean, False)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsSubscribe(Request):
+    """Tell events from `since` on (absent: from now on), only those that match every filter given."""
+
+    since: int | None = param(checks.integer(0, 2**53), None)
+    kinds: tuple[EventKind, ...] | None = param(_KINDS, None)
+    job: str | None = param(checks.selector, None)
+    queue: str | None = param(checks.queue_name, None)
+    pool: int | None = param(_POOL, None)

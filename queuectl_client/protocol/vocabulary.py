@@ -1,0 +1,73 @@
+"""The words of queuectl: states, error codes and event kinds, and nothing else.
+
+A word that goes over the wire, into the store or onto the screen is spelled here once.
+"""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DEAD = "dead"
+    HELD = "held"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+
+
+ENDED_STATES = frozenset({JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED})
+
+
+class ErrorCode(StrEnum):
+    """Why a request was refused."""
+
+    INVALID_PARAMS = "invalid_params"
+    UNKNOWN_METHOD = "unknown_method"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    WRONG_STATE = "wrong_state"
+    GONE = "gone"
+    TOO_LARGE = "too_large"
+    VERSION = "version"
+    BUSY = "busy"
+    NO_SPACE = "no_space"
+    INTERNAL = "internal"
+
+
+class EventKind(StrEnum):
+    """What an event tells. `job.<state>` is told when a job has moved to that state."""
+
+    JOB_PENDING = "job.pending"
+    JOB_PROCESSING = "job.processing"
+    JOB_COMPLETED = "job.completed"
+    JOB_FAILED = "job.failed"
+    JOB_DEAD = "job.dead"
+    JOB_HELD = "job.held"
+    JOB_BLOCKED = "job.blocked"
+    JOB_CANCELLED = "job.cancelled"
+    JOB_EDITED = "job.edited"
+    JOB_PAUSED = "job.paused"
+    JOB_RESUMED = "job.resumed"
+    JOB_REMOVED = "job.removed"
+    JOBS_ADDED = "jobs.added"
+    """A batch was stored: one event for all of its jobs, `first_seq` to `last_seq`."""
+    QUEUE_CHANGED = "queue.changed"
+    CONFIG_CHANGED = "config.changed"
+    WORKER_STARTED = "worker.started"
+    WORKER_ENDED = "worker.ended"
+
+
+class WorkerState(StrEnum):
+    """What a worker does."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    DRAINING = "draining"
+    """Finishes its current job, takes no other, then ends."""
+    LOST = "lost"
+    """Its process lives, but it has no connection to this daemon yet."""
