@@ -19,6 +19,7 @@ from tests.support import processes
 
 BIN = Path(sys.executable).parent
 QUEUECTL = str(BIN / "queuectl")
+QUEUECTLD = str(BIN / "queuectld")
 
 Completed = subprocess.CompletedProcess[str]
 
