@@ -1,0 +1,259 @@
+"""MessagePack-RPC: bytes to messages and back, within limits. No sockets, no threads, no clock.
+
+The wire is the public specification (https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md): one after the
+other on a stream, requests `[0, msgid, method, params]`, responses `[1, msgid, error, result]` and notifications
+`[2, method, params]`. What comes from the other side is bounded while it is decoded, before it can grow.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from queuectl_client.protocol.text import all_to_wire
+from queuectl_client.protocol.vocabulary import ErrorCode
+
+PROTOCOL_VERSION: Final = 1
+"""What `hello` says. It grows when an older side would misunderstand, not when keys are added."""
+
+MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+"""The largest message, with room for its envelope: 10,000 jobs of 800 bytes each."""
+MAX_DEPTH: Final = 32
+"""Lists and maps within one another. Python's repr and json fail from about 1,000 on."""
+MAX_CONTAINERS: Final = 100_000
+"""Lists and maps of one message: 10,000 jobs with nine each. 1 MB of empty maps would take 73 MB."""
+MAX_VALUES: Final = 600_000
+"""Items of all lists and maps of one message: 8 MiB of them could take 400 MB."""
+MAX_ITEMS: Final = 131_072
+"""Items of one list or map."""
+
+_MAX_MSGID: Final = 2**32 - 1
+_REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
+_CONTAINERS: Final = (list, dict)
+
+
+class Limits(NamedTuple):
+    """What one message may hold."""
+
+    message_bytes: int = MAX_MESSAGE_BYTES
+    depth: int = MAX_DEPTH
+    containers: int = MAX_CONTAINERS
+    values: int = MAX_VALUES
+    items: int = MAX_ITEMS
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class Request(NamedTuple):
+    """A call. `params` is what came, unchecked; `params_of` gives its map."""
+
+    msgid: int
+    method: str
+    params: Any
+
+
+class Response(NamedTuple):
+    """The answer to a call. `msgid` is None where the other side could not tell which call it was."""
+
+    msgid: int | None
+    error: Any
+    result: Any
+
+
+class Notification(NamedTuple):
+    """Something told without an answer."""
+
+    method: str
+    params: Any
+
+
+Message = Request | Response | Notification
+
+
+class ProtocolError(Exception):
+    """The other side sent what is no message, or one past a limit. Nothing after it can be read.
+
+    `msgid` is that of the call it was meant to be, where that much was clear.
+    """
+
+    def __init__(self, code: ErrorCode, text: str, msgid: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.msgid = msgid
+
+
+class Decoder:
+    """Cuts a stream of bytes into messages. Good for one connection; after a ProtocolError for nothing more.
+
+    A message is built only once all of it is there. Until then it is nothing but its bytes: otherwise five bytes
+    could reserve a list of 100,000 items, and the next five another inside it, for as long as the sender likes.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._containers = self._values = 0
+        self._pending = bytearray()
+        self._ended = 0  # where in the whole stream the last message ended, as the framer counts
+        self._dead = False
+        # It skips from message to message and builds nothing. The room: a message, and the piece it begins in.
+        self._framer = msgpack.Unpacker(max_buffer_size=2 * limits.message_bytes)
+
+    @property
+    def half_read(self) -> bool:
+        """Whether the stream stands in the middle of a message."""
+        return bool(self._pending)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Message]:
+        """The messages that are whole with this piece of the stream, to be taken before the next piece is fed.
+
+        Raises ProtocolError for what is no message or past a limit; the messages before it come first.
+        """
+        if self._dead:
+            raise ProtocolError(ErrorCode.INVALID_PARAMS, "the stream was broken before")
+        step = self._limits.message_bytes
+        for start in range(0, len(data), step):
+            piece = data[start : start + step] if len(data) > step else data
+            self._pending += piece
+            self._framer.feed(piece)
+            yield from self._whole_messages()
+
+    def _whole_messages(self) -> Iterator[Message]:
+        try:
+            while True:
+                self._framer.skip()
+                end = self._framer.tell()
+                size, self._ended = end - self._ended, end
+                if size > self._limits.message_bytes:
+                    raise self._too_long()
+                packed = bytes(self._pending[:size])
+                del self._pending[:size]
+                yield self._build(packed)
+        except msgpack.OutOfData:
+            if len(self._pending) > self._limits.message_bytes:
+                raise self._broken(self._too_long()) from None
+        except ProtocolError as error:
+            raise self._broken(error) from None
+        except (ValueError, TypeError, msgpack.StackError) as error:
+            raise self._broken(_no_message(error)) from None
+
+    def _build(self, packed: bytes) -> Message:
+        self._containers = self._values = 0
+        # Every list and map comes by `_count` as soon as it is whole, so a flood of them is stopped half-way.
+        value = msgpack.unpackb(
+            packed,
+            unicode_errors="surrogateescape",  # plain clients send any bytes as str; we take them as text all the same
+            list_hook=self._count,
+            object_hook=self._count,
+            ext_hook=_refuse_ext,
+            max_array_len=self._limits.items,
+            max_map_len=self._limits.items,
+            max_ext_len=0,
+        )
+        # A message can only be deeper than the limit when it has more lists and maps than that.
+        if self._containers > self._limits.depth and _deeper_than(self._limits.depth, value):
+            raise ProtocolError(ErrorCode.TOO_LARGE, f"more than {self._limits.depth} lists and maps in one another")
+        return _as_message(value)
+
+    def _count(self, container: Any) -> Any:
+        self._containers += 1
+        self._values += len(container)
+        if self._containers > self._limits.containers or self._values > self._limits.values:
+            text = (
+                f"more than {self._limits.containers:,} lists and maps or {self._limits.values:,} values in a message"
+            )
+            raise ProtocolError(ErrorCode.TOO_LARGE, text)
+        return container
+
+    def _too_long(self) -> ProtocolError:
+        return ProtocolError(ErrorCode.TOO_LARGE, f"a message of more than {self._limits.message_bytes:,} bytes")
+
+    def _broken(self, error: ProtocolError) -> ProtocolError:
+        self._dead = True
+        return error
+
+
+def params_of(params: Any) -> dict[str, Any]:
+    """The map of a call's params, which are an array of no or one map. Raises ValueError; the connection is fine."""
+    if isinstance(params, list):
+        if not params:
+            return {}
+        if len(params) == 1 and isinstance(params[0], dict):
+            return params[0]
+    raise ValueError("params must be an array of no or one map: parameters go by name")
+
+
+def request(msgid: int, method: str, params: Mapping[str, Any] | None = None) -> bytes:
+    """A call. Raises ValueError for what MessagePack or a message cannot hold."""
+    return _pack([_REQUEST, msgid, method, [params] if params else []])
+
+
+def response(msgid: int, result: Any) -> bytes:
+    """The answer to a call that succeeded."""
+    return _pack([_RESPONSE, msgid, None, result])
+
+
+def error_response(
+    msgid: int | None, code: str, text: str, data: Mapping[str, Any] | None = None, *, plain: bool = False
+) -> bytes:
+    """The answer to a call that failed. `plain`: as one string, for connections that have not said hello."""
+    error = f"{code}: {text}" if plain else {"code": code, "message": text, "data": data}
+    return _pack([_RESPONSE, msgid, error, None])
+
+
+def notification(method: str, params: Mapping[str, Any] | None = None) -> bytes:
+    """Something told without an answer."""
+    return _pack([_NOTIFICATION, method, [params] if params else []])
+
+
+def _pack(message: list[Any]) -> bytes:
+    try:
+        return _packer_pack(message)
+    except UnicodeEncodeError:
+        return _packer_pack(all_to_wire(message))  # raises NotText, a ValueError
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"this cannot be sent: {error}") from None
+
+
+def _packer_pack(message: list[Any]) -> bytes:
+    packed: bytes = msgpack.packb(message, use_bin_type=True)
+    return packed
+
+
+def _as_message(value: Any) -> Message:
+    match value:
+        case [int(kind), int(msgid), str(method), params] if kind is _REQUEST and 0 <= msgid <= _MAX_MSGID:
+            return Request(msgid, method, params)
+        case [int(kind), int() | None as msgid, error, result] if kind is _RESPONSE:
+            return Response(msgid, error, result)
+        case [int(kind), str(method), params] if kind is _NOTIFICATION:
+            return Notification(method, params)
+        case [int(kind), int(msgid), *_] if kind is _REQUEST and 0 <= msgid <= _MAX_MSGID:
+            raise ProtocolError(ErrorCode.INVALID_PARAMS, "a request is [0, msgid, method, params]", msgid)
+    raise ProtocolError(ErrorCode.INVALID_PARAMS, "no MessagePack-RPC message")
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    """Whether there are more than `limit` lists and maps within one another, looked at level by level."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) in _CONTAINERS
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _refuse_ext(code: int, _data: bytes) -> Any:
+    raise ProtocolError(ErrorCode.INVALID_PARAMS, f"extension types are not used here, but type {code} came")
+
+
+def _no_message(error: Exception) -> ProtocolError:
+    text = str(error) or "no MessagePack"
+    code = ErrorCode.TOO_LARGE if "exceeds max" in text else ErrorCode.INVALID_PARAMS
+    return ProtocolError(code, text)
