@@ -74,7 +74,9 @@ def _targets(node: ast.AST, importer: str) -> list[str]:
     if isinstance(node, ast.ImportFrom):
         assert node.level == 0, f"{importer}: relative import in line {node.lineno}"
         assert node.module is not None
-        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        # A name may be a module or something in one; `__version__` is never a module.
+        names = [alias.name for alias in node.names if not alias.name.startswith("__")]
+        return [node.module, *(f"{node.module}.{name}" for name in names)]
     return []
 
 
