@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"QJS1"
 _HEADER: Final = struct.Struct("<4sII")
+ROOM_BYTES: Final = 4096
+"""Set aside at the start, so that a record can be written on a disk that has become full."""
 MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
 """Far above any record; a length past it is rubbish and is not allocated."""
 
@@ -30,8 +32,10 @@ def path_of(state_folder: str, worker: int) -> str:
 
 
 def open_for_writing(path: str) -> int:
-    """A descriptor on the file, created 0600 if need be. The caller closes it."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """A descriptor on the file, created 0600 if need be, with room set aside. The caller closes it. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.posix_fallocate(descriptor, 0, ROOM_BYTES)
+    return descriptor
 
 
 def write(descriptor: int, record: Mapping[str, Any]) -> None:

@@ -7,9 +7,11 @@ worker to daemon:
   hello    {worker, pid, start_time, boot_id, version, protocol, jobs_done, draining,
             running: null | {seq, run, pid, start_time, started_ms, paused}, ended: [outcome bodies]}
   running  {seq, run, pid, start_time, started_ms}   once a job has run RUNNING_AFTER_MS, not for shorter ones
-  output   {seq, run, output: {stream: [size, inline, files]}}   only while followed: where its output stands now
+  output   {seq, run, output: {stream: [size, inline, files]}}   only while followed: where its output stands
+           now; told at once, then after each change, at most every TELL_EVERY_MS
   ended    outcome body: the fields of `queuectld.domain.outcome.Outcome`, `kind` as its word and
            `output` as {stream: [size, inline | null, [[file below the log folder, offset, length], ...]]}
+  returned {seq, run}   a `run` that came while it was busy or draining: it was not begun and will not be
   drained  {}   the last frame of a worker that was told to drain
 daemon to worker:
   welcome  {}   answers hello; unknown keys are ignored, as unknown kinds are on both sides
@@ -39,9 +41,11 @@ if TYPE_CHECKING:
 PROTOCOL: Final = 1
 RUNNING_AFTER_MS: Final = 100
 """A job that ends sooner is told by its outcome alone: two frames less for the many short ones."""
+TELL_EVERY_MS: Final = 50
 ENVIRONMENTS_KEPT: Final = 16
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """A job's stdin and environment came in a message of at most 8 MiB each; the rest is room."""
+
 
 class WireError(Exception):
     """The other side sent what is no frame, or more than a frame may hold; the connection is of no more use."""

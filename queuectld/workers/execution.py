@@ -1,0 +1,392 @@
+"""One run of one job, from its start to its outcome.
+
+It owns the leader process, the pipes and the clock of the run, and decides how the run ended. The order is always
+the same: the leader has ended (but is not reaped, so that its group id stays its own), what is left of its tree is
+killed unless it exited 0, what is in the pipes is taken, the leader is reaped, the outcome is handed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from functools import partial
+
+from queuectld.workers import statefile, tree, wire
+from queuectld.workers.output import Capture
+from queuectld.workers.runner import TRANSIENT, CannotStart
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from queuectld.workers.worker import Worker
+
+PIPES_AFTER_SECONDS: Final = 0.002
+"""The pipes are not watched before: a short job is then over with two wake-ups instead of four."""
+KILL_AGAIN_SECONDS: Final = 0.5
+"""After KILL: how soon those that are still there (or were just forked) get it again."""
+START_TRIES: Final = 8
+START_GAP_SECONDS: Final = 0.05
+"""Doubled with each try while the system is out of processes, memory or descriptors: 6 seconds in all."""
+DEADLINES: Final = ("timeout", "stall")
+REASONS: Final[dict[str, tuple[str | None, str]]] = {
+    "cancelled": (None, "cancelled"),
+    "shutdown": (None, "its worker was told to stop now"),
+    "timeout": ("timeout", "it ran longer than it may"),
+    "stalled": ("stalled", "no output for longer than it may"),
+}
+"""What a `kill` frame gives as reason: the kind of the outcome (None: as it ended) and words for people."""
+
+
+class Execution:
+    """A run that has begun. `worker` gives it the loop, the runner and the family, and takes its outcome."""
+
+    def __init__(self, worker: Worker, job: dict[str, Any], environ: dict[bytes, bytes]) -> None:
+        self.seq: int = job["seq"]
+        self.run: int = job["run"]
+        self.pid = 0
+        self.paused_at: float | None = None
+        self._worker = worker
+        self._loop = worker.loop
+        self._family = worker.family
+        self._job = job
+        self._environ = environ
+        self._started = time.monotonic()
+        self._started_ms = time.time_ns() // 1_000_000
+        self._announced: dict[str, Any] | None = None
+        self._captures: list[Capture] = []
+        self._pidfd: int | None = None
+        self._tries = 0
+        self._status: os.waitid_result | None = None
+        self._ending = False
+        """The kill ladder is on its way."""
+        self._kind: str | None = None
+        self._words = ""
+        self._followed = False
+        self._last_output = self._started
+        self._due_before_pause: dict[str, float] = {}
+
+    # The start
+
+    def begin(self) -> None:
+        """Write down that this run is in hand, then start it. The outcome may be there when this returns."""
+        # Before the process exists: a run without a record never began, and may begin elsewhere at once.
+        self._write_down(0, None)
+        self._start()
+
+    def _start(self) -> None:
+        ends: list[int] = []
+        try:
+            self._captures, ends = self._open_pipes()
+            self.pid = self._worker.runner.start(self._job, self._environ, (ends[0], ends[-1]))
+        except CannotStart as error:
+            self._cannot_start(error.words, error.exit_code)
+        except OSError as error:
+            self._start_later(error)
+        finally:
+            for end in ends:
+                os.close(end)
+        if self.pid:
+            self._has_started()
+
+    def _open_pipes(self) -> tuple[list[Capture], list[int]]:
+        streams = ("stdout", "stderr") if self._job.get("split_output") else ("both",)
+        captures: list[Capture] = []
+        ends = []
+        for stream in streams:
+            reading, writing = os.pipe()
+            os.set_blocking(reading, False)
+            files = self._worker.files_for(stream)
+            files.begin(self._job["log_max_bytes"])
+            captures.append(Capture(stream, reading, files))
+            ends.append(writing)
+        return captures, ends
+
+    def _start_later(self, error: OSError) -> None:
+        for capture in self._captures:
+            os.close(capture.fd)
+        self._captures = []
+        self._tries += 1
+        if error.errno not in TRANSIENT or self._tries == START_TRIES:
+            self._cannot_start(f"the process could not be made: {error.strerror}", None)
+            return
+        gap = START_GAP_SECONDS * 2 ** (self._tries - 1)
+        self._loop.at("start", time.monotonic() + gap, self._start)
+
+    def _has_started(self) -> None:
+        self._started = self._last_output = time.monotonic()
+        self._started_ms = time.time_ns() // 1_000_000
+        self._family.adopt(self.pid, self._job["id"], self.run)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+            self._loop.watch(self._pidfd, self._leader_ended)
+        except OSError:  # out of descriptors: SIGCHLD tells as well
+            self._loop.on_signal(signal.SIGCHLD, self._child_ended)
+        self._loop.at("stage", self._started + PIPES_AFTER_SECONDS, self._is_not_over_at_once)
+        if self._job.get("timeout_ms"):
+            self._loop.at("timeout", self._started + self._job["timeout_ms"] / 1000, self._timed_out)
+        if self._job.get("stall_timeout_ms"):
+            self._loop.at("stall", self._started + self._job["stall_timeout_ms"] / 1000, self._maybe_stalled)
+
+    def _is_not_over_at_once(self) -> None:
+        self._watch_pipes()
+        self._loop.at("stage", self._started + wire.RUNNING_AFTER_MS / 1000, self._announce)
+
+    def _watch_pipes(self) -> None:
+        for capture in self._captures:
+            self._loop.watch(capture.fd, partial(self._output, capture))
+
+    def _announce(self) -> None:
+        """It is no short job: the daemon is told, the state file gets its pid, its output goes to a file."""
+        self._loop.cancel("stage")
+        # Adopted children that end meanwhile are reaped from here on.
+        self._loop.on_signal(signal.SIGCHLD, self._child_ended)
+        self._announced = {
+            "seq": self.seq,
+            "run": self.run,
+            "pid": self.pid,
+            "start_time": tree.start_time(self.pid),
+            "started_ms": self._started_ms,
+        }
+        self._write_down(self.pid, self._announced["start_time"])
+        self._worker.uplink.send("running", self._announced)
+        for capture in self._captures:
+            capture.write_through()
+
+    def _write_down(self, pid: int, start_time: int | None) -> None:
+        record = {
+            "seq": self.seq,
+            "run": self.run,
+            "job": self._job["id"],
+            "pid": pid,
+            "start_time": start_time,
+            "started_ms": self._started_ms,
+            "socket": self._job["socket"],
+            **self._worker.identity,
+        }
+        try:
+            statefile.write(self._worker.state_fd, record)
+        except OSError as error:
+            # Its block was set aside. Should it fail all the same, the run is still found by its environment.
+            self._worker.say(f"cannot write the state file: {error}")
+
+    @property
+    def standing(self) -> dict[str, Any]:
+        """What hello tells of it."""
+        if self._announced is None and self.pid and self._status is None:
+            self._watch_pipes()
+            self._announce()
+        told = self._announced or {"seq": self.seq, "run": self.run, "pid": self.pid, "start_time": None}
+        return {"started_ms": self._started_ms, **told, "paused": self.paused_at is not None}
+
+    # While it runs
+
+    def follow(self, on: bool) -> None:
+        """From now on (or no longer) output is written at once, and the daemon told where it stands."""
+        self._followed = on
+        if on:
+            if self._announced is None and self.pid:
+                self._watch_pipes()
+            for capture in self._captures:
+                capture.write_through()
+            self._tell_output()
+
+    def pause(self) -> None:
+        """Every process of the job is stopped; its time-outs stand still."""
+        if not self.pid or self.paused_at is not None or self._status is not None or self._ending:
+            return
+        self.paused_at = time.monotonic()
+        self._due_before_pause = {key: when for key in DEADLINES if (when := self._loop.when(key)) is not None}
+        for key in DEADLINES:
+            self._loop.cancel(key)
+        self._family.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Every process of the job goes on; its time-outs come as much later as the pause was long."""
+        if self.paused_at is None:
+            return
+        pause = time.monotonic() - self.paused_at
+        self.paused_at = None
+        self._last_output += pause
+        for key, when in self._due_before_pause.items():
+            self._loop.at(key, when + pause, self._timed_out if key == "timeout" else self._maybe_stalled)
+        self._family.signal(signal.SIGCONT)
+
+    def signal(self, number: int) -> None:
+        """Every process of the job gets the signal; what they make of it is their affair."""
+        if self.pid:
+            self._family.signal(number)
+
+    def end(self, reason: str, grace: float) -> None:
+        """Begin the kill ladder: TERM to all of the job, KILL after `grace` seconds. The outcome comes by itself.
+
+        `reason` is one of REASONS, or words. A second call can only make the grace shorter.
+        """
+        kind, words = REASONS.get(reason, (None, reason))
+        self._end(kind, words, grace)
+
+    def _timed_out(self) -> None:
+        self._end("timeout", f"it ran longer than {self._job['timeout_ms'] / 1000:g} s", self._grace)
+
+    def _maybe_stalled(self) -> None:
+        stall_seconds = self._job["stall_timeout_ms"] / 1000
+        due = self._last_output + stall_seconds
+        if due > time.monotonic():
+            self._loop.at("stall", due, self._maybe_stalled)
+        else:
+            self._end("stalled", f"no output for {stall_seconds:g} s", self._grace)
+
+    @property
+    def _grace(self) -> float:
+        return float(self._job["kill_grace_ms"]) / 1000
+
+    def _end(self, kind: str | None, words: str, grace: float) -> None:
+        if not self.pid:
+            self._loop.cancel("start")
+            self._cannot_start(words, None)
+            return
+        if not self._words:
+            self._kind, self._words = kind, words
+        when = time.monotonic() + grace
+        kill_at = self._loop.when("kill")
+        if kill_at is None or when < kill_at:
+            self._climb(when)
+
+    def _climb(self, kill_at: float) -> None:
+        """TERM (and CONT: a stopped process hears no TERM) to everyone, KILL at `kill_at` to those still there."""
+        self._ending = True
+        self.paused_at = None
+        for key in DEADLINES:
+            self._loop.cancel(key)
+        self._loop.on_signal(signal.SIGCHLD, self._child_ended)
+        self._loop.at("kill", kill_at, self._kill)
+        self._family.signal(signal.SIGTERM)
+        self._family.signal(signal.SIGCONT)
+        self._finish_if_all_ended()
+
+    def _kill(self) -> None:
+        self._family.kill()
+        self._loop.at("kill", time.monotonic() + KILL_AGAIN_SECONDS, self._kill)
+        self._finish_if_all_ended()
+
+    def _output(self, capture: Capture, _events: int) -> None:
+        try:
+            if not capture.take():
+                self._loop.unwatch(capture.fd)
+        except BlockingIOError:
+            return
+        self._last_output = time.monotonic()
+        if self._followed and self._loop.when("tell") is None:
+            self._loop.at("tell", self._last_output + wire.TELL_EVERY_MS / 1000, self._tell_output)
+
+    def _tell_output(self) -> None:
+        output = {capture.stream: capture.standing for capture in self._captures}
+        self._worker.uplink.send("output", {"seq": self.seq, "run": self.run, "output": output})
+
+    # The end
+
+    def _leader_ended(self, _events: int = 0) -> None:
+        self._status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if self._status is None:
+            return
+        if self._pidfd is not None:
+            self._loop.unwatch(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+        for key in ("stage", *DEADLINES):
+            self._loop.cancel(key)
+        exited_0 = self._status.si_code == os.CLD_EXITED and self._status.si_status == 0
+        if (exited_0 and not self._ending) or self._family.is_alone():
+            self._finish()
+        elif not self._ending:
+            self._watch_pipes()
+            self._climb(time.monotonic() + self._grace)
+        else:
+            self._finish_if_all_ended()
+
+    def _child_ended(self) -> None:
+        if self._status is None and self._pidfd is None:
+            self._leader_ended()
+        else:
+            self._finish_if_all_ended()
+
+    def _finish_if_all_ended(self) -> None:
+        if self._worker.execution is not self:
+            return
+        self._family.reap()
+        if self._status is not None and not self._family.members():
+            self._finish()
+
+    def _finish(self) -> None:
+        assert self._status is not None
+        output, held = self._take_output()
+        _, _, usage = os.wait4(self.pid, 0)
+        left = self._family.forget_leader()
+        body = self._outcome(*self._how_it_ended(self._status))
+        body.update(
+            user_us=round(usage.ru_utime * 1_000_000),
+            system_us=round(usage.ru_stime * 1_000_000),
+            max_rss_kib=usage.ru_maxrss,
+            left_behind=tree.describe(left) if left else None,
+            output=output,
+        )
+        self._close(held)
+        self._worker.finished(body)
+
+    def _how_it_ended(self, status: os.waitid_result) -> tuple[str, int | None, int | None]:
+        """Kind, exit code, signal."""
+        if status.si_code != os.CLD_EXITED:
+            return self._kind or "signal", None, status.si_status
+        if self._ending and status.si_status == 0 and self._kind is None:
+            # Told to end it said "done"; it was cut short none the less.
+            return "signal", None, int(signal.SIGTERM)
+        return self._kind or "exit", status.si_status, None
+
+    def _take_output(self) -> tuple[dict[str, Any], list[int]]:
+        """Where each stream's output is, and the pipes that somebody still holds."""
+        held = []
+        output = {}
+        for capture in self._captures:
+            if not capture.drain():
+                held.append(capture.fd)
+            output[capture.stream] = capture.finish(self.seq, self.run)
+            if capture.dropped:
+                lost = f"{capture.dropped} bytes of output were dropped: {capture.why_dropped}"
+                self._words = f"{self._words}; {lost}" if self._words else lost
+        return output, held
+
+    def _close(self, held: list[int]) -> None:
+        for key in ("stage", "kill", "tell"):
+            self._loop.cancel(key)
+        for capture in self._captures:
+            self._loop.unwatch(capture.fd)
+            if capture.fd in held:
+                self._worker.discard(capture.fd, f"{self._job['id']} run {self.run}")
+            else:
+                os.close(capture.fd)
+
+    def _cannot_start(self, words: str, exit_code: int | None) -> None:
+        for capture in self._captures:
+            with contextlib.suppress(OSError):
+                os.close(capture.fd)
+        self._words = words
+        self._worker.finished(self._outcome("cannot-start", exit_code, None))
+
+    def _outcome(self, kind: str, exit_code: int | None, number: int | None) -> dict[str, Any]:
+        finished_ms = time.time_ns() // 1_000_000
+        duration_ms = round((time.monotonic() - self._started) * 1000)
+        return {
+            "seq": self.seq,
+            "run": self.run,
+            "kind": kind,
+            "started_ms": self._started_ms,
+            "finished_ms": max(finished_ms, self._started_ms),
+            "duration_ms": duration_ms,
+            "exit_code": exit_code,
+            "signal": number,
+            "words": self._words,
+            "worker": self._worker.number,
+            "pid": self.pid or None,
+        }

@@ -1,0 +1,121 @@
+"""Which processes belong to the running job, and which to jobs that ended before and were left alive.
+
+The worker is a child subreaper, so every process that a job started and that lost its parent becomes a child of the
+worker: its `setsid` children and double forks too. What a job leaves behind after exit 0 lives on, and must not be
+taken for a part of the next job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+
+from queuectld.workers import tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants become children of this process (prctl(2)). Raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+class Family:
+    """The worker's descendants. One job at a time; its leader is not reaped before `forget_leader`."""
+
+    def __init__(self) -> None:
+        self._me = os.getpid()
+        self._left: set[tuple[int, int]] = set()
+        self._leader = 0
+        self._marks: frozenset[bytes] = frozenset()
+        self._children_file: int | None = None
+        with contextlib.suppress(OSError):  # a kernel without it: /proc is searched instead
+            self._children_file = os.open(f"/proc/self/task/{self._me}/children", os.O_RDONLY | os.O_CLOEXEC)
+
+    def adopt(self, leader: int, job_id: str, run: int) -> None:
+        """A job has begun."""
+        self._leader = leader
+        self._marks = frozenset((f"QUEUECTL_JOB_ID={job_id}".encode(), b"QUEUECTL_RUN=%d" % run))
+
+    def children(self) -> list[int]:
+        """The worker's children, zombies too, with one system call."""
+        if self._children_file is None:
+            return tree.children(self._me)
+        return [int(pid) for pid in os.pread(self._children_file, 1 << 20, 0).split()]
+
+    def members(self) -> list[tree.Process]:
+        """The living processes of the job but its leader, parents first."""
+        found = []
+        for pid in self.children():
+            process = tree.look(pid)
+            if process is None or (pid != self._leader and not self._is_ours(process)):
+                continue
+            if pid != self._leader:
+                found.append(process)
+            found.extend(tree.descendants(pid))
+        return [process for process in found if process.is_alive]
+
+    def is_alone(self) -> bool:
+        """Whether the worker has no child but the job's leader."""
+        return self.children() == [self._leader]
+
+    def signal(self, number: int) -> None:
+        """Signal every process of the job: its group at once, then those that left the group, until nobody is new."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._leader, number)  # the leader is not reaped: the group id cannot be a stranger's
+        tree.signal_all(lambda: [one for one in self.members() if one.group != self._leader], number)
+
+    def kill(self) -> None:
+        """KILL to every process of the job, group or not."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._leader, signal.SIGKILL)
+        tree.signal_all(self.members, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Collect every child that has ended but the leader."""
+        for pid in self.children():
+            if pid != self._leader:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+    def forget_leader(self) -> list[tree.Process]:
+        """The job has ended and its leader was reaped: who lives on. They belong to no job from now on."""
+        self._leader = 0
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            self._left.clear()
+            return []
+        left = [process for pid in self.children() if (process := tree.look(pid)) is not None]
+        fresh = [process for process in left if self._is_ours(process)]
+        self._left = {process.identity for process in left}
+        return [one for top in fresh for one in (top, *tree.descendants(top.pid)) if one.is_alive]
+
+    @property
+    def has_left_some(self) -> bool:
+        """Whether processes of earlier jobs are still about."""
+        return bool(self._left)
+
+    def _is_ours(self, process: tree.Process) -> bool:
+        """Whether a child of the worker belongs to the job rather than to an earlier one.
+
+        A child of something left behind becomes ours when its parent ends, and is not known: its environment tells.
+        """
+        if process.identity in self._left:
+            return False
+        if not self._left:
+            return True
+        entries = tree.environ(process.pid)
+        job, run = entries.get(b"QUEUECTL_JOB_ID"), entries.get(b"QUEUECTL_RUN")
+        if job is None or run is None:
+            return True
+        return self._marks == {b"QUEUECTL_JOB_ID=" + job, b"QUEUECTL_RUN=" + run}

@@ -1,0 +1,99 @@
+"""The worker's one loop: descriptors, timers and signals, in one thread with one `poll`.
+
+It knows nothing of jobs or frames. With nothing to do it makes no system call at all.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import Any
+
+
+class Loop:
+    """Calls back when a descriptor is ready, a time has come, or a signal was received."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._timers: dict[Hashable, tuple[float, Callable[[], None]]] = {}
+        self._signals: dict[int, Callable[[], None]] = {}
+        self._stopped = False
+        self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        self.watch(self._wake, self._signalled)
+
+    def watch(self, fd: int, handler: Callable[[int], None], events: int = select.POLLIN) -> None:
+        """Call `handler(events)` whenever `fd` is ready for `events`, or broken. Replaces what was set for it."""
+        self._handlers[fd] = handler
+        self._poll.register(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Never mind this descriptor any more. Called before it is closed."""
+        if self._handlers.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def at(self, key: Hashable, when: float, callback: Callable[[], None]) -> None:
+        """Call back once at `when` (time.monotonic seconds), in place of what stood under this key."""
+        self._timers[key] = (when, callback)
+
+    def cancel(self, key: Hashable) -> None:
+        """The timer under this key, if there is one, will not go off."""
+        self._timers.pop(key, None)
+
+    def when(self, key: Hashable) -> float | None:
+        """When the timer under this key goes off; None if there is none."""
+        timer = self._timers.get(key)
+        return timer[0] if timer else None
+
+    def on_signal(self, number: int, callback: Callable[[], None]) -> None:
+        """From now on the signal calls back from the loop, never in the middle of other code."""
+        if number not in self._signals:
+            signal.signal(number, _noted)
+        self._signals[number] = callback
+
+    def off_signal(self, number: int) -> None:
+        """The signal has its default effect again."""
+        if self._signals.pop(number, None) is not None:
+            signal.signal(number, signal.SIG_DFL)
+
+    def stop(self) -> None:
+        """`run` returns after the callback that is being made."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Call back until `stop`."""
+        poll, handlers, timers = self._poll.poll, self._handlers, self._timers
+        while not self._stopped:
+            timeout = None
+            if timers:
+                timeout = max(0.0, (min(when for when, _ in timers.values()) - time.monotonic()) * 1000)
+            for fd, events in poll(timeout):
+                handler = handlers.get(fd)  # an earlier callback of this round may have unwatched it
+                if handler is not None:
+                    handler(events)
+            if timers:
+                self._go_off(time.monotonic())
+
+    def _go_off(self, now: float) -> None:
+        for key in [key for key, (when, _) in self._timers.items() if when <= now]:
+            timer = self._timers.get(key)
+            if timer is not None and timer[0] <= now:  # an earlier one may have cancelled or moved it
+                del self._timers[key]
+                timer[1]()
+
+    def _signalled(self, _events: int) -> None:
+        for number in set(os.read(self._wake, 4096)):
+            callback = self._signals.get(number)
+            if callback is not None:
+                callback()
+
+
+def _noted(_number: int, _frame: Any) -> None:
+    """The wake-up descriptor has told the loop; the interpreter wants a handler none the less."""

@@ -1,0 +1,181 @@
+"""The files that output is written to: the head of a stream and its newest pieces, never rewritten.
+
+While a job runs its pieces are `worker-<id>.<stream>.<offset>.log` in the log folder, `offset` counting the bytes
+ever written to the stream. When it has ended they are renamed to `<seq // 1000>/<seq>.<run>.<stream>[.<offset>].log`.
+Together the pieces of a stream never hold more than its limit: half of it for the head, the rest for the newest
+pieces, of which the oldest is removed when a new one is begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+NEWEST_PIECES: Final = 4
+SMALLEST_PIECE_BYTES: Final = 4096
+"""A tiny limit must not make a file for every few bytes."""
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Piece:
+    """One file and the bytes of the stream it holds."""
+
+    __slots__ = ("length", "offset", "path")
+
+    def __init__(self, path: str, offset: int) -> None:
+        self.path = path
+        self.offset = offset
+        self.length = 0
+
+
+class OutputFiles:
+    """The files of one stream of a worker. One run at a time; the first file stays open for the next run."""
+
+    def __init__(self, folder: str, worker: int, stream: str) -> None:
+        self._folder = folder
+        self._prefix = f"worker-{worker}.{stream}."
+        self._stream = stream
+        self._limit = 0
+        self._pieces: list[Piece] = []
+        self._current: int | None = None
+        self._spare: int | None = None
+
+    def begin(self, limit: int) -> None:
+        """A new run may now write, and keep `limit` bytes."""
+        self._limit = limit
+
+    @property
+    def standing(self) -> list[list[object]]:
+        """[[file below the log folder, offset, length], …] as they are now, oldest first."""
+        return [[os.path.relpath(piece.path, self._folder), piece.offset, piece.length] for piece in self._pieces]
+
+    def write(self, data: bytes | bytearray, offset: int) -> int:
+        """Write a part of `data`, whose first byte is number `offset` of the stream. The number of bytes written.
+
+        Raises OSError; `abandon_piece` then lets the next write begin a piece of its own.
+        """
+        descriptor, room = self._place(offset)
+        written = os.write(descriptor, memoryview(data)[:room])
+        self._pieces[-1].length += written
+        return written
+
+    def splice(self, source: int, count: int, offset: int) -> int:
+        """Move up to `count` bytes from the pipe `source` without copying them through this process. 0 at its end.
+
+        Raises BlockingIOError when the pipe is empty, else as `write`.
+        """
+        descriptor, room = self._place(offset)
+        moved = os.splice(source, descriptor, min(count, room))
+        self._pieces[-1].length += moved
+        return moved
+
+    def abandon_piece(self) -> None:
+        """What comes next does not follow on what was written: close the piece, or drop it when it is empty."""
+        if self._current is not None:
+            os.close(self._current)
+            self._current = None
+        if self._pieces and not self._pieces[-1].length:
+            _remove(self._pieces.pop().path)
+
+    def take_back(self) -> None:
+        """The run needs no file after all: the first one is emptied and kept open for the next run."""
+        if self._current is not None and len(self._pieces) == 1:
+            os.ftruncate(self._current, 0)
+            os.lseek(self._current, 0, os.SEEK_SET)
+            self._spare, self._current = self._current, None
+            self._pieces.clear()
+        else:
+            self._forget()
+
+    def keep(self, seq: int, run: int) -> list[list[object]]:
+        """Give the files their final names. [[file below the log folder, offset, length], …]. Raises OSError."""
+        if self._current is not None:
+            os.close(self._current)
+            self._current = None
+        kept: list[list[object]] = []
+        try:
+            for piece in self._pieces:
+                name = final_name(seq, run, self._stream, piece.offset)
+                _rename(piece.path, os.path.join(self._folder, name))
+                kept.append([name, piece.offset, piece.length])
+        finally:
+            self._forget(len(kept))
+        return kept
+
+    def close(self) -> None:
+        """Leave nothing behind: the worker ends."""
+        self.take_back()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+            _remove(os.path.join(self._folder, self._prefix + "0.log"))
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        """The descriptor to write to, and how many bytes may go there."""
+        if self._current is not None:
+            piece = self._pieces[-1]
+            room = self._size_of(len(self._pieces) - 1) - piece.length
+            if room > 0:
+                return self._current, room
+            os.close(self._current)
+            self._current = None
+        if len(self._pieces) > NEWEST_PIECES:
+            _remove(self._pieces.pop(1).path)
+        path = f"{os.path.join(self._folder, self._prefix)}{offset}.log"
+        if self._spare is not None and offset == 0:
+            self._current, self._spare = self._spare, None
+        else:
+            self._current = os.open(path, _FLAGS, 0o600)
+        self._pieces.append(Piece(path, offset))
+        return self._current, self._size_of(len(self._pieces) - 1)
+
+    def _size_of(self, index: int) -> int:
+        share = self._limit // 2 if index == 0 else self._limit // (2 * NEWEST_PIECES)
+        return max(share, SMALLEST_PIECE_BYTES)
+
+    def _forget(self, kept: int = 0) -> None:
+        """Close and remove the pieces after the first `kept`."""
+        if self._current is not None:
+            os.close(self._current)
+            self._current = None
+        for piece in self._pieces[kept:]:
+            _remove(piece.path)
+        self._pieces.clear()
+
+
+def final_name(seq: int, run: int, stream: str, offset: int = 0) -> str:
+    """The name of a kept file, below the log folder: a thousand jobs share a folder."""
+    piece = f".{offset}" if offset else ""
+    return f"{seq // 1000:06d}/{seq}.{run}.{stream}{piece}.log"
+
+
+def live_files(folder: str, worker: int) -> list[tuple[str, str, int, int]]:
+    """(name, stream, offset, size) of what a worker has written and not yet renamed, in the order of the bytes.
+
+    For the daemon: to follow a run, and to rescue or remove what a killed worker left.
+    """
+    found = []
+    prefix = f"worker-{worker}."
+    for name in os.listdir(folder):
+        parts = name.split(".")
+        if name.startswith(prefix) and len(parts) == 4 and parts[2].isdecimal():
+            with contextlib.suppress(FileNotFoundError):
+                found.append((name, parts[1], int(parts[2]), os.stat(os.path.join(folder, name)).st_size))
+    return sorted(found, key=lambda one: (one[1], one[2]))
+
+
+def _rename(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        os.rename(source, target)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
