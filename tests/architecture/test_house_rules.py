@@ -3,7 +3,10 @@
 import ast
 import re
 import subprocess
+import tomllib
 
+import queuectl_client
+import queuectld
 from tests.architecture.sources import PACKAGES, ROOT, Source, everything, product
 
 MAX_FILE_LINES = 400
@@ -126,6 +129,11 @@ def test_no_test_is_skipped() -> None:
         if marks.search(line)
     ]
     assert left == []
+
+
+def test_there_is_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == queuectl_client.__version__ == queuectld.__version__
 
 
 def test_there_are_two_packages() -> None:
