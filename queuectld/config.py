@@ -1,0 +1,62 @@
+"""The daemon's settings file, queuectl.toml: what has to be known before the store is open.
+
+Settings of the queue itself are kept in the store (`queuectl config`), not here.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class SettingsRefused(Exception):
+    """What is wrong with the settings file, in words that name file and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings file as it is read. `socket` None: the usual place."""
+
+    log_level: str = "info"
+    socket: Path | None = None
+    max_connections: int = 1000
+    """Clients served at a time; the next one is told `busy`."""
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in `path`; the defaults when there is no such file.
+
+    SettingsRefused for a file that is no TOML, an unknown key (the nearest known one is named) or a bad value.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsRefused(f"{path}: {error}") from error
+    try:
+        return _checked(found)
+    except ValueError as error:
+        raise SettingsRefused(f"{path}: {error}") from error
+
+
+def _checked(found: Mapping[str, Any]) -> Settings:
+    known = ("log_level", "socket", "max_connections")
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            raise ValueError(f"unknown key {key}; {f'did you mean {near[0]}?' if near else f'known: {known}'}")
+    level = found.get("log_level", "info")
+    if level not in LEVELS:
+        raise ValueError(f"log_level: {level!r} is not allowed; it takes one of {', '.join(LEVELS)}")
+    socket = found.get("socket")
+    if socket is not None and not (isinstance(socket, str) and socket.startswith("/") and "\0" not in socket):
+        raise ValueError(f"socket: {socket!r} is not allowed; it takes an absolute path")
+    limit = found.get("max_connections", 1000)
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100_000:
+        raise ValueError(f"max_connections: {limit!r} is not allowed; it takes a whole number from 1 to 100000")
+    return Settings(level, Path(socket) if socket is not None else None, limit)

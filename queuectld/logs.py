@@ -1,0 +1,60 @@
+"""The daemon's own log: one line per entry on stderr, or in queuectld.log once the daemon is detached.
+
+It tells of the daemon, never of what jobs contain: no command, no environment, no output. Control characters are
+escaped, so that no text from outside can forge a line or move a terminal's cursor.
+"""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from queuectld.server.socketfile import PRIVATE_FILE, open_private_folder
+
+ROTATE_BYTES: Final = 8 * 1024 * 1024
+"""A log longer than this is set aside as queuectld.log.1 when a daemon starts."""
+
+ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A}
+"""C0 and C1 control characters. Newlines are dealt with by the formatter."""
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-24T03:08:02.123Z WARNING words`; the lines of a traceback are indented below their entry."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One entry, without control characters."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry = f"{at}.{int(record.msecs):03d}Z {record.levelname} {record.getMessage()}"
+        if record.exc_info:
+            entry += "\n" + self.formatException(record.exc_info)
+        return escaped(entry).replace("\n", "\n    ")
+
+
+def escaped(text: str) -> str:
+    """`text` with every control character but the newline as `\\xNN`, and lone surrogates as `\\udcNN`."""
+    return text.translate(ESCAPES).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def to_stderr(level: str) -> None:
+    """Log entries of `level` and above to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # A reader of the log that went away must not make the daemon print tracebacks about it.
+    logging.raiseExceptions = False
+
+
+def redirect_to(path: Path) -> None:
+    """Make stdout and stderr append to `path`, mode 0600; a long old log is set aside first. OSError when not."""
+    os.close(open_private_folder(path.parent))
+    if path.exists() and path.stat().st_size > ROTATE_BYTES:
+        path.replace(path.with_name(path.name + ".1"))
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

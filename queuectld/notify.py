@@ -1,0 +1,118 @@
+"""What a service manager is told, and what it hands over: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
+
+No libsystemd: the protocols are a datagram and a few environment variables. Those are removed when they are read,
+so that no worker and no job takes them for its own.
+"""
+
+import os
+import socket
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from queuectld.server.socketfile import BoundSocket, file_id
+
+if TYPE_CHECKING:
+    import asyncio  # a candidate that finds a daemon running ends before it needs a loop
+
+FIRST_LISTEN_FD: Final = 3
+"""SD_LISTEN_FDS_START."""
+
+
+class Notifier:
+    """Tells the service manager of READY and STOPPING, and beats for its watchdog. Says nothing without one."""
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._address = environ.pop("NOTIFY_SOCKET", "")
+        period_us = environ.pop("WATCHDOG_USEC", "")
+        watched_pid = environ.pop("WATCHDOG_PID", str(os.getpid()))
+        self._gap_s: float | None = None
+        if self._address and period_us.isdecimal() and int(period_us) > 0 and watched_pid == str(os.getpid()):
+            # Half of the period, as sd_watchdog_enabled(3) advises.
+            self._gap_s = int(period_us) / 1_000_000 / 2
+        self._beat: "asyncio.TimerHandle | None" = None
+
+    def ready(self, loop: "asyncio.AbstractEventLoop", status: str) -> None:
+        """The daemon answers. From now on the watchdog hears a beat from this loop, and from nowhere else."""
+        self._tell(f"READY=1\nSTATUS={status}")
+        if self._gap_s is not None:
+            self._next_beat(loop)
+
+    def stopping(self) -> None:
+        """The daemon is on its way out."""
+        self._tell("STOPPING=1")
+
+    def close(self) -> None:
+        """No beat any longer."""
+        if self._beat is not None:
+            self._beat.cancel()
+
+    def _next_beat(self, loop: "asyncio.AbstractEventLoop") -> None:
+        assert self._gap_s is not None
+        self._tell("WATCHDOG=1")
+        self._beat = loop.call_later(self._gap_s, self._next_beat, loop)
+
+    def _tell(self, text: str) -> None:
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as link:
+            # A manager that is gone or busy must not stop the daemon; it asks again by its own time-outs.
+            link.connect_ex(address)
+            try:
+                link.send(text.encode())
+            except OSError:
+                return
+
+
+class ReadyLine:
+    """Tells whoever started this daemon, by one line on a pipe, whether it serves or why not."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
+
+    def ready(self) -> None:
+        """A daemon answers: this one, or one that was there before."""
+        self._say("ready")
+
+    def error(self, text: str) -> None:
+        """None will."""
+        self._say("error: " + text.replace("\n", " "))
+
+    def _say(self, line: str) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            os.write(self._descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
+        except BrokenPipeError:
+            pass  # whoever started the daemon did not wait for it
+        os.close(self._descriptor)
+        self._descriptor = None
+
+
+def adopted_sockets(environ: MutableMapping[str, str]) -> list[BoundSocket]:
+    """The listening Unix sockets that the service manager has handed over (socket activation).
+
+    ValueError when it handed over something else. Their files belong to the manager: we never remove them.
+    """
+    count, pid = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    return [_adopt(descriptor) for descriptor in range(FIRST_LISTEN_FD, FIRST_LISTEN_FD + int(count))]
+
+
+def _adopt(descriptor: int) -> BoundSocket:
+    os.set_inheritable(descriptor, False)
+    try:
+        listening = socket.socket(fileno=descriptor)
+    except OSError:
+        raise ValueError(f"descriptor {descriptor} of LISTEN_FDS is no socket") from None
+    is_stream = listening.family == socket.AF_UNIX and listening.type == socket.SOCK_STREAM
+    if not is_stream or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ValueError(f"descriptor {descriptor} of LISTEN_FDS is no listening Unix stream socket")
+    listening.setblocking(False)
+    path = Path(os.fsdecode(listening.getsockname()))
+    return BoundSocket(listening, path, file_id(path), ours=False)
