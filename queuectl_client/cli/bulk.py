@@ -1,0 +1,191 @@
+"""`queuectl enqueue -f FILE`: many jobs, all of them or none, at the speed of the daemon.
+
+One call where they fit into one; else a batch, whose jobs are invisible until its commit. The messages are sent
+ahead of their answers, so that neither side waits for the other, and so few at a time that memory stays flat.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from uuid import uuid4
+
+import click
+
+from queuectl_client.cli.enqueue import hint_at_workers
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.jobjson import drop_unknown, parse
+from queuectl_client.cli.joboptions import JobMap, lay_over, settle_cwd, submission
+from queuectl_client.errors import InvalidParams, QueuectlError
+from queuectl_client.protocol.rpc import request
+
+if TYPE_CHECKING:
+    from queuectl_client.client import Client
+
+JOBS_A_MESSAGE: Final = 1000
+BYTES_A_MESSAGE: Final = 4 * 1024 * 1024
+"""Half of the largest message: as MessagePack a line is never much longer than it was as text."""
+LONGEST_LINE: Final = 2 * 1024 * 1024
+MESSAGES_AHEAD: Final = 4
+ANSWER_WITHIN_S: Final = 60.0
+"""For a message of jobs, on a disk that is slow."""
+
+
+class Piece(NamedTuple):
+    """The jobs of one message, and the number of the line each stood on."""
+
+    jobs: list[JobMap]
+    lines: list[int]
+
+
+class Stored(NamedTuple):
+    """What became of them: their ids and seqs, in the order of the lines."""
+
+    ids: list[str]
+    seqs: list[int]
+
+
+class Reader:
+    """Reads the lines of a file as jobs, with the options laid over each."""
+
+    def __init__(self, invocation: Invocation, options: JobMap, *, shell: bool, lenient: bool) -> None:
+        self._say = invocation.say
+        self._options = options
+        self._shell = shell
+        self._lenient = lenient
+        around = submission()
+        self._cwd: str = around["cwd"]
+        self.defaults = {**around, **options}
+        settle_cwd(self.defaults, self._cwd)
+
+    def pieces(self, file: BinaryIO) -> Iterator[Piece]:
+        """The jobs, a message's worth at a time. Raises UsageError that names the line of a bad one."""
+        jobs: list[JobMap] = []
+        lines: list[int] = []
+        size = 0
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                raise click.UsageError(f"line {number}: it is longer than {LONGEST_LINE:,} bytes")
+            text = line.decode("utf-8", "surrogateescape").strip("\r\n" if number > 1 else "\r\n\ufeff")
+            if not text or text.isspace():
+                continue
+            jobs.append(self._job(text, number))
+            lines.append(number)
+            size += len(line)
+            if len(jobs) >= JOBS_A_MESSAGE or size >= BYTES_A_MESSAGE:
+                yield Piece(jobs, lines)
+                jobs, lines, size = [], [], 0
+        if jobs:
+            yield Piece(jobs, lines)
+
+    def _job(self, text: str, number: int) -> JobMap:
+        if self._shell or not text.lstrip().startswith("{"):
+            return {"command": text}
+        try:
+            job = parse(text)
+        except click.UsageError as error:
+            raise click.UsageError(f"line {number}: {error.message}") from None
+        if self._lenient:
+            drop_unknown(job, lambda warning: self._say(f"line {number}: {warning}"))
+        job = lay_over(job, self._options)
+        settle_cwd(job, self._cwd)
+        return job
+
+
+def enqueue_file(invocation: Invocation, name: str, options: JobMap, *, shell: bool, lenient: bool, wait: bool) -> int:
+    """Enqueue every line of the file (`-`: stdin) and tell their ids; nothing is stored when one line is bad."""
+    reader = Reader(invocation, options, shell=shell, lenient=lenient)
+    try:
+        file = sys.stdin.buffer if name == "-" else open(name, "rb")  # noqa: SIM115  closed below
+    except OSError as error:
+        raise click.UsageError(f"{name}: {error.strerror}") from None
+    with file:
+        stored = _send(invocation.client(), reader, reader.pieces(file))
+    if not stored.ids:
+        invocation.say("No jobs: there was no line with a command.")
+        return 0
+    _announce(invocation, stored)
+    if wait:
+        from queuectl_client.cli.wait import wait_for
+
+        return wait_for(invocation, stored.ids, exit_status=True)
+    return 0
+
+
+def _send(client: "Client", reader: Reader, pieces: Iterator[Piece]) -> Stored:
+    first = next(pieces, None)
+    if first is None:
+        return Stored([], [])
+    second = next(pieces, None)
+    if second is None:
+        answer = _blaming_the_line(
+            first, lambda: client.call("enqueue_many", jobs=first.jobs, defaults=reader.defaults, request=str(uuid4()))
+        )
+        return Stored(answer["ids"], answer["seqs"])
+    return _send_batch(client, reader, _chain(first, second, pieces))
+
+
+def _chain(first: Piece, second: Piece, rest: Iterator[Piece]) -> Iterator[Piece]:
+    yield first
+    yield second
+    yield from rest
+
+
+def _send_batch(client: "Client", reader: Reader, pieces: Iterator[Piece]) -> Stored:
+    token = client.call("batch.open", defaults=reader.defaults)["token"]
+    stored = Stored([], [])
+    ahead: deque[tuple[int, Piece]] = deque()
+
+    def take() -> None:
+        msgid, piece = ahead.popleft()
+        answer = _blaming_the_line(piece, lambda: client.result(msgid, ANSWER_WITHIN_S))
+        stored.ids.extend(answer["ids"])
+        stored.seqs.extend(answer["seqs"])
+
+    for piece in pieces:
+        params = {"token": token, "jobs": piece.jobs}
+        ahead.append((_blaming_the_line(piece, partial(client.send, "batch.add", params)), piece))
+        if len(ahead) > MESSAGES_AHEAD:
+            take()
+    while ahead:
+        take()
+    client.call("batch.commit", token=token, request=str(uuid4()))
+    return stored
+
+
+def _blaming_the_line(piece: Piece, call: Any) -> Any:
+    """What the call answers; an error about a job of this piece says which line it stood on."""
+    try:
+        return call()
+    except QueuectlError as error:
+        index = error.data.get("index", _unsendable(piece) if isinstance(error, InvalidParams) else None)
+        if not isinstance(index, int) or not 0 <= index < len(piece.lines):
+            raise
+        words = error.message.removeprefix(f"job {index + 1}: ")
+        raise type(error)(f"line {piece.lines[index]}: {words}; nothing was stored", error.data) from None
+
+
+def _unsendable(piece: Piece) -> int | None:
+    """The index of the first job that cannot be said on the wire, if there is one."""
+    for index, job in enumerate(piece.jobs):
+        try:
+            request(0, "enqueue", job)
+        except ValueError:
+            return index
+    return None
+
+
+def _announce(invocation: Invocation, stored: Stored) -> None:
+    if invocation.json:
+        from queuectl_client.cli.documents import write_array
+        from queuectl_client.cli.jobs import pages
+
+        ours = set(stored.seqs)
+        selector = f"{min(ours)}-{max(ours)}"
+        write_array(job for job in pages(invocation, ids=[selector]) if job["seq"] in ours)
+        return
+    before = "" if invocation.quiet else "Job enqueued with ID: "
+    for start in range(0, len(stored.ids), 1000):
+        sys.stdout.write("".join(f"{before}{job}\n" for job in stored.ids[start : start + 1000]))
+    hint_at_workers(invocation)

@@ -1,0 +1,72 @@
+"""One call of `queuectl`: its global options, its connection, and the two places its words go to.
+
+Data goes to stdout, everything a person is told to stderr. Holds no verb and formats nothing.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from queuectl_client.client import Client
+
+
+class Invocation:
+    """The global options as given so far, before the verb or after it, and the client made from them."""
+
+    def __init__(self) -> None:
+        self.socket: str | None = None
+        self.json = False
+        self.quiet = False
+        self.autostart = True
+        self.color = "auto"
+        self._client: Client | None = None
+
+    def client(self, *, autostart: bool = True) -> "Client":
+        """The connection of this call, opened by its first use. `autostart` False: a verb that starts no daemon."""
+        if self._client is None:
+            from queuectl_client.client import Client
+
+            self._client = Client(self.socket, autostart=autostart and self.autostart, notice=self.say)
+        return self._client
+
+    def call(self, method: str, **params: Any) -> Any:
+        """What the daemon answers; raises the error it answers."""
+        return self.client().call(method, **params)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def data(self, line: str) -> None:
+        """One line of what was asked for, to stdout."""
+        sys.stdout.write(line + "\n")
+
+    def document(self, value: Any) -> None:
+        """One JSON document to stdout."""
+        from queuectl_client.cli.documents import dumps
+
+        self.data(dumps(value))
+
+    def say(self, sentence: str) -> None:
+        """Tell a person something, on stderr; not with --quiet. What is on stdout before it is shown before it."""
+        if not self.quiet:
+            self._stderr(sentence)
+
+    def error(self, sentence: str) -> None:
+        """Tell a person what went wrong, on stderr, --quiet or not."""
+        self._stderr(f"Error: {sentence}")
+
+    def colours(self, stream: TextIO) -> bool:
+        """Whether this stream is to get colours: --color, else a terminal, unless NO_COLOR is set."""
+        if self.color != "auto":
+            return self.color == "always"
+        return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+    def _stderr(self, sentence: str) -> None:
+        from queuectl_client.cli.render import escape_lines
+
+        sys.stdout.flush()
+        print(escape_lines(sentence), file=sys.stderr, flush=True)

@@ -1,0 +1,67 @@
+"""`queuectl logs` and `queuectl follow`: the output of a job."""
+
+import click
+
+from queuectl_client.cli.follow import Output, Sink, follow_job
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.verbs import pass_invocation, verb
+
+
+@verb(
+    "logs",
+    example="""
+        queuectl logs job_7
+        queuectl logs -f last
+        queuectl logs job_7 -n 20 --attempt 1
+        queuectl logs job_7 | less -R
+    """,
+)
+@click.argument("job", metavar="ID")
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the job has ended.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="The last N lines alone.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="K", help="Of its K-th run; the newest when not given.")
+@click.option("--stdout", "stream", flag_value="stdout", help="Its stdout alone, of a job with --split-output.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Its stderr alone, of a job with --split-output.")
+@click.option("--raw", is_flag=True, help="Pass every byte to the terminal, escape sequences too.")
+@pass_invocation
+def logs(
+    invocation: Invocation,
+    job: str,
+    following: bool,
+    lines: int | None,
+    attempt: int | None,
+    stream: str | None,
+    raw: bool,
+) -> None:
+    """Show what a job has written, stdout and stderr in their order.
+
+    A terminal gets text and colours and nothing that could move the cursor; --raw passes all. Files and pipes get
+    every byte as it is.
+    """
+    if following:
+        if attempt is not None:
+            raise click.UsageError("--attempt goes not with --follow, which shows every attempt from the newest on")
+        follow_job(invocation, job, raw=raw, stream=stream, last_lines=lines)
+        return
+    sink = Sink(invocation, raw=raw)
+    # Every page is asked of the same attempt, also when a new one begins meanwhile.
+    attempt = attempt or Output(invocation, job, stream=stream).page(0, limit=1)["attempt"]
+    if not attempt:
+        invocation.say(f"{job} has not begun to run.")
+        return
+    output = Output(invocation, job, attempt=attempt, stream=stream)
+    try:
+        for piece in output.pieces(output.start_of_last(lines) if lines is not None else 0):
+            sink.write(piece)
+    finally:
+        sink.end()
+
+
+@verb("follow", example="queuectl follow job_7\nqueuectl follow last")
+@click.argument("job", metavar="ID")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
+@click.option("--raw", is_flag=True, help="Pass every byte to the terminal, escape sequences too.")
+@pass_invocation
+def follow(invocation: Invocation, job: str, lines: int | None, raw: bool) -> None:
+    """Show the output of a job as it comes, until the job has ended: queuectl logs -f."""
+    follow_job(invocation, job, raw=raw, last_lines=lines)

@@ -1,0 +1,76 @@
+"""The entry point, and the one place where an error becomes an exit code.
+
+    0 ok · 1 failed · 2 usage or bad input · 3 daemon not reachable · 4 not found
+    5 wrong state or conflict · 124 time-out · 130 interrupted · 141 nobody reads the output
+
+Nothing is imported at the top but `sys`: a Ctrl-C while the rest loads must end as quietly as any other.
+"""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NoReturn
+
+INTERRUPTED = 130
+READER_GONE = 141
+"""128 + SIGPIPE: what a shell reports of a program in front of `head`."""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run `queuectl` with these words (those of the process when None) and exit. It never shows a traceback."""
+    sys.excepthook = _one_line
+    try:
+        code = _run(sys.argv[1:] if args is None else list(args))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _run(args: list[str]) -> int:
+    import click
+
+    from queuectl_client.cli.invocation import Invocation
+    from queuectl_client.cli.root import root
+    from queuectl_client.errors import QueuectlError
+
+    invocation = Invocation()
+    try:
+        result = root.main(args=args, prog_name="queuectl", standalone_mode=False, obj=invocation)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except QueuectlError as error:
+        invocation.error(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        _abandon_stdout()
+        return READER_GONE
+    except OSError as error:
+        # Ours alone: the output cannot be written (a full disk), a file cannot be read.
+        invocation.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+        _abandon_stdout()
+        return 1
+    finally:
+        invocation.close()
+    return result if isinstance(result, int) else 0
+
+
+def _abandon_stdout() -> None:
+    """Let the interpreter's last flush succeed, so that it does not complain a second time."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What a fault of our own looks like: a sentence that can be reported, with where it was."""
+    where = ""
+    while trace is not None:
+        where = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    print(f"Error: this is a fault in queuectl: {kind.__name__}: {error}{where}", file=sys.stderr)

@@ -1,0 +1,31 @@
+"""What the end of a job means for a command that waited for it: an exit code, and a sentence."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+ENDED: Final = frozenset({"completed", "dead", "cancelled"})
+TIMED_OUT: Final = 124
+CANCELLED: Final = 130
+
+
+def has_ended(job: Mapping[str, Any]) -> bool:
+    """Whether it will not run again by itself."""
+    return job["state"] in ENDED
+
+
+def exit_code(job: Mapping[str, Any]) -> int:
+    """The job's own exit code: 128 + n for a signal, 124 for a time-out, 130 when it was cancelled.
+
+    1 for a job that has none (it could not start, or its worker crashed too often), and for one that has not ended.
+    """
+    if job["state"] == "completed":
+        return 0
+    if job["state"] == "cancelled":
+        return CANCELLED
+    reason = str(job.get("reason") or "")
+    if reason.startswith(("timeout", "stalled")):
+        return TIMED_OUT
+    if job.get("signal") is not None:
+        return 128 + int(job["signal"])
+    code = job.get("exit_code")
+    return int(code) if code else 1

@@ -1,0 +1,79 @@
+"""`queuectl run`: enqueue a command, show its output as it comes, and exit as it does."""
+
+from typing import Any
+
+import click
+
+from queuectl_client.cli.enqueue import CommandVerb, build, store
+from queuectl_client.cli.follow import Job, follow_job
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.joboptions import described, job_options, snake_case
+from queuectl_client.cli.outcome import exit_code, has_ended
+from queuectl_client.cli.render import full_time
+from queuectl_client.cli.verbs import pass_invocation
+
+
+@click.command(
+    "run",
+    cls=CommandVerb,
+    example="""
+        queuectl run 'make test'
+        queuectl run --timeout 10m -- rsync -a src/ host:dst/
+    """,
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--shell", is_flag=True, help="Take the command for a shell string, though it begins with {.")
+@click.option("--lenient", is_flag=True, help="Warn of unknown keys in the JSON instead of refusing them.")
+@job_options
+@pass_invocation
+def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenient: bool, **options: Any) -> int:
+    """Enqueue a command, show its output, and exit with its exit code.
+
+    128+n for a signal, 124 for a timeout, 130 when cancelled. It runs once, unless --max-retries is given. Where no
+    worker is active, one is started for this job alone. Ctrl-C detaches: the job goes on.
+    """
+    job = build(invocation, command, described(options), shell=shell, lenient=lenient)
+    if "max_retries" not in map(snake_case, job):
+        job["max_retries"] = 0
+    stored = store(invocation, job)
+    if invocation.json:
+        # Its output takes stdout; what it was enqueued as is told beside it.
+        invocation.say(f"Job enqueued with ID: {stored['id']}")
+    try:
+        _see_to_a_worker(invocation, stored)
+        ended = follow_job(invocation, stored["id"])
+    except KeyboardInterrupt:
+        invocation.say(f"\nDetached: {stored['id']} goes on. Come back with: queuectl follow {stored['id']}")
+        raise
+    if exit_code(ended) and ended.get("reason") and not str(ended["reason"]).startswith("exit "):
+        invocation.say(f"{ended['id']} {ended['state']}: {ended['reason']}")
+    return exit_code(ended)
+
+
+def _see_to_a_worker(invocation: Invocation, job: Job) -> None:
+    """Start a worker for the job where none is active and the job could run; else say what it waits for."""
+    if has_ended(job):
+        return
+    status = invocation.call("status")
+    why = _waits_for(job, status["paused"])
+    if why:
+        invocation.say(f"{job['id']} waits: {why}.")
+    if status["workers"]:
+        return
+    if why:
+        invocation.say("No workers are active either. Start some with: queuectl worker start")
+    else:
+        invocation.call("worker.start", job=job["id"])
+
+
+def _waits_for(job: Job, paused: list[str]) -> str:
+    """Why the job may not start now, in words; empty when it may."""
+    if job["state"] == "held":
+        return f"it is held; release it with: queuectl release {job['id']}"
+    if job["state"] == "blocked":
+        return "it runs after " + ", ".join(parent["id"] for parent in job["depends_on"])
+    if job["queue"] in paused:
+        return f"queue {job['queue']} is paused; open it with: queuectl queue resume {job['queue']}"
+    if not job.get("ready", True) and job.get("run_at"):
+        return f"it runs no earlier than {full_time(job['run_at'])}"
+    return ""

@@ -1,0 +1,75 @@
+"""Values of options as people type them: durations with units, pairs, times."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw])\s*)+", re.IGNORECASE)
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.IGNORECASE)
+
+
+def seconds(text: str) -> float | None:
+    """Seconds of `90`, `1.5`, `10s`, `5m`, `2h`, `7d`, `1h30m`; None for anything else."""
+    text = text.strip()
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
+        # The daemon has the last word on what is too small or too large.
+        number = float(text)
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
+    return None
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or a number with its unit."""
+
+    name = "seconds"  # what help shows in its place, in capitals
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of what was typed."""
+        if isinstance(value, int | float):
+            return value
+        found = seconds(value)
+        if found is None or found in (float("inf"), float("-inf")):
+            self.fail(f"{value!r} is no duration; allowed are seconds (90) or units (90s, 10m, 2h, 7d).", param, ctx)
+        return found
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """KEY=VALUE; the value may be empty and may hold more equals signs."""
+
+    def __init__(self, form: str = "KEY=VALUE") -> None:
+        self.name = form
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The two halves of what was typed."""
+        if isinstance(value, tuple):
+            return value
+        key, equals, rest = value.partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is not of the form {self.name}.", param, ctx)
+        return key, rest
+
+
+class Moment(click.ParamType[str]):
+    """A time in the past: ISO 8601, or how long ago (`2h`, `7d`)."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The time as the wire has it."""
+        ago = seconds(value) if _DURATION.fullmatch(value.strip()) else None
+        try:
+            if ago is not None:
+                return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")
+            return datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="milliseconds")
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time; allowed are ISO 8601 (2026-11-24T14:00) and ages (2h, 7d).", param, ctx)
+
+
+DURATION: Final = Duration()
+PAIR: Final = Pair()
+MOMENT: Final = Moment()

@@ -1,0 +1,77 @@
+"""What a human reads: escapes, times, durations, tables."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from queuectl_client.cli import render
+from queuectl_client.cli.documents import dumps
+
+
+@pytest.mark.parametrize(
+    "text, safe",
+    [
+        ("plain ✓ naïve", "plain ✓ naïve"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("two\nlines\t", "two\\nlines\\t"),
+        ("c1 \x9b", "c1 \\x9b"),
+        ("right \u202e to left", "right \\u202e to left"),
+        (b"bytes \xff".decode("utf-8", "surrogateescape"), "bytes \\xff"),
+        (b"bytes \xff", "bytes \\xff"),
+    ],
+)
+def test_what_is_not_plainly_visible_is_shown_as_an_escape(text: object, safe: str) -> None:
+    assert render.escape(text) == safe
+
+
+def test_an_argv_is_shown_as_it_would_be_typed() -> None:
+    assert render.command_text(["echo", "a b", "\x1b"]) == "echo 'a b' '\\x1b'"
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (None, "-"), (0, "0 s"), (0.254, "0.25 s"), (2.0, "2 s"), (12.4, "12 s"), (59.6, "1m"), (200, "3m 20s"),
+        (7500, "2h 5m"), (7200, "2h"), (273_600, "3d 4h"),
+    ],
+)  # fmt: skip
+def test_a_duration_in_words(seconds: float | None, words: str) -> None:
+    assert render.duration(seconds) == words
+
+
+@pytest.mark.parametrize("count, words", [(0, "0 B"), (812, "812 B"), (3_565_158, "3.4 MiB"), (None, "-")])
+def test_a_size_in_words(count: int | None, words: str) -> None:
+    assert render.size(count) == words
+
+
+def test_times_of_today_are_short() -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC).astimezone()
+    today = now.replace(hour=12, minute=3, second=7)
+    assert render.clock_time(today.isoformat(), now) == "12:03:07"
+    assert render.clock_time((today - timedelta(days=30)).isoformat(), now) == "Oct 25 12:03"
+    assert render.clock_time((today - timedelta(days=900)).isoformat(), now) == "2024-06-07"
+    assert render.clock_time(None, now) == "-"
+
+
+def test_columns_are_aligned_and_the_last_one_is_whole() -> None:
+    lines = list(render.aligned(("ID", "COMMAND"), [("job_1", "x" * 200), ("j", "y")]))
+    assert lines == ["ID     COMMAND", "job_1  " + "x" * 200, "j      y"]
+
+
+def test_a_table_streams() -> None:
+    taken = []
+
+    def rows() -> "list[tuple[str, str]]":
+        for number in range(10_000):
+            taken.append(number)
+            yield (str(number), "x")
+
+    lines = iter(render.aligned(("ID", "COMMAND"), rows(), looked_at=10))
+    next(lines)
+    assert len(taken) < 20
+
+
+def test_json_is_readable_and_harmless_on_a_terminal() -> None:
+    assert dumps({"name": "naïve"}) == '{"name": "naïve"}'
+    assert dumps({"name": "\x9b\x1b"}) == '{"name": "\\u009b\\u001b"}'
+    assert dumps({"command": b"\xff"}) == '{"command": "\\udcff"}'

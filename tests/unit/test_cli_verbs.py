@@ -1,0 +1,160 @@
+"""The table of verbs, help, global options and what a mistyped word gets. Nothing here needs a daemon."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.main import main
+from queuectl_client.cli.root import root
+from queuectl_client.cli.verbs import Noun, Verb
+
+
+def every_verb() -> Iterator[tuple[str, click.Command]]:
+    """Every verb by the words it is called with."""
+    ctx = click.Context(root)
+    for name in root.list_commands(ctx):
+        command = root.get_command(ctx, name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, Noun):
+            yield from ((f"{name} {inner}", verb) for inner, verb in command.commands.items())
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """The exit code and both outputs of `queuectl` with these words, in this process."""
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    out, err = capsys.readouterr()
+    assert isinstance(end.value.code, int)
+    return end.value.code, out, err
+
+
+@pytest.mark.parametrize(
+    "words, command", list(every_verb()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_verb_has_help_with_an_example(
+    words: str, command: click.Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(command, Verb | Noun)
+    code, out, err = run(capsys, *words.split(), "-h")
+    assert (code, err) == (0, "")
+    assert f"queuectl {words.split()[0]}" in command.example
+    assert "Example" in out
+    assert "--json" in out
+
+
+@pytest.mark.parametrize(
+    "alias, verb",
+    [
+        ("add", "enqueue"), ("submit", "enqueue"), ("ls", "list"), ("ps", "list"), ("inspect", "show"), ("log", "logs"),
+        ("restart", "retry"), ("dead", "dlq"),
+    ],
+)  # fmt: skip
+def test_aliases(alias: str, verb: str) -> None:
+    ctx = click.Context(root)
+    assert root.get_command(ctx, alias) is root.get_command(ctx, verb)
+
+
+@pytest.mark.parametrize("typed, near", [("enqeue", "enqueue"), ("stauts", "status"), ("woker", "worker")])
+def test_a_mistyped_verb_is_told_its_neighbour(typed: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, typed)
+    assert (code, out) == (2, "")
+    assert near in err
+
+
+def test_a_mistyped_verb_of_a_noun_is_told_its_neighbour(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "dlq", "lst")
+    assert code == 2
+    assert "list" in err
+
+
+def test_an_option_of_the_command_itself_goes_behind_two_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "enqueue", "ls", "-l")
+    assert code == 2
+    assert "queuectl enqueue -- COMMAND -l" in err
+
+
+@pytest.mark.parametrize("words", [["--version"], ["status", "--version"], ["dlq", "list", "--version"]])
+def test_the_version_is_told_everywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert out.startswith("queuectl ")
+
+
+def parsed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Invocation:
+    """The global options as a verb sees them."""
+    seen: list[Invocation] = []
+    monkeypatch.setattr(Invocation, "call", lambda self, *_, **__: seen.append(self) or {"jobs": [], "next": None})
+    with pytest.raises(SystemExit):
+        main(words)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--json", "--socket", "/s", "--no-autostart", "--color", "never", "-q", "dlq", "list"],
+        ["dlq", "--json", "--socket", "/s", "--no-autostart", "--color", "never", "-q", "list"],
+        ["dlq", "list", "--json", "--socket", "/s", "--no-autostart", "--color", "never", "-q"],
+        ["-q", "--json", "dlq", "--socket", "/s", "list", "--no-autostart", "--color", "never"],
+    ],
+)
+def test_global_options_stand_before_the_verb_or_after_it(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = parsed(words, monkeypatch)
+    assert (seen.json, seen.quiet, seen.autostart, seen.socket, seen.color) == (True, True, False, "/s", "never")
+
+
+def test_without_a_verb_it_is_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"counts": {"pending": 4, "held": 2}, "workers": 3, "paused": []}
+    monkeypatch.setattr(Invocation, "call", lambda self, method: answer if method == "status" else None)
+    code, out, _ = run(capsys)
+    assert code == 0
+    assert out.splitlines() == [
+        "Pending: 4", "Processing: 0", "Completed: 0", "Failed: 0", "Dead (DLQ): 0", "Active Workers: 3", "Held: 2",
+    ]  # fmt: skip
+
+
+def test_a_fault_of_our_own_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "from queuectl_client.cli.invocation import Invocation\n"
+        "from queuectl_client.cli.main import main\n"
+        "Invocation.call = lambda *_: 1 / 0\n"
+        "main(['status'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_status_imports_nothing_that_it_does_not_need() -> None:
+    program = (
+        "import sys\n"
+        "from queuectl_client.cli.invocation import Invocation\n"
+        "from queuectl_client.cli.main import main\n"
+        "Invocation.call = lambda *_: {'counts': {}, 'workers': 0, 'paused': []}\n"
+        "try: main(['status'])\n"
+        "except SystemExit: print(*sorted(sys.modules))\n"
+    )
+    environ = {**os.environ, "QUEUECTL_HOME": "/nonexistent"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, env=environ)
+    loaded = set(done.stdout.split())
+    unwanted = {
+        "asyncio",
+        "peewee",
+        "rich",
+        "subprocess",
+        "dataclasses",
+        "queuectld",
+        "queuectl_client.protocol.messages",
+    }
+    ours = {name for name in loaded if name.startswith("queuectl_client.cli.")}
+    assert not loaded & unwanted
+    assert ours == {
+        f"queuectl_client.cli.{name}" for name in ("main", "invocation", "root", "verbs", "status")
+    }  # fmt: skip
