@@ -4,32 +4,30 @@ One call where they fit into one; else a batch, whose jobs are invisible until i
 ahead of their answers, so that neither side waits for the other, and so few at a time that memory stays flat.
 """
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
-from uuid import uuid4
 
 import click
 
 from queuectl_client.cli.enqueue import hint_at_workers
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobjson import drop_unknown, parse
-from queuectl_client.cli.joboptions import JobMap, lay_over, settle_cwd, submission
+from queuectl_client.cli.joboptions import JobMap, lay_over
 from queuectl_client.errors import InvalidParams, QueuectlError
 from queuectl_client.protocol.rpc import request
+from queuectl_client.session import SLOW_PATIENCE_S
+from queuectl_client.submission import PIECE_BYTES, PIECE_JOBS, Added, capture, new_request
 
 if TYPE_CHECKING:
-    from queuectl_client.client import Client
+    from queuectl_client.connection import Connection
 
-JOBS_A_MESSAGE: Final = 1000
-BYTES_A_MESSAGE: Final = 4 * 1024 * 1024
-"""Half of the largest message: as MessagePack a line is never much longer than it was as text."""
 LONGEST_LINE: Final = 2 * 1024 * 1024
+"""A line may fill a piece and the next one overfill it: together they still fit into a message."""
 MESSAGES_AHEAD: Final = 4
-ANSWER_WITHIN_S: Final = 60.0
-"""For a message of jobs, on a disk that is slow."""
 
 
 class Piece(NamedTuple):
@@ -37,13 +35,6 @@ class Piece(NamedTuple):
 
     jobs: list[JobMap]
     lines: list[int]
-
-
-class Stored(NamedTuple):
-    """What became of them: their ids and seqs, in the order of the lines."""
-
-    ids: list[str]
-    seqs: list[int]
 
 
 class Reader:
@@ -54,10 +45,10 @@ class Reader:
         self._options = options
         self._shell = shell
         self._lenient = lenient
-        around = submission()
+        around = capture()
         self._cwd: str = around["cwd"]
         self.defaults = {**around, **options}
-        settle_cwd(self.defaults, self._cwd)
+        _settle_cwd(self.defaults, self._cwd)
 
     def pieces(self, file: BinaryIO) -> Iterator[Piece]:
         """The jobs, a message's worth at a time. Raises UsageError that names the line of a bad one."""
@@ -73,7 +64,7 @@ class Reader:
             jobs.append(self._job(text, number))
             lines.append(number)
             size += len(line)
-            if len(jobs) >= JOBS_A_MESSAGE or size >= BYTES_A_MESSAGE:
+            if len(jobs) >= PIECE_JOBS or size >= PIECE_BYTES:
                 yield Piece(jobs, lines)
                 jobs, lines, size = [], [], 0
         if jobs:
@@ -89,7 +80,7 @@ class Reader:
         if self._lenient:
             drop_unknown(job, lambda warning: self._say(f"line {number}: {warning}"))
         job = lay_over(job, self._options)
-        settle_cwd(job, self._cwd)
+        _settle_cwd(job, self._cwd)
         return job
 
 
@@ -113,16 +104,16 @@ def enqueue_file(invocation: Invocation, name: str, options: JobMap, *, shell: b
     return 0
 
 
-def _send(client: "Client", reader: Reader, pieces: Iterator[Piece]) -> Stored:
+def _send(client: "Connection", reader: Reader, pieces: Iterator[Piece]) -> Added:
     first = next(pieces, None)
     if first is None:
-        return Stored([], [])
+        return Added([], [])
     second = next(pieces, None)
     if second is None:
         answer = _blaming_the_line(
-            first, lambda: client.call("enqueue_many", jobs=first.jobs, defaults=reader.defaults, request=str(uuid4()))
+            first, lambda: client.call("enqueue_many", jobs=first.jobs, defaults=reader.defaults, request=new_request())
         )
-        return Stored(answer["ids"], answer["seqs"])
+        return Added(answer["ids"], answer["seqs"])
     return _send_batch(client, reader, _chain(first, second, pieces))
 
 
@@ -132,14 +123,14 @@ def _chain(first: Piece, second: Piece, rest: Iterator[Piece]) -> Iterator[Piece
     yield from rest
 
 
-def _send_batch(client: "Client", reader: Reader, pieces: Iterator[Piece]) -> Stored:
+def _send_batch(client: "Connection", reader: Reader, pieces: Iterator[Piece]) -> Added:
     token = client.call("batch.open", defaults=reader.defaults)["token"]
-    stored = Stored([], [])
+    stored = Added([], [])
     ahead: deque[tuple[int, Piece]] = deque()
 
     def take() -> None:
         msgid, piece = ahead.popleft()
-        answer = _blaming_the_line(piece, lambda: client.result(msgid, ANSWER_WITHIN_S))
+        answer = _blaming_the_line(piece, lambda: client.result(msgid, SLOW_PATIENCE_S))
         stored.ids.extend(answer["ids"])
         stored.seqs.extend(answer["seqs"])
 
@@ -150,7 +141,7 @@ def _send_batch(client: "Client", reader: Reader, pieces: Iterator[Piece]) -> St
             take()
     while ahead:
         take()
-    client.call("batch.commit", token=token, request=str(uuid4()))
+    client.call("batch.commit", token=token, request=new_request())
     return stored
 
 
@@ -166,6 +157,12 @@ def _blaming_the_line(piece: Piece, call: Any) -> Any:
         raise type(error)(f"line {piece.lines[index]}: {words}; nothing was stored", error.data) from None
 
 
+def _settle_cwd(job: JobMap, here: str) -> None:
+    """Make the job's folder absolute, seen from here."""
+    if isinstance(job.get("cwd"), str):
+        job["cwd"] = os.path.join(here, job["cwd"])
+
+
 def _unsendable(piece: Piece) -> int | None:
     """The index of the first job that cannot be said on the wire, if there is one."""
     for index, job in enumerate(piece.jobs):
@@ -176,7 +173,7 @@ def _unsendable(piece: Piece) -> int | None:
     return None
 
 
-def _announce(invocation: Invocation, stored: Stored) -> None:
+def _announce(invocation: Invocation, stored: Added) -> None:
     if invocation.json:
         from queuectl_client.cli.documents import write_array
         from queuectl_client.cli.jobs import pages

@@ -1,13 +1,13 @@
 """`queuectl enqueue`: one job, in every form it can be typed in. A file of them is the business of bulk.py."""
 
 from typing import Any
-from uuid import uuid4
 
 import click
 
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.joboptions import JobMap, described, job_options, lay_over, settle_cwd, submission
+from queuectl_client.cli.joboptions import JobMap, described, job_options, lay_over
 from queuectl_client.cli.verbs import Verb, pass_invocation
+from queuectl_client.submission import described as submission
 
 NO_WORKERS = "No workers are active, so it waits. Start some with: queuectl worker start"
 
@@ -99,16 +99,12 @@ def build(
         job = parse(command[0])
         if lenient:
             drop_unknown(job, invocation.say)
-    job = lay_over(job, options)
-    around = submission()
-    settle_cwd(job, around["cwd"])
-    return {**around, **job}
+    return submission(lay_over(job, options), {})
 
 
 def store(invocation: Invocation, job: JobMap) -> JobMap:
     """Enqueue it; the job as stored. Raises what the daemon refuses it with."""
-    # The request's name lets the client ask again when the daemon went away before it could answer.
-    stored: JobMap = invocation.call("enqueue", **job, request=str(uuid4()))
+    stored: JobMap = invocation.call("enqueue", **job)
     return stored
 
 

@@ -15,7 +15,7 @@ from queuectl_client.cli.render import duration, escape, parse_time, plural, res
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, Gone, NoDaemon, NotFound
 
 if TYPE_CHECKING:
-    from queuectl_client.client import Client
+    from queuectl_client.connection import Connection
 
 Event = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ class ForegroundPool:
         self._lost = False
         self._know(started["workers"])
 
-    def watched_to_its_end(self, client: "Client") -> bool:
+    def watched_to_its_end(self, client: "Connection") -> bool:
         """Show events until no worker is left: True. False when the daemon went away before."""
         try:
             if self._lost:
@@ -62,7 +62,7 @@ class ForegroundPool:
             return False
         return True
 
-    def connect_again(self) -> "Client":
+    def connect_again(self) -> "Connection":
         """A connection to the next daemon. Raises NoDaemon when there is none and none may be started."""
         from queuectl_client.paths import resolve
         from queuectl_client.returning import wait_for_daemon
@@ -91,7 +91,7 @@ class ForegroundPool:
         self._invocation.say("\nStopping: the workers finish their current job. Ctrl-C again to leave them to it.")
         self._stop()
 
-    def _take_up(self, client: "Client") -> None:
+    def _take_up(self, client: "Connection") -> None:
         """Make the pool ours at this daemon."""
         try:
             self._know(client.call("worker.start", pool=self._id)["workers"])
@@ -104,7 +104,7 @@ class ForegroundPool:
         if self._stopping:
             self._stop()
 
-    def _watch(self, client: "Client") -> None:
+    def _watch(self, client: "Connection") -> None:
         try:
             client.call("events.subscribe", since=self._seen, pool=self._id)
         except Gone:
@@ -120,10 +120,10 @@ class ForegroundPool:
                 return
 
     def _stop(self) -> None:
-        from queuectl_client.client import Client
+        from queuectl_client.connection import Connection
 
         try:
-            other = Client(self._invocation.socket, autostart=False)
+            other = Connection(self._invocation.socket, autostart=False)
             try:
                 other.call("worker.stop", pool=self._id, wait=False)
             finally:
@@ -131,7 +131,7 @@ class ForegroundPool:
         except DaemonUnreachable:
             return  # the connection is lost as well; it is stopped once the pool is taken up again
 
-    def _is_over(self, client: "Client") -> bool:
+    def _is_over(self, client: "Connection") -> bool:
         """Whether the pool wants no workers any more; else one that died is about to be replaced."""
         try:
             client.call("worker.start", pool=self._id)

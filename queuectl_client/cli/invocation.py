@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from queuectl_client.client import Client
+    from queuectl_client.connection import Connection
 
 
 class Invocation:
@@ -20,14 +20,14 @@ class Invocation:
         self.quiet = False
         self.autostart = True
         self.color = "auto"
-        self._client: Client | None = None
+        self._client: Connection | None = None
 
-    def client(self, *, autostart: bool = True) -> "Client":
+    def client(self, *, autostart: bool = True) -> "Connection":
         """The connection of this call, opened by its first use. `autostart` False: a verb that starts no daemon."""
         if self._client is None:
-            from queuectl_client.client import Client
+            from queuectl_client.connection import Connection
 
-            self._client = Client(self.socket, autostart=autostart and self.autostart, notice=self.say)
+            self._client = Connection(self.socket, autostart=autostart and self.autostart, notice=self.say)
         return self._client
 
     def call(self, method: str, **params: Any) -> Any:

@@ -3,8 +3,7 @@
 Turns what was typed into the keys that the daemon takes; what they may hold the daemon decides.
 """
 
-import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import click
@@ -77,24 +76,6 @@ def described(options: Mapping[str, Any]) -> JobMap:
     if "depends_on" in job:
         job["depends_on"] = [_dependency(text) for text in job["depends_on"]]
     return job
-
-
-def submission() -> JobMap:
-    """What every job takes from this process: its folder, environment and umask."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    try:
-        cwd = os.getcwd()
-    except FileNotFoundError:
-        raise click.UsageError("the current folder was removed; change to another one") from None
-    return {"cwd": cwd, "environment": dict(os.environ), "umask": umask}
-
-
-def settle_cwd(job: MutableMapping[str, Any], here: str) -> None:
-    """Make the job's folder absolute, seen from here."""
-    cwd = job.get("cwd")
-    if isinstance(cwd, str):
-        job["cwd"] = os.path.join(here, os.path.expanduser(cwd))
 
 
 def lay_over(job: JobMap, options: Mapping[str, Any]) -> JobMap:
