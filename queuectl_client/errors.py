@@ -14,6 +14,7 @@
     no_space           |- NoSpace             1
     internal           |- Internal            1
     (none)             `- DaemonUnreachable   3   nobody there, or there and silent
+    (none)                |- NoDaemon         3   nobody listens
     (none)                |- ConnectionLost   3   gone in the middle of a call that may not be repeated
     (none)                `- ForeignServer    3   the socket or its server belongs to somebody else
 
@@ -113,6 +114,10 @@ class DaemonUnreachable(QueuectlError):
     """No daemon answers on the socket."""
 
     exit_code = 3
+
+
+class NoDaemon(DaemonUnreachable):
+    """Nobody listens on the socket: no daemon runs there."""
 
 
 class ConnectionLost(DaemonUnreachable):

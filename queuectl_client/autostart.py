@@ -1,0 +1,156 @@
+"""Reaching the daemon: connecting to it, and starting one where there is none.
+
+Many clients may start daemons at the same time; the daemons settle it among themselves with a lock, and each says
+through a pipe when there is one to connect to, itself or another. So nobody here waits by guessing.
+"""
+
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from queuectl_client.connect import open_socket
+from queuectl_client.errors import DaemonUnreachable, NoDaemon
+from queuectl_client.paths import Paths, socket_in_use
+
+START_WITHIN_S: Final = 15.0
+"""From the first try to the connection: a daemon may have to wait 10 s for another that is ending."""
+RETURN_WITHIN_S: Final = 5.0
+"""How long a job waits for its daemon to come back. It starts none: it would be that daemon's own job."""
+
+_ANSWER_BYTES: Final = 4096
+
+
+def reach_daemon(
+    paths: Paths,
+    *,
+    autostart: bool,
+    environ: Mapping[str, str] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> socket.socket:
+    """A connection to the daemon; where none runs and `autostart` allows it, one is started, detached.
+
+    `notice` gets one line when one was started. QUEUECTL_NO_AUTOSTART=1 forbids it; so does being inside a job, where
+    the daemon may take 5 s to come back. Raises NoDaemon, DaemonUnreachable, ForeignServer.
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        return open_socket(socket_in_use(paths))
+    except NoDaemon as error:
+        if environ.get("QUEUECTL_JOB_ID"):
+            from queuectl_client.returning import wait_for_daemon
+
+            return wait_for_daemon(paths, RETURN_WITHIN_S)
+        if not autostart or environ.get("QUEUECTL_NO_AUTOSTART", "0") not in ("", "0"):
+            raise NoDaemon(f"{error.message}; start one with: queuectl daemon start") from None
+    connection = _start_and_connect(paths, environ)
+    if notice is not None:
+        notice("Started the queuectl daemon.")
+    return connection
+
+
+def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float) -> None:
+    """Start a daemon, detached; afterwards one is ready, this one or another that was faster.
+
+    Its own output goes to the daemon's log. `deadline` is a time of time.monotonic. Raises DaemonUnreachable with the
+    daemon's own words when it cannot run.
+    """
+    environment = dict(environ)
+    if paths.explicit_socket:
+        environment["QUEUECTL_SOCKET"] = paths.socket
+    ready, told = os.pipe()
+    try:
+        try:
+            _spawn(paths, environment, told)
+        finally:
+            os.close(told)
+        _check_answer(_read_line(ready, deadline), paths)
+    finally:
+        os.close(ready)
+
+
+def _spawn(paths: Paths, environment: dict[str, str], told: int) -> None:
+    import subprocess  # half of what a short command costs, so only where a daemon has to be started
+
+    try:
+        log = _open_log(paths)
+    except OSError as error:
+        raise DaemonUnreachable(f"cannot start a daemon: {error.filename}: {error.strerror}") from None
+    try:
+        candidate = subprocess.Popen(
+            [sys.executable, "-m", "queuectld", "serve", "--autostarted", "--ready-fd", str(told)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+            pass_fds=(told,),
+            umask=0o077,
+        )
+    finally:
+        os.close(log)
+    _candidates.append(candidate)
+
+
+def _start_and_connect(paths: Paths, environ: Mapping[str, str]) -> socket.socket:
+    deadline = time.monotonic() + START_WITHIN_S
+    while True:
+        start_daemon(paths, environ, deadline)
+        try:
+            return open_socket(socket_in_use(paths))
+        except NoDaemon as error:
+            # It was another's daemon, and that has just ended. Each round waits for a process, so this does not spin.
+            if time.monotonic() > deadline:
+                raise NoDaemon(f"{error.message}, though a daemon says it is ready") from None
+
+
+def _open_log(paths: Paths) -> int:
+    _make_private(paths.logs)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(paths.daemon_log, flags, 0o600)
+
+
+def _make_private(folder: str) -> None:
+    """Make the folder and those above it that are missing, each 0700 from its first moment."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_private(os.path.dirname(folder))
+        _make_private(folder)
+
+
+def _read_line(descriptor: int, deadline: float) -> str | None:
+    """What comes until a line's end or EOF; None when the deadline is first."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _ANSWER_BYTES:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poller.poll(left * 1000):
+            return None
+        piece = os.read(descriptor, _ANSWER_BYTES)
+        if not piece:
+            break
+        line += piece
+    return line.decode("utf-8", "replace").strip()
+
+
+def _check_answer(answer: str | None, paths: Paths) -> None:
+    if answer == "ready":
+        return
+    where = f"its log is {paths.daemon_log}"
+    if answer is None:
+        raise DaemonUnreachable(f"the daemon was started but is not ready within {START_WITHIN_S:.0f} s; {where}")
+    if answer.startswith("error:"):
+        raise DaemonUnreachable(f"the daemon cannot run: {answer.removeprefix('error:').strip()}")
+    raise DaemonUnreachable(f"the daemon ended before it was ready; {where}")
+
+
+_candidates: Final[list[object]] = []
+"""Daemons started by this process. Kept, so that Python does not complain about children it did not see end."""

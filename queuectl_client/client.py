@@ -1,0 +1,246 @@
+"""Client: one method for each verb, over a connection that opens by itself. No logic: the daemon decides.
+
+`aio.AsyncClient` has the same methods; a test compares the two.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, Final
+
+from queuectl_client.connection import Connection
+from queuectl_client.job import Job
+from queuectl_client.session import SLOW_PATIENCE_S
+from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
+
+_AHEAD: Final = 4
+"""Pieces of a batch on their way at once: the daemon stores one while the next is packed and read."""
+
+Ref = str | int
+"""An id, a seq, or a selector such as `last`, `3-9`, `label:k=v`, `@failed`."""
+
+
+class Client(Connection):
+    """A client of the daemon, which is started when none runs, unless that is forbidden.
+
+    Every method raises QueuectlError or one of its subclasses for what the daemon refuses.
+    """
+
+    def enqueue(self, job: JobLike, /, **keys: Any) -> Job:
+        """Store a job: a shell command, an argv, or a map, with any key of a job beside it. It is on disk afterwards.
+
+        It gets this process's folder, environment and umask unless `cwd`, `environment` and `umask` say otherwise.
+        """
+        return Job(self, self.call("enqueue", **described(job, keys)))
+
+    def enqueue_many(self, jobs: Iterable[JobLike], /, **defaults: Any) -> Added:
+        """Store all of the jobs or none, however many. `defaults` are keys laid under each."""
+        common = {**capture(), **defaults}
+        cut = pieces(jobs)
+        first, second = next(cut, None), next(cut, None)
+        if first is None:
+            return Added([], [])
+        if second is None:
+            answer = self.call("enqueue_many", jobs=first, defaults=common, request=new_request())
+            return Added(answer["ids"], answer["seqs"])
+        return self._enqueue_batch(common, chain((first, second), cut))
+
+    def status(self) -> dict[str, Any]:
+        """Counts by state, workers, paused queues."""
+        return self._map("status")
+
+    def jobs(self, **filters: Any) -> Iterator[Job]:
+        """All jobs that match, oldest first unless `order="newest"`, in pages: memory does not grow with the queue."""
+        after = None
+        while True:
+            page = self.call("list", **{**filters, "after": after})
+            yield from (Job(self, job) for job in page["jobs"])
+            after = page["next"]
+            if after is None:
+                return
+
+    def get(self, id: Ref) -> Job:
+        """One job with its attempts."""
+        return Job(self, self.call("job.get", id=id))
+
+    def wait(self, *ids: Ref, any: bool = False, timeout: float | None = None) -> list[Job]:
+        """The jobs once each has ended (`any`: one of them); without ids, once nothing can run.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        answer = self.call("job.wait", ids=ids or None, any=any, timeout=timeout)
+        if not answer["done"]:
+            raise TimeoutError(f"not done within {timeout:g} s")
+        return [Job(self, job) for job in answer["jobs"]]
+
+    def log_page(self, id: Ref, **where: Any) -> dict[str, Any]:
+        """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""
+        return self._map("job.logs", id=id, **where)
+
+    def output(self, id: Ref, *, attempt: int | None = None, stream: str | None = None) -> bytes:
+        """What the job has written so far, in its newest attempt unless another is named."""
+        return b"".join(self._output(id, attempt, stream, wait=False))
+
+    def follow(self, id: Ref, *, attempt: int | None = None, stream: str | None = None) -> Iterator[bytes]:
+        """What the job writes, as it comes, until the attempt has ended."""
+        return self._output(id, attempt, stream, wait=True)
+
+    def cancel(self, *ids: Ref) -> list[Job]:
+        """End jobs for good, waiting or running."""
+        return self._jobs("job.cancel", ids=ids)
+
+    def kill(self, *ids: Ref, signal: int | str = "SIGTERM") -> list[Job]:
+        """Send a signal to all processes of running jobs; retries apply."""
+        return self._jobs("job.kill", ids=ids, signal=signal)
+
+    def pause(self, *ids: Ref) -> list[Job]:
+        """Stop all processes of running jobs."""
+        return self._jobs("job.pause", ids=ids)
+
+    def resume(self, *ids: Ref) -> list[Job]:
+        """Let stopped jobs go on."""
+        return self._jobs("job.resume", ids=ids)
+
+    def hold(self, *ids: Ref) -> list[Job]:
+        """Keep waiting jobs back until they are released."""
+        return self._jobs("job.hold", ids=ids)
+
+    def release(self, *ids: Ref) -> list[Job]:
+        """Let held jobs run."""
+        return self._jobs("job.release", ids=ids)
+
+    def retry(self, *ids: Ref) -> list[Job]:
+        """Run ended jobs again, and failed ones now."""
+        return self._jobs("job.retry", ids=ids)
+
+    def remove(self, *ids: Ref) -> list[Job]:
+        """Forget jobs that do not run, with their output."""
+        return self._jobs("job.remove", ids=ids)
+
+    def edit(self, id: Ref, changes: Mapping[str, Any], *, rev: int | None = None) -> list[Job]:
+        """Change keys of a waiting job; None: back to the default. `rev`: only if it still is the one that was read."""
+        return self._jobs("job.edit", id=id, changes=dict(changes), rev=rev)
+
+    def move(self, id: Ref, **place: Any) -> list[Job]:
+        """Give a waiting job another place: `first`, `last`, `before` another job, or another `queue`."""
+        return self._jobs("job.move", id=id, **place)
+
+    def dlq_list(self, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
+        """A page of dead jobs, `jobs` and `next`."""
+        return self._map("dlq.list", limit=limit, after=after)
+
+    def dlq_retry(self, *ids: Ref, all: bool = False) -> list[Job]:
+        """Run dead jobs again."""
+        return self._jobs("dlq.retry", ids=ids or None, all=all)
+
+    def dlq_purge(self, *ids: Ref, all: bool = False, older_than: float | None = None) -> list[Job]:
+        """Forget dead jobs; `older_than`: those that have been dead for so many seconds."""
+        return self._jobs("dlq.purge", ids=ids or None, all=all, older_than=older_than)
+
+    def config_get(self, key: str) -> Any:
+        """The value of a key of the config."""
+        return self.call("config.get", key=key)["value"]
+
+    def config_set(self, key: str, value: Any) -> Any:
+        """Set a value; it is the value as it is kept that is returned."""
+        return self.call("config.set", key=key, value=value)["value"]
+
+    def config_unset(self, key: str) -> None:
+        """Back to the default."""
+        self.call("config.unset", key=key)
+
+    def config_list(self) -> list[dict[str, Any]]:
+        """All keys, their values, and which are defaults."""
+        return self._list("config.list", "config")
+
+    def queues(self) -> list[dict[str, Any]]:
+        """All queues with their counts and limits."""
+        return self._list("queue.list", "queues")
+
+    def queue_set(self, name: str, *, concurrency: int | None = None, rate: str | None = None) -> list[dict[str, Any]]:
+        """Set the limits of a queue."""
+        return self._list("queue.set", "queues", name=name, concurrency=concurrency, rate=rate)
+
+    def queue_pause(self, name: str) -> list[dict[str, Any]]:
+        """Start no job of the queue until it is resumed."""
+        return self._list("queue.pause", "queues", name=name)
+
+    def queue_resume(self, name: str) -> list[dict[str, Any]]:
+        """Start its jobs again."""
+        return self._list("queue.resume", "queues", name=name)
+
+    def workers(self) -> list[dict[str, Any]]:
+        """All workers."""
+        return self._list("worker.list", "workers")
+
+    def worker_start(self, count: int = 1, *, detach: bool = True) -> dict[str, Any]:
+        """Start workers. Detached they belong to the daemon; else they drain when this connection closes."""
+        return self._map("worker.start", count=count, detach=detach)
+
+    def worker_stop(self, count: int | None = None, *, now: bool = False, wait: bool = True) -> dict[str, Any]:
+        """End all workers, or `count` of them, once their job has ended; `now`: end their jobs too."""
+        return self._map("worker.stop", count=count, now=now, wait=wait)
+
+    def worker_scale(self, count: int) -> list[dict[str, Any]]:
+        """Set the number of detached workers."""
+        return self._list("worker.scale", "workers", count=count)
+
+    def daemon_info(self) -> dict[str, Any]:
+        """Who the daemon is and where its files are."""
+        return self._map("daemon.info")
+
+    def daemon_drain(self, *, resume: bool = False) -> dict[str, Any]:
+        """Claim no more jobs; `resume`: claim them again."""
+        return self._map("daemon.drain", resume=resume)
+
+    def daemon_shutdown(self, *, now: bool = False) -> dict[str, Any]:
+        """Drain the workers, then end the daemon; `now`: end running jobs too."""
+        return self._map("daemon.shutdown", now=now)
+
+    def events(self, *, since: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Events as they come, from `since` on. Raises Gone when that is too long ago, ConnectionLost at the end."""
+        self.call("events.subscribe", since=since, **filters)
+        return (told.params for told in self.notifications() if told.method == "event")
+
+    def _enqueue_batch(self, defaults: Mapping[str, Any], cut: Iterable[list[dict[str, Any]]]) -> Added:
+        added, ahead = Added([], []), deque[int]()
+
+        def take() -> None:
+            answer = self.result(ahead.popleft(), SLOW_PATIENCE_S)
+            added.ids.extend(answer["ids"])
+            added.seqs.extend(answer["seqs"])
+
+        token = self.call("batch.open", defaults=defaults)["token"]
+        try:
+            for piece in cut:
+                if len(ahead) == _AHEAD:
+                    take()
+                ahead.append(self.send("batch.add", {"token": token, "jobs": piece}))
+            while ahead:
+                take()
+            self.call("batch.commit", token=token, request=new_request())
+        except BaseException:
+            self.close()  # the daemon forgets an open batch with its connection
+            raise
+        return added
+
+    def _output(self, id: Ref, attempt: int | None, stream: str | None, *, wait: bool) -> Iterator[bytes]:
+        offset = 0
+        while True:
+            page = self.log_page(id, attempt=attempt, stream=stream, offset=offset, wait=wait)
+            offset = page["next"]
+            if page["data"]:
+                yield page["data"]
+            if page["eof"] or not (page["data"] or wait):
+                return
+
+    def _jobs(self, method: str, **params: Any) -> list[Job]:
+        return [Job(self, job) for job in self.call(method, **params)["jobs"]]
+
+    def _list(self, method: str, key: str, **params: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call(method, **params)[key]
+        return found
+
+    def _map(self, method: str, **params: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.call(method, **params)
+        return answer

@@ -1,0 +1,199 @@
+"""A connection to the daemon for ordinary code: it opens by itself, and calls go over it.
+
+Bytes go out and come in here; what they mean is `session`'s business, and the verbs are `client`'s. Not for several
+threads at once: each needs its own.
+"""
+
+import os
+import select
+import socket as sockets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from queuectl_client.autostart import reach_daemon
+from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError
+from queuectl_client.paths import resolve, socket_in_use
+from queuectl_client.protocol.rpc import Notification
+from queuectl_client.reconnect import reach_again
+from queuectl_client.session import DEFAULT_PATIENCE_S, Session, is_wait, may_repeat, patience_s
+
+_PIECE: Final = 256 * 1024
+
+
+class Connection:
+    """A connection to the daemon that opens when it is used, and calls over it."""
+
+    def __init__(
+        self,
+        socket: str | None = None,
+        *,
+        autostart: bool = True,
+        timeout: float | None = DEFAULT_PATIENCE_S,
+        notice: Callable[[str], None] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """`socket`: else found as `paths` says. `timeout`: seconds for an answer of a call that waits for nothing.
+
+        `notice` gets a line for people when a daemon had to be started.
+        """
+        self._environ = os.environ if environ is None else environ
+        self._paths = resolve(self._environ, socket=socket)
+        self._autostart = autostart
+        self._timeout = timeout
+        self._notice = notice
+        self._socket: sockets.socket | None = None
+        self._session = Session()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def server(self) -> Mapping[str, Any]:
+        """What the daemon said of itself in answer to hello; empty before the first answer."""
+        return self._session.server
+
+    def connect(self) -> None:
+        """Connect now rather than with the first call. Raises DaemonUnreachable or a subclass of it."""
+        if self._socket is None:
+            self._attach(self._reach())
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another. Open batches and pools started over it end."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def call(self, method: str, /, **params: Any) -> Any:
+        """The result of a call. Parameters that are None are left out. Raises QueuectlError or a subclass.
+
+        When the daemon goes away before it has answered, the call is made again, once it is back, provided that does
+        no harm; else ConnectionLost: whether it took effect is not known.
+        """
+        self._drop_if_closed()
+        try:
+            return self.result(self.send(method, params), patience_s(method, params, self._timeout))
+        except ConnectionLost:
+            if not may_repeat(method, params):
+                raise
+        self._attach(self._reach_again(start=not is_wait(method, params)))
+        return self.result(self.send(method, params), patience_s(method, params, self._timeout))
+
+    def send(self, method: str, params: Mapping[str, Any]) -> int:
+        """Send a call without waiting for its answer; its number is for `result`. Calls take effect in this order."""
+        self.connect()
+        msgid, data = self._session.call(method, params)
+        self._send_all(data)
+        return msgid
+
+    def result(self, msgid: int, patience: float | None = DEFAULT_PATIENCE_S) -> Any:
+        """The result of a call that was sent, at most `patience` seconds from now (None: whenever it comes).
+
+        Raises the call's error, ConnectionLost, or DaemonUnreachable when the daemon stays silent.
+        """
+        deadline = None if patience is None else time.monotonic() + patience
+        while not self._session.has_answer(msgid):
+            if not self._session.is_asked(msgid):
+                raise ConnectionLost("the call went out over a connection that was lost")
+            if not self._receive(deadline):
+                self._session.forget(msgid)
+                raise self._silent(patience)
+        return self._session.take(msgid)
+
+    def cancel_call(self, msgid: int) -> None:
+        """End a waiting call that was sent; it is still to be taken with `result`."""
+        self._send_all(self._session.cancel(msgid))
+
+    def notifications(self) -> Iterator[Notification]:
+        """What the daemon tells after `events.subscribe`, as it comes; `params` is the map. Raises ConnectionLost."""
+        while True:
+            while self._session.notifications:
+                yield self._session.notifications.popleft()
+            self._receive(None)
+
+    def _reach(self) -> sockets.socket:
+        return reach_daemon(self._paths, autostart=self._autostart, environ=self._environ, notice=self._notice)
+
+    def _reach_again(self, *, start: bool) -> sockets.socket:
+        return reach_again(self._paths, start=start and self._autostart, reach=self._reach)
+
+    def _attach(self, socket: sockets.socket) -> None:
+        self.close()
+        self._socket = socket
+        self._session = self._session.next()
+
+    def _drop_if_closed(self) -> None:
+        """Notice a daemon that went away while nothing was asked of it, before anything is sent into the void."""
+        if self._socket is None:
+            return
+        try:
+            while self._ready(select.POLLIN, 0):
+                self._take_in()
+        except ConnectionLost:
+            self.close()
+
+    def _send_all(self, data: bytes) -> None:
+        """Send it, taking in what comes meanwhile: a daemon whose answers nobody reads stops reading as well."""
+        left = memoryview(data)
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while left:
+            try:
+                left = left[self._open_socket.send(left) :]
+                continue
+            except BlockingIOError:
+                pass
+            except OSError:
+                raise self._lost() from None
+            ready = self._ready(select.POLLIN | select.POLLOUT, deadline)
+            if not ready:
+                self.close()  # half a message is out, so nothing else can be sent
+                raise self._silent(self._timeout)
+            if ready & select.POLLIN:
+                self._take_in()
+
+    def _receive(self, deadline: float | None) -> bool:
+        """Wait for bytes and take them in; False when the deadline was first. Raises ConnectionLost at the end."""
+        if not self._ready(select.POLLIN, deadline):
+            return False
+        self._take_in()
+        return True
+
+    def _take_in(self) -> None:
+        try:
+            data = self._open_socket.recv(_PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            raise self._lost()
+        try:
+            self._session.receive(data)
+        except QueuectlError:
+            self.close()  # no answer to a call of ours, and nothing sensible comes after it
+            raise
+
+    def _ready(self, events: int, deadline: float | None) -> int:
+        poller = select.poll()
+        poller.register(self._open_socket, events)
+        wait_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        found = poller.poll(wait_ms)
+        return found[0][1] if found else 0
+
+    @property
+    def _open_socket(self) -> sockets.socket:
+        if self._socket is None:
+            raise ConnectionLost("the connection to the daemon is closed")
+        return self._socket
+
+    def _lost(self) -> ConnectionLost:
+        self.close()
+        return ConnectionLost("the daemon went away in the middle of the call")
+
+    def _silent(self, patience: float | None) -> DaemonUnreachable:
+        where = socket_in_use(self._paths)
+        return DaemonUnreachable(f"connected to the daemon on {where}, but it gave no answer within {patience:g} s")

@@ -1,0 +1,100 @@
+"""A job as a program sees it: what the daemon last said of it, and what can be done with it."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
+
+if TYPE_CHECKING:
+    from queuectl_client.client import Client
+
+
+class JobRecord:
+    """What the daemon said of a job at one time. Every key of the job's JSON is an attribute; `data` is the map."""
+
+    id: str
+    seq: int
+    command: str | list[str]
+    queue: str
+    priority: int
+    attempts: int
+    max_retries: int
+    runs: int
+    crashes: int
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    worker: str | None
+    name: str | None
+    labels: dict[str, str]
+    cwd: str
+    created_at: str
+    updated_at: str
+    run_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    attempts_list: list[dict[str, Any]]
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self.data = dict(data)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["data"][name]
+        except KeyError:
+            raise AttributeError(f"a job has no {name!r}") from None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.state}>"
+
+    def __eq__(self, other: object) -> bool:
+        return self.data == other.data if isinstance(other, JobRecord) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.seq)
+
+    @property
+    def state(self) -> JobState:
+        """Where it stood."""
+        return JobState(self.data["state"])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will not run again by itself."""
+        return self.state in ENDED_STATES
+
+
+class Job(JobRecord):
+    """A job and the client it came over. Nothing here changes by itself: methods give a newer Job."""
+
+    def __init__(self, client: "Client", data: Mapping[str, Any]) -> None:
+        super().__init__(data)
+        self._client = client
+
+    def refresh(self) -> "Job":
+        """The job as it is now, with its attempts."""
+        return self._client.get(self.id)
+
+    def wait(self, timeout: float | None = None) -> "Job":
+        """The job once it has ended. Raises TimeoutError after `timeout` seconds."""
+        return self._client.wait(self.id, timeout=timeout)[0]
+
+    def output(self, *, attempt: int | None = None, stream: str | None = None) -> bytes:
+        """What it has written so far, in its newest attempt unless another is named."""
+        return self._client.output(self.id, attempt=attempt, stream=stream)
+
+    def follow(self, *, attempt: int | None = None, stream: str | None = None) -> Iterator[bytes]:
+        """What it writes, as it comes, until the attempt has ended."""
+        return self._client.follow(self.id, attempt=attempt, stream=stream)
+
+    def cancel(self) -> "Job":
+        """End it for good, waiting or running."""
+        return self._client.cancel(self.id)[0]
+
+    def kill(self, signal: int | str = "SIGTERM") -> "Job":
+        """Send a signal to all of its processes; retries apply."""
+        return self._client.kill(self.id, signal=signal)[0]
+
+    def retry(self) -> "Job":
+        """Run it again after it has ended; run it now when it waits for its backoff."""
+        return self._client.retry(self.id)[0]

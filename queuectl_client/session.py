@@ -1,0 +1,170 @@
+"""The calls of one connection: numbers, hello, answers, notifications. No sockets, so Client and AsyncClient share it.
+
+Also what a client has to know of the methods: how long an answer may take, and what may be asked twice.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from queuectl_client import __version__
+from queuectl_client.errors import (
+    ConnectionLost,
+    InvalidParams,
+    QueuectlError,
+    UnknownMethod,
+    VersionMismatch,
+    from_wire,
+)
+from queuectl_client.protocol import rpc
+
+DEFAULT_PATIENCE_S: Final = 10.0
+"""How long a call that waits for nothing may stay without an answer, before the daemon counts as silent."""
+
+SLOW_PATIENCE_S: Final = 60.0
+"""The same for calls that make the daemon do much."""
+
+_SLOW: Final = frozenset({"enqueue_many", "batch.add", "batch.commit", "worker.start", "worker.scale", "job.remove"})
+_READS: Final = frozenset(
+    {"status", "list", "job.get", "job.wait", "job.logs", "dlq.list", "config.get", "config.list", "queue.list"}
+    | {"worker.list", "daemon.info"}
+)
+_SAME_WHEN_REPEATED: Final = frozenset({"config.set", "config.unset", "queue.set", "queue.pause", "queue.resume"})
+
+
+def patience_s(method: str, params: Mapping[str, Any], default: float | None = DEFAULT_PATIENCE_S) -> float | None:
+    """Seconds in which an answer must come; None for a call that may wait for as long as a job runs."""
+    if method == "job.wait":
+        timeout = params.get("timeout")
+        return None if timeout is None else timeout + DEFAULT_PATIENCE_S
+    if method in ("daemon.shutdown", "dlq.retry", "dlq.purge"):
+        return None
+    if (method == "job.logs" and params.get("wait")) or (method == "worker.stop" and params.get("wait", True)):
+        return None
+    return SLOW_PATIENCE_S if method in _SLOW and default is not None else default
+
+
+def may_repeat(method: str, params: Mapping[str, Any]) -> bool:
+    """Whether a call whose answer was lost may be made again: it reads, or its `request` or nature allows it."""
+    return method in _READS or method in _SAME_WHEN_REPEATED or params.get("request") is not None
+
+
+def is_wait(method: str, params: Mapping[str, Any]) -> bool:
+    """Whether the call may wait for as long as a job runs."""
+    return patience_s(method, params) is None
+
+
+class Session:
+    """What has been asked on one connection and what has come back. `server` is the answer to hello, once it came."""
+
+    def __init__(self, after: int = 0) -> None:
+        self._decoder = rpc.Decoder()
+        self._last = after
+        self._hello: int | None = None
+        self._refusal: QueuectlError | None = None
+        self._asked: set[int] = set()
+        self._answers: dict[int, rpc.Response] = {}
+        self.notifications: deque[rpc.Notification] = deque()
+        self.server: dict[str, Any] = {}
+
+    def next(self) -> "Session":
+        """The session of the next connection. It goes on counting, so that no call gets another's answer."""
+        return Session(self._last)
+
+    def call(self, method: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
+        """The number of a new call and the bytes to send for it; hello goes before the first.
+
+        Parameters that are None are left out. Raises InvalidParams for what cannot be sent.
+        """
+        hello = b"" if self._hello is not None else self._say_hello()
+        self._last += 1
+        given = {key: value for key, value in params.items() if value is not None}
+        try:
+            frame = rpc.request(self._last, method, given)
+        except ValueError as error:
+            raise InvalidParams(str(error)) from None
+        if len(frame) > rpc.MAX_MESSAGE_BYTES:
+            raise InvalidParams(
+                f"this call has {len(frame):,} bytes, but at most {rpc.MAX_MESSAGE_BYTES:,} can be sent"
+            )
+        self._asked.add(self._last)
+        return self._last, hello + frame
+
+    def cancel(self, msgid: int) -> bytes:
+        """The bytes that end a waiting call; its answer still comes."""
+        return rpc.notification("cancel", {"msgid": msgid})
+
+    def receive(self, data: bytes) -> list[int]:
+        """Take what came and tell which calls are answered by it. Raises ConnectionLost for what is no answer."""
+        answered = []
+        try:
+            for message in self._decoder.feed(data):
+                if isinstance(message, rpc.Response):
+                    answered += self._take_answer(message)
+                elif isinstance(message, rpc.Notification):
+                    self._take_notification(message)
+        except rpc.ProtocolError as error:
+            raise ConnectionLost(f"the daemon's answer cannot be read: {error.text}") from None
+        return answered
+
+    def has_answer(self, msgid: int) -> bool:
+        """Whether the call has been answered and the answer was not taken yet."""
+        return msgid in self._answers
+
+    def is_asked(self, msgid: int) -> bool:
+        """Whether an answer to the call is still to come."""
+        return msgid in self._asked
+
+    def take(self, msgid: int) -> Any:
+        """The result of an answered call. Raises the error it was answered with, or that hello was."""
+        answer = self._answers.pop(msgid)
+        if self._refusal is not None:
+            raise self._refusal
+        if answer.error is not None:
+            raise from_wire(answer.error)
+        return answer.result
+
+    def forget(self, msgid: int) -> None:
+        """Drop the answer, now or when it comes."""
+        self._asked.discard(msgid)
+        self._answers.pop(msgid, None)
+
+    def _say_hello(self) -> bytes:
+        self._last += 1
+        self._hello = self._last
+        params = {"client": f"queuectl/{__version__} (Python)", "protocol": rpc.PROTOCOL_VERSION}
+        return rpc.request(self._last, "hello", params)
+
+    def _take_answer(self, answer: rpc.Response) -> list[int]:
+        if answer.msgid is None:
+            # It could not tell which call it refuses, and closes next: too many connections, say.
+            raise from_wire(answer.error)
+        if answer.msgid == self._hello:
+            self._take_hello(answer)
+            return []
+        if answer.msgid not in self._asked:
+            return []
+        self._asked.discard(answer.msgid)
+        self._answers[answer.msgid] = answer
+        return [answer.msgid]
+
+    def _take_hello(self, answer: rpc.Response) -> None:
+        if answer.error is not None:
+            refusal = from_wire(answer.error)
+            if not isinstance(refusal, UnknownMethod):
+                self._refusal = refusal
+            return
+        self.server = answer.result if isinstance(answer.result, dict) else {}
+        spoken = self.server.get("protocol", rpc.PROTOCOL_VERSION)
+        if spoken != rpc.PROTOCOL_VERSION:
+            older = "daemon" if isinstance(spoken, int) and spoken < rpc.PROTOCOL_VERSION else "client"
+            self._refusal = VersionMismatch(
+                f"the daemon speaks protocol {spoken}, this client {rpc.PROTOCOL_VERSION}: upgrade the {older}"
+            )
+
+    def _take_notification(self, message: rpc.Notification) -> None:
+        try:
+            params = rpc.params_of(message.params)
+        except ValueError:
+            return  # of a form we do not know: ignored, whatever it carries
+        self.notifications.append(rpc.Notification(message.method, params))

@@ -1,0 +1,97 @@
+"""What a job takes along from the program that submits it, and how a call to the SDK becomes the job's map.
+
+The daemon checks the keys; here only what Python programs say in their own types is put into the wire's.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+import msgpack
+
+from queuectl_client.errors import InvalidParams
+
+JobLike = str | Sequence[str] | Mapping[str, Any]
+"""A shell command, an argv, or a map with the keys of a job."""
+
+PIECE_JOBS: Final = 1000
+PIECE_BYTES: Final = 4 * 1024 * 1024
+"""Half of the largest message: the last job of a piece and the defaults fit into the other half."""
+
+
+class Added(NamedTuple):
+    """The ids and seqs of the jobs that were stored, in their order."""
+
+    ids: list[str]
+    seqs: list[int]
+
+
+def capture() -> dict[str, Any]:
+    """This process's folder, environment and umask. Raises InvalidParams when its folder has been removed."""
+    try:
+        cwd = os.getcwd()
+    except FileNotFoundError:
+        raise InvalidParams("the current folder was removed: give the job another with cwd") from None
+    return {"cwd": cwd, "environment": dict(os.environ), "umask": _umask()}
+
+
+def described(job: JobLike, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The job's map: what is captured here, over it the job's own keys, over them `keys`; with a request id."""
+    own = job_map(job) | {key: value for key, value in keys.items() if value is not None}
+    # A job with a folder of its own needs none of ours, which may be gone.
+    caught = {"environment": dict(os.environ), "umask": _umask()} if own.get("cwd") else capture()
+    return {"request": new_request(), **caught, **_plain(own)}
+
+
+def job_map(job: JobLike) -> dict[str, Any]:
+    """The map of a job given as its command, its argv, or a map."""
+    if isinstance(job, Mapping):
+        return _plain(job)
+    return {"command": job if isinstance(job, str) else list(job)}
+
+
+def pieces(jobs: Iterable[JobLike]) -> Iterator[list[dict[str, Any]]]:
+    """The jobs' maps, cut into lists that fit into one message each."""
+    piece: list[dict[str, Any]] = []
+    size = 0
+    for job in jobs:
+        described_job = job_map(job)
+        piece.append(described_job)
+        size += len(msgpack.packb(described_job, unicode_errors="surrogateescape"))
+        if len(piece) == PIECE_JOBS or size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def new_request() -> str:
+    """A name for a write, so that it can be asked for again when its answer is lost."""
+    return str(uuid4())
+
+
+def _plain(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain_value(key, value) for key, value in keys.items()}
+
+
+def _plain_value(key: str, value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime):
+        return value.astimezone().isoformat()
+    if key == "cwd" and isinstance(value, str | os.PathLike):
+        return os.path.abspath(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
+
+
+def _umask() -> int:
+    """This process's umask, without setting it for a moment, which other threads would notice (proc(5))."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o077
