@@ -52,10 +52,11 @@ def reach_daemon(
     return connection
 
 
-def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float) -> None:
+def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, by_hand: bool = False) -> None:
     """Start a daemon, detached; afterwards one is ready, this one or another that was faster.
 
-    Its own output goes to the daemon's log. `deadline` is a time of time.monotonic. Raises DaemonUnreachable with the
+    `by_hand`: a person asked for it, so detached workers come back even after a `daemon stop`. Its own output goes to
+    the daemon's log. `deadline` is a time of time.monotonic. Raises DaemonUnreachable with the
     daemon's own words when it cannot run.
     """
     environment = dict(environ)
@@ -64,7 +65,7 @@ def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float) -> N
     ready, told = os.pipe()
     try:
         try:
-            _spawn(paths, environment, told)
+            _spawn(paths, environment, told, by_hand=by_hand)
         finally:
             os.close(told)
         _check_answer(_read_line(ready, deadline), paths)
@@ -72,16 +73,17 @@ def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float) -> N
         os.close(ready)
 
 
-def _spawn(paths: Paths, environment: dict[str, str], told: int) -> None:
+def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: bool) -> None:
     import subprocess  # half of what a short command costs, so only where a daemon has to be started
 
     try:
         log = _open_log(paths)
     except OSError as error:
         raise DaemonUnreachable(f"cannot start a daemon: {error.filename}: {error.strerror}") from None
+    why = ["--by-hand"] if by_hand else []
     try:
         candidate = subprocess.Popen(
-            [sys.executable, "-m", "queuectld", "serve", "--autostarted", "--ready-fd", str(told)],
+            [sys.executable, "-m", "queuectld", "serve", "--autostarted", "--ready-fd", str(told), *why],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

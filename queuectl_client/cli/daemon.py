@@ -44,7 +44,7 @@ def stop(invocation: Invocation, now: bool) -> None:
     client = invocation.client(autostart=False)
     try:
         process = DaemonProcess(client.call("daemon.info")["pid"])
-    except NoDaemon:
+    except (NoDaemon, ProcessLookupError):
         invocation.say("No daemon is running.")
         return
     with process:
@@ -59,7 +59,7 @@ def restart(invocation: Invocation) -> None:
     """Replace the daemon by a new one. Running jobs go on; the new daemon takes them back."""
     try:
         process = DaemonProcess(invocation.client(autostart=False).call("daemon.info")["pid"])
-    except NoDaemon:
+    except (NoDaemon, ProcessLookupError):
         pass  # then there is none to replace
     else:
         with process:
@@ -138,7 +138,7 @@ def _start(invocation: Invocation) -> None:
     """A daemon runs afterwards: this one's, or one that was there."""
     from queuectl_client.autostart import START_WITHIN_S, start_daemon
 
-    start_daemon(_paths(invocation), os.environ, time.monotonic() + START_WITHIN_S)
+    start_daemon(_paths(invocation), os.environ, time.monotonic() + START_WITHIN_S, by_hand=True)
 
 
 def _described(info: dict[str, Any]) -> list[tuple[str, str]]:
