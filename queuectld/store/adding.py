@@ -1,0 +1,214 @@
+"""How jobs come into the store: one, or many at once, all or nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Job, NewJob, Now
+from queuectld.store import models
+from queuectld.store.dependencies import INSERT_DEPENDENCY, Parents, resolve
+from queuectld.store.lanes import Head
+from queuectld.store.moves import job, move, standing
+from queuectld.store.records import Added
+from queuectld.store.rows import Place, Row, job_row
+from queuectld.store.session import Session
+from queuectld.store.statement import arg, insert_row, statement
+
+_Job: Final = models.Job
+_INSERT_JOB: Final = insert_row(_Job)
+_SEQ_OF_ID: Final = statement(_Job.select(_Job.seq).where(_Job.id == arg("id")))
+_TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FROM json_each(:ids))")))
+_KEY_HOLDER: Final = statement(
+    _Job.select(_Job.seq, _Job.id, _Job.state).where(
+        (_Job.unique_key == arg("key"))
+        & SQL(models.HOLDS_KEY)
+    )
+)  # fmt: skip
+_SPARE: Final = 16
+"""Numbers looked at beyond those needed, so that a few taken ids cost no second look."""
+_FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobState}
+
+
+def add(session: Session, new: NewJob, now: Now) -> Job:
+    """Store one job. Refused when its id or its unique key is taken; `skip` gives the job that has the key."""
+    adder = Adder(session, now, None, (new,))
+    seq, fresh = adder.put(new)
+    adder.flush()
+    stored = job(session, seq)
+    if fresh:
+        session.tell(
+            _FIRST_STATE_EVENT[stored.state], now, job_id=stored.id, seq=seq, queue=stored.queue,
+            detail={} if stored.reason is None else {"reason": stored.reason},
+        )  # fmt: skip
+    return stored
+
+
+def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
+    """Store all of them or, when one is refused, none; the refusal says which. One event for all."""
+    added, count = put_all(session, new, now, None)
+    if count:
+        first, last = min(added.seqs), max(added.seqs)
+        session.tell(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
+    return added
+
+
+def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None, first: int = 0) -> tuple[Added, int]:
+    """Store jobs without telling; also says how many are new. A refusal counts them from `first`."""
+    adder = Adder(session, now, batch, new)
+    seqs = []
+    for index, each in enumerate(new, first):
+        try:
+            seqs.append(adder.put(each)[0])
+        except Refused as refused:
+            data = {**(refused.data or {}), "index": index}
+            raise Refused(refused.code, f"job {index + 1}: {refused.message}", data) from refused
+    adder.flush()
+    return Added([adder.ids[seq] for seq in seqs], seqs), adder.fresh
+
+
+class Adder:
+    """Puts the jobs of one request into the store, in their order."""
+
+    def __init__(self, session: Session, now: Now, batch: int | None, new: Sequence[NewJob]) -> None:
+        self.ids: dict[int, str] = {}
+        self.fresh = 0
+        self._named: dict[str, int] = {}
+        self._session = session
+        self._now = now
+        self._batch = batch
+        self._rows: list[Row] = []
+        self._edges: list[tuple[int, int, str]] = []
+        self._environment: tuple[Mapping[str, str], int] | None = None
+        self._asked = {each.id for each in new if each.id is not None}
+        self._looked_at = 0
+        self._taken: set[str] = set()
+        self._still_to_number = len(new)
+
+    def put(self, new: NewJob) -> tuple[int, bool]:
+        """The job's number, and whether it is a new one. On disk after `flush`."""
+        if new.unique_key is not None:
+            holder = self._holder_of_key(new)
+            if holder is not None:
+                return holder, False
+        parents = None
+        if new.depends_on:
+            self.flush()
+            parents = Parents(self._session, new, self._batch)
+        if new.id is not None:
+            self._refuse_taken(new.id)
+        seq = self._number(new.id)
+        place = self._place(new, seq, parents)
+        self._rows.append(job_row(new, place))
+        self.ids[seq] = place.id
+        if new.id is not None:
+            self._named[new.id] = seq
+        self.fresh += 1
+        self._enter(new, place)
+        if parents is not None and place.state is not JobState.CANCELLED:
+            self._edges.extend((parent, seq, on) for parent, on in parents.waits_for.items())
+        return seq, True
+
+    def flush(self) -> None:
+        """Write what was put."""
+        if self._rows:
+            self._session.executemany(_INSERT_JOB, self._rows)
+            self._rows = []
+        if self._edges:
+            self._session.executemany(INSERT_DEPENDENCY, self._edges)
+            self._edges = []
+
+    def _place(self, new: NewJob, seq: int, parents: Parents | None) -> Place:
+        session, now = self._session, self._now
+        due_ms = now.store_ms + new.delay_ms if new.delay_ms > 0 else None
+        state, reason = JobState.PENDING, None
+        if parents is not None and parents.hopeless:
+            state, reason, due_ms = JobState.CANCELLED, parents.hopeless, None
+        elif new.hold:
+            state = JobState.HELD
+        elif parents is not None and parents.waits_for:
+            state = JobState.BLOCKED
+        queue = session.queue_id(new.queue)
+        waits = due_ms is not None or (new.run_at_ms is not None and new.run_at_ms > now.wall_ms)
+        lane = None
+        if state is JobState.PENDING and self._batch is None and not waits:
+            lane = session.lane_id(queue, lane_needs(new))
+        return Place(
+            seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, new.run_at_ms, now.wall_ms,
+            now.wall_ms if state is JobState.CANCELLED else None, reason,
+            parents.named if parents is not None else (), self._environment_of(new),
+        )  # fmt: skip
+
+    def _enter(self, new: NewJob, place: Place) -> None:
+        session = self._session
+        session.count(self._batch, place.queue, place.state, place.lane is not None, 1)
+        if place.lane is not None:
+            session.enter_lane(Head(-new.priority, place.seq, place.seq, place.lane, place.state))
+        elif place.due_ms is not None or place.run_at_ms is not None:
+            session.due_changed = True
+
+    def _environment_of(self, new: NewJob) -> int:
+        """The jobs of one request mostly share one environment: it is hashed once."""
+        known = self._environment
+        if known is None or known[0] is not new.environment:
+            known = (new.environment, self._session.environment_id(new.environment))
+            self._environment = known
+        return known[1]
+
+    def _refuse_taken(self, wanted: str) -> None:
+        row = self._session.execute(_SEQ_OF_ID, {"id": wanted}).fetchone()
+        holder = row[0] if row is not None else self._named.get(wanted)
+        if holder is not None:
+            message = f"The id {wanted!r} is taken by job {holder}; an id is free again when its job is removed."
+            raise Refused(ErrorCode.CONFLICT, message, {"id": wanted, "seq": holder})
+
+    def _number(self, wanted: str | None) -> int:
+        """The next number whose `job_N` is not somebody else's id."""
+        session = self._session
+        while True:
+            seq = session.next_seq()
+            if seq > self._looked_at:
+                self._look_ahead(seq)
+            session.memory.last_seq = seq
+            name = f"job_{seq}"
+            if name == wanted or (name not in self._taken and name not in self._asked):
+                self._still_to_number -= 1
+                return seq
+
+    def _look_ahead(self, first: int) -> None:
+        self._looked_at = first + self._still_to_number + _SPARE
+        names = json.dumps([f"job_{seq}" for seq in range(first, self._looked_at + 1)])
+        self._taken = {row[0] for row in self._session.execute(_TAKEN, {"ids": names})}
+
+    def _holder_of_key(self, new: NewJob) -> int | None:
+        """The job that has the unique key and stays, where `skip` was asked for."""
+        self.flush()
+        session = self._session
+        row = session.execute(_KEY_HOLDER, {"key": new.unique_key}).fetchone()
+        if row is None:
+            return None
+        seq, holder_id, state = row
+        holder = standing(session, seq)
+        if new.on_conflict == "skip" and (holder is not None or seq in self.ids):
+            self.ids[seq] = holder_id
+            return int(seq)
+        replaceable = holder is not None and holder.state is not JobState.PROCESSING
+        if new.on_conflict == "replace" and self._batch is None and replaceable and holder is not None:
+            reason = "cancelled: replaced by a newer job of the same unique key"
+            move(session, holder, holder._replace(
+                state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms, reason=reason,
+            ), self._now)  # fmt: skip
+            resolve(session, self._now)
+            return None
+        message = f"The unique key {new.unique_key!r} is held by job {holder_id} ({state}) until it has ended."
+        raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq})
+
+
+def lane_needs(new: NewJob) -> str:
+    """What tells the lane of a new job from the others of its queue; as `Standing.lane_needs`."""
+    if new.slots == 1 and not new.needs:
+        return ""
+    return f"{new.slots} {json.dumps(dict(new.needs), ensure_ascii=False, separators=(',', ':')) if new.needs else ''}"

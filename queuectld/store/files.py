@@ -1,0 +1,157 @@
+"""The store's file: looked at before SQLite opens it, created whole or not at all, copied before a migration.
+
+It must not change a byte of a file that is not a store, or not one this version can read.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from queuectld.store.records import StoreRefused
+
+T = TypeVar("T")
+APPLICATION_ID: Final = 0x5143544C
+"""`QCTL`, at offset 68 of the file (https://www.sqlite.org/fileformat.html#application_id)."""
+SCHEMA_VERSION: Final = 1
+"""`user_version`, at offset 60. Each step up has a migration."""
+MAGIC: Final = b"SQLite format 3\x00"
+HEADER_BYTES: Final = 100
+WAY_OUT: Final = "`queuectl doctor` tells more; to begin with an empty store, move the file away"
+
+
+def look_at(path: Path) -> int | None:
+    """The schema version in the file's header; None where there is no file.
+
+    Raises StoreRefused, naming the file, when it is not a whole store that this version can read.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreRefused(f"The store {path} cannot be read: {error.strerror}.") from error
+    if not size:
+        raise StoreRefused(f"The store {path} is an empty file. It was left as it is; {WAY_OUT}.")
+    if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
+        raise StoreRefused(f"The store {path} is damaged or not a database. It was left as it is; {WAY_OUT}.")
+    if _number(header, 68) != APPLICATION_ID:
+        raise StoreRefused(f"The file {path} is a database of another program. It was left as it is; {WAY_OUT}.")
+    refuse_newer(path, _number(header, 60))
+    _refuse_truncated(path, header, size)
+    return _number(header, 60)
+
+
+def refuse_newer(path: Path, version: int) -> None:
+    """Raise StoreRefused when a newer queuectl wrote the store."""
+    if version > SCHEMA_VERSION:
+        raise StoreRefused(
+            f"The store {path} has schema version {version}; this queuectl reads up to version {SCHEMA_VERSION}."
+            " It was left as it is; upgrade queuectl."
+        )
+
+
+def _refuse_truncated(path: Path, header: bytes, size: int) -> None:
+    """With a log beside it, the file may still grow to the size its header names: a checkpoint was cut short."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        return
+    page_bytes = int.from_bytes(header[16:18], "big")
+    wanted = _number(header, 28) * (65536 if page_bytes == 1 else page_bytes)
+    if size < wanted:
+        raise StoreRefused(
+            f"The store {path} is cut short: {size} of {wanted} bytes are there. It was left as it is; {WAY_OUT}."
+        )
+
+
+def _number(header: bytes, offset: int) -> int:
+    return int.from_bytes(header[offset : offset + 4], "big")
+
+
+def make_folder(path: Path) -> None:
+    """Let the folder of the store exist, readable by its owner alone."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreRefused(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
+
+
+def create(path: Path, schema: list[str]) -> None:
+    """Let a store with this schema and no rows stand at `path`; after a kill at any moment it is whole or not there.
+
+    The version is set before WAL mode is switched on: what stands in the log alone is not in the header.
+    """
+    draft = path.with_name(path.name + ".new")
+    try:
+        for leftover in (draft, *(draft.with_name(draft.name + end) for end in ("-journal", "-wal", "-shm"))):
+            with contextlib.suppress(FileNotFoundError):
+                leftover.unlink()
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        _fill(draft, schema)
+        os.rename(draft, path)
+        sync_folder(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreRefused(f"The store {path} cannot be made: {error}.") from error
+
+
+def _fill(draft: Path, schema: list[str]) -> None:
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        for line in schema:
+            connection.execute(line)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+def copy(source: sqlite3.Connection, target: Path) -> None:
+    """Let `target` be a whole copy of the open store, on disk, readable by its owner alone. Never over another file."""
+    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        into = sqlite3.connect(target)
+        try:
+            source.backup(into)
+        finally:
+            into.close()
+        os.fsync(descriptor)
+    except BaseException:
+        target.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    sync_folder(target.parent)
+
+
+def copy_of(path: Path, target: Path) -> None:
+    """Let `target` be a whole copy of a store that may be in use."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        copy(connection, target)
+    finally:
+        connection.close()
+
+
+def refusing(path: Path, opening: Callable[[], T]) -> T:
+    """Do what opens the store; what SQLite then says is a refusal that names the file."""
+    try:
+        return opening()
+    except sqlite3.Error as error:
+        raise StoreRefused(f"The store {path} cannot be opened: {error}.") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder as durable as the files."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""What is no longer needed goes, in slices that keep nobody waiting."""
+
+import json
+import sqlite3
+from typing import Final
+
+from peewee import SQL, fn
+
+from queuectld.store.models import Environment, Event, Job, Request
+from queuectld.store.session import Session
+from queuectld.store.statement import arg, statement
+
+SLICE: Final = 1_000
+"""Rows deleted in one commit."""
+LOOKED_AT: Final = 5_000
+"""Jobs looked at in one question."""
+_OLDEST: Final = statement(Event.select(fn.MIN(Event.event_seq)))
+_DELETE_EVENTS: Final = statement(Event.delete().where(Event.event_seq < arg("below")))
+_OLD_REQUESTS: Final = statement(
+    Request.select(Request.n, Request.created_ms).order_by(Request.n).limit(arg("slice"))
+)  # fmt: skip
+_DELETE_REQUESTS: Final = statement(Request.delete().where(Request.n <= arg("upto")))
+_USED: Final = statement(
+    Job.select(Job.seq, Job.environment).where(Job.seq > arg("after")).order_by(Job.seq).limit(arg("slice"))
+)
+_UNUSED: Final = statement(
+    Environment.select(Environment.id, Environment.digest).where(SQL("id NOT IN (SELECT value FROM json_each(:used))"))
+)
+_DELETE_ENVIRONMENT: Final = statement(Environment.delete().where(Environment.id == arg("id")))
+
+
+def prune_events(session: Session, keep: int) -> bool:
+    """Forget some of the oldest events, down to the newest `keep`. True: there are more to forget."""
+    oldest: int | None = session.execute(_OLDEST).fetchone()[0]
+    below = session.memory.last_event_seq - max(keep, 1) + 1
+    if oldest is None or oldest >= below:
+        return False
+    session.execute(_DELETE_EVENTS, {"below": min(below, oldest + SLICE)})
+    return oldest + SLICE < below
+
+
+def prune_requests(session: Session, before_ms: int) -> bool:
+    """Forget some of the oldest answers from before a wall time. True: there may be more."""
+    rows = session.execute(_OLD_REQUESTS, {"slice": SLICE}).fetchall()
+    # By order of arrival: after the clock was set back some are kept longer, none shorter.
+    old = 0
+    for number, created_ms in rows:
+        if created_ms >= before_ms:
+            break
+        old = number
+    if old:
+        session.execute(_DELETE_REQUESTS, {"upto": old})
+    return bool(rows) and old == rows[-1][0]
+
+
+def used_environments(connection: sqlite3.Connection, after: int) -> tuple[int, set[int]]:
+    """Environments of the next jobs, and the number of the last job looked at; 0: there was none."""
+    rows = connection.execute(_USED, {"after": after, "slice": LOOKED_AT}).fetchall()
+    return (rows[-1][0] if rows else 0), {row[1] for row in rows}
+
+
+def prune_environments(session: Session, used: set[int], seen: int) -> int:
+    """Forget environments not in `used`, which holds those of all jobs up to `seen`; says how many.
+
+    A job gets its environment when it is added, so only jobs added since then have to be looked at here.
+    """
+    used = set(used)
+    while True:
+        rows = session.execute(_USED, {"after": seen, "slice": LOOKED_AT}).fetchall()
+        if not rows:
+            break
+        used.update(row[1] for row in rows)
+        seen = rows[-1][0]
+    unused = session.execute(_UNUSED, {"used": json.dumps(sorted(used))}).fetchall()
+    for number, digest in unused:
+        session.execute(_DELETE_ENVIRONMENT, {"id": number})
+        session.memory.environments.pop(digest, None)
+    return len(unused)

@@ -1,0 +1,93 @@
+"""What must always hold in a store, whatever was killed when. Empty findings: it does."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from queuectld.store.connection import open_reader
+
+SHOWN: Final = 5
+"""Rows named for one finding."""
+COUNTED: Final = """
+    SELECT CASE WHEN b.state IN ('open', 'discarded') THEN b.id ELSE 0 END AS hidden, j.queue, j.state,
+           j.lane IS NOT NULL AS ready, count(*) AS n
+    FROM job AS j LEFT JOIN batch AS b ON b.id = j.batch
+    WHERE b.state IS NULL OR b.state <> 'discarded' GROUP BY 1, 2, 3, 4
+"""
+RULES: Final = {
+    "counts that differ from the jobs": f"""
+        SELECT coalesce(c.batch, j.hidden) AS batch, coalesce(c.queue, j.queue) AS queue,
+               coalesce(c.state, j.state) AS state, c.n AS noted, j.n AS found
+        FROM ({COUNTED}) AS j FULL JOIN (SELECT * FROM count WHERE n <> 0 AND batch NOT IN
+             (SELECT id FROM batch WHERE state = 'discarded')) AS c
+          ON c.batch = j.hidden AND c.queue = j.queue AND c.state = j.state AND c.ready = j.ready
+        WHERE c.n IS NOT j.n
+    """,
+    "processing jobs without a worker": """
+        SELECT seq, worker FROM job WHERE state = 'processing' AND worker NOT IN (SELECT id FROM worker)
+    """,
+    "workers with two jobs": "SELECT worker FROM job WHERE worker IS NOT NULL GROUP BY worker HAVING count(*) > 1",
+    "jobs being ended by a worker that is gone": """
+        SELECT seq, ending FROM job WHERE ending IS NOT NULL AND ending NOT IN (SELECT id FROM worker)
+    """,
+    "waiting jobs that nothing will ever start": """
+        SELECT seq, state FROM job WHERE state IN ('pending', 'failed') AND lane IS NULL AND due_ms IS NULL
+        AND batch IS NULL AND (run_at_ms IS NULL OR state = 'failed')
+    """,
+    "jobs in a lane of another queue": """
+        SELECT j.seq FROM job AS j LEFT JOIN lane AS l ON l.id = j.lane
+        WHERE j.lane IS NOT NULL AND l.queue IS NOT j.queue
+    """,
+    "jobs of a queue that is not there": "SELECT seq FROM job WHERE queue NOT IN (SELECT id FROM queue)",
+    "jobs of a batch that is not there": """
+        SELECT seq FROM job WHERE batch IS NOT NULL AND batch NOT IN (SELECT id FROM batch)
+    """,
+    "jobs without their environment": "SELECT seq FROM job WHERE environment NOT IN (SELECT id FROM environment)",
+    "blocked jobs that wait for nobody": """
+        SELECT seq FROM job WHERE state = 'blocked' AND seq NOT IN (SELECT child FROM dependency)
+    """,
+    "dependencies on jobs that have ended or are gone": """
+        SELECT d.parent, d.child FROM dependency AS d LEFT JOIN job AS p ON p.seq = d.parent
+        WHERE d.parent NOT IN (SELECT parent FROM resolving)
+        AND (p.seq IS NULL OR p.state IN ('completed', 'dead', 'cancelled'))
+    """,
+    "dependencies of jobs that do not wait": """
+        SELECT d.parent, d.child FROM dependency AS d LEFT JOIN job AS c ON c.seq = d.child
+        WHERE c.seq IS NULL OR c.state NOT IN ('blocked', 'held')
+    """,
+    "attempts of jobs that are gone": "SELECT seq, run FROM attempt WHERE seq NOT IN (SELECT seq FROM job)",
+    "attempts of runs that have not ended": """
+        SELECT a.seq, a.run FROM attempt AS a JOIN job AS j USING (seq)
+        WHERE a.run > j.run OR (a.run = j.run AND j.state = 'processing')
+    """,
+    "jobs with more ended runs than were begun": """
+        SELECT j.seq, j.runs, count(*) FROM job AS j JOIN attempt AS a USING (seq) GROUP BY j.seq HAVING count(*) > j.runs
+    """,
+    "jobs that failed or crashed more often than they ran": """
+        SELECT seq, runs FROM job WHERE attempts + crashes > runs
+    """,
+}
+
+
+def findings(connection: sqlite3.Connection) -> list[str]:
+    """What is wrong, a sentence each. SQLite's own check first: on a damaged file nothing else means much."""
+    damaged = [row[0] for row in connection.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
+    if damaged:
+        return [f"integrity_check: {line}" for line in damaged]
+    found = []
+    for name, query in RULES.items():
+        rows = connection.execute(query).fetchmany(SHOWN + 1)
+        if rows:
+            more = " and more" if len(rows) > SHOWN else ""
+            found.append(f"{name}: {json.dumps(rows[:SHOWN])}{more}")
+    return found
+
+
+def check_invariants(path: Path | str) -> list[str]:
+    """What is wrong with the store file at `path`, open elsewhere or not; it is not written to."""
+    connection = open_reader(Path(path))
+    try:
+        return findings(connection)
+    finally:
+        connection.close()

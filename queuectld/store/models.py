@@ -1,0 +1,324 @@
+"""The tables, as Peewee models. They define the schema and, with it, every query of this package.
+
+Peewee builds the SQL; the writer and the reader execute it on connections of their own, so the
+database below is never opened. Text that may not be UTF-8 is in columns of type ANY: TEXT where it
+is UTF-8, else BLOB. Maps and lists that nobody searches by SQL are MessagePack; the others JSON.
+"""
+
+from typing import Final
+
+from peewee import (
+    SQL,
+    BlobField,
+    Check,
+    CompositeKey,
+    Field,
+    FloatField,
+    IntegerField,
+    Model,
+    SqliteDatabase,
+    TextField,
+)
+
+from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
+from queuectld.domain.states import CLAIMABLE
+
+DIALECT: Final = SqliteDatabase(None)
+"""Knows how SQLite spells a query; holds no connection."""
+
+
+def words(states: frozenset[JobState] | type[JobState]) -> str:
+    """A list of states as SQL has it. Literal: a partial index is used only when its terms stand in the query."""
+    return "(" + ", ".join(f"'{state}'" for state in sorted(states)) + ")"
+
+
+WAITS_FOR_STORE_TIME: Final = f"due_ms IS NOT NULL AND batch IS NULL AND state IN {words(CLAIMABLE)}"
+WAITS_FOR_WALL_TIME: Final = (
+    "run_at_ms IS NOT NULL AND lane IS NULL AND due_ms IS NULL AND batch IS NULL AND state = 'pending'"
+)
+LISTED_STATES: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.HELD, JobState.BLOCKED})
+"""States with an index of their own: few of many jobs are in one, and people ask for exactly these."""
+
+
+IS_LISTED: Final = f"state IN {words(LISTED_STATES)}"
+
+HOLDS_KEY: Final = f"unique_key IS NOT NULL AND state NOT IN {words(ENDED_STATES)}"
+
+
+class AnyField(Field):
+    """A column that keeps what it is given: text, or bytes that are not UTF-8."""
+
+    field_type = "ANY"
+
+
+class Record(Model):
+    """What all tables share."""
+
+    class Meta:
+        database = DIALECT
+        strict_tables = True
+        legacy_table_names = False
+
+
+class Meta(Record):
+    """Small values of the store itself: sequence numbers, flags, the time anchor. JSON."""
+
+    key = TextField(primary_key=True)
+    value = TextField()
+
+    class Meta:
+        without_rowid = True
+
+
+class Config(Record):
+    """Settings that were set. JSON."""
+
+    key = TextField(primary_key=True)
+    value = TextField()
+
+    class Meta:
+        without_rowid = True
+
+
+class Queue(Record):
+    """A queue, from when it is first named."""
+
+    id = IntegerField(primary_key=True)
+    name = TextField(unique=True)
+    paused = IntegerField(default=0)
+    concurrency = IntegerField(null=True)
+    rate = TextField(null=True)
+
+
+class Lane(Record):
+    """A small number for the jobs of one queue that need the same: they wait in one line."""
+
+    id = IntegerField(primary_key=True)
+    queue = IntegerField()
+    needs = TextField()
+
+    class Meta:
+        indexes = ((("queue", "needs"), True),)
+
+
+class Environment(Record):
+    """An environment, once for all jobs that were submitted with it."""
+
+    id = IntegerField(primary_key=True)
+    digest = BlobField(unique=True)
+    body = BlobField()
+
+
+class Batch(Record):
+    """A batch: `open` and invisible, `committed` with rows on their way into lanes, or `discarded`."""
+
+    id = IntegerField(primary_key=True)
+    token = TextField(unique=True)
+    state = TextField()
+    added = IntegerField(default=0)
+    first_seq = IntegerField(default=0)
+    last_seq = IntegerField(default=0)
+    swept_seq = IntegerField(default=0)
+    created_ms = IntegerField()
+
+    class Meta:
+        constraints = [Check("state IN ('open', 'committed', 'discarded')")]  # noqa: RUF012
+
+
+class Job(Record):
+    """A job. What a claim or an end changes stands first, what is fixed when it is enqueued after it."""
+
+    seq = IntegerField(primary_key=True)
+    id = TextField(unique=True)
+    state = TextField()
+    queue = IntegerField()
+    priority = IntegerField()
+    rank = IntegerField()
+    lane = IntegerField(null=True)
+    batch = IntegerField(null=True)
+    due_ms = IntegerField(null=True)
+    run_at_ms = IntegerField(null=True)
+    attempts = IntegerField()
+    run = IntegerField()
+    runs = IntegerField()
+    crashes = IntegerField()
+    worker = IntegerField(null=True)
+    ending = IntegerField(null=True)
+    paused = IntegerField()
+    created_ms = IntegerField()
+    updated_ms = IntegerField()
+    started_ms = IntegerField(null=True)
+    finished_ms = IntegerField(null=True)
+    exit_code = IntegerField(null=True)
+    signal = IntegerField(null=True)
+    reason = TextField(null=True)
+    max_retries = IntegerField()
+    backoff_base = FloatField()
+    backoff_max = FloatField()
+    backoff_jitter = FloatField()
+    retry_on = TextField(null=True)
+    no_retry_on = TextField(null=True)
+    timeout_ms = IntegerField(null=True)
+    stall_timeout_ms = IntegerField(null=True)
+    kill_grace_ms = IntegerField()
+    umask = IntegerField()
+    once = IntegerField()
+    split_output = IntegerField()
+    unique_key = TextField(null=True)
+    on_conflict = TextField()
+    key = TextField(null=True)
+    key_limit = IntegerField()
+    slots = IntegerField()
+    needs = TextField(null=True)
+    name = TextField(null=True)
+    labels = TextField(null=True)
+    depends_on = TextField(null=True)
+    environment = IntegerField()
+    cwd = AnyField()
+    command = AnyField(null=True)
+    argv = BlobField(null=True)
+    env = BlobField(null=True)
+    stdin = AnyField(null=True)
+
+    class Meta:
+        constraints = [  # noqa: RUF012
+            Check(f"state IN {words(JobState)}"),
+            Check("(state = 'processing') = (worker IS NOT NULL)"),
+            Check(f"lane IS NULL OR (state IN {words(CLAIMABLE)} AND due_ms IS NULL AND batch IS NULL)"),
+            Check("due_ms IS NULL OR state IN ('blocked', 'failed', 'held', 'pending')"),
+            Check("ending IS NULL OR state = 'cancelled'"),
+            Check("paused = 0 OR state = 'processing'"),
+            Check("state <> 'failed' OR attempts > 0"),
+            Check(f"state NOT IN {words(ENDED_STATES)} OR finished_ms IS NOT NULL"),
+            Check("0 <= runs AND runs <= run AND 0 <= attempts AND 0 <= crashes"),
+            Check("(command IS NULL) <> (argv IS NULL)"),
+        ]
+
+
+Job.add_index(SQL("CREATE INDEX job_ready ON job (lane, priority DESC, rank) WHERE lane IS NOT NULL"))
+Job.add_index(SQL(f"CREATE INDEX job_due ON job (due_ms) WHERE {WAITS_FOR_STORE_TIME}"))
+Job.add_index(SQL(f"CREATE INDEX job_run_at ON job (run_at_ms) WHERE {WAITS_FOR_WALL_TIME}"))
+Job.add_index(SQL("CREATE INDEX job_worker ON job (worker) WHERE worker IS NOT NULL"))
+Job.add_index(SQL("CREATE INDEX job_ending ON job (ending) WHERE ending IS NOT NULL"))
+Job.add_index(SQL(f"CREATE INDEX job_listed ON job (state, seq) WHERE {IS_LISTED}"))
+Job.add_index(SQL(f"CREATE UNIQUE INDEX job_unique_key ON job (unique_key) WHERE {HOLDS_KEY}"))
+
+
+class Dependency(Record):
+    """A child that still waits for a parent's end. The row goes when the parent has ended."""
+
+    parent = IntegerField()
+    child = IntegerField(index=True)
+    on = TextField()
+
+    class Meta:
+        primary_key = CompositeKey("parent", "child")
+        without_rowid = True
+        constraints = [Check("\"on\" IN ('any', 'completed', 'dead')")]  # noqa: RUF012
+
+
+class Resolving(Record):
+    """A parent that has ended in `state` while some of its children have not been told yet."""
+
+    parent = IntegerField(primary_key=True)
+    parent_id = TextField()
+    state = TextField()
+
+
+class Attempt(Record):
+    """One execution that has ended, and where its output is. Written once."""
+
+    seq = IntegerField()
+    run = IntegerField()
+    attempt = IntegerField()
+    worker = IntegerField(null=True)
+    host = TextField()
+    started_ms = IntegerField()
+    finished_ms = IntegerField()
+    duration_ms = IntegerField()
+    exit_code = IntegerField(null=True)
+    signal = IntegerField(null=True)
+    reason = TextField(null=True)
+    crashed = IntegerField()
+    pid = IntegerField(null=True)
+    user_us = IntegerField(null=True)
+    system_us = IntegerField(null=True)
+    max_rss_kib = IntegerField(null=True)
+    left_behind = AnyField(null=True)
+    output = BlobField(null=True)
+
+    class Meta:
+        primary_key = CompositeKey("seq", "run")
+        without_rowid = True
+        constraints = [Check("duration_ms >= 0")]  # noqa: RUF012
+
+
+class Count(Record):
+    """How many jobs are so. `batch` is 0 for visible jobs, else the open batch that hides them."""
+
+    batch = IntegerField()
+    queue = IntegerField()
+    state = TextField()
+    ready = IntegerField()
+    n = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("batch", "queue", "state", "ready")
+        without_rowid = True
+        constraints = [Check("n >= 0")]  # noqa: RUF012
+
+
+class Event(Record):
+    """What happened, in the order of the commits. Only the newest are kept."""
+
+    event_seq = IntegerField(primary_key=True)
+    time_ms = IntegerField()
+    kind = TextField()
+    job_id = TextField(null=True)
+    seq = IntegerField(null=True)
+    queue = TextField(null=True)
+    run = IntegerField(null=True)
+    worker = IntegerField(null=True)
+    detail = BlobField(null=True)
+
+
+class Request(Record):
+    """The answer to a request that may be asked again, for a day. Rows are in the order of their time."""
+
+    n = IntegerField(primary_key=True)
+    id = TextField(unique=True)
+    verb = TextField()
+    answer = BlobField()
+    created_ms = IntegerField()
+
+
+class Pool(Record):
+    """A pool of workers. Ids are never used again."""
+
+    id = IntegerField(primary_key=True, constraints=[SQL("AUTOINCREMENT")])
+    kind = TextField()
+    wanted = IntegerField()
+    job_seq = IntegerField(null=True)
+    created_ms = IntegerField()
+
+    class Meta:
+        constraints = [Check("kind IN ('detached', 'foreground', 'job')"), Check("wanted >= 0")]  # noqa: RUF012
+
+
+class Worker(Record):
+    """A worker that was added and has not ended. Ids are never used again."""
+
+    id = IntegerField(primary_key=True, constraints=[SQL("AUTOINCREMENT")])
+    pool = IntegerField()
+    number = IntegerField()
+    host = TextField()
+    pid = IntegerField(null=True)
+    start_time = IntegerField(null=True)
+    boot_id = TextField(null=True)
+    started_ms = IntegerField()
+
+
+TABLES: Final = (
+    Meta, Config, Queue, Lane, Environment, Batch, Job, Dependency, Resolving, Attempt, Count, Event, Request, Pool,
+    Worker,
+)  # fmt: skip

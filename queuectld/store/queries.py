@@ -1,0 +1,143 @@
+"""Listings: jobs by what they are like, a page at a time. Bounded in rows looked at, and in bytes."""
+
+import heapq
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from peewee import SQL, Node
+
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.store.models import IS_LISTED, LISTED_STATES, Job, Queue
+from queuectld.store.moves import WITH_QUEUE_NAME
+from queuectld.store.records import Page
+from queuectld.store.rows import Row, read_job
+from queuectld.store.statement import arg, statement
+
+MAX_LOOKED_AT: Final = 5_000
+"""Rows one call looks at, so that a rare kind of job among millions keeps nobody waiting."""
+MAX_PAGE_BYTES: Final = 1024 * 1024
+DEFAULT_LIMIT: Final = 1_000
+VISIBLE: Final = SQL("(batch IS NULL OR batch NOT IN (SELECT id FROM batch WHERE state <> 'committed'))")
+_WORKED_ON: Final = SQL("seq IN (SELECT seq FROM job WHERE worker IS NOT NULL)")
+_QUEUE_ID: Final = statement(Queue.select(Queue.id).where(Queue.name == arg("name")))
+_NO_QUEUE: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which jobs to list. Everything given must hold; `states` empty: any.
+
+    `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time.
+    """
+
+    states: frozenset[JobState] = frozenset()
+    queue: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name_glob: str | None = None
+    since_ms: int | None = None
+    newest_first: bool = False
+    after: str | None = None
+    limit: int = DEFAULT_LIMIT
+
+
+def page(connection: sqlite3.Connection, query: ListQuery) -> Page:
+    """The next jobs of a listing. It may be empty while `next` is set: there was more to look at."""
+    rows, next_after = scan(connection, query, (Job, WITH_QUEUE_NAME))
+    return Page([read_job(row) for row in rows], next_after)
+
+
+def seqs(connection: sqlite3.Connection, query: ListQuery) -> tuple[list[int], str | None]:
+    """The numbers alone of the next jobs of a listing, and where the next page starts."""
+    rows, next_after = scan(connection, query, (Job.seq,))
+    return [row[0] for row in rows], next_after
+
+
+def scan(connection: sqlite3.Connection, query: ListQuery, columns: Sequence[Any]) -> tuple[list[Row], str | None]:
+    """The next rows of a listing, the number in the first column, and where the next page starts."""
+    after = None if query.after is None else _cursor(query.after)
+    sources = _sources(query)
+    end = _end_of_window(connection, query, sources, after)
+    conditions = [VISIBLE, *_filters(connection, query), *_between(query, after, end)]
+    streams = [_rows(connection, query, [source, *conditions], columns) for source in sources]
+    found: list[Row] = []
+    size = 0
+    for row in heapq.merge(*streams, key=lambda row: int(row[0]), reverse=query.newest_first):
+        found.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if len(found) >= query.limit or size >= MAX_PAGE_BYTES:
+            return found, str(row[0])
+    return found, None if end is None else str(end)
+
+
+def _cursor(after: str) -> int:
+    if not after.isdecimal():
+        raise Refused(ErrorCode.INVALID_PARAMS, f"{after!r} is not the `next` of a page.")
+    return min(int(after), 2**62)
+
+
+def _sources(query: ListQuery) -> list[Node]:
+    """Where the rows come from: by number through all jobs, or through an index of the few in a rare state."""
+    if query.states and query.states <= LISTED_STATES:
+        return [SQL(f"{IS_LISTED} AND state = '{state}'") for state in sorted(query.states)]
+    if query.states == {JobState.PROCESSING}:
+        return [_WORKED_ON]
+    return [SQL("1")]
+
+
+def _end_of_window(
+    connection: sqlite3.Connection, query: ListQuery, sources: Sequence[Node], after: int | None
+) -> int | None:
+    """The last number to look at in this call; None: the end of the table is near enough."""
+    ends: list[int] = []
+    offset = MAX_LOOKED_AT // len(sources) - 1
+    for source in sources:
+        conditions = [source, *_between(query, after, None)]
+        text, values = _ordered(query, conditions, (Job.seq,)).limit(1).offset(offset).sql()
+        row = connection.execute(text, values).fetchone()
+        if row is not None:
+            ends.append(row[0])
+    if not ends:
+        return None
+    return max(ends) if query.newest_first else min(ends)
+
+
+def _between(query: ListQuery, after: int | None, end: int | None) -> Iterator[Node]:
+    if query.newest_first:
+        after, end = end, after
+        if after is not None:
+            yield Job.seq >= after
+        if end is not None:
+            yield Job.seq < end
+        return
+    if after is not None:
+        yield Job.seq > after
+    if end is not None:
+        yield Job.seq <= end
+
+
+def _filters(connection: sqlite3.Connection, query: ListQuery) -> Iterator[Node]:
+    if query.states:
+        yield Job.state << [state.value for state in sorted(query.states)]
+    if query.queue is not None:
+        row = connection.execute(_QUEUE_ID, {"name": query.queue}).fetchone()
+        yield Job.queue == (row[0] if row else _NO_QUEUE)
+    if query.name_glob is not None:
+        yield SQL("name GLOB ?", [query.name_glob])
+    if query.since_ms is not None:
+        yield Job.created_ms >= query.since_ms
+    for key, value in query.labels.items():
+        yield SQL("EXISTS (SELECT 1 FROM json_each(labels) AS l WHERE l.key = ? AND l.value = ?)", [key, value])
+
+
+def _rows(
+    connection: sqlite3.Connection, query: ListQuery, conditions: Sequence[Node], columns: Sequence[Any]
+) -> Iterator[Row]:
+    text, values = _ordered(query, conditions, columns).limit(query.limit).sql()
+    return connection.execute(text, values)
+
+
+def _ordered(query: ListQuery, conditions: Sequence[Node], columns: Sequence[Any]) -> Any:
+    return Job.select(*columns).where(*conditions).order_by(Job.seq.desc() if query.newest_first else Job.seq)

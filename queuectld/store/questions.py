@@ -1,0 +1,101 @@
+"""What can be asked of the store: the reading half of `Store`. Each answer is from one committed state."""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from queuectld.domain.job import Attempt, Job, Output
+from queuectld.store import queries, reads, selectors
+from queuectld.store.queries import ListQuery
+from queuectld.store.reader import Reader
+from queuectld.store.records import Busy, Counts, Event, Page, PoolRow, QueueRow, WorkerRow
+
+T = TypeVar("T")
+
+
+class Questions:
+    """Reads, carried out one after the other by the reading thread; they hold up no write."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Have a question of this package answered."""
+        return await self._reader.ask(question)
+
+    async def get(self, seq: int) -> Job | None:
+        """The job; None when there is none."""
+        return await self.ask(partial(reads.get, seq=seq))
+
+    async def many(self, seqs: Sequence[int]) -> list[Job]:
+        """Those of the jobs that are there, by number."""
+        return await self.ask(partial(reads.many, seqs=seqs))
+
+    async def find(self, ref: str) -> int | None:
+        """The number of the job with exactly this id, else with this number; None when there is none."""
+        return await self.ask(partial(selectors.find, reference=ref))
+
+    async def select(self, selector: str, limit: int) -> list[int]:
+        """The numbers of the jobs a selector names, at most `limit`; empty when it names none.
+
+        An id or a number, `last`, `3-9`, `label:k=v`, `name:x*`, `@failed`, `all`. Refused for a state there is not.
+        """
+        few = await self.ask(partial(selectors.select_few, selector=selector, limit=limit))
+        query = selectors.listing(selector)
+        if few is not None or query is None:
+            return few or []
+        found: list[int] = []
+        while len(found) < limit:
+            query = replace(query, limit=limit - len(found))
+            some, after = await self.ask(partial(queries.seqs, query=query))
+            found.extend(some)
+            if after is None:
+                break
+            query = replace(query, after=after)
+        return found
+
+    async def page(self, query: ListQuery) -> Page:
+        """The next jobs of a listing; it may be empty while `next` is set."""
+        return await self.ask(partial(queries.page, query=query))
+
+    async def attempts(self, seq: int) -> list[Attempt]:
+        """The executions of a job that have ended, oldest first."""
+        return await self.ask(partial(reads.attempts, seq=seq))
+
+    async def attempt_output(self, seq: int, run: int) -> Mapping[str, Output]:
+        """Where the output of one execution is, by stream; empty when it has none."""
+        return await self.ask(partial(reads.attempt_output, seq=seq, run=run))
+
+    async def counts(self) -> Counts:
+        """How many jobs there are, by state, and ready ones by queue; no scan."""
+        return await self.ask(reads.counts)
+
+    async def queues(self) -> list[QueueRow]:
+        """All queues by name, with their counts."""
+        return await self.ask(reads.queues)
+
+    async def processing(self) -> list[Busy]:
+        """All processing jobs and who has them."""
+        return await self.ask(reads.processing)
+
+    async def environment(self, number: int) -> Mapping[str, str]:
+        """The environment a claim names. Raises LookupError when there is none."""
+        return await self.ask(partial(reads.environment, number=number))
+
+    async def events_since(self, event_seq: int, limit: int) -> list[Event]:
+        """The events that follow this one, oldest first."""
+        return await self.ask(partial(reads.events_since, event_seq=event_seq, limit=limit))
+
+    async def oldest_event(self) -> int:
+        """The number of the oldest event that is kept; 0 when there is none."""
+        return await self.ask(reads.oldest_event)
+
+    async def pools(self) -> list[PoolRow]:
+        """All pools, oldest first."""
+        return await self.ask(reads.pools)
+
+    async def workers(self) -> list[WorkerRow]:
+        """All workers that have not ended, oldest first."""
+        return await self.ask(reads.workers)

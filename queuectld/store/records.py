@@ -1,0 +1,158 @@
+"""What the store hands out besides jobs and attempts. Plain values; no SQL, no connection."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld.domain.job import Claimed, Job
+
+
+class StoreRefused(Exception):
+    """The store file is not opened: foreign, damaged, too new, or out of reach. It was left as it is."""
+
+
+class StoreFailed(Exception):
+    """The disk gave an error that no repeat can mend. Nothing that waited was acknowledged; nothing more is taken."""
+
+
+class Due(NamedTuple):
+    """When the next waiting job comes due: the earliest in store time and the earliest in wall time."""
+
+    store_ms: int | None
+    wall_ms: int | None
+
+
+class Event(NamedTuple):
+    """Something that happened, as it is kept. `detail` holds the rest of the event's keys."""
+
+    event_seq: int
+    time_ms: int
+    kind: EventKind
+    job_id: str | None
+    seq: int | None
+    queue: str | None
+    run: int | None
+    worker: int | None
+    detail: Mapping[str, Any]
+
+
+class Committed(NamedTuple):
+    """What one commit made true. `ready`: a job became startable, or there is more for a turn to do."""
+
+    events: Sequence[Event]
+    ready: bool
+    due: Due
+
+
+class Anchor(NamedTuple):
+    """One reading of all clocks together, by which store time goes on after a restart."""
+
+    boot_id: str
+    boottime_ms: int
+    wall_ms: int
+    store_ms: int
+
+
+class Added(NamedTuple):
+    """Ids and sequence numbers of the jobs of one request, in its order."""
+
+    ids: list[str]
+    seqs: list[int]
+
+
+class AddedSummary(NamedTuple):
+    """What a committed batch holds. An empty one has 0, 0, 0."""
+
+    count: int  # type: ignore[assignment]  # the name is the wire's; nobody counts in this tuple
+    first_seq: int
+    last_seq: int
+
+
+class StoredOutcome(NamedTuple):
+    """An outcome that is on disk. `state` is what became of the job; None: it was known, or too late to matter."""
+
+    seq: int
+    run: int
+    job_id: str | None
+    state: JobState | None
+
+
+class Turn(NamedTuple):
+    """What one turn did. `more`: another one is worth taking now."""
+
+    stored: list[StoredOutcome]
+    claimed: list[Claimed]
+    more: bool
+
+
+class Cancelled(NamedTuple):
+    """A job that was cancelled; `run` and `worker` are set when a worker still has to end it."""
+
+    job: Job
+    run: int | None
+    worker: int | None
+
+
+class Removed(NamedTuple):
+    """Jobs that are gone, and the files with their output, which are now nobody's."""
+
+    jobs: list[Job]
+    files: list[str]
+
+
+class Page(NamedTuple):
+    """One page of a listing. `next` is where the next one starts; None: this was the last."""
+
+    jobs: list[Job]
+    next: str | None
+
+
+class Counts(NamedTuple):
+    """How many jobs there are, by state; how many are ready, by queue; which queues are paused."""
+
+    by_state: dict[JobState, int]
+    ready: dict[str, int]
+    paused: list[str]
+
+
+class QueueRow(NamedTuple):
+    """A queue and how many jobs of each state are in it."""
+
+    name: str
+    paused: bool
+    concurrency: int | None
+    rate: str | None
+    counts: Mapping[JobState, int]
+    ready: int
+
+
+class PoolRow(NamedTuple):
+    """A pool of workers. `wanted` is how many it is to have; `job_seq` is set for a pool of one job alone."""
+
+    id: int
+    kind: str
+    wanted: int
+    job_seq: int | None
+    created_ms: int
+
+
+class WorkerRow(NamedTuple):
+    """A worker that was added and has not ended, as stored. `number` counts within its pool."""
+
+    id: int
+    pool: int
+    number: int
+    host: str
+    pid: int | None
+    start_time: int | None
+    boot_id: str | None
+    started_ms: int
+
+
+class Busy(NamedTuple):
+    """A processing job and who has it."""
+
+    seq: int
+    run: int
+    worker: int
+    id: str

@@ -1,0 +1,130 @@
+"""The small tables: queues, pools and workers, settings, flags."""
+
+import json
+from functools import partial
+from typing import Any, Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import EventKind
+from queuectld.domain.job import Now
+from queuectld.store.memory import LAST_SEQ_KEY
+from queuectld.store.models import Config, Job, Meta, Pool, Queue, Worker
+from queuectld.store.moves import worker_detail
+from queuectld.store.session import Session
+from queuectld.store.statement import arg, insert_row, statement
+
+_SET_META: Final = statement(
+    Meta.insert(key=arg("key"), value=arg("value")).on_conflict(
+        conflict_target=[Meta.key], update={Meta.value: arg("value")}
+    )
+)
+_SET_CONFIG: Final = statement(
+    Config.insert(key=arg("key"), value=arg("value")).on_conflict(
+        conflict_target=[Config.key], update={Config.value: arg("value")}
+    )
+)
+_UNSET_CONFIG: Final = statement(Config.delete().where(Config.key == arg("key")))
+_SET_QUEUE: Final = {
+    name: statement(Queue.update({getattr(Queue, name): arg("value")}).where(Queue.id == arg("id")))
+    for name in ("paused", "concurrency", "rate")
+}
+_ADD_POOL: Final = insert_row(Pool, [Pool.kind, Pool.wanted, Pool.job_seq, Pool.created_ms])
+_SET_POOL: Final = statement(Pool.update(wanted=arg("wanted")).where(Pool.id == arg("id")))
+_REMOVE_POOL: Final = statement(Pool.delete().where(Pool.id == arg("id")))
+_ADD_WORKER: Final = insert_row(Worker, [Worker.pool, Worker.number, Worker.host, Worker.started_ms])
+_START_WORKER: Final = statement(
+    Worker.update(pid=arg("pid"), start_time=arg("start_time"), boot_id=arg("boot_id")).where(Worker.id == arg("id"))
+)
+_REMOVE_WORKER: Final = statement(Worker.delete().where(Worker.id == arg("id")))
+_END_ENDING: Final = statement(Job.update(ending=SQL("NULL")).where(Job.ending == arg("id")))
+
+
+def set_value(session: Session, key: str, value: Any) -> None:
+    """Keep a small value of the store itself."""
+    session.execute(_SET_META, {"key": key, "value": json.dumps(value)})
+    session.settings_changed = True
+
+
+def note_last_seq(session: Session) -> None:
+    """Before jobs are deleted: keep the highest number ever given, which a restart would else give again."""
+    session.execute(_SET_META, {"key": LAST_SEQ_KEY, "value": json.dumps(session.memory.last_seq)})
+
+
+def set_config(session: Session, key: str, value: Any, now: Now) -> None:
+    """Keep a setting."""
+    session.execute(_SET_CONFIG, {"key": key, "value": json.dumps(value)})
+    session.settings_changed = True
+    session.tell(EventKind.CONFIG_CHANGED, now, detail={"key": key})
+
+
+def unset_config(session: Session, key: str, now: Now) -> bool:
+    """Forget a setting. False: it was not set."""
+    if not session.execute(_UNSET_CONFIG, {"key": key}).rowcount:
+        return False
+    session.settings_changed = True
+    session.tell(EventKind.CONFIG_CHANGED, now, detail={"key": key})
+    return True
+
+
+def set_queue(session: Session, name: str, fields: dict[str, Any], now: Now) -> None:
+    """Set fields of a queue, which exists afterwards. A paused queue's lanes are closed."""
+    number = session.queue_id(name)
+    for field, value in fields.items():
+        stored = int(value) if field == "paused" else value
+        session.execute(_SET_QUEUE[field], {"id": number, "value": stored})
+    if "paused" in fields:
+        paused = bool(fields["paused"])
+        was_paused = number in session.memory.paused_queues
+        session.memory.set_paused(number, paused)
+        session.on_rewind(partial(session.memory.set_paused, number, was_paused))
+        session.ready = session.ready or (was_paused and not paused)
+    session.tell(EventKind.QUEUE_CHANGED, now, queue=name, detail=fields)
+
+
+def add_pool(session: Session, kind: str, wanted: int, job_seq: int | None, now: Now) -> int:
+    """Store a pool of workers; gives its number."""
+    number = session.execute(_ADD_POOL, (kind, wanted, job_seq, now.wall_ms)).lastrowid
+    return _given(number)
+
+
+def set_pool(session: Session, pool: int, wanted: int) -> None:
+    """Note how many workers the pool is to have."""
+    session.execute(_SET_POOL, {"id": pool, "wanted": wanted})
+
+
+def remove_pool(session: Session, pool: int) -> None:
+    """Forget the pool."""
+    session.execute(_REMOVE_POOL, {"id": pool})
+
+
+def add_worker(session: Session, pool: int, number: int, now: Now) -> int:
+    """Store a worker before it is started; gives its number, never used before."""
+    worker = _given(session.execute(_ADD_WORKER, (pool, number, session.host, now.wall_ms)).lastrowid)
+    session.memory.workers[worker] = (pool, number)
+    session.on_rewind(partial(session.memory.workers.pop, worker, None))
+    return worker
+
+
+def start_worker(session: Session, worker: int, pid: int, start_time: int, boot_id: str, now: Now) -> None:
+    """Note which process the worker is, before it is given work."""
+    values = {"id": worker, "pid": pid, "start_time": start_time, "boot_id": boot_id}
+    if session.execute(_START_WORKER, values).rowcount:
+        session.tell(EventKind.WORKER_STARTED, now, worker=worker, detail=worker_detail(session, worker) | {"pid": pid})
+
+
+def end_worker(session: Session, worker: int, now: Now) -> None:
+    """Forget a worker whose process is gone, and with it what it was still ending."""
+    session.execute(_END_ENDING, {"id": worker})
+    if not session.execute(_REMOVE_WORKER, {"id": worker}).rowcount:
+        return
+    session.tell(EventKind.WORKER_ENDED, now, worker=worker, detail=worker_detail(session, worker))
+    place = session.memory.workers.pop(worker, None)
+    if place is not None:
+        session.on_rewind(partial(session.memory.workers.__setitem__, worker, place))
+
+
+def _given(number: int | None) -> int:
+    if number is None:
+        raise RuntimeError("an INSERT gave no row id")
+    return number

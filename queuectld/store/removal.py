@@ -1,0 +1,102 @@
+"""How jobs leave the store for good, and how the DLQ is emptied. In slices where there may be many."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld.domain.job import Job, Now
+from queuectld.store import models
+from queuectld.store.changes import needed, refuse_state, retry
+from queuectld.store.dependencies import forget, resolve
+from queuectld.store.models import Attempt
+from queuectld.store.moves import Standing, job, note_end
+from queuectld.store.records import Removed
+from queuectld.store.registry import note_last_seq
+from queuectld.store.rows import read_output
+from queuectld.store.session import Session
+from queuectld.store.statement import arg, statement
+
+_OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(Attempt.seq == arg("seq")))
+_DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(Attempt.seq == arg("seq")))
+_DELETE_JOB: Final = statement(models.Job.delete().where(models.Job.seq == arg("seq")))
+_DEAD: Final = statement(
+    models.Job.select(models.Job.seq)
+    .where(
+        SQL(f"state = 'dead' AND {models.IS_LISTED}")
+        & (models.Job.seq > arg("after"))
+        & (models.Job.finished_ms <= arg("before"))
+    )
+    .order_by(models.Job.seq)
+    .limit(arg("slice"))
+)
+_FOREVER: Final = 2**62
+
+
+def remove(session: Session, seqs: Sequence[int], now: Now) -> Removed:
+    """Delete ended or waiting jobs with their attempts. Their numbers stay used up."""
+    found = [needed(session, seq) for seq in dict.fromkeys(seqs)]
+    for each in found:
+        if each.state is JobState.PROCESSING:
+            raise refuse_state(each, "cancel it before it is removed.")
+        if each.ending is not None:
+            raise refuse_state(each, f"its processes are still being ended by worker w{each.ending}.")
+    return _delete(session, found, now)
+
+
+def _delete(session: Session, found: Iterable[Standing], now: Now) -> Removed:
+    note_last_seq(session)
+    removed = Removed([], [])
+    for each in found:
+        removed.jobs.append(job(session, each.seq))
+        for (packed,) in session.execute(_OUTPUTS, {"seq": each.seq}):
+            removed.files.extend(path for output in read_output(packed).values() for path, _, _ in output.files)
+        _delete_one(session, each, now)
+    resolve(session, now)
+    return removed
+
+
+def _delete_one(session: Session, each: Standing, now: Now) -> None:
+    forget(session, each.seq)
+    # For those that depend on it, a job removed before it ran was cancelled.
+    note_end(session, each if each.finished_ms is not None else each._replace(state=JobState.CANCELLED))
+    session.execute(_DELETE_ATTEMPTS, {"seq": each.seq})
+    session.execute(_DELETE_JOB, {"seq": each.seq})
+    session.count(each.batch, each.queue, each.state, each.lane is not None, -1)
+    if each.lane is not None:
+        session.leave_lane(each.lane, each.seq)
+    if each.due_ms is not None or each.run_at_ms is not None:
+        session.due_changed = True
+    queue = session.memory.queue_names[each.queue]
+    session.tell(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
+
+
+def dead_seqs(session: Session, after: int, limit: int, before_ms: int | None = None) -> list[int]:
+    """Dead jobs with a higher number, lowest first; with `before_ms`, those that had died by then."""
+    values = {"after": after, "slice": limit, "before": _FOREVER if before_ms is None else before_ms}
+    return [row[0] for row in session.execute(_DEAD, values)]
+
+
+def retry_dead(session: Session, seqs: Sequence[int], now: Now) -> list[Job]:
+    """Let dead jobs run again. Raises Refused when one is not dead."""
+    return retry(session, seqs, now, only=frozenset({JobState.DEAD}))
+
+
+def purge_dead(session: Session, seqs: Sequence[int], now: Now) -> Removed:
+    """Delete dead jobs. Raises Refused when one is not dead."""
+    found = [needed(session, seq) for seq in dict.fromkeys(seqs)]
+    for each in found:
+        if each.state is not JobState.DEAD:
+            raise refuse_state(each, "only a dead job can be purged from the DLQ.")
+    return _delete(session, found, now)
+
+
+def retry_next(session: Session, after: int, limit: int, now: Now) -> list[Job]:
+    """Let the next dead jobs run again."""
+    return retry_dead(session, dead_seqs(session, after, limit), now)
+
+
+def purge_next(session: Session, after: int, limit: int, before_ms: int | None, now: Now) -> Removed:
+    """Delete the next dead jobs."""
+    return purge_dead(session, dead_seqs(session, after, limit, before_ms), now)

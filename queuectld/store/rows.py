@@ -1,0 +1,170 @@
+"""Between rows and what the domain calls them. Knows the order of the columns; executes nothing."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import msgpack  # type: ignore[import-untyped]
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld.domain.job import Attempt, Command, Job, NewJob, Output
+from queuectld.domain.retry import RetryPolicy
+from queuectld.store.records import Event
+
+Row = tuple[Any, ...]
+STATES: Final = {state.value: state for state in JobState}
+KINDS: Final = {kind.value: kind for kind in EventKind}
+
+
+def stored_text(text: str) -> str | bytes:
+    """Text as it is stored: itself, or its bytes where they are not UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+    return text
+
+
+def read_text(stored: str | bytes) -> str:
+    """What `stored_text` was given."""
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogateescape")
+
+
+def plain(text: str | None) -> str | None:
+    """Words for people, which are always UTF-8: a byte that is not is written out as an escape."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def pack(value: Any) -> bytes:
+    """MessagePack for the store's own eyes; text that is not UTF-8 keeps its bytes."""
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
+    return packed
+
+
+def unpack(packed: bytes | None) -> Any:
+    """What `pack` was given, lists as lists; None for NULL."""
+    return None if packed is None else msgpack.unpackb(packed, unicode_errors="surrogateescape", strict_map_key=False)
+
+
+def _json(value: Any) -> str | None:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value else None
+
+
+class Place(NamedTuple):
+    """Where a new job comes to stand."""
+
+    seq: int
+    id: str
+    state: JobState
+    queue: int
+    lane: int | None
+    batch: int | None
+    due_ms: int | None
+    run_at_ms: int | None
+    created_ms: int
+    finished_ms: int | None
+    reason: str | None
+    depends_on: tuple[tuple[str, str], ...]
+    environment: int
+
+
+def job_row(new: NewJob, at: Place) -> Row:
+    """The row of a new job, in the order of the columns."""
+    retry = new.retry
+    is_text = isinstance(new.command, str)
+    return (
+        at.seq, at.id, at.state.value, at.queue, new.priority, at.seq, at.lane, at.batch, at.due_ms, at.run_at_ms,
+        0, 0, 0, 0, None, None, 0, at.created_ms, at.created_ms, None, at.finished_ms, None, None, at.reason,
+        retry.max_retries, retry.backoff_base, retry.backoff_max, retry.backoff_jitter,
+        _json(retry.retry_on), _json(retry.no_retry_on),
+        new.timeout_ms, new.stall_timeout_ms, new.kill_grace_ms, new.umask, int(new.once), int(new.split_output),
+        new.unique_key, new.on_conflict, new.key, new.key_limit, new.slots, _json(dict(new.needs)),
+        new.name, _json(dict(new.labels)), _json(at.depends_on), at.environment, stored_text(new.cwd),
+        stored_text(new.command) if isinstance(new.command, str) else None,
+        None if is_text else pack(list(new.command)),
+        pack(dict(new.env)) if new.env else None,
+        None if new.stdin is None else stored_text(new.stdin),
+    )  # fmt: skip
+
+
+def read_job(row: Row) -> Job:
+    """The job of a row: all columns in their order, then the name of its queue."""
+    (
+        seq, id_, state, _queue, priority, rank, lane, _batch, due_ms, run_at_ms,
+        attempts, run, runs, crashes, worker, _ending, paused, created_ms, updated_ms, started_ms, finished_ms,
+        exit_code, signal, reason, max_retries, backoff_base, backoff_max, backoff_jitter, retry_on, no_retry_on,
+        timeout_ms, stall_timeout_ms, kill_grace_ms, umask, once, split_output, unique_key, on_conflict,
+        key, key_limit, slots, needs, name, labels, depends_on, _environment, cwd, command, argv, env, stdin,
+        queue_name,
+    ) = row  # fmt: skip
+    return Job(
+        seq=seq, id=id_, command=read_command(command, argv), state=STATES[state], queue=queue_name,
+        priority=priority, rank=rank, attempts=attempts, run=run, runs=runs, crashes=crashes,
+        retry=read_retry(max_retries, backoff_base, backoff_max, backoff_jitter, retry_on, no_retry_on),
+        created_ms=created_ms, updated_ms=updated_ms, run_at_ms=run_at_ms, due_ms=due_ms, ready=lane is not None,
+        started_ms=started_ms, finished_ms=finished_ms, exit_code=exit_code, signal=signal, reason=reason,
+        worker=worker, paused=bool(paused), name=name, labels=json.loads(labels) if labels else {},
+        cwd=read_text(cwd), umask=umask, env=unpack(env) or {}, stdin=None if stdin is None else read_text(stdin),
+        timeout_ms=timeout_ms, stall_timeout_ms=stall_timeout_ms, kill_grace_ms=kill_grace_ms,
+        depends_on=tuple((parent, on) for parent, on in json.loads(depends_on)) if depends_on else (),
+        unique_key=unique_key, on_conflict=on_conflict, key=key, key_limit=key_limit, slots=slots,
+        needs=json.loads(needs) if needs else {}, once=bool(once), split_output=bool(split_output),
+    )  # fmt: skip
+
+
+def read_command(command: str | bytes | None, argv: bytes | None) -> Command:
+    """The shell command, or the argv of a job that has none."""
+    return tuple(unpack(argv)) if command is None else read_text(command)
+
+
+@lru_cache(maxsize=1024)
+def read_retry(
+    max_retries: int, base: float, maximum: float, jitter: float, retry_on: str | None, no_retry_on: str | None
+) -> RetryPolicy:
+    """The retry policy in these columns. Most jobs share a few."""
+    return RetryPolicy(max_retries, base, maximum, jitter, _listed(retry_on), _listed(no_retry_on))
+
+
+def _listed(stored: str | None) -> tuple[int | str, ...]:
+    return tuple(json.loads(stored)) if stored else ()
+
+
+def output_blob(output: Mapping[str, Output]) -> bytes | None:
+    """Where the output of an attempt is, packed; NULL when there was none."""
+    if not output:
+        return None
+    return pack({stream: [size, inline, files] for stream, (size, inline, files) in output.items()})
+
+
+def read_output(packed: bytes | None) -> dict[str, Output]:
+    """What `output_blob` was given."""
+    return {
+        stream: Output(size, inline, tuple((path, offset, length) for path, offset, length in files))
+        for stream, (size, inline, files) in (unpack(packed) or {}).items()
+    }
+
+
+def read_attempt(row: Row) -> Attempt:
+    """The attempt of a row, with all columns in their order."""
+    values = (*row[:11], bool(row[11]), *row[12:16], _optional_text(row[16]), read_output(row[17]))
+    return Attempt(*values)
+
+
+def _optional_text(stored: str | bytes | None) -> str | None:
+    return None if stored is None else read_text(stored)
+
+
+def event_row(event: Event) -> Row:
+    """The row of an event, in the order of the columns."""
+    return (*event[:2], event.kind.value, *event[3:8], pack(event.detail) if event.detail else None)
+
+
+def read_event(row: Row) -> Event:
+    """The event of a row."""
+    values = (*row[:2], KINDS[row[2]], *row[3:8], unpack(row[8]) or {})
+    return Event._make(values)

@@ -1,0 +1,64 @@
+"""What a person may write where an id goes: `17`, `last`, `3-9`, `label:k=v`, `name:x*`, `@failed`, `all`."""
+
+import re
+import sqlite3
+from typing import Final
+
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.store.models import Job
+from queuectld.store.queries import VISIBLE, ListQuery
+from queuectld.store.statement import arg, statement
+
+_RANGE: Final = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+_BY_ID: Final = statement(Job.select(Job.seq).where((Job.id == arg("id")) & VISIBLE))
+_BY_SEQ: Final = statement(Job.select(Job.seq).where((Job.seq == arg("seq")) & VISIBLE))
+_LAST: Final = statement(Job.select(Job.seq).where(VISIBLE).order_by(Job.seq.desc()).limit(arg("one")))
+_BETWEEN: Final = statement(
+    Job.select(Job.seq)
+    .where((Job.seq >= arg("first")) & (Job.seq <= arg("last")) & VISIBLE)
+    .order_by(Job.seq)
+    .limit(arg("limit"))
+)
+
+
+def find(connection: sqlite3.Connection, reference: str) -> int | None:
+    """The number of the job with exactly this id, else with this number; None when there is none."""
+    row = connection.execute(_BY_ID, {"id": reference}).fetchone()
+    if row is None and _NUMBER.fullmatch(reference):
+        row = connection.execute(_BY_SEQ, {"seq": int(reference)}).fetchone()
+    return None if row is None else int(row[0])
+
+
+def select_few(connection: sqlite3.Connection, selector: str, limit: int) -> list[int] | None:
+    """The jobs of a selector that is answered at once; None: it is one for `listing`."""
+    found = find(connection, selector)
+    if found is not None:
+        return [found]
+    if selector == "last":
+        return [row[0] for row in connection.execute(_LAST, {"one": 1})]
+    span = _RANGE.fullmatch(selector)
+    if span:
+        values = {"first": int(span[1]), "last": int(span[2]), "limit": limit}
+        return [row[0] for row in connection.execute(_BETWEEN, values)]
+    return [] if listing(selector) is None else None
+
+
+def listing(selector: str) -> ListQuery | None:
+    """The listing a selector stands for; None when it is none. Raises Refused for a state there is not."""
+    kind, _, rest = selector.partition(":")
+    if selector == "all":
+        return ListQuery()
+    if selector.startswith("@"):
+        try:
+            return ListQuery(states=frozenset({JobState(selector[1:])}))
+        except ValueError as error:
+            known = ", ".join(f"@{state}" for state in JobState)
+            raise Refused(ErrorCode.INVALID_PARAMS, f"{selector!r} names no state; there are {known}.") from error
+    if kind == "label" and "=" in rest:
+        key, _, value = rest.partition("=")
+        return ListQuery(labels={key: value})
+    if kind == "name" and rest:
+        return ListQuery(name_glob=rest)
+    return None

@@ -1,0 +1,185 @@
+"""What the requests of the writing thread work with: the connection, and the memory that goes with it.
+
+Everything a request changes here is taken back when its savepoint is rolled back (`mark`, `rewind`).
+It decides nothing about jobs; that is for the modules that call it.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld.domain.job import Now
+from queuectld.store import memory
+from queuectld.store.lanes import Head
+from queuectld.store.models import Count, Environment, Lane, Queue
+from queuectld.store.models import Event as EventTable
+from queuectld.store.records import Committed, Event
+from queuectld.store.rows import event_row, pack
+from queuectld.store.statement import arg, insert_row, statement
+
+_COUNT_KEY = (
+    (Count.batch == arg("batch"))
+    & (Count.queue == arg("queue"))
+    & (Count.state == arg("state"))
+    & (Count.ready == arg("ready"))
+)
+_CHANGE_COUNT: Final = statement(Count.update({Count.n: Count.n + arg("n")}).where(_COUNT_KEY))
+_INSERT_COUNT: Final = insert_row(Count)
+_INSERT_EVENT: Final = insert_row(EventTable)
+_INSERT_QUEUE: Final = insert_row(Queue, [Queue.name, Queue.paused])
+_INSERT_LANE: Final = insert_row(Lane, [Lane.queue, Lane.needs])
+_INSERT_ENVIRONMENT: Final = insert_row(Environment, [Environment.digest, Environment.body])
+_FIND_ENVIRONMENT: Final = statement(Environment.select(Environment.id).where(Environment.digest == arg("digest")))
+DIGEST_BYTES: Final = 16
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Mark(NamedTuple):
+    """How the memory stood when a request began."""
+
+    last_seq: int
+    last_event_seq: int
+    events: int
+    undo: int
+    counts: dict[tuple[int, int, str, int], int]
+    ready: bool
+    due_changed: bool
+
+
+class Session:
+    """The state of the writing thread. Used by that thread alone."""
+
+    def __init__(self, connection: sqlite3.Connection, host: str) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.host = host
+        self.memory = memory.load(connection)
+        self.lanes = self.memory.lanes
+        self.ready = False
+        self.due_changed = False
+        self.settings_changed = False
+        self._events: list[Event] = []
+        self._counts: dict[tuple[int, int, str, int], int] = {}
+        self._undo: list[Callable[[], object]] = []
+
+    def mark(self) -> Mark:
+        """Where `rewind` goes back to."""
+        return Mark(
+            self.memory.last_seq, self.memory.last_event_seq, len(self._events), len(self._undo),
+            dict(self._counts), self.ready, self.due_changed,
+        )  # fmt: skip
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget what was done since `mark`; the store has rolled it back."""
+        self.memory.last_seq, self.memory.last_event_seq = mark.last_seq, mark.last_event_seq
+        del self._events[mark.events :]
+        self._counts = dict(mark.counts)
+        self.ready, self.due_changed = mark.ready, mark.due_changed
+        while len(self._undo) > mark.undo:
+            self._undo.pop()()
+
+    def on_rewind(self, undo: Callable[[], object]) -> None:
+        """Have `undo` called when what is being done now is rolled back."""
+        self._undo.append(undo)
+
+    def flush(self) -> None:
+        """Write the events and the counts of all requests of this commit, just before it."""
+        if self._events:
+            self.executemany(_INSERT_EVENT, map(event_row, self._events))
+        for (batch, queue, state, ready), n in self._counts.items():
+            if not n:
+                continue
+            values = {"batch": batch, "queue": queue, "state": state, "ready": ready, "n": n}
+            if not self.execute(_CHANGE_COUNT, values).rowcount:
+                self.execute(_INSERT_COUNT, (batch, queue, state, ready, n))
+        if self.due_changed:
+            self.memory.due = memory.next_due(self.connection)
+
+    def committed(self) -> Committed:
+        """What has just been committed; the next request starts afresh."""
+        done = Committed(self._events, self.ready, self.memory.due)
+        self._events, self._counts, self._undo = [], {}, []
+        self.ready = self.due_changed = False
+        return done
+
+    def count(self, batch: int | None, queue: int, state: JobState, ready: bool, change: int) -> None:
+        """Have so many more (or less) jobs counted as these."""
+        hidden = batch if batch in self.memory.hidden else None
+        key = (hidden or 0, queue, state.value, int(ready))
+        self._counts[key] = self._counts.get(key, 0) + change
+
+    def tell(
+        self,
+        kind: EventKind,
+        now: Now,
+        *,
+        job_id: str | None = None,
+        seq: int | None = None,
+        queue: str | None = None,
+        run: int | None = None,
+        worker: int | None = None,
+        detail: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """Record an event, told when it is committed."""
+        self.memory.last_event_seq += 1
+        number = self.memory.last_event_seq
+        self._events.append(Event(number, now.wall_ms, kind, job_id, seq, queue, run, worker, detail))
+
+    def enter_lane(self, head: Head) -> None:
+        """A job of the store now stands in its lane."""
+        self.lanes.offer(head)
+        self.on_rewind(partial(self.lanes.doubt, head.lane))
+        if not self.ready and self.lanes.is_open(head.lane):
+            self.ready = True
+
+    def leave_lane(self, lane: int, seq: int) -> None:
+        """A job of the store no longer stands in its lane."""
+        self.lanes.withdraw(lane, seq)
+        self.on_rewind(partial(self.lanes.doubt, lane))
+
+    def queue_id(self, name: str) -> int:
+        """The number of a queue, which exists afterwards."""
+        known = self.memory.queue_ids.get(name)
+        if known is not None:
+            return known
+        number = self._inserted(_INSERT_QUEUE, (name, 0))
+        self.memory.add_queue(number, name, paused=False)
+        self.on_rewind(partial(self.memory.forget_queue, number))
+        return number
+
+    def lane_id(self, queue: int, needs: str) -> int:
+        """The lane of a queue's jobs that need this, which exists afterwards."""
+        known = self.memory.lane_ids.get((queue, needs))
+        if known is not None:
+            return known
+        number = self._inserted(_INSERT_LANE, (queue, needs))
+        self.memory.add_lane(number, queue, needs)
+        self.on_rewind(partial(self.memory.forget_lane, queue, needs))
+        return number
+
+    def environment_id(self, environment: Mapping[str, str]) -> int:
+        """The number of an environment, stored once for each content."""
+        body = pack(dict(sorted(environment.items())))
+        digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+        known = self.memory.environments.get(digest)
+        if known is not None:
+            return known
+        row = self.execute(_FIND_ENVIRONMENT, {"digest": digest}).fetchone()
+        number: int = row[0] if row else self._inserted(_INSERT_ENVIRONMENT, (digest, body))
+        self.memory.remember_environment(digest, number)
+        self.on_rewind(partial(self.memory.environments.pop, digest, None))
+        return number
+
+    def next_seq(self) -> int:
+        """The sequence number that comes next, not yet taken."""
+        return self.memory.last_seq + 1
+
+    def _inserted(self, text: str, values: tuple[Any, ...]) -> int:
+        number = self.execute(text, values).lastrowid
+        if number is None:
+            raise RuntimeError("an INSERT gave no row id")
+        return number

@@ -1,0 +1,370 @@
+"""The store as the rest of the daemon sees it. Every method is called on the event loop.
+
+A write is one request to the writing thread and is on disk when it is answered; events of a commit are
+told before its requests are answered. A read sees what has been committed. No decision is made here.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.outcome import Outcome
+from queuectld.store import (
+    batches,
+    changes,
+    files,
+    housekeeping,
+    invariants,
+    memory,
+    registry,
+    removal,
+    requests,
+    schema,
+    turns,
+)  # fmt: skip
+from queuectld.store.connection import open_reader, open_writer
+from queuectld.store.queries import ListQuery
+from queuectld.store.questions import Questions
+from queuectld.store.reader import Reader
+from queuectld.store.records import (
+    Added,
+    AddedSummary,
+    Anchor,
+    Cancelled,
+    Committed,
+    Due,
+    Event,
+    QueueRow,
+    Removed,
+    StoreFailed,
+    StoreRefused,
+    Turn,
+)  # fmt: skip
+from queuectld.store.session import Session
+from queuectld.store.writer import Writer
+
+__all__ = ["Committed", "Event", "ListQuery", "Store", "StoreFailed", "StoreRefused"]
+T = TypeVar("T")
+SLICE: Final = 500
+"""Jobs per commit where there may be many, so that no other request waits long."""
+BULK: Final = 1_000
+"""Jobs of one request that are stored in one commit; more come as a batch of its own."""
+FLAG: Final = "flag:"
+ANCHOR: Final = "anchor"
+
+
+def _ignore(_: StoreFailed) -> None:
+    """Nobody asked to be told."""
+
+
+class Store(Questions):
+    """All jobs and what belongs to them, in one SQLite file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        host: str,
+        on_committed: Callable[[Committed], None],
+        loop: asyncio.AbstractEventLoop,
+        on_broken: Callable[[StoreFailed], None],
+    ) -> None:
+        """Not to be called: `Store.open` looks at the file first."""
+        self.path = path
+        connection = open_writer(path)
+        session = Session(connection, host)
+        self._on_committed = on_committed
+        self._settings, self._values = memory.read_settings(connection)
+        self.due: Due = session.memory.due
+        """When the next waiting job comes due, as of the last commit."""
+        self.last_event_seq: int = session.memory.last_event_seq
+        """The number of the newest event, as of the last commit."""
+        super().__init__(Reader(open_reader(path), loop))
+        self._writer = Writer(connection, session, loop, self._deliver, on_broken)
+        self._clearing: set[asyncio.Task[None]] = set()
+        self._loop = loop
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        host: str,
+        on_committed: Callable[[Committed], None],
+        loop: asyncio.AbstractEventLoop,
+        on_broken: Callable[[StoreFailed], None] = _ignore,
+    ) -> "Store":
+        """Open the store at `path`, made if there is none, migrated after a backup if it is older.
+
+        Raises StoreRefused, and leaves the file as it is, when it is foreign, damaged or newer.
+        `on_broken` is called once, on the loop, when a disk error ends all writing: the daemon is to stop.
+        """
+        path = Path(path)
+        schema.prepare(path)
+        store = files.refusing(path, lambda: cls(
+            path, host=host, on_committed=on_committed, loop=loop, on_broken=on_broken
+        ))  # fmt: skip
+        store._writer.start()
+        store._reader.start()
+        return store
+
+    async def close(self) -> None:
+        """Carry out what waits, put all of it into the file, end both threads."""
+        for task in list(self._clearing):
+            await asyncio.wait([task])
+        await self._loop.run_in_executor(None, self._reader.stop)
+        await self._loop.run_in_executor(None, self._writer.stop)
+
+    def _deliver(
+        self, committed: Committed | None, settings: dict[str, Any] | None, values: dict[str, Any] | None
+    ) -> None:
+        if settings is not None and values is not None:
+            self._settings, self._values = settings, values
+        if committed is None:
+            return
+        self.due = committed.due
+        if committed.events:
+            self.last_event_seq = committed.events[-1].event_seq
+        self._on_committed(committed)
+
+    # -- jobs come in
+
+    async def add(self, new: NewJob, *, now: Now, request: str | None = None) -> Job:
+        """Store a job. Refused (conflict) when its id or unique key is taken; `skip` gives the job that has the key.
+
+        A repeat of `request` stores nothing and gives the same job.
+        """
+        return await self._write(partial(requests.add_once, new=new, now=now, request=request))
+
+    async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:
+        """Store all of them or, when one is refused, none; the refusal's data has its `index`."""
+        if len(new) <= BULK or any(each.unique_key is not None for each in new):
+            add = partial(requests.add_many_once, new=new, now=now, request=request)
+            return await self._write(add, weight=len(new))
+        return await self._add_in_slices(new, now, request)
+
+    async def _add_in_slices(self, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
+        known = await self._write(partial(requests.known_many, request=request))
+        if known is not None:
+            return known
+        token = await self.batch_open(now=now)
+        added = Added([], [])
+        try:
+            for start in range(0, len(new), BULK):
+                part = await self.batch_add(token, new[start : start + BULK], now=now, first=start)
+                added.ids.extend(part.ids)
+                added.seqs.extend(part.seqs)
+            commit = partial(requests.commit_many, token=token, added=added, now=now, request=request)
+            return await self._write(commit)
+        except BaseException:
+            self._in_background(self.batch_discard(token))
+            raise
+
+    async def batch_open(self, *, now: Now) -> str:
+        """Begin a batch; gives its token."""
+        token = uuid.uuid4().hex
+        await self._write(partial(batches.open_batch, token=token, now=now))
+        return token
+
+    async def batch_add(self, token: str, new: Sequence[NewJob], *, now: Now, first: int = 0) -> Added:
+        """Store jobs that nobody sees until the commit. `first` is the index of the first one, for refusals."""
+        add = partial(batches.add_to_batch, token=token, new=new, now=now, first=first)
+        return await self._write(add, weight=len(new))
+
+    async def batch_commit(self, token: str, *, now: Now, request: str | None = None) -> AddedSummary:
+        """Let all jobs of the batch be there: one small write. Turns let them into their lanes."""
+        return await self._write(partial(requests.commit_batch_once, token=token, now=now, request=request))
+
+    async def batch_discard(self, token: str) -> None:
+        """Let the batch be no more, and take its rows away in slices."""
+        number = await self._write(partial(batches.discard_batch, token=token))
+        await self._clear(number)
+
+    async def discard_open_batches(self) -> None:
+        """At start: take away what nobody can commit any more, in slices."""
+        for number in await self._write(batches.mark_abandoned):
+            await self._clear(number)
+
+    async def _clear(self, number: int) -> None:
+        while await self._write(partial(batches.clear_discarded, number=number, budget=SLICE), weight=SLICE):
+            pass
+
+    # -- the turn
+
+    async def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        free: Sequence[int],
+        dedicated: Mapping[int, int],
+        *,
+        now: Now,
+        crash_limit: int,
+        chance: float,
+    ) -> Turn:
+        """Store outcomes, let in what came due, claim the best jobs for `free` workers and `dedicated` ones' own.
+
+        One commit. An outcome that comes late or twice changes nothing and is acknowledged all the same.
+        """
+        return await self._write(partial(
+            turns.turn, outcomes=outcomes, free=free, dedicated=dedicated, now=now, crash_limit=crash_limit,
+            chance=chance,
+        ), weight=len(outcomes) + len(free))  # fmt: skip
+
+    async def return_claims(self, claims: Sequence[tuple[int, int]], *, now: Now) -> None:
+        """Claims (seq, run) that never reached their worker: pending as before, counted nowhere."""
+        await self._write(partial(turns.return_claims, claims=claims, now=now))
+
+    # -- what people do to jobs; of several, all or none
+
+    async def cancel(self, seqs: Sequence[int], *, now: Now, reason: str = "cancelled") -> list[Cancelled]:
+        """End jobs for good. Refused (wrong_state) when one has ended."""
+        return await self._write(partial(changes.cancel, seqs=seqs, now=now, reason=reason), weight=len(seqs))
+
+    async def hold(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
+        """Keep waiting jobs back until they are released."""
+        return await self._write(partial(changes.hold, seqs=seqs, now=now), weight=len(seqs))
+
+    async def release(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
+        """Let held jobs wait as others do."""
+        return await self._write(partial(changes.release, seqs=seqs, now=now), weight=len(seqs))
+
+    async def retry(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
+        """Let ended jobs run again, from 0 attempts; failed ones at once."""
+        return await self._write(partial(changes.retry, seqs=seqs, now=now), weight=len(seqs))
+
+    async def remove(self, seqs: Sequence[int], *, now: Now) -> Removed:
+        """Delete ended or waiting jobs; gives the log files that are now nobody's."""
+        return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
+
+    async def edit(self, seq: int, edits: Mapping[str, Any], *, now: Now) -> Job:
+        """Change fields of a waiting job, by their names in NewJob."""
+        return await self._write(partial(changes.edit, seq=seq, changes=edits, now=now))
+
+    async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
+        """Note that a run is stopped or goes on. False: it has ended, or it was so already."""
+        return await self._write(partial(changes.set_paused, seq=seq, run=run, paused=paused, now=now))
+
+    async def dlq_retry(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
+        """Let dead jobs run again. Refused (wrong_state) when one is not dead."""
+        return await self._write(partial(removal.retry_dead, seqs=seqs, now=now), weight=len(seqs))
+
+    async def dlq_retry_all(self, *, after: int = 0, limit: int = SLICE, now: Now) -> list[Job]:
+        """Let the next dead jobs run again, those with a higher number than `after`. Empty: there are no more."""
+        return await self._write(partial(removal.retry_next, after=after, limit=limit, now=now), weight=limit)
+
+    async def dlq_purge(self, seqs: Sequence[int], *, now: Now) -> Removed:
+        """Delete dead jobs. Refused (wrong_state) when one is not dead."""
+        return await self._write(partial(removal.purge_dead, seqs=seqs, now=now), weight=len(seqs))
+
+    async def dlq_purge_all(
+        self, *, after: int = 0, limit: int = SLICE, before_ms: int | None = None, now: Now
+    ) -> Removed:
+        """Delete the next dead jobs (with `before_ms`: dead since then or longer), as `dlq_retry_all`."""
+        purge = partial(removal.purge_next, after=after, limit=limit, before_ms=before_ms, now=now)
+        return await self._write(purge, weight=limit)
+
+    # -- settings, queues, pools and workers
+
+    async def config_set(self, key: str, value: Any, *, now: Now) -> None:
+        """Keep a setting."""
+        await self._write(partial(registry.set_config, key=key, value=value, now=now))
+
+    async def config_unset(self, key: str, *, now: Now) -> bool:
+        """Forget a setting. False: it was not set."""
+        return await self._write(partial(registry.unset_config, key=key, now=now))
+
+    def config(self) -> Mapping[str, Any]:
+        """All settings that were set, as of the last commit."""
+        return self._settings
+
+    async def set_flag(self, name: str, value: Any) -> None:
+        """Keep a small value (JSON) under a name."""
+        await self._write(partial(registry.set_value, key=FLAG + name, value=value))
+
+    def flag(self, name: str) -> Any:
+        """The value under a name, as of the last commit; None when there is none."""
+        return self._values.get(FLAG + name)
+
+    def time_anchor(self) -> Anchor | None:
+        """The anchor that was saved last; None in a new store."""
+        saved = self._values.get(ANCHOR)
+        return Anchor(*saved) if isinstance(saved, list) else None
+
+    async def save_anchor(self, anchor: Anchor) -> None:
+        """Keep a reading of all clocks, by which store time goes on after a restart."""
+        await self._write(partial(registry.set_value, key=ANCHOR, value=list(anchor)))
+
+    async def queue_set(self, name: str, *, now: Now, **fields: Any) -> QueueRow:
+        """Set `paused`, `concurrency` or `rate` of a queue, which exists afterwards."""
+        await self._write(partial(registry.set_queue, name=name, fields=fields, now=now))
+        return next(queue for queue in await self.queues() if queue.name == name)
+
+    async def queue_pause(self, name: str, paused: bool, *, now: Now) -> QueueRow:
+        """Let the queue start no more jobs, or start them again."""
+        return await self.queue_set(name, now=now, paused=paused)
+
+    async def pool_add(self, kind: str, wanted: int, job_seq: int | None = None, *, now: Now) -> int:
+        """Store a pool of kind `detached`, `foreground` or `job`; gives its number, never used before."""
+        return await self._write(partial(registry.add_pool, kind=kind, wanted=wanted, job_seq=job_seq, now=now))
+
+    async def pool_set(self, pool: int, wanted: int) -> None:
+        """Note how many workers the pool is to have."""
+        await self._write(partial(registry.set_pool, pool=pool, wanted=wanted))
+
+    async def pool_remove(self, pool: int) -> None:
+        """Forget the pool."""
+        await self._write(partial(registry.remove_pool, pool=pool))
+
+    async def worker_add(self, pool: int, number: int, *, now: Now) -> int:
+        """Store a worker before it is started; gives its number, never used before."""
+        return await self._write(partial(registry.add_worker, pool=pool, number=number, now=now))
+
+    async def worker_started(self, worker: int, pid: int, start_time: int, boot_id: str, *, now: Now) -> None:
+        """Note which process the worker is, before it is given work."""
+        start = partial(registry.start_worker, worker=worker, pid=pid, start_time=start_time, boot_id=boot_id)
+        await self._write(partial(start, now=now))
+
+    async def worker_ended(self, worker: int, *, now: Now) -> None:
+        """Forget a worker whose process is gone, and what it was still ending."""
+        await self._write(partial(registry.end_worker, worker=worker, now=now))
+
+    # -- housekeeping
+
+    async def prune_events(self, keep: int = 100_000) -> None:
+        """Forget all events but the newest, in slices."""
+        while await self._write(partial(housekeeping.prune_events, keep=keep), weight=SLICE):
+            pass
+
+    async def prune_requests(self, before_ms: int) -> None:
+        """Forget the answers to requests made before a wall time, in slices."""
+        while await self._write(partial(housekeeping.prune_requests, before_ms=before_ms), weight=SLICE):
+            pass
+
+    async def prune_environments(self) -> int:
+        """Forget environments that no job has any more; says how many."""
+        used: set[int] = set()
+        seen = 0
+        while (found := await self.ask(partial(housekeeping.used_environments, after=seen)))[0]:
+            used |= found[1]
+            seen = found[0]
+        return await self._write(partial(housekeeping.prune_environments, used=used, seen=seen), weight=SLICE)
+
+    async def backup(self, target: Path) -> None:
+        """Let `target` be a whole copy of the store, readable by its owner alone. Raises FileExistsError."""
+        await self._loop.run_in_executor(None, files.copy_of, self.path, target)
+
+    async def integrity(self) -> list[str]:
+        """What is wrong with the store: SQLite's own check, and what must always hold. Empty: nothing."""
+        return await self.ask(invariants.findings)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._clearing.add(task)
+        task.add_done_callback(self._clearing.discard)
+
+    def _write(self, run: Callable[[Session], T], weight: int = 1) -> "asyncio.Future[T]":
+        return self._writer.submit(run, weight)

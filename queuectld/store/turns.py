@@ -1,0 +1,196 @@
+"""The turn: what ended is stored, what came due is let in, what fits is claimed. One request, one commit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld.domain.job import Claimed, Now
+from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
+from queuectld.store import models
+from queuectld.store.batches import let_in
+from queuectld.store.dependencies import resolve
+from queuectld.store.lanes import Head
+from queuectld.store.models import WAITS_FOR_STORE_TIME, WAITS_FOR_WALL_TIME
+from queuectld.store.moves import Standing, move, placed, read_standing, standing, worker_detail
+from queuectld.store.records import StoredOutcome, Turn
+from queuectld.store.rows import STATES, output_blob, plain, read_command, read_text, stored_text, unpack
+from queuectld.store.session import Session
+from queuectld.store.statement import arg, insert_row, statement
+
+SLICE: Final = 500
+"""Jobs let into their lanes in one turn, so that a storm of them keeps no other request waiting."""
+_Job: Final = models.Job
+_INSERT_ATTEMPT: Final = insert_row(models.Attempt).replace("INSERT INTO", "INSERT OR IGNORE INTO", 1)
+_END_ENDING: Final = statement(_Job.update(ending=SQL("NULL")).where(_Job.seq == arg("seq")))
+_WAITING: Final = _Job.select(*(getattr(_Job, name) for name in Standing._fields))
+_DUE_BY_STORE: Final = statement(
+    _WAITING.where(SQL(WAITS_FOR_STORE_TIME) & (_Job.due_ms <= arg("now"))).order_by(_Job.due_ms).limit(arg("slice"))
+)
+_DUE_BY_WALL: Final = statement(
+    _WAITING.where(SQL(WAITS_FOR_WALL_TIME) & (_Job.run_at_ms <= arg("now")))
+    .order_by(_Job.run_at_ms)
+    .limit(arg("slice"))
+)
+_HEAD: Final = statement(
+    _Job.select(_Job.priority, _Job.rank, _Job.seq, _Job.state)
+    .where((_Job.lane == arg("lane")) & _Job.lane.is_null(False))
+    .order_by(_Job.priority.desc(), _Job.rank)
+    .limit(arg("one"))
+)
+_RETURNED: Final = (
+    "id", "run", "attempts", "queue", "command", "argv", "cwd", "umask", "environment", "env", "stdin", "timeout_ms",
+    "stall_timeout_ms", "kill_grace_ms", "split_output",
+)  # fmt: skip
+_NULL: Final = SQL("NULL")
+_CLAIM: Final = statement(
+    _Job.update(
+        state=SQL("'processing'"), lane=_NULL, worker=arg("worker"), run=_Job.run + SQL("1"),
+        runs=_Job.runs + SQL("1"), started_ms=arg("now"), updated_ms=arg("now"), finished_ms=_NULL, exit_code=_NULL,
+        signal=_NULL, reason=_NULL,
+    )
+    .where((_Job.seq == arg("seq")) & (_Job.lane == arg("lane")))
+    .returning(*(getattr(_Job, name) for name in _RETURNED))
+)  # fmt: skip
+
+
+def turn(
+    session: Session,
+    outcomes: Sequence[Outcome],
+    free: Sequence[int],
+    dedicated: Mapping[int, int],
+    now: Now,
+    crash_limit: int,
+    chance: float,
+) -> Turn:
+    """Store outcomes, let due jobs in, claim for workers: `free` ones the best jobs, `dedicated` ones their own."""
+    stored = [_store(session, outcome, now, crash_limit, chance) for outcome in outcomes]
+    resolve(session, now)
+    due = _let_in_due(session, now)
+    let_in(session, now, SLICE)
+    claimed = [done for worker, seq in dedicated.items() if (done := _claim_own(session, worker, seq, now))]
+    for worker in free:
+        head = session.lanes.best(lambda lane: read_head(session, lane))
+        if head is None:
+            break
+        claimed.append(_claim(session, head, worker, now))
+    more = due >= SLICE or bool(session.memory.sweeping) or bool(session.memory.resolving)
+    return Turn(stored, claimed, more)
+
+
+def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chance: float) -> StoredOutcome:
+    """Fenced by (seq, run, processing): a late or second one changes nothing."""
+    before = standing(session, outcome.seq)
+    if before is None or before.run != outcome.run:
+        return StoredOutcome(outcome.seq, outcome.run, before.id if before else None, None)
+    if before.state is JobState.CANCELLED:
+        return _store_cancelled(session, before, outcome)
+    if before.state is not JobState.PROCESSING:
+        return StoredOutcome(outcome.seq, outcome.run, before.id, None)
+    running = Running(
+        before.seq, before.run, before.attempts, before.crashes, bool(before.once), before.retry
+    )  # fmt: skip
+    change = settled(running, outcome, crash_limit=crash_limit, chance=chance)
+    _insert_attempt(session, before, outcome, change.reason)
+    detail = {"duration_ms": outcome.duration_ms}
+    if change.to is JobState.FAILED and change.delay_ms is not None:
+        detail["run_at_ms"] = now.wall_ms + change.delay_ms
+    move(session, before, _after(session, before, outcome, change, now), now, detail=detail)
+    return StoredOutcome(outcome.seq, outcome.run, before.id, change.to)
+
+
+def _after(session: Session, before: Standing, outcome: Outcome, change: Change, now: Now) -> Standing:
+    due_ms = None if change.delay_ms is None else now.store_ms + change.delay_ms
+    after = before._replace(
+        state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None, paused=0, due_ms=due_ms,
+        started_ms=outcome.started_ms, finished_ms=outcome.finished_ms, exit_code=outcome.exit_code,
+        signal=outcome.signal, reason=plain(change.reason),
+    )  # fmt: skip
+    return placed(session, after, now)
+
+
+def _store_cancelled(session: Session, before: Standing, outcome: Outcome) -> StoredOutcome:
+    """The run of a job that was cancelled in the middle of it: kept as an attempt; the job stays as it is."""
+    new = _insert_attempt(session, before, outcome, before.reason)
+    session.execute(_END_ENDING, {"seq": before.seq})
+    return StoredOutcome(outcome.seq, outcome.run, before.id, JobState.CANCELLED if new else None)
+
+
+def _insert_attempt(session: Session, job: Standing, outcome: Outcome, reason: str | None) -> bool:
+    if reason is None and not outcome.succeeded:
+        reason = failure_reason(outcome)
+    return session.execute(_INSERT_ATTEMPT, (
+        job.seq, job.run, job.attempts + 1, outcome.worker if outcome.worker is not None else job.worker,
+        session.host, outcome.started_ms, outcome.finished_ms, max(outcome.duration_ms, 0), outcome.exit_code,
+        outcome.signal, plain(reason), int(outcome.kind is EndKind.CRASHED), outcome.pid, outcome.user_us,
+        outcome.system_us, outcome.max_rss_kib,
+        None if outcome.left_behind is None else stored_text(outcome.left_behind), output_blob(outcome.output),
+    )).rowcount == 1  # fmt: skip
+
+
+def _let_in_due(session: Session, now: Now) -> int:
+    """Give a lane to those whose time has come. A failed job stays `failed` until it is claimed."""
+    rows = session.execute(_DUE_BY_STORE, {"now": now.store_ms, "slice": SLICE}).fetchall()
+    if len(rows) < SLICE:
+        values = {"now": now.wall_ms, "slice": SLICE - len(rows)}
+        rows += session.execute(_DUE_BY_WALL, values).fetchall()
+    for row in rows:
+        before = read_standing(row)
+        move(session, before, placed(session, before, now), now)
+    if rows:
+        session.due_changed = True
+    return len(rows)
+
+
+def read_head(session: Session, lane: int) -> Head | None:
+    """The first job of a lane, from the index."""
+    row = session.execute(_HEAD, {"lane": lane, "one": 1}).fetchone()
+    return None if row is None else Head(-row[0], row[1], row[2], lane, STATES[row[3]])
+
+
+def _claim_own(session: Session, worker: int, seq: int, now: Now) -> Claimed | None:
+    job = standing(session, seq)
+    if job is None or job.lane is None or not session.lanes.is_open(job.lane):
+        return None
+    return _claim(session, Head(-job.priority, job.rank, seq, job.lane, job.state), worker, now)
+
+
+def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
+    values = {"seq": head.seq, "lane": head.lane, "worker": worker, "now": now.wall_ms}
+    rows = session.execute(_CLAIM, values).fetchall()
+    if len(rows) != 1:
+        raise RuntimeError(f"job {head.seq} is not in lane {head.lane}, where it was found")
+    (
+        id_, run, attempts, queue, command, argv, cwd, umask, environment, env, stdin, timeout_ms, stall_timeout_ms,
+        kill_grace_ms, split_output,
+    ) = rows[0]  # fmt: skip
+    session.leave_lane(head.lane, head.seq)
+    session.count(None, queue, head.state, True, -1)
+    session.count(None, queue, JobState.PROCESSING, False, 1)
+    name = session.memory.queue_names[queue]
+    session.tell(
+        EventKind.JOB_PROCESSING, now, job_id=id_, seq=head.seq, queue=name, run=run, worker=worker,
+        detail={"attempt": attempts + 1} | worker_detail(session, worker),
+    )  # fmt: skip
+    return Claimed(
+        seq=head.seq, id=id_, run=run, attempt=attempts + 1, worker=worker, queue=name,
+        command=read_command(command, argv), cwd=read_text(cwd), umask=umask, environment_id=environment,
+        env=unpack(env) or {}, stdin=None if stdin is None else read_text(stdin), timeout_ms=timeout_ms,
+        stall_timeout_ms=stall_timeout_ms, kill_grace_ms=kill_grace_ms, split_output=bool(split_output),
+    )  # fmt: skip
+
+
+def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now) -> None:
+    """Claims that never reached their worker: pending as before, counted nowhere but in the run number."""
+    for seq, run in claims:
+        before = standing(session, seq)
+        if before is None or before.run != run:
+            continue
+        if before.state is JobState.CANCELLED and before.ending is not None:
+            session.execute(_END_ENDING, {"seq": seq})
+        elif before.state is JobState.PROCESSING:
+            after = before._replace(
+                state=JobState.PENDING, worker=None, paused=0, runs=before.runs - 1, started_ms=None
+            )  # fmt: skip
+            move(session, before, placed(session, after, now), now)

@@ -1,0 +1,266 @@
+"""The one thread that writes. Whatever queued up during one fsync shares the next: group commit without a timer.
+
+A request is a function of the session. Each has a savepoint, so that one that fails undoes no neighbour.
+It runs again from the start when the disk was full, so it must change nothing but the session.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Final, NamedTuple, TypeVar
+
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.domain.errors import Refused
+from queuectld.store.memory import read_settings
+from queuectld.store.records import Committed, StoreFailed
+from queuectld.store.session import Session
+
+T = TypeVar("T")
+MAX_GROUP_WEIGHT: Final = 1_000
+"""Rows, about, that share a commit: some 15 ms of work, so that nobody waits long behind a bulk."""
+CHECKPOINT_CHANGES: Final = 20_000
+"""Rows changed since the last checkpoint before the next one (a log of about 8 MiB)."""
+CHECKPOINT_COMMITS: Final = 500
+"""The same in commits, of about ten pages each."""
+LONG_LOG_PAGES: Final = 16_384
+"""Past this (64 MiB) a checkpoint waits for the reader, so that the log begins anew."""
+FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+GONE_WRONG: Final = frozenset({
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH,
+})  # fmt: skip
+"""Errors that no repeat mends. An fsync is never tried twice: the pages it lost would be taken for written."""
+log = logging.getLogger(__name__)
+
+
+class Work(NamedTuple):
+    """A request that waits for its turn."""
+
+    run: Callable[[Session], Any]
+    future: "asyncio.Future[Any]"
+    weight: int
+
+
+class Told(NamedTuple):
+    """What became of a request."""
+
+    future: "asyncio.Future[Any]"
+    value: Any
+    error: BaseException | None
+
+
+class Lost(Exception):
+    """The whole transaction is gone, whatever the savepoints say; `error` is SQLite's reason."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Writer:
+    """Takes requests from the event loop and answers them there, once they are on disk."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        session: Session,
+        loop: asyncio.AbstractEventLoop,
+        deliver: Callable[[Committed | None, dict[str, object] | None, dict[str, object] | None], None],
+        on_broken: Callable[[StoreFailed], None],
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._loop = loop
+        self._deliver = deliver
+        self._on_broken = on_broken
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._broken: StoreFailed | None = None
+        self._commits = 0
+        self._changes = connection.total_changes
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        self._thread.start()
+
+    def submit(self, run: Callable[[Session], T], weight: int = 1) -> "asyncio.Future[T]":
+        """Have `run` carried out in a commit; the future is done when it is on disk, or refused.
+
+        Who stops waiting before it has begun undoes it; who stops later does not.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(Work(run, future, weight))
+        return future
+
+    def stop(self) -> None:
+        """Carry out what waits, then end the thread and close the connection. Called on another thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        going = True
+        while going:
+            group, going = self._gather()
+            if group:
+                self._carry_out(group)
+        if self._broken is None:
+            self._checkpoint("TRUNCATE")
+        self._connection.close()
+
+    def _gather(self) -> tuple[list[Work], bool]:
+        """All that waits, up to a weight; False: nothing comes after it."""
+        group: list[Work] = []
+        weight = 0
+        while weight < MAX_GROUP_WEIGHT:
+            try:
+                work = self._queue.get(block=not group)
+            except Empty:
+                break
+            if work is None:
+                return group, False
+            # Looked at before the work begins: whoever gave up by now is not stored, later ones are.
+            if not work.future.cancelled():
+                group.append(work)
+                weight += work.weight
+        return group, True
+
+    def _carry_out(self, group: Sequence[Work]) -> None:
+        if self._broken is not None:
+            self._hand_over(None, [Told(work.future, None, self._broken) for work in group])
+            return
+        start = self._session.mark()
+        try:
+            told = self._commit(group)
+        except Lost as lost:
+            self._session.rewind(start)
+            self._explain(lost.error, group)
+            return
+        committed = self._session.committed()
+        self._hand_over(committed, told)
+        self._commits += 1
+        changes = self._connection.total_changes - self._changes
+        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES:
+            self._checkpoint("PASSIVE")
+
+    def _commit(self, group: Sequence[Work]) -> list[Told]:
+        """Carry out each request and commit them together. Raises Lost when nothing of it was stored."""
+        execute = self._connection.execute
+        try:
+            execute("BEGIN IMMEDIATE")
+            told = [self._run(work, alone=len(group) == 1) for work in group]
+            if self._connection.in_transaction:
+                self._session.flush()
+                execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise Lost(error) from error
+        return told
+
+    def _run(self, work: Work, *, alone: bool) -> Told:
+        """Carry out one request; when it fails, it alone is undone. A lone one needs no savepoint for that."""
+        execute = self._connection.execute
+        mark = self._session.mark()
+        try:
+            if not alone:
+                execute("SAVEPOINT request")
+            value = work.run(self._session)
+            if not alone:
+                execute("RELEASE request")
+        except BaseException as error:
+            if isinstance(error, sqlite3.Error) and (is_fatal(error) or not self._connection.in_transaction):
+                raise
+            if alone:
+                self._roll_back()
+            else:
+                execute("ROLLBACK TO request")
+                execute("RELEASE request")
+            self._session.rewind(mark)
+            return Told(work.future, None, error)
+        return Told(work.future, value, None)
+
+    def _roll_back(self) -> None:
+        # After a full disk or an I/O error SQLite has rolled back already, and a second time is an error.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _explain(self, error: sqlite3.Error, group: Sequence[Work]) -> None:
+        """Tell a group of which nothing was stored; when the disk was full, try each alone first."""
+        code = getattr(error, "sqlite_errorcode", 0)
+        if len(group) > 1 and (code in FULL or not (is_fatal(error) or code & 0xFF in BUSY)):
+            for work in group:
+                self._carry_out([work])
+            return
+        if code in FULL:
+            answer: Exception = Refused(ErrorCode.NO_SPACE, "The store's disk is full; nothing was stored.")
+        elif code & 0xFF in BUSY:
+            answer = Refused(ErrorCode.BUSY, "Another program has locked the store; nothing was stored.")
+        elif is_fatal(error):
+            self._break(error)
+            answer = self._broken or error
+        else:
+            answer = error
+        self._hand_over(None, [Told(work.future, None, answer) for work in group])
+
+    def _break(self, error: sqlite3.Error) -> None:
+        self._broken = StoreFailed(
+            f"The store cannot be written any more ({error.sqlite_errorname}: {error}); the daemon stops."
+            " What was acknowledged is on disk, what was not was not stored."
+        )
+        log.critical("%s", self._broken)
+        self._call(self._on_broken, self._broken)
+
+    def _hand_over(self, committed: Committed | None, told: Sequence[Told]) -> None:
+        settings, values = None, None
+        if committed is not None and self._session.settings_changed:
+            settings, values = read_settings(self._connection)
+            self._session.settings_changed = False
+        self._call(self._answer, committed, settings, values, told)
+
+    def _answer(
+        self,
+        committed: Committed | None,
+        settings: dict[str, object] | None,
+        values: dict[str, object] | None,
+        told: Sequence[Told],
+    ) -> None:
+        """On the loop: events first, then the answers."""
+        try:
+            self._deliver(committed, settings, values)
+        finally:
+            for future, value, error in told:
+                if future.done():
+                    continue
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(value)
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            # The loop was closed while we worked: nobody waits any more. What was stored stays stored.
+            log.warning("the store had an answer and nobody waited for it")
+
+    def _checkpoint(self, mode: str) -> None:
+        """Move the log into the file, after the answers are out."""
+        try:
+            _, pages, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            if pages > LONG_LOG_PAGES and mode == "PASSIVE":
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except sqlite3.Error as error:
+            if is_fatal(error) and error.sqlite_errorcode not in FULL:
+                self._break(error)
+            # Full or locked: the log is as durable as the file, and a later checkpoint gets it.
+        self._commits = 0
+        self._changes = self._connection.total_changes
+
+
+def is_fatal(error: sqlite3.Error) -> bool:
+    """Whether the error concerns the whole transaction, whatever the request was."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in FULL or code & 0xFF in GONE_WRONG
