@@ -30,7 +30,7 @@ class Notifier:
         if self._address and period_us.isdecimal() and int(period_us) > 0 and watched_pid == str(os.getpid()):
             # Half of the period, as sd_watchdog_enabled(3) advises.
             self._gap_s = int(period_us) / 1_000_000 / 2
-        self._beat: "asyncio.TimerHandle | None" = None
+        self._beat: asyncio.TimerHandle | None = None
 
     def ready(self, loop: "asyncio.AbstractEventLoop", status: str) -> None:
         """The daemon answers. From now on the watchdog hears a beat from this loop, and from nowhere else."""

@@ -30,10 +30,11 @@ TOGETHER: Final = {Kind.ADD: 256, Kind.READ: 8, Kind.CHANGE: 1}
 
 
 class CallOrder(Generic[CallT]):
-    """Starts calls as their turn comes. `start` is called at once or from `ended`."""
+    """Starts calls as their turn comes and while `may_start`; `start` is called from `put`, `ended` or `go_on`."""
 
-    def __init__(self, start: Callable[[CallT], None]) -> None:
+    def __init__(self, start: Callable[[CallT], None], may_start: Callable[[], bool]) -> None:
         self._start = start
+        self._may_start = may_start
         self._queued: deque[tuple[Kind, CallT]] = deque()
         self._kind = Kind.READ
         self._running = 0
@@ -50,31 +51,32 @@ class CallOrder(Generic[CallT]):
         else:
             self.owed += 1
         self._queued.append((kind, call))
-        self._start_due()
+        self.go_on()
 
     def ended(self, kind: Kind) -> None:
         """A call of this kind that was started has ended."""
         if kind is Kind.WAIT:
             self.waits -= 1
-            return
-        self.owed -= 1
-        self._running -= 1
-        self._start_due()
+        else:
+            self.owed -= 1
+            self._running -= 1
+        self.go_on()
 
     def stop(self) -> None:
         """Start no more calls: nobody would read their answers."""
         self._stopped = True
         self._queued.clear()
 
-    def _start_due(self) -> None:
-        while self._queued and not self._stopped and self._may_start(self._queued[0][0]):
+    def go_on(self) -> None:
+        """Start the calls whose turn has come."""
+        while self._queued and not self._stopped and self._is_turn_of(self._queued[0][0]) and self._may_start():
             kind, call = self._queued.popleft()
             if kind is not Kind.WAIT:
                 self._kind = kind
                 self._running += 1
             self._start(call)
 
-    def _may_start(self, kind: Kind) -> bool:
+    def _is_turn_of(self, kind: Kind) -> bool:
         if self._running == 0:
             return True
         return kind is self._kind and self._running < TOGETHER[kind]

@@ -153,9 +153,15 @@ def set_paused(session: Session, seq: int, run: int, paused: bool, now: Now) -> 
     return True
 
 
-def edit(session: Session, seq: int, changes: Mapping[str, Any], now: Now) -> Job:
-    """Change a waiting job. `changes` are fields of a NewJob by name; what is not named stays."""
+def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None, now: Now) -> Job:
+    """Change a waiting job. `changes` are fields of a NewJob by name; what is not named stays.
+
+    `rev` is the `updated_ms` that the caller has read; None: whatever it is.
+    """
     before = needed(session, seq)
+    if rev is not None and job(session, seq).updated_ms != rev:
+        message = f"job {before.id} was changed by somebody else meanwhile; look at it again"
+        raise Refused(ErrorCode.CONFLICT, message, {"id": before.id, "seq": seq})
     unknown = changes.keys() - EDITABLE
     if unknown:
         raise Refused(ErrorCode.INVALID_PARAMS, f"{min(unknown)!r} of a job cannot be edited.")

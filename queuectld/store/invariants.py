@@ -62,7 +62,8 @@ RULES: Final = {
         WHERE a.run > j.run OR (a.run = j.run AND j.state = 'processing')
     """,
     "jobs with more ended runs than were begun": """
-        SELECT j.seq, j.runs, count(*) FROM job AS j JOIN attempt AS a USING (seq) GROUP BY j.seq HAVING count(*) > j.runs
+        SELECT j.seq, j.runs, count(*) FROM job AS j JOIN attempt AS a USING (seq)
+        GROUP BY j.seq HAVING count(*) > j.runs
     """,
     "jobs that failed or crashed more often than they ran": """
         SELECT seq, runs FROM job WHERE attempts + crashes > runs

@@ -240,9 +240,9 @@ class Store(Questions):
         """Delete ended or waiting jobs; gives the log files that are now nobody's."""
         return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
 
-    async def edit(self, seq: int, edits: Mapping[str, Any], *, now: Now) -> Job:
-        """Change fields of a waiting job, by their names in NewJob."""
-        return await self._write(partial(changes.edit, seq=seq, changes=edits, now=now))
+    async def edit(self, seq: int, edits: Mapping[str, Any], *, now: Now, rev: int | None = None) -> Job:
+        """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when it is no longer at `rev`."""
+        return await self._write(partial(changes.edit, seq=seq, changes=edits, rev=rev, now=now))
 
     async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
         """Note that a run is stopped or goes on. False: it has ended, or it was so already."""

@@ -33,7 +33,7 @@ START_GAP_SECONDS: Final = 0.05
 DEADLINES: Final = ("timeout", "stall")
 REASONS: Final[dict[str, tuple[str | None, str]]] = {
     "cancelled": (None, "cancelled"),
-    "shutdown": (None, "its worker was told to stop now"),
+    "shutdown": ("interrupted", "its worker was told to stop now"),
     "timeout": ("timeout", "it ran longer than it may"),
     "stalled": ("stalled", "no output for longer than it may"),
 }

@@ -35,7 +35,7 @@ class Family:
         self._me = os.getpid()
         self._left: set[tuple[int, int]] = set()
         self._leader = 0
-        self._marks: frozenset[bytes] = frozenset()
+        self._marks: tuple[bytes, bytes] = (b"", b"")
         self._children_file: int | None = None
         with contextlib.suppress(OSError):  # a kernel without it: /proc is searched instead
             self._children_file = os.open(f"/proc/self/task/{self._me}/children", os.O_RDONLY | os.O_CLOEXEC)
@@ -43,7 +43,7 @@ class Family:
     def adopt(self, leader: int, job_id: str, run: int) -> None:
         """A job has begun."""
         self._leader = leader
-        self._marks = frozenset((f"QUEUECTL_JOB_ID={job_id}".encode(), b"QUEUECTL_RUN=%d" % run))
+        self._marks = (job_id.encode(), b"%d" % run)
 
     def children(self) -> list[int]:
         """The worker's children, zombies too, with one system call."""
@@ -89,12 +89,10 @@ class Family:
     def forget_leader(self) -> list[tree.Process]:
         """The job has ended and its leader was reaped: who lives on. They belong to no job from now on."""
         self._leader = 0
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
+        if not self.children():
             self._left.clear()
             return []
+        self.reap()
         left = [process for pid in self.children() if (process := tree.look(pid)) is not None]
         fresh = [process for process in left if self._is_ours(process)]
         self._left = {process.identity for process in left}
@@ -118,4 +116,4 @@ class Family:
         job, run = entries.get(b"QUEUECTL_JOB_ID"), entries.get(b"QUEUECTL_RUN")
         if job is None or run is None:
             return True
-        return self._marks == {b"QUEUECTL_JOB_ID=" + job, b"QUEUECTL_RUN=" + run}
+        return self._marks == (job, run)

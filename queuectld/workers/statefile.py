@@ -26,6 +26,9 @@ MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
 """Far above any record; a length past it is rubbish and is not allocated."""
 
 
+_packer = msgpack.Packer(unicode_errors="surrogateescape")
+
+
 def path_of(state_folder: str, worker: int) -> str:
     """Where worker number `worker` keeps its state file."""
     return os.path.join(state_folder, f"worker-{worker}.state")
@@ -59,7 +62,7 @@ def read(path: str) -> dict[str, Any] | None:
 
 def seal(record: Mapping[str, Any]) -> bytes:
     """The record as bytes that `unseal` can check."""
-    packed: bytes = msgpack.packb(record, unicode_errors="surrogateescape")
+    packed: bytes = _packer.pack(record)
     return _HEADER.pack(MAGIC, len(packed), zlib.crc32(packed)) + packed
 
 

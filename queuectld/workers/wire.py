@@ -47,13 +47,16 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """A job's stdin and environment came in a message of at most 8 MiB each; the rest is room."""
 
 
+_packer = msgpack.Packer(unicode_errors="surrogateescape")  # making one costs more than packing a frame
+
+
 class WireError(Exception):
     """The other side sent what is no frame, or more than a frame may hold; the connection is of no more use."""
 
 
 def pack(kind: str, body: Mapping[str, Any]) -> bytes:
     """One frame as bytes."""
-    packed: bytes = msgpack.packb((kind, body), unicode_errors="surrogateescape")
+    packed: bytes = _packer.pack((kind, body))
     return packed
 
 

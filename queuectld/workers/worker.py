@@ -8,6 +8,7 @@ its feet does no harm. stdlib and msgpack only: ten idle workers should not be f
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -283,6 +284,9 @@ def main(arguments: list[str]) -> int:
         logs=options["--logs"],
         patience=float(options.get("--patience", PATIENCE_SECONDS)),
     )
+    gc.collect()
+    gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
+    gc.set_threshold(50_000)
     worker.work()
     return 0
 

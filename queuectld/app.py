@@ -1,0 +1,118 @@
+"""The daemon's life: open the store, build the parts, serve, and end so that nothing accepted goes unanswered.
+
+Called with the lock held and the socket bound. Owns the order in which the parts come and go, not what they do.
+"""
+
+import asyncio
+import logging
+import resource
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from queuectl_client.paths import Paths
+from queuectld.config import Settings
+from queuectld.core import Core, Setup
+from queuectld.lock import DaemonLock
+from queuectld.notify import Notifier, ReadyLine
+from queuectld.server.crowd import Crowd
+from queuectld.server.listener import Listener
+from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, unlink
+from queuectld.store.records import StoreRefused
+
+log = logging.getLogger(__name__)
+
+ANSWERS_S: Final = 2.5
+"""How long an ending daemon waits for its clients to read their answers; with the rest it is gone within 5 s."""
+
+MOST_DESCRIPTORS: Final = 65_536
+"""Enough for 1,000 clients and as many workers; some systems allow a thousand million."""
+
+
+class Start(NamedTuple):
+    """What has been made ready for the daemon. `paths.socket` is where it listens."""
+
+    paths: Paths
+    settings: Settings
+    lock: DaemonLock
+    sockets: Sequence[BoundSocket]
+    notifier: Notifier
+    said: ReadyLine
+    by_hand: bool
+    """A person started it, so detached workers come back even after a stop."""
+
+
+def run(start: Start) -> int:
+    """Serve until SIGTERM, SIGINT or a client ends the daemon. The exit code: 0; 1 when it could not start or go on."""
+    try:
+        return asyncio.run(_Daemon(start).live())
+    except (StoreRefused, SocketRefused) as refused:
+        start.said.error(str(refused))
+        log.error("%s", refused)
+        return 1
+    finally:
+        for bound in start.sockets:
+            unlink(bound)
+        start.lock.release()
+
+
+class _Daemon:
+    """One life, from the open store to the closed one."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._end = asyncio.Event()
+        self._is_broken = False
+
+    async def live(self) -> int:
+        """Serve until told to end."""
+        start = self._start
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_unforeseen)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._end.set)
+        workers = bind(Path(start.paths.worker_socket))
+        core = Core(Setup(start.paths, raise_descriptor_limit(), self._end.set, self._break))
+        try:
+            await core.start(workers.listening, by_hand=start.by_hand)
+            crowd = Crowd(core.service, start.settings.max_connections)
+            listener = Listener(loop, start.sockets, crowd.admit)
+            listener.serve(Path(start.paths.lock))
+            self._tell_ready(loop)
+            await self._end.wait()
+            log.info("ending")
+            start.notifier.stopping()
+            listener.close()
+            await crowd.send_home(ANSWERS_S)
+        finally:
+            await core.stop()
+            unlink(workers)
+        start.notifier.close()
+        log.info("ended")
+        return 1 if self._is_broken else 0
+
+    def _tell_ready(self, loop: asyncio.AbstractEventLoop) -> None:
+        start = self._start
+        start.lock.announce(Path(start.paths.socket))
+        start.said.ready()
+        start.notifier.ready(loop, f"Serving at {start.paths.socket}")
+        log.info("serving at %s, store %s", start.paths.socket, start.paths.store)
+
+    def _break(self, _error: BaseException) -> None:
+        self._is_broken = True
+        self._end.set()
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files as far as the daemon may need. Returns the old one: that is what jobs get."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return soft
+
+
+def _log_unforeseen(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Log what a callback of the loop raised, without asyncio's own words: they show arguments, and so data of jobs."""
+    log.error("unforeseen: %s", context.get("message"), exc_info=context.get("exception"))

@@ -1,0 +1,89 @@
+"""The command `queuectld`: from its arguments to a daemon that holds the lock and has bound its socket.
+
+What costs time to import comes after the lock: of twenty candidates, nineteen end here.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from queuectl_client import paths as places
+from queuectld import __version__, lock, logs
+from queuectld.config import SettingsRefused, read_settings
+from queuectld.lock import DaemonLock, LockRefused
+from queuectld.notify import Notifier, ReadyLine, adopted_sockets
+from queuectld.server.socketfile import SocketRefused, bind
+
+UMASK = 0o077
+"""Whatever the daemon makes is its user's alone; jobs get the umask of their submitter."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon until it is told to end. The exit code: 0, 1 when it could not start or broke, 2 for bad usage."""
+    options = _parser().parse_args(argv)
+    os.umask(UMASK)
+    logs.to_stderr("info")
+    said = ReadyLine(options.ready_fd)
+    try:
+        return _start(options, said)
+    except (LockRefused, SocketRefused, SettingsRefused, ValueError, OSError) as error:
+        said.error(str(error))
+        print(f"queuectld: {logs.escaped(str(error))}", file=sys.stderr)
+        return 1
+
+
+def _start(options: argparse.Namespace, said: ReadyLine) -> int:
+    notifier = Notifier(os.environ)
+    adopted = adopted_sockets(os.environ)
+    paths = places.resolve(socket=options.socket)
+    settings = read_settings(Path(paths.config_file))
+    if settings.socket is not None and not paths.explicit_socket:
+        paths = paths._replace(socket=str(settings.socket))
+    taken = lock.take(Path(paths.start_lock), Path(paths.lock))
+    if not isinstance(taken, DaemonLock):
+        if paths.explicit_socket and str(taken.socket) != paths.socket:
+            raise LockRefused(f"a daemon with this store runs already (process {taken.pid}), at {taken.socket}")
+        print(f"queuectld: running already (process {taken.pid}), at {taken.socket}", file=sys.stderr)
+        said.ready()
+        return 0
+    sockets = adopted or [bind(Path(paths.socket))]
+    if options.autostarted:
+        _detach(Path(paths.daemon_log))
+    logs.to_stderr(settings.log_level)
+    from queuectld import app
+
+    paths = paths._replace(socket=str(sockets[0].path))
+    by_hand = options.by_hand or not options.autostarted
+    return app.run(app.Start(paths, settings, taken, sockets, notifier, said, by_hand))
+
+
+def _detach(log: Path) -> None:
+    """Leave the terminal, folder and files of the client that started this daemon."""
+    with suppress(PermissionError):  # it leads a session of its own already
+        os.setsid()
+    os.chdir("/")
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    logs.redirect_to(log)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="queuectld",
+        description="The daemon of queuectl: it keeps the queue and its workers. Without arguments it serves in the "
+        "foreground and logs to stderr.",
+        epilog="example: queuectld serve --socket /run/user/1000/q.sock",
+    )
+    parser.add_argument("verb", nargs="?", choices=["serve"], default="serve", help="serve until told to end (default)")
+    parser.add_argument("--socket", metavar="PATH", help="where to listen (default: the place that clients look at)")
+    parser.add_argument("--autostarted", action="store_true", help="run detached and log to queuectld.log")
+    parser.add_argument("--by-hand", action="store_true", help="a person asked for it: detached workers come back")
+    parser.add_argument(
+        "--ready-fd", type=int, metavar="N", help="write `ready` or `error: …` to this descriptor once it is known"
+    )
+    parser.add_argument("--version", action="version", version=f"queuectld {__version__}")
+    return parser

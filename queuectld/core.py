@@ -1,0 +1,147 @@
+"""The parts of the daemon, put together: store, clock, dispatcher, workers, and the service that verbs call.
+
+It knows all of them and does nothing itself; the sockets for clients and the life of the process are the app's.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from queuectl_client.paths import Paths
+from queuectld import __version__
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.dlq import DlqService, remove_log_files
+from queuectld.scheduler.joblogs import LogService
+from queuectld.scheduler.jobs import JobService
+from queuectld.scheduler.queues import QueueService
+from queuectld.scheduler.service import DaemonService, Service
+from queuectld.scheduler.settings import ConfigService
+from queuectld.store.records import Committed
+from queuectld.store.store import Store
+from queuectld.workers.crew import Crew
+from queuectld.workers.pool import WorkerPool
+from queuectld.workers.process import WorkerPlaces
+from queuectld.workers.recovery import Recovery
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = 1
+
+
+class Setup(NamedTuple):
+    """What the app decides. `nofile`: the soft descriptor limit that jobs get; `exit_soon`: how to end the daemon."""
+
+    paths: Paths
+    nofile: int
+    exit_soon: Callable[[], None]
+    failed: Callable[[BaseException], None]
+    """The loop of turns ended by this: the daemon cannot go on."""
+
+
+class Core:
+    """The queue, without its front door."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Open the store (Raises StoreRefused) and wire the parts. Nothing runs yet."""
+        loop = asyncio.get_running_loop()
+        paths = setup.paths
+        logs = Path(paths.logs)
+        self._failed = setup.failed
+        self._started_at = time.time()
+        self._dispatcher: Dispatcher | None = None
+        self._crew: Crew | None = None
+        self.store = Store.open(Path(paths.store), host=socket.gethostname(), on_committed=self._committed, loop=loop)
+        self.clock = Clock(self.store.time_anchor())
+        config = ConfigService(self.store, self.clock)
+        bus = Bus(self.store)
+        self._dispatcher = Dispatcher(self.store, bus, self.clock, config.value)
+        places = WorkerPlaces(Path(paths.worker_socket), Path(paths.state), logs, setup.nofile)
+        self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket))
+        self._crew = Crew(self.store, self.clock, self._pool)
+        self._recovery = Recovery(self.store, self.clock, self._pool, self._dispatcher)
+        self._pool.attach(self._dispatcher, self._recovery.settle, self._crew.buried)
+        self._dispatcher.attach(self._pool)
+        self._turns: asyncio.Task[None] | None = None
+
+        def remove_files(files: Sequence[str]) -> None:
+            remove_log_files(logs, files)
+
+        def facts() -> Mapping[str, Any]:
+            return self._facts(paths)
+
+        self.service = Service(
+            jobs=JobService(self.store, bus, self.clock, config, self._pool, remove_files),
+            logs=LogService(self.store, bus, self._pool, logs),
+            dlq=DlqService(self.store, self.clock, remove_files),
+            config=config,
+            queues=QueueService(self.store, self.clock, self._dispatcher.wake),
+            workers=self._crew,
+            bus=bus,
+            daemon=DaemonService(facts, self._dispatcher, self._end_workers, setup.exit_soon),
+        )
+
+    async def start(self, worker_socket: socket.socket, *, by_hand: bool) -> None:
+        """Take back what runs, recover what was lost, and begin to take turns.
+
+        `worker_socket` is bound to the workers' path. `by_hand`: a person started this daemon, so that detached
+        workers come back even after a stop.
+        """
+        assert self._crew is not None
+        assert self._dispatcher is not None
+        await self.store.save_anchor(self.clock.anchor())
+        await self.store.discard_open_batches()
+        await self._crew.come_back(by_hand=by_hand)
+        await self._recovery.take_stock()
+        await self._pool.listen(worker_socket)
+        await self._crew.settle_in()
+        self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
+        self._turns.add_done_callback(self._turns_ended)
+
+    async def stop(self) -> None:
+        """Take no more turns, leave the workers to the next daemon, close the store."""
+        assert self._crew is not None
+        self._crew.close()
+        if self._turns is not None:
+            self._turns.remove_done_callback(self._turns_ended)
+            self._turns.cancel()
+            await asyncio.gather(self._turns, return_exceptions=True)
+        await self._pool.close()
+        await self.store.save_anchor(self.clock.anchor())
+        await self.store.close()
+
+    async def _end_workers(self, now: bool) -> None:
+        assert self._crew is not None
+        await self._crew.all_gone(now=now)
+
+    def _committed(self, commit: Committed) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.committed(commit)
+        if self._crew is not None and commit.events:
+            self._crew.published(commit.events)
+
+    def _turns_ended(self, turns: "asyncio.Task[None]") -> None:
+        error = None if turns.cancelled() else turns.exception()
+        if error is not None:
+            log.critical("the daemon cannot go on: %s", error, exc_info=error)
+            self._failed(error)
+
+    def _facts(self, paths: Paths) -> Mapping[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "protocol": PROTOCOL,
+            "started_at": self._started_at,
+            "uptime_s": time.time() - self._started_at,
+            "socket": str(paths.socket),
+            "store": str(paths.store),
+            "logs": str(paths.logs),
+            "state": str(paths.state),
+            "workers": self._pool.worker_count(),
+        }

@@ -1,0 +1,185 @@
+"""The job: as it is asked for, as it is stored, as it runs.
+
+Text that came from a command line or an environment may hold bytes that are not UTF-8.
+In memory it is a `str` with those bytes as surrogate escapes (PEP 383), as Python's own
+`os.fsdecode` gives it; the store and the wire translate at their borders.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.retry import RetryPolicy
+
+Command = str | tuple[str, ...]
+"""A shell command, or an argv that runs without a shell."""
+
+
+class Now(NamedTuple):
+    """One reading of the clock, in milliseconds.
+
+    `wall_ms` is Unix time, for what people see and for `run_at`. `store_ms` never steps: it goes
+    on with CLOCK_BOOTTIME within a boot and by the wall clock's forward difference across boots.
+    """
+
+    wall_ms: int
+    store_ms: int
+
+
+class Dependency(NamedTuple):
+    """A job that has to end first. `on` is `completed`, `dead` (or cancelled) or `any`."""
+
+    seq: int
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be stored, with everything that is fixed when it is enqueued.
+
+    `delay_ms` counts from the moment it is stored; `run_at_ms` is Unix time. `environment` is the
+    submitter's whole environment, shared by content; `env` is laid over it when the job runs.
+    Durations are milliseconds.
+    """
+
+    command: Command
+    retry: RetryPolicy
+    id: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    queue: str = "default"
+    priority: int = 0
+    timeout_ms: int | None = None
+    stall_timeout_ms: int | None = None
+    kill_grace_ms: int = 10_000
+    delay_ms: int = 0
+    run_at_ms: int | None = None
+    cwd: str = "/"
+    umask: int = 0o077
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stdin: str | None = field(default=None, repr=False)
+    depends_on: tuple[tuple[str, str], ...] = ()
+    """Pairs of an id and `completed`, `dead` or `any`."""
+    unique_key: str | None = None
+    on_conflict: str = "error"
+    key: str | None = None
+    key_limit: int = 1
+    slots: int = 1
+    needs: Mapping[str, int] = field(default_factory=dict)
+    hold: bool = False
+    once: bool = False
+    split_output: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stored job. Times are Unix time in milliseconds, durations milliseconds.
+
+    `run` is the number of the execution it is in or was last in, growing by one with each claim; with `seq`
+    it fences every late result. `runs` counts the executions that really began. `due_ms` is in store time.
+    """
+
+    seq: int
+    id: str
+    command: Command
+    state: JobState
+    queue: str
+    priority: int
+    rank: int
+    attempts: int
+    run: int
+    runs: int
+    crashes: int
+    retry: RetryPolicy
+    created_ms: int
+    updated_ms: int
+    run_at_ms: int | None = None
+    due_ms: int | None = None
+    ready: bool = False
+    """Whether nothing but a free worker and the limits of its queue keeps it from running."""
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    worker: int | None = None
+    paused: bool = False
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+    umask: int = 0o077
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stdin: str | None = field(default=None, repr=False)
+    timeout_ms: int | None = None
+    stall_timeout_ms: int | None = None
+    kill_grace_ms: int = 10_000
+    depends_on: tuple[tuple[str, str], ...] = ()
+    unique_key: str | None = None
+    on_conflict: str = "error"
+    key: str | None = None
+    key_limit: int = 1
+    slots: int = 1
+    needs: Mapping[str, int] = field(default_factory=dict)
+    once: bool = False
+    split_output: bool = False
+
+
+class Claimed(NamedTuple):
+    """What a worker needs to run a claimed job, straight from the claim."""
+
+    seq: int
+    id: str
+    run: int
+    attempt: int
+    """1 for the first execution: the number of failures so far, plus one."""
+    worker: int
+    queue: str
+    command: Command
+    cwd: str
+    umask: int
+    environment_id: int
+    env: Mapping[str, str]
+    stdin: str | None
+    timeout_ms: int | None
+    stall_timeout_ms: int | None
+    kill_grace_ms: int
+    split_output: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One execution of a job that has ended, as it is kept. `output_*` say where its output is."""
+
+    seq: int
+    run: int
+    attempt: int
+    worker: int | None
+    host: str
+    started_ms: int
+    finished_ms: int
+    duration_ms: int
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    crashed: bool
+    pid: int | None
+    user_us: int | None
+    system_us: int | None
+    max_rss_kib: int | None
+    left_behind: str | None
+    output: Mapping[str, "Output"] = field(default_factory=dict)
+    """By stream: `both`, or `stdout` and `stderr` when they were kept apart."""
+
+
+class Output(NamedTuple):
+    """The output of one stream of one attempt.
+
+    Small output is `inline`; otherwise `files` lists the pieces kept, as (path below the log
+    folder, offset of its first byte, length), oldest first. `size` counts every byte ever written.
+    """
+
+    size: int
+    inline: bytes | None
+    files: tuple[tuple[str, int, int], ...] = ()

@@ -1,0 +1,132 @@
+"""The settings that `config` knows: their names, ranges and defaults."""
+
+import difflib
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.domain.errors import Refused
+
+MAX_SECONDS: Final = 10 * 365 * 86_400
+"""Ten years: longer durations are a slip of the finger, and stay far from integer limits in milliseconds."""
+
+Value = int | float | str | bool | None
+
+
+class Setting(NamedTuple):
+    """One setting: `read` turns what was given into its value or raises ValueError; `allowed` says what it takes."""
+
+    default: Value
+    allowed: str
+    read: Callable[[Any], Value]
+    about: str
+
+
+def _number(low: float, high: float, *, above: bool = False) -> Callable[[Any], Value]:
+    def read(given: Any) -> Value:
+        if isinstance(given, bool):
+            raise ValueError(given)
+        number = float(given)
+        if not math.isfinite(number) or not low <= number <= high or (above and number == low):
+            raise ValueError(given)
+        return int(number) if number.is_integer() else number
+
+    return read
+
+
+def _whole(low: int, high: int) -> Callable[[Any], Value]:
+    def read(given: Any) -> Value:
+        if isinstance(given, bool | float):
+            raise ValueError(given)
+        number = int(given)
+        if not low <= number <= high:
+            raise ValueError(given)
+        return number
+
+    return read
+
+
+def _or_none(read: Callable[[Any], Value]) -> Callable[[Any], Value]:
+    def read_or_none(given: Any) -> Value:
+        return None if given is None or given == "none" else read(given)
+
+    return read_or_none
+
+
+def _flag(given: Any) -> Value:
+    if isinstance(given, bool):
+        return given
+    return {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}[
+        str(given).lower()
+    ]
+
+
+def _shell(given: Any) -> Value:
+    words = shlex.split(_text(given))
+    if not words or not words[0].startswith("/"):
+        raise ValueError(given)
+    return str(given)
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str) or not given or "\0" in given or len(given) > 4096:
+        raise ValueError(given)
+    return given
+
+
+_SECONDS = f"a number of seconds above 0, at most {MAX_SECONDS}"
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "max_retries": Setting(3, "a whole number from 0 to 1000", _whole(0, 1000), "executions before a job is dead"),
+    "backoff_base": Setting(2, "a number from 1 to 1000", _number(1, 1000), "base of the wait before a retry"),
+    "backoff_max": Setting(3600, _SECONDS, _number(0, MAX_SECONDS, above=True), "longest wait before a retry, s"),
+    "backoff_jitter": Setting(0, "a number from 0 to 1", _number(0, 1), "share by which a wait may be shorter"),
+    "timeout": Setting(
+        None, f"none, or {_SECONDS}", _or_none(_number(0, MAX_SECONDS, above=True)), "longest execution, s"
+    ),
+    "stall_timeout": Setting(
+        None, f"none, or {_SECONDS}", _or_none(_number(0, MAX_SECONDS, above=True)), "longest time without output, s"
+    ),
+    "kill_grace": Setting(10, _SECONDS, _number(0, MAX_SECONDS, above=True), "time between TERM and KILL, s"),
+    "crash_limit": Setting(3, "a whole number from 0 to 1000", _whole(0, 1000), "crashes before a job is dead"),
+    "shell": Setting("/bin/sh -c", "an absolute path and its options", _shell, "what runs a command string"),
+    "path": Setting(
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "a list of folders separated by colons",
+        _text,
+        "PATH of jobs whose submitter sent no environment",
+    ),
+    "log_max_bytes": Setting(
+        64 * 1024 * 1024,
+        "a whole number from 65536 to 1099511627776",
+        _whole(65_536, 1 << 40),
+        "output kept of each stream of an execution",
+    ),
+    "split_output": Setting(False, "true or false", _flag, "keep stdout and stderr apart"),
+}
+
+
+def setting_name(key: str) -> str:
+    """The name of the setting that `maxRetries`, `max-retries` or `max_retries` means.
+
+    Refused (invalid_params) with the nearest name when there is none.
+    """
+    name = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).replace("-", "_").lower()
+    if name in SETTINGS:
+        return name
+    near = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SETTINGS)}"
+    raise Refused(ErrorCode.INVALID_PARAMS, f"unknown setting {key!r}; {hint}", {"key": key})
+
+
+def setting_value(name: str, given: Any) -> Value:
+    """The value of setting `name` that `given` (text or typed) stands for. Refused (invalid_params) out of range."""
+    setting = SETTINGS[name]
+    try:
+        return setting.read(given)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        message = f"{name}: {given!r} is not allowed; it takes {setting.allowed}"
+        raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name}) from None

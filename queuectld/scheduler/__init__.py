@@ -1,0 +1,1 @@
+"""When a job runs, and what becomes of it."""

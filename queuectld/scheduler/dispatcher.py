@@ -1,0 +1,165 @@
+"""The dispatcher takes the turns: what ended is stored, what is due is let in, free workers get jobs, in one commit.
+
+It is woken by commits, by workers and by the alarm, and does nothing otherwise. One turn runs at a time; what comes
+meanwhile shares the next.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Claimed
+from queuectld.domain.outcome import Outcome
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.timers import Alarm
+from queuectld.store.records import Committed, StoredOutcome
+from queuectld.store.store import Store
+
+log = logging.getLogger(__name__)
+
+PASSING: Final = frozenset({ErrorCode.NO_SPACE, ErrorCode.BUSY})
+"""Failures of the store that go away by themselves."""
+
+RETRY_SECONDS: Final = 1
+
+
+class WorkerPool(Protocol):
+    """What the dispatcher needs of the workers."""
+
+    def free(self) -> Sequence[int]:
+        """Ids of the workers that could start any job now, the one idle for longest first."""
+        ...
+
+    def dedicated(self) -> Mapping[int, int]:
+        """Free workers that are kept for one job: worker id to seq."""
+        ...
+
+    async def start(self, claimed: Claimed) -> bool:
+        """Hand the job to its worker. False: the worker is gone and has not seen it."""
+        ...
+
+    def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
+        """Tell workers that these outcomes need not be kept any longer."""
+        ...
+
+
+class Dispatcher:
+    """Owns the outcomes that are not stored yet, and the loop of turns."""
+
+    def __init__(self, store: Store, bus: Bus, clock: Clock, setting: Callable[[str], Any]) -> None:
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._setting = setting
+        self._outcomes: list[Outcome] = []
+        self._wake = asyncio.Event()
+        self._ready = True
+        """Whether a claim may find something. True at first: the store has not been asked yet."""
+        self._pool: WorkerPool | None = None
+        self._alarm: Alarm | None = None
+        self.draining = False
+        """No new claims; what ends is still stored."""
+
+    def attach(self, pool: WorkerPool) -> None:
+        """The workers to serve; before `run`."""
+        self._pool = pool
+
+    def committed(self, commit: Committed) -> None:
+        """A commit of the store: publish it, set the alarm, and take a turn when a job became ready."""
+        if commit.events:
+            self._bus.publish(commit.events)
+        if self._alarm is not None:
+            self._alarm.set(commit.due.store_ms, commit.due.wall_ms)
+        if commit.ready:
+            self._ready = True
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Take a turn: a worker became free, or a limit changed."""
+        self._wake.set()
+
+    def report(self, outcome: Outcome) -> None:
+        """An execution ended. The outcome is kept until it is stored."""
+        self._outcomes.append(outcome)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Take turns until cancelled; the turn under way is finished first."""
+        loop = asyncio.get_running_loop()
+        self._alarm = Alarm(loop, self._clock.offset_ms, self._alarm_fired)
+        self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)
+        self._wake.set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                # A turn is never cancelled midway: its commit may already be on disk.
+                turn = asyncio.ensure_future(self._turn())
+                try:
+                    await asyncio.shield(turn)
+                except asyncio.CancelledError:
+                    await turn
+                    raise
+        finally:
+            self._alarm.close()
+
+    async def _turn(self) -> None:
+        assert self._pool is not None, "attach a pool before run"
+        free = [] if self.draining or not self._ready else self._pool.free()
+        dedicated = {} if self.draining else self._pool.dedicated()
+        now = self._clock.now()
+        if not self._outcomes and not free and not dedicated and not self._is_due():
+            return
+        outcomes, self._outcomes = self._outcomes, []
+        if free:
+            self._ready = False
+        try:
+            turn = await self._store.turn(
+                outcomes,
+                free,
+                dedicated,
+                now=now,
+                crash_limit=self._setting("crash_limit"),
+                chance=random.random(),
+            )
+        except BaseException as error:
+            # Not stored, so not forgotten: the next turn tries again.
+            self._outcomes[:0] = outcomes
+            self._ready = True
+            if not (isinstance(error, Refused) and error.code in PASSING):
+                raise
+            self._retry_later(error)
+            return
+        if len(turn.claimed) >= len(free) > 0 or turn.more:
+            # Every worker got a job, so there may be more: the next free worker looks again.
+            self._ready = True
+        if turn.more:
+            self._wake.set()
+        self._pool.stored(turn.stored)
+        lost = [(claimed.seq, claimed.run) for claimed in turn.claimed if not await self._pool.start(claimed)]
+        if lost:
+            await self._store.return_claims(lost, now=self._clock.now())
+
+    def _retry_later(self, error: Refused) -> None:
+        log.warning("a turn was not stored and is tried again in %d s: %s", RETRY_SECONDS, error.message)
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
+
+    def _is_due(self) -> bool:
+        now, due = self._clock.now(), self._store.due
+        return (due.store_ms is not None and due.store_ms <= now.store_ms) or (
+            due.wall_ms is not None and due.wall_ms <= now.wall_ms
+        )
+
+    def _alarm_fired(self) -> None:
+        assert self._alarm is not None
+        self._alarm.fired()
+        if self._is_due():
+            # The commit of the turn sets the alarm anew.
+            self._wake.set()
+        else:
+            self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)

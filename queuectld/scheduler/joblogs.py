@@ -1,0 +1,155 @@
+"""Reading what jobs wrote: from the store, from log files, and from an execution that still runs."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from queuectl_client.protocol.messages import JobLogs
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Attempt, Job, Output
+from queuectld.domain.states import has_ended
+from queuectld.scheduler import selection
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.hands import Hands
+from queuectld.store.store import Store
+
+BOTH: Final = "both"
+"""The one stream of a job whose stdout and stderr were not kept apart."""
+
+
+class LogPage(NamedTuple):
+    """A piece of one stream. Offsets count bytes ever written; `dropped` of them were skipped before `offset`.
+
+    `attempt` counts the executions of the job from 1 (0: none has begun). `eof`: that one has ended, and there is no
+    more.
+    """
+
+    data: bytes
+    offset: int
+    next: int
+    dropped: int
+    eof: bool
+    attempt: int
+
+
+class LogService:
+    """Answers `job.logs`."""
+
+    def __init__(self, store: Store, bus: Bus, hands: Hands, folder: Path) -> None:
+        self._store = store
+        self._bus = bus
+        self._hands = hands
+        self._folder = folder
+
+    async def read(self, wanted: JobLogs) -> LogPage:
+        """The next piece of output from `wanted.offset` on; with `wait` not before there is one, or it has ended."""
+        seq = await selection.one(self._store, wanted.id)
+        watch = self._bus.watch_job(seq)
+        try:
+            while True:
+                page = await self._look(seq, wanted)
+                if page is not None:
+                    return page
+                await watch.woken()
+        finally:
+            watch.close()
+
+    async def _look(self, seq: int, wanted: JobLogs) -> LogPage | None:
+        """A page, or None when there is nothing yet and the next event of the job may change that."""
+        attempts = await self._store.attempts(seq)
+        jobs = await self._store.many([seq])
+        if not jobs:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no job {wanted.id!r}", {"id": wanted.id})
+        job = jobs[0]
+        number = wanted.attempt if wanted.attempt is not None else _newest(job, attempts)
+        if 1 <= number <= len(attempts):
+            return self._page(attempts[number - 1].output, job, wanted, number, over=True)
+        if number == len(attempts) + 1 and job.state is JobState.PROCESSING:
+            return await self._live(job, wanted, number)
+        if wanted.wait and not has_ended(job.state):
+            return None
+        if wanted.attempt is not None:
+            message = f"{job.id} has no attempt {wanted.attempt}; it has had {len(attempts)}"
+            raise Refused(ErrorCode.NOT_FOUND, message, {"id": job.id, "attempts": len(attempts)})
+        return LogPage(b"", 0, 0, 0, has_ended(job.state), 0)
+
+    async def _live(self, job: Job, wanted: JobLogs, number: int) -> LogPage | None:
+        assert job.worker is not None
+        follow = self._hands.follow(job.worker, job.seq, job.run)
+        if follow is None:
+            return None if wanted.wait else LogPage(b"", 0, 0, 0, False, number)
+        while not follow.over:
+            if follow.output is not None:
+                page = self._page(follow.output, job, wanted, number, over=False)
+                if page.data or not wanted.wait:
+                    return page
+            await follow.changed()
+        # It has ended meanwhile, and its outcome is stored: look again at what is there now.
+        return await self._look(job.seq, wanted)
+
+    def _page(
+        self, streams: Mapping[str, Output], job: Job, wanted: JobLogs, number: int, *, over: bool
+    ) -> LogPage:
+        parts = _parts(streams, job, wanted.stream)
+        size = sum(part.size for part in parts)
+        offset = wanted.offset if wanted.offset >= 0 else max(0, size + wanted.offset)
+        base = 0
+        for part in parts:
+            if offset < base + part.size:
+                data, start = read_output(part, self._folder, offset - base, wanted.limit)
+                if data:
+                    start += base
+                    end = start + len(data)
+                    return LogPage(data, start, end, start - offset, over and end >= size, number)
+            if not over:
+                # The second stream of a split job follows the first, whose length is not known before its end.
+                break
+            base += part.size
+        # Nothing is kept from there on: what is missing at the end was dropped.
+        end = size if over else offset
+        return LogPage(b"", end, end, max(0, end - offset), over, number)
+
+
+def read_output(output: Output, folder: Path, offset: int, limit: int) -> tuple[bytes, int]:
+    """At most `limit` bytes from `offset` on, and where they begin: later than asked where some were dropped."""
+    if output.inline is not None:
+        return output.inline[offset : offset + limit], offset
+    for name, first, length in output.files:
+        if offset < first + length:
+            start = max(offset, first)
+            return _read_file(folder / name, start - first, min(limit, first + length - start)), start
+    return b"", offset
+
+
+def _read_file(path: Path, position: int, length: int) -> bytes:
+    """Part of a regular file, never through a symbolic link. A file that is gone counts as empty."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise Refused(ErrorCode.INTERNAL, f"cannot read {path}: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Refused(ErrorCode.INTERNAL, f"{path} is no regular file")
+        return os.pread(fd, length, position)
+    finally:
+        os.close(fd)
+
+
+def _newest(job: Job, attempts: list[Attempt]) -> int:
+    return len(attempts) + 1 if job.state is JobState.PROCESSING else len(attempts)
+
+
+def _parts(streams: Mapping[str, Output], job: Job, name: str | None) -> list[Output]:
+    """The streams asked for, in reading order. Refused (wrong_state) when they were not kept apart."""
+    if name is None:
+        names = ("stdout", "stderr") if job.split_output else (BOTH,)
+        return [streams[each] for each in names if each in streams]
+    if not job.split_output:
+        message = f"stdout and stderr of {job.id} were kept together; enqueue with --split-output to keep them apart"
+        raise Refused(ErrorCode.WRONG_STATE, message, {"id": job.id})
+    return [streams[name]] if name in streams else []

@@ -1,0 +1,123 @@
+"""All that a verb may call, by noun. The server knows the scheduler and the workers through this alone."""
+
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from queuectl_client.protocol.messages import WorkerStart, WorkerStop
+from queuectl_client.protocol.vocabulary import WorkerState
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.dlq import DlqService
+from queuectld.scheduler.joblogs import LogService
+from queuectld.scheduler.jobs import JobService
+from queuectld.scheduler.queues import QueueService
+from queuectld.scheduler.settings import ConfigService
+
+
+class PoolTold(Protocol):
+    """A worker pool's number and kind."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+
+
+class WorkerTold(Protocol):
+    """A worker as a client is told of it. `since_ms` is Unix time."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def state(self) -> WorkerState: ...
+    @property
+    def job(self) -> str | None: ...
+    @property
+    def pool(self) -> PoolTold: ...
+    @property
+    def since_ms(self) -> int: ...
+    @property
+    def jobs_done(self) -> int: ...
+
+
+class Started(Protocol):
+    """Workers that are up; all that they do is in the events after `event_seq`."""
+
+    @property
+    def workers(self) -> Sequence[WorkerTold]: ...
+    @property
+    def pool(self) -> int | None: ...
+    @property
+    def event_seq(self) -> int: ...
+
+
+class Stopped(Protocol):
+    """Workers that ended or were told to, and how many are left."""
+
+    @property
+    def workers(self) -> Sequence[WorkerTold]: ...
+    @property
+    def remaining(self) -> int: ...
+
+
+class WorkerService(Protocol):
+    """Verbs on workers. An owner is whatever stands for the client's connection."""
+
+    async def start(self, wanted: WorkerStart, owner: Hashable) -> Started: ...
+    async def stop(self, wanted: WorkerStop) -> Stopped: ...
+    def list(self) -> Sequence[WorkerTold]: ...
+    async def scale(self, count: int) -> Sequence[WorkerTold]: ...
+    def owner_gone(self, owner: Hashable) -> None: ...
+
+
+class DaemonService:
+    """Verbs on the daemon itself."""
+
+    def __init__(
+        self,
+        facts: Callable[[], Mapping[str, Any]],
+        dispatcher: Dispatcher,
+        end_workers: Callable[[bool], Awaitable[None]],
+        exit_soon: Callable[[], None],
+    ) -> None:
+        self._facts = facts
+        self._dispatcher = dispatcher
+        self._end_workers = end_workers
+        self._exit_soon = exit_soon
+
+    def info(self) -> Mapping[str, Any]:
+        """Who this daemon is and where it keeps its things."""
+        return self._facts()
+
+    async def drain(self, resume: bool) -> Mapping[str, Any]:
+        """Start no more jobs; with `resume` start them again."""
+        self._dispatcher.draining = not resume
+        if resume:
+            self._dispatcher.wake()
+        return {"draining": not resume}
+
+    async def shutdown(self, now: bool) -> Mapping[str, Any]:
+        """Every worker has ended (with `now` its job by the kill ladder); the daemon exits after this is answered."""
+        self._dispatcher.draining = True
+        await self._end_workers(now)
+        self._exit_soon()
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The nouns."""
+
+    jobs: JobService
+    logs: LogService
+    dlq: DlqService
+    config: ConfigService
+    queues: QueueService
+    workers: WorkerService
+    bus: Bus
+    daemon: DaemonService

@@ -1,0 +1,205 @@
+"""One client's socket: bytes in, bytes out, and how long and how much of either.
+
+Bounded both ways: reading stops while enough calls are under way or the client does not read its answers; half a
+message and a stopped reader have deadlines. What the messages mean is the session's.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from queuectl_client.protocol.rpc import Decoder, Message, ProtocolError
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.scheduler.service import Service
+from queuectld.server.router import WireError
+from queuectld.server.session import Session
+
+HALF_MESSAGE_S: Final = 30.0
+"""How long a message may take from its first byte to its last."""
+STOPPED_READER_S: Final = 30.0
+"""How long a client may leave its answers unread once UNREAD_BYTES of them have piled up."""
+UNREAD_BYTES: Final = 1024 * 1024
+PIECE_BYTES: Final = 256 * 1024
+"""Answers are gathered up to this size. Each write is a system call, and wakes the client."""
+SMALL_BYTES: Final = 64 * 1024
+"""Half a message of this size is always borne, however many there are of them."""
+
+
+class House(Protocol):
+    """What a connection needs of all of them together."""
+
+    is_closing: bool
+
+    def half_messages(self, change: int) -> bool:
+        """Count bytes of half messages. False: there are too many of them."""
+        ...
+
+    def left(self, connection: "Connection") -> None:
+        """The connection is closed."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Made once the peer is known to be the daemon's own user."""
+
+    def __init__(self, service: Service, house: House) -> None:
+        self._house = house
+        self._loop = asyncio.get_running_loop()
+        self._session = Session(service, self)
+        self._decoder = Decoder()
+        self._messages: Iterator[Message] = iter(())
+        self._transport: asyncio.Transport | None = None
+        self._untaken = 0
+        """Bytes that came since the last message was taken."""
+        self._counted = 0
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self._is_held = False
+        self._is_unread = False
+        self._is_finishing = False
+        self._half_deadline: asyncio.TimerHandle | None = None
+        self._unread_deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no whole message ever came."""
+        return not self._session.has_spoken
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=UNREAD_BYTES)
+        if self._is_finishing:
+            self.finish()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._untaken += len(data)
+        self._messages = self._decoder.feed(data)
+        self._take()
+
+    def eof_received(self) -> bool:
+        """Called by asyncio. The client sends no more, but may still read what it is owed."""
+        self.finish()
+        return True
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self._transport = None
+        self._is_finishing = True
+        self._set_half_deadline(False)
+        self._count_half(0)
+        if self._unread_deadline is not None:
+            self._unread_deadline.cancel()
+        self._session.close(owner_lives=self._house.is_closing)
+        self._house.left(self)
+
+    def pause_writing(self) -> None:
+        """Called by asyncio: the client does not read."""
+        self._is_unread = True
+        self._unread_deadline = self._loop.call_later(STOPPED_READER_S, self.abort)
+
+    def resume_writing(self) -> None:
+        """Called by asyncio: the client has read."""
+        self._is_unread = False
+        if self._unread_deadline is not None:
+            self._unread_deadline.cancel()
+        self._session.may_send_again()
+        self.call_ended()
+
+    def send(self, frame: bytes) -> None:
+        """See `session.Link`. What is answered in one round of the loop leaves in one piece."""
+        if self._transport is None:
+            return
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(frame)
+        self._outgoing_bytes += len(frame)
+        if self._outgoing_bytes > PIECE_BYTES:
+            self._flush()
+
+    def may_send(self) -> bool:
+        """See `session.Link`."""
+        return not self._is_unread
+
+    def call_ended(self) -> None:
+        """See `session.Link`."""
+        if self._is_finishing:
+            self.finish()
+        elif self._is_held:
+            self._take()
+
+    def finish(self) -> None:
+        """See `session.Link`. Nothing more is read; calls that only wait are not owed."""
+        self._is_finishing = True
+        self._set_half_deadline(False)
+        if self._transport is None:
+            return
+        if self._session.is_owed:
+            self._hold()
+        else:
+            self._flush()
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is owed."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def refuse(self, code: ErrorCode, text: str, msgid: int | None = None) -> None:
+        """Say why, and close."""
+        self._session.send_error(msgid, WireError(code, text))
+        self.finish()
+
+    def _flush(self) -> None:
+        frames, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
+        if frames and self._transport is not None:
+            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def _take(self) -> None:
+        """Take the messages that are there, as long as there is room for them."""
+        while not self._is_finishing:
+            if self._is_unread or not self._session.has_room:
+                self._hold()
+                return
+            try:
+                message = next(self._messages, None)
+            except ProtocolError as error:
+                self.refuse(error.code, error.text, error.msgid)
+                return
+            if message is None:
+                self._read_on()
+                return
+            size, self._untaken = self._untaken, 0
+            self._session.receive(message, size)
+
+    def _hold(self) -> None:
+        """Read no more for now. The time of a half message stands still: it is we who keep it waiting."""
+        if not self._is_held and self._transport is not None:
+            self._is_held = True
+            self._transport.pause_reading()
+        self._set_half_deadline(False)
+
+    def _read_on(self) -> None:
+        if self._is_held and self._transport is not None:
+            self._is_held = False
+            self._transport.resume_reading()
+        is_half = self._decoder.half_read
+        self._set_half_deadline(is_half)
+        if not self._count_half(self._untaken if is_half else 0) and self._untaken > SMALL_BYTES:
+            self.refuse(ErrorCode.BUSY, "the daemon holds too many half messages; try again later")
+
+    def _count_half(self, size: int) -> bool:
+        if size == self._counted:
+            return True
+        change, self._counted = size - self._counted, size
+        return self._house.half_messages(change)
+
+    def _set_half_deadline(self, is_half: bool) -> None:
+        if is_half and self._half_deadline is None:
+            words = f"half a message, and no more of it within {HALF_MESSAGE_S:g} s"
+            self._half_deadline = self._loop.call_later(HALF_MESSAGE_S, self.refuse, ErrorCode.INVALID_PARAMS, words)
+        elif not is_half and self._half_deadline is not None:
+            self._half_deadline.cancel()
+            self._half_deadline = None

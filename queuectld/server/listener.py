@@ -1,0 +1,111 @@
+"""Accepts clients, and keeps the socket's file where clients look for it.
+
+Owns the listening sockets from `serve` to `close`. Who was accepted is somebody else's.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, file_id, unlink
+from queuectld.server.watch import FileWatch
+
+log = logging.getLogger(__name__)
+
+ACCEPTS_AT_A_TIME: Final = 64
+"""Then those who are already connected get their turn."""
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+REST_S: Final = 0.5
+"""After running out of descriptors. The clients wait in the backlog; trying again at once would spin."""
+
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 30.0
+"""The gaps between two tries to bind again grow from the first to the last; they end with the first that succeeds."""
+
+
+class Listener:
+    """Hands every accepted socket to `admit`."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sockets: Sequence[BoundSocket], admit: Callable[[socket.socket], None]
+    ) -> None:
+        self._loop = loop
+        self._sockets = list(sockets)
+        self._admit = admit
+        self._watch = FileWatch(loop, self.look_after)
+        self._retry_s = FIRST_RETRY_S
+        self._timer: asyncio.TimerHandle | None = None
+
+    def serve(self, lock: Path) -> None:
+        """Accept from now on. A touch of the file `lock` asks the daemon to look after its socket."""
+        for bound in self._sockets:
+            self._open(bound)
+        self._watch.add(lock)
+
+    def close(self) -> None:
+        """Accept nobody any longer, and remove the files that this process made."""
+        self._watch.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for bound in self._sockets:
+            # First the file: whoever comes now finds no socket rather than one that closes on him.
+            unlink(bound)
+            self._loop.remove_reader(bound.listening)
+            bound.listening.close()
+        self._sockets.clear()
+
+    def look_after(self) -> None:
+        """Bind again what lies no longer at its path."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for position, bound in enumerate(self._sockets):
+            if file_id(bound.path) != bound.file:
+                self._sockets[position] = self._bind_again(bound)
+
+    def _bind_again(self, lost: BoundSocket) -> BoundSocket:
+        try:
+            bound = bind(lost.path)
+        except SocketRefused as refused:
+            log.warning("the socket is gone from its place and cannot be put back yet: %s", refused)
+            self._timer = self._loop.call_later(self._retry_s, self.look_after)
+            self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
+            return lost
+        log.warning("the socket was removed under the daemon and is bound again: %s", bound.path)
+        self._retry_s = FIRST_RETRY_S
+        # Those who had connected before the file was lost still wait in the old backlog.
+        self._accept(lost.listening)
+        self._loop.remove_reader(lost.listening)
+        lost.listening.close()
+        self._open(bound)
+        return bound
+
+    def _open(self, bound: BoundSocket) -> None:
+        self._loop.add_reader(bound.listening, self._accept, bound.listening)
+        self._watch.add(bound.path)
+        self._watch.add(bound.path.parent)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTS_AT_A_TIME):
+            try:
+                client, _address = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                log.error("cannot accept a client: %s", error.strerror)
+                self._loop.remove_reader(listening)
+                self._loop.call_later(REST_S, self._accept_again, listening)
+                return
+            client.setblocking(False)
+            self._admit(client)
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if any(bound.listening is listening for bound in self._sockets):
+            self._loop.add_reader(listening, self._accept, listening)

@@ -1,0 +1,250 @@
+"""The calls of one client: hello, their order, their answers, their cancellation. Knows no sockets.
+
+A call ends with exactly one answer, unless the client is gone by then.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from queuectl_client.protocol import rpc
+from queuectl_client.protocol.messages import BadParams, Defaults, EventsSubscribe, Hello
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld import __version__
+from queuectld.domain.errors import Refused
+from queuectld.scheduler.bus import EventFilter
+from queuectld.scheduler.service import Service
+from queuectld.server.feed import Feed
+from queuectld.server.order import CallOrder, Kind
+from queuectld.server.route import Route
+from queuectld.server.router import WireError, find_route, wire_error
+
+MAX_OWED: Final = 256
+"""Calls under way on one connection; then the rest of the stream stays in the socket."""
+MAX_OWED_BYTES: Final = 16 * 1024 * 1024
+"""What these calls may take up together: two of the largest messages, or many small ones."""
+MAX_WAITS: Final = 1024
+MAX_WAIT_BYTES: Final = 1024 * 1024
+"""Waiting calls do not count above, or a client that waits could not even say that it waits no longer."""
+CAPABILITIES: Final = ("batch", "cancel", "events")
+
+
+class Link(Protocol):
+    """What a session needs of its connection."""
+
+    def send(self, frame: bytes) -> None:
+        """Send, or drop when the client is gone."""
+        ...
+
+    def may_send(self) -> bool:
+        """Whether the client keeps up with what it is sent."""
+        ...
+
+    def call_ended(self) -> None:
+        """There may be room for the next call."""
+        ...
+
+    def finish(self) -> None:
+        """Close once what is owed is sent."""
+        ...
+
+
+class Call:
+    """One call that has come in and is not answered yet."""
+
+    __slots__ = ("cancelled", "kind", "msgid", "params", "route", "size", "task")
+
+    def __init__(self, msgid: int, route: Route, kind: Kind, params: Mapping[str, Any], size: int) -> None:
+        self.msgid = msgid
+        self.route = route
+        self.kind = kind
+        self.params = params
+        self.size = size
+        self.task: asyncio.Task[None] | None = None
+        self.cancelled = False
+
+
+class Session:
+    """Also the owner of the workers that its client has started: they drain when it closes."""
+
+    def __init__(self, service: Service, link: Link) -> None:
+        self._service = service
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._order: CallOrder[Call] = CallOrder(self._start, link.may_send)
+        self._background: set[asyncio.Task[Any]] = set()
+        """The loop itself holds its tasks only weakly."""
+        self._waiting: dict[int, Call] = {}
+        self._owed_bytes = 0
+        self._wait_bytes = 0
+        self._feed: Feed | None = None
+        self._has_spoken = False
+        self.said_hello = False
+        self.batches: dict[str, Defaults] = {}
+        """See `route.Peer`."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another message may be taken from the stream."""
+        return self._order.owed < MAX_OWED and self._owed_bytes < MAX_OWED_BYTES
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether answers are still to come that nothing but the daemon holds up."""
+        return self._order.owed > 0
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether a whole message ever came."""
+        return self._has_spoken
+
+    def receive(self, message: rpc.Message, size: int) -> None:
+        """Take a message that had `size` bytes. Responses and unknown notifications mean nothing here."""
+        if isinstance(message, rpc.Request):
+            try:
+                self._take(message, size)
+            except (Refused, BadParams) as error:
+                self.send_error(message.msgid, wire_error(error))
+        elif isinstance(message, rpc.Notification) and message.method == "cancel":
+            self._cancel(message.params)
+        self._has_spoken = True
+
+    def send_error(self, msgid: int | None, error: WireError) -> None:
+        """Answer with an error, in the form that this client understands."""
+        self._link.send(rpc.error_response(msgid, *error, plain=not self.said_hello))
+
+    async def follow(self, request: EventsSubscribe) -> int:
+        """See `route.Peer`. A second subscription takes the place of the first."""
+        if self._feed is not None:
+            self._feed.close()
+        bus, wanted = self._service.bus, await self._filter(request)
+        since = request.since if request.since is not None else (await self._service.jobs.status()).event_seq
+        self._feed = Feed(
+            lambda after, deliver: bus.subscribe(wanted, after, deliver),
+            since,
+            send=self._link.send,
+            may_send=self._link.may_send,
+            lost=self._link.finish,
+        )
+        await self._feed.start()
+        # The answer is written in this same step of the loop, so the events come after it.
+        self._loop.call_soon(self._feed.release)
+        return since
+
+    def may_send_again(self) -> None:
+        """The client reads again."""
+        self._order.go_on()
+        if self._feed is not None:
+            self._feed.resume()
+
+    def close(self, *, owner_lives: bool) -> None:
+        """The client is gone, or (`owner_lives`) the daemon is on its way out and the client will come back.
+
+        What has begun goes on to its end unheard; what waits is ended; what has not begun never does.
+        """
+        self._order.stop()
+        if self._feed is not None:
+            self._feed.close()
+        for call in list(self._waiting.values()):
+            self._stop_waiting(call)
+        if owner_lives:
+            return  # open batches are dropped when the next daemon starts
+        for token in self.batches:
+            discarding = self._loop.create_task(self._service.jobs.batch_discard(token))
+            self._background.add(discarding)
+            discarding.add_done_callback(self._background.discard)
+        self._service.workers.owner_gone(self)
+
+    async def _filter(self, request: EventsSubscribe) -> EventFilter:
+        seq = None if request.job is None else (await self._service.jobs.get(request.job))[0].seq
+        kinds = None if request.kinds is None else frozenset(str(kind) for kind in request.kinds)
+        return EventFilter(kinds, seq, request.queue, request.pool)
+
+    def _take(self, request: rpc.Request, size: int) -> None:
+        if request.method == "hello":
+            self._link.send(rpc.response(request.msgid, self._hello(request.params)))
+            return
+        route = find_route(request.method)
+        params = _named(request.params)
+        kind = Kind.WAIT if route.waits_with is not None and params.get(route.waits_with) is True else route.kind
+        call = Call(request.msgid, route, kind, params, size)
+        if kind is Kind.WAIT:
+            if self._order.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:
+                raise Refused(ErrorCode.BUSY, f"{self._order.waits} calls of this connection wait already")
+            self._waiting[call.msgid] = call
+            self._wait_bytes += size
+        else:
+            self._owed_bytes += size
+        self._order.put(kind, call)
+
+    def _hello(self, params: Any) -> dict[str, Any]:
+        if self._has_spoken:
+            raise Refused(ErrorCode.WRONG_STATE, "hello is the first call of a connection, or it is not made")
+        self.said_hello = True
+        request = Hello.from_map(_named(params))
+        # An older client gets the protocol that it asked for, a newer one the newest there is here.
+        protocol = min(request.protocol, rpc.PROTOCOL_VERSION)
+        return {"server": f"queuectld {__version__}", "protocol": protocol, "capabilities": list(CAPABILITIES)}
+
+    def _start(self, call: Call) -> None:
+        call.task = self._loop.create_task(self._carry_out(call))
+        self._background.add(call.task)
+        call.task.add_done_callback(self._background.discard)
+        if call.cancelled:
+            self._stop_waiting(call)
+
+    async def _carry_out(self, call: Call) -> None:
+        try:
+            request = call.route.request.from_map(call.params)
+            call.params = {}  # a waiting call keeps only what it needs
+            answer = _answer(call.msgid, await call.route.handle(self._service, self, request))
+        except asyncio.CancelledError:
+            answer = None
+            self.send_error(call.msgid, WireError(ErrorCode.GONE, "the call was cancelled by its client"))
+        except Exception as error:  # the border: whatever goes wrong in a call is that call's answer, and no more
+            answer = None
+            self.send_error(call.msgid, wire_error(error))
+        if answer is not None:
+            self._link.send(answer)
+        self._ended(call)
+
+    def _ended(self, call: Call) -> None:
+        if call.kind is Kind.WAIT:
+            self._wait_bytes -= call.size
+            if self._waiting.get(call.msgid) is call:
+                del self._waiting[call.msgid]
+        else:
+            self._owed_bytes -= call.size
+        self._order.ended(call.kind)
+        self._link.call_ended()
+
+    def _cancel(self, params: Any) -> None:
+        """End a waiting call. Others are answered soon anyway, and what they write is written."""
+        try:
+            msgid = _named(params).get("msgid")
+        except Refused:
+            return
+        if isinstance(msgid, int) and (call := self._waiting.get(msgid)) is not None:
+            call.cancelled = True
+            self._stop_waiting(call)
+
+    def _stop_waiting(self, call: Call) -> None:
+        if call.task is not None:
+            # Not at once: a task that is cancelled before its first step never runs, and would never answer.
+            self._loop.call_soon(call.task.cancel)
+
+
+def _named(params: Any) -> Mapping[str, Any]:
+    try:
+        return rpc.params_of(params)
+    except ValueError as error:
+        raise Refused(ErrorCode.INVALID_PARAMS, str(error)) from None
+
+
+def _answer(msgid: int, result: Any) -> bytes:
+    """The answer's frame. Refused (too_large) when no message may be so large."""
+    frame = rpc.response(msgid, result)
+    if len(frame) > rpc.MAX_MESSAGE_BYTES:
+        message = f"done, but the answer of {len(frame):,} bytes is larger than a message; ask for fewer jobs at a time"
+        raise Refused(ErrorCode.TOO_LARGE, message)
+    return frame

@@ -1,0 +1,47 @@
+"""Verbs on batches: more jobs than one message holds, added as one.
+
+A batch belongs to the connection that opened it: its rows are dropped when that closes before the commit.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from queuectl_client.protocol import messages as wire
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.domain.errors import Refused
+from queuectld.scheduler.service import Service
+from queuectld.server.order import Kind
+from queuectld.server.route import Peer, Route
+
+
+async def open_batch(service: Service, peer: Peer, request: wire.BatchOpen) -> Any:
+    """The token of the batch."""
+    token = await service.jobs.batch_open()
+    peer.batches[token] = request.defaults
+    return {"token": token}
+
+
+async def add(service: Service, peer: Peer, request: wire.BatchAdd) -> Any:
+    """Ids and seqs of the jobs, invisible to everybody until the commit."""
+    defaults = peer.batches.get(request.token)
+    if defaults is None:
+        message = f"no batch {request.token!r} is open on this connection"
+        raise Refused(ErrorCode.NOT_FOUND, message, {"token": request.token})
+    jobs = request.under(defaults)
+    added = await service.jobs.batch_add(request.token, jobs.specs, jobs.submitters)
+    return {"ids": list(added.ids), "seqs": list(added.seqs)}
+
+
+async def commit(service: Service, peer: Peer, request: wire.BatchCommit) -> Any:
+    """How many jobs became visible, and which."""
+    added = await service.jobs.batch_commit(request.token, request.request)
+    # Not before the commit: of a batch that could not be committed, what is there is dropped with the connection.
+    peer.batches.pop(request.token, None)
+    return {"count": added.count, "first_seq": added.first_seq, "last_seq": added.last_seq}
+
+
+ROUTES: Final[Mapping[str, Route]] = {
+    "batch.open": Route(Kind.ADD, wire.BatchOpen, open_batch),
+    "batch.add": Route(Kind.ADD, wire.BatchAdd, add),
+    "batch.commit": Route(Kind.ADD, wire.BatchCommit, commit),
+}

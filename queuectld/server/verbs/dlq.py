@@ -1,0 +1,33 @@
+"""Verbs on the dead letter queue."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from queuectl_client.protocol import messages as wire
+from queuectld.scheduler.service import Service
+from queuectld.server.order import Kind
+from queuectld.server.route import Peer, Route
+from queuectld.server.views import job_views
+
+
+async def list_dead(service: Service, _peer: Peer, request: wire.DlqList) -> Any:
+    """A page of dead jobs, and where the next one begins."""
+    page = await service.dlq.list(request)
+    return {"jobs": job_views(page.jobs), "next": page.next}
+
+
+async def retry(service: Service, _peer: Peer, request: wire.DlqRetry) -> Any:
+    """The jobs that will run again."""
+    return {"jobs": job_views(await service.dlq.retry(request))}
+
+
+async def purge(service: Service, _peer: Peer, request: wire.DlqPurge) -> Any:
+    """The jobs that are gone."""
+    return {"jobs": job_views(await service.dlq.purge(request))}
+
+
+ROUTES: Final[Mapping[str, Route]] = {
+    "dlq.list": Route(Kind.READ, wire.DlqList, list_dead),
+    "dlq.retry": Route(Kind.CHANGE, wire.DlqRetry, retry),
+    "dlq.purge": Route(Kind.CHANGE, wire.DlqPurge, purge),
+}

@@ -1,0 +1,82 @@
+"""Verbs on jobs: adding, looking, waiting, and laying hands on."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from queuectl_client.protocol import messages as wire
+from queuectld.domain.job import Job
+from queuectld.scheduler.service import Service
+from queuectld.server.order import Kind
+from queuectld.server.route import Handler, Peer, Route
+from queuectld.server.views import job_view, job_views, job_with_attempts
+
+
+async def enqueue(service: Service, _peer: Peer, request: wire.Enqueue) -> Any:
+    """The job as it was stored."""
+    return job_view(await service.jobs.enqueue(request.spec, request.submitter, request.request))
+
+
+async def enqueue_many(service: Service, _peer: Peer, request: wire.EnqueueMany) -> Any:
+    """Ids and seqs of the jobs, in their order."""
+    added = await service.jobs.enqueue_many(request.specs, request.submitters, request.request)
+    return {"ids": list(added.ids), "seqs": list(added.seqs)}
+
+
+async def list_jobs(service: Service, _peer: Peer, request: wire.ListJobs) -> Any:
+    """A page of jobs, and where the next one begins."""
+    page = await service.jobs.page(request)
+    return {"jobs": job_views(page.jobs), "next": page.next}
+
+
+async def get(service: Service, _peer: Peer, request: wire.JobGet) -> Any:
+    """The job with its attempts."""
+    return job_with_attempts(*await service.jobs.get(request.id))
+
+
+async def wait(service: Service, _peer: Peer, request: wire.JobWait) -> Any:
+    """The jobs as they are at the end, and whether they got there in time."""
+    jobs, done = await service.jobs.wait(request.ids, request.any, request.timeout)
+    return {"jobs": job_views(jobs), "done": done}
+
+
+async def logs(service: Service, _peer: Peer, request: wire.JobLogs) -> Any:
+    """A piece of the output."""
+    return (await service.logs.read(request))._asdict()
+
+
+async def kill(service: Service, _peer: Peer, request: wire.JobKill) -> Any:
+    """The jobs that got the signal."""
+    return {"jobs": job_views(await service.jobs.kill(request.ids, request.signal))}
+
+
+async def edit(service: Service, _peer: Peer, request: wire.JobEdit) -> Any:
+    """The job as it is now."""
+    return {"jobs": [job_view(await service.jobs.edit(request.id, request.changes, request.rev))]}
+
+
+def _each(act: Callable[[Service, Sequence[str]], Awaitable[list[Job]]]) -> Handler:
+    """The handler of a verb that does one thing to each of the jobs named."""
+
+    async def handle(service: Service, _peer: Peer, request: wire.JobIds) -> Any:
+        return {"jobs": job_views(await act(service, request.ids))}
+
+    return handle
+
+
+ROUTES: Final[Mapping[str, Route]] = {
+    "enqueue": Route(Kind.ADD, wire.Enqueue, enqueue),
+    "enqueue_many": Route(Kind.ADD, wire.EnqueueMany, enqueue_many),
+    "list": Route(Kind.READ, wire.ListJobs, list_jobs),
+    "job.get": Route(Kind.READ, wire.JobGet, get),
+    "job.wait": Route(Kind.WAIT, wire.JobWait, wait),
+    "job.logs": Route(Kind.READ, wire.JobLogs, logs, waits_with="wait"),
+    "job.cancel": Route(Kind.CHANGE, wire.JobCancel, _each(lambda service, ids: service.jobs.cancel(ids))),
+    "job.kill": Route(Kind.CHANGE, wire.JobKill, kill),
+    "job.pause": Route(Kind.CHANGE, wire.JobPause, _each(lambda service, ids: service.jobs.pause(ids))),
+    "job.resume": Route(Kind.CHANGE, wire.JobResume, _each(lambda service, ids: service.jobs.resume(ids))),
+    "job.hold": Route(Kind.CHANGE, wire.JobHold, _each(lambda service, ids: service.jobs.hold(ids))),
+    "job.release": Route(Kind.CHANGE, wire.JobRelease, _each(lambda service, ids: service.jobs.release(ids))),
+    "job.retry": Route(Kind.CHANGE, wire.JobRetry, _each(lambda service, ids: service.jobs.retry(ids))),
+    "job.remove": Route(Kind.CHANGE, wire.JobRemove, _each(lambda service, ids: service.jobs.remove(ids))),
+    "job.edit": Route(Kind.CHANGE, wire.JobEdit, edit),
+}

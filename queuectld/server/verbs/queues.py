@@ -1,0 +1,38 @@
+"""Verbs on queues."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from queuectl_client.protocol import messages as wire
+from queuectld.scheduler.service import Service
+from queuectld.server.order import Kind
+from queuectld.server.route import Peer, Route
+from queuectld.server.views import queue_views
+
+
+async def list_queues(service: Service, _peer: Peer, _request: wire.QueueList) -> Any:
+    """All queues by name."""
+    return {"queues": queue_views(await service.queues.list())}
+
+
+async def set_limits(service: Service, _peer: Peer, request: wire.QueueSet) -> Any:
+    """The queue as it is now."""
+    return {"queues": queue_views(await service.queues.set(request))}
+
+
+async def pause(service: Service, _peer: Peer, request: wire.QueuePause) -> Any:
+    """The queue, paused."""
+    return {"queues": queue_views(await service.queues.pause(request.name))}
+
+
+async def resume(service: Service, _peer: Peer, request: wire.QueueResume) -> Any:
+    """The queue, open."""
+    return {"queues": queue_views(await service.queues.resume(request.name))}
+
+
+ROUTES: Final[Mapping[str, Route]] = {
+    "queue.list": Route(Kind.READ, wire.QueueList, list_queues),
+    "queue.set": Route(Kind.CHANGE, wire.QueueSet, set_limits),
+    "queue.pause": Route(Kind.CHANGE, wire.QueuePause, pause),
+    "queue.resume": Route(Kind.CHANGE, wire.QueueResume, resume),
+}

@@ -1,0 +1,41 @@
+"""Verbs on workers."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from queuectl_client.protocol import messages as wire
+from queuectld.scheduler.service import Service
+from queuectld.server.order import Kind
+from queuectld.server.route import Peer, Route
+from queuectld.server.views import worker_views
+
+
+async def start(service: Service, peer: Peer, request: wire.WorkerStart) -> Any:
+    """The new workers once they are up. Of a foreground pool this connection is the owner."""
+    started = await service.workers.start(request, peer)
+    return {"workers": worker_views(started.workers), "pool": started.pool, "event_seq": started.event_seq}
+
+
+async def stop(service: Service, _peer: Peer, request: wire.WorkerStop) -> Any:
+    """The workers that end or have ended, and how many remain."""
+    stopped = await service.workers.stop(request)
+    return {"workers": worker_views(stopped.workers), "remaining": stopped.remaining}
+
+
+async def list_workers(service: Service, _peer: Peer, _request: wire.WorkerList) -> Any:
+    """All workers."""
+    return {"workers": worker_views(service.workers.list())}
+
+
+async def scale(service: Service, _peer: Peer, request: wire.WorkerScale) -> Any:
+    """The detached workers as they are now."""
+    return {"workers": worker_views(await service.workers.scale(request.count))}
+
+
+ROUTES: Final[Mapping[str, Route]] = {
+    "worker.start": Route(Kind.CHANGE, wire.WorkerStart, start),
+    # It may wait for a job of hours to end, so it holds up nobody.
+    "worker.stop": Route(Kind.WAIT, wire.WorkerStop, stop),
+    "worker.list": Route(Kind.READ, wire.WorkerList, list_workers),
+    "worker.scale": Route(Kind.CHANGE, wire.WorkerScale, scale),
+}

@@ -1,0 +1,213 @@
+"""From the daemon's objects to the maps of the wire. Pure; one function per thing that is shown.
+
+Times become ISO 8601 UTC with milliseconds, durations seconds, worker numbers `w12`. Absent is nil. Keys are only ever
+added. Values of environment variables, and what a job reads as its input, are never shown.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.job import Attempt, Job
+from queuectld.scheduler.jobs import Status
+from queuectld.scheduler.service import WorkerTold
+from queuectld.scheduler.settings import SettingValue
+from queuectld.store.records import Event, QueueRow
+
+JobMap = dict[str, Any]
+
+STATE_OF_KIND: Final[Mapping[str, str]] = {f"job.{state}": str(state) for state in JobState}
+"""The event kinds that tell a job's new state."""
+
+
+def iso(ms: int | None) -> str | None:
+    """`2026-11-24T03:08:02.123Z` for Unix time in milliseconds."""
+    if ms is None:
+        return None
+    return f"{_iso_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+def seconds(ms: int | None) -> int | float | None:
+    """Milliseconds as seconds, whole where they are."""
+    if ms is None:
+        return None
+    return ms / 1000 if ms % 1000 else ms // 1000
+
+
+def worker_id(number: int | None) -> str | None:
+    """`w12`, as workers are called everywhere."""
+    return None if number is None else f"w{number}"
+
+
+def job_view(job: Job) -> JobMap:
+    """A job with all that is known of it but its attempts."""
+    retry = job.retry
+    return {
+        "id": job.id,
+        "seq": job.seq,
+        "command": job.command if isinstance(job.command, str) else list(job.command),
+        "state": str(job.state),
+        "attempts": job.attempts,
+        "max_retries": retry.max_retries,
+        "created_at": iso(job.created_ms),
+        "updated_at": iso(job.updated_ms),
+        "queue": job.queue,
+        "priority": job.priority,
+        "run_at": iso(job.run_at_ms),
+        "started_at": iso(job.started_ms),
+        "finished_at": iso(job.finished_ms),
+        "exit_code": job.exit_code,
+        "signal": job.signal,
+        "reason": job.reason,
+        "worker": worker_id(job.worker),
+        "cwd": job.cwd,
+        "name": job.name,
+        "labels": dict(job.labels),
+        "depends_on": [{"id": parent, "on": on} for parent, on in job.depends_on],
+        "timeout": seconds(job.timeout_ms),
+        "stall_timeout": seconds(job.stall_timeout_ms),
+        "kill_grace": seconds(job.kill_grace_ms),
+        "runs": job.runs,
+        "crashes": job.crashes,
+        "backoff_base": retry.backoff_base,
+        "backoff_max": retry.backoff_max,
+        "backoff_jitter": retry.backoff_jitter,
+        "retry_on": list(retry.retry_on),
+        "no_retry_on": list(retry.no_retry_on),
+        "unique_key": job.unique_key,
+        "on_conflict": job.on_conflict,
+        "key": job.key,
+        "key_limit": job.key_limit,
+        "slots": job.slots,
+        "needs": dict(job.needs),
+        "hold": job.state is JobState.HELD,
+        "once": job.once,
+        "paused": job.paused,
+        "ready": job.ready,
+        "split_output": job.split_output,
+        "umask": job.umask,
+        "env_names": sorted(job.env),
+        "stdin_bytes": _byte_count(job.stdin),
+        "run": job.run,
+        "rev": job.updated_ms,
+    }
+
+
+def job_views(jobs: Iterable[Job]) -> list[JobMap]:
+    """Several jobs, in their order."""
+    return [job_view(job) for job in jobs]
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """One execution that has ended. `user_time` and `system_time` are seconds, from `wait4`."""
+    outputs = attempt.output.values()
+    kept = sum(len(out.inline) if out.inline is not None else sum(piece[2] for piece in out.files) for out in outputs)
+    written = sum(out.size for out in outputs)
+    return {
+        "run": attempt.run,
+        "attempt": attempt.attempt,
+        "worker": worker_id(attempt.worker),
+        "host": attempt.host,
+        "started_at": iso(attempt.started_ms),
+        "finished_at": iso(attempt.finished_ms),
+        "duration": seconds(attempt.duration_ms),
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "reason": attempt.reason,
+        "crashed": attempt.crashed,
+        "pid": attempt.pid,
+        "user_time": None if attempt.user_us is None else attempt.user_us / 1_000_000,
+        "system_time": None if attempt.system_us is None else attempt.system_us / 1_000_000,
+        "max_rss_kib": attempt.max_rss_kib,
+        "left_behind": attempt.left_behind,
+        "output_bytes": written,
+        "output_dropped": max(0, written - kept),
+    }
+
+
+def job_with_attempts(job: Job, attempts: Sequence[Attempt]) -> JobMap:
+    """A job with its attempts, oldest first."""
+    return job_view(job) | {"attempts_list": [attempt_view(attempt) for attempt in attempts]}
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """An event; what does not apply to it is left out. `state` is the job's new state, where it has one."""
+    told: dict[str, Any] = {
+        "event_seq": event.event_seq,
+        "time": iso(event.time_ms),
+        "kind": str(event.kind),
+        "job": event.job_id,
+        "seq": event.seq,
+        "queue": event.queue,
+        "state": STATE_OF_KIND.get(event.kind),
+        "run": event.run,
+        "worker": worker_id(event.worker),
+    }
+    for key, value in event.detail.items():
+        if key.endswith("_at_ms"):
+            told[key.removesuffix("_ms")] = iso(value)
+        elif key.endswith("_ms"):
+            told[key.removesuffix("_ms")] = seconds(value)
+        else:
+            told[key] = value
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def status_view(status: Status, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The queue at a glance: every state's count, also those that are 0, and who answers."""
+    return {
+        "counts": {str(state): status.counts.get(state, 0) for state in JobState},
+        "workers": status.workers,
+        "paused": list(status.paused),
+        "event_seq": status.event_seq,
+        **{key: facts[key] for key in ("pid", "version", "uptime_s") if key in facts},
+    }
+
+
+def setting_view(setting: SettingValue) -> dict[str, Any]:
+    """One setting. `default`: nobody has set it."""
+    return {"key": setting.key, "value": setting.value, "default": setting.is_default}
+
+
+def queue_views(rows: Iterable[QueueRow]) -> list[dict[str, Any]]:
+    """Queues with their limits and their counts by state, also those that are 0."""
+    return [
+        {
+            "name": row.name,
+            "paused": row.paused,
+            "concurrency": row.concurrency,
+            "rate": row.rate,
+            "counts": {str(state): row.counts.get(state, 0) for state in JobState},
+            "ready": row.ready,
+        }
+        for row in rows
+    ]
+
+
+def worker_views(workers: Iterable[WorkerTold]) -> list[dict[str, Any]]:
+    """Workers with what they do."""
+    return [
+        {
+            "id": worker.id,
+            "number": worker.number,
+            "pid": worker.pid,
+            "state": str(worker.state),
+            "job": worker.job,
+            "pool": {"id": worker.pool.id, "kind": worker.pool.kind},
+            "since": iso(worker.since_ms),
+            "jobs_done": worker.jobs_done,
+        }
+        for worker in workers
+    ]
+
+
+@lru_cache(maxsize=8192)
+def _iso_second(second: int) -> str:
+    # Jobs of a page share their seconds, so most are formatted once.
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _byte_count(text: str | None) -> int | None:
+    return None if text is None else len(text.encode("utf-8", "surrogateescape"))

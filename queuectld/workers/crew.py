@@ -1,0 +1,368 @@
+"""The crew: how many workers there are, in which pools, and whose they are.
+
+Three kinds of pool: `detached` (one, the daemon's own, comes back with it), `foreground` (a client's, drained when the
+client is gone), `job` (one worker for one job alone).
+"""
+
+import asyncio
+import logging
+from collections.abc import Hashable, Sequence
+from typing import Final, NamedTuple
+
+from queuectl_client.protocol.messages import WorkerStart, WorkerStop
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState, WorkerState
+from queuectld.domain.errors import Refused
+from queuectld.domain.states import has_ended
+from queuectld.scheduler import selection
+from queuectld.scheduler.clock import Clock
+from queuectld.store.records import Event
+from queuectld.store.store import Store
+from queuectld.workers.pool import WorkerPool
+from queuectld.workers.process import Worker
+
+log = logging.getLogger(__name__)
+
+DETACHED: Final = "detached"
+FOREGROUND: Final = "foreground"
+JOB: Final = "job"
+
+TAKE_UP_SECONDS: Final = 10
+"""How long a foreground pool waits for its client after a restart of the daemon, before it drains."""
+SUSPENDED: Final = "detached_suspended"
+"""Flag in the store: the daemon was stopped by hand, so an autostart does not bring detached workers back."""
+SHORT_LIFE_MS: Final = 5_000
+"""A worker that ended sooner, without having done a job, is replaced with a growing pause."""
+LONGEST_PAUSE_SECONDS: Final = 60
+
+
+class PoolInfo(NamedTuple):
+    """A pool as it is told: its number and kind."""
+
+    id: int
+    kind: str
+
+
+class WorkerView(NamedTuple):
+    """A worker as it is told. `since_ms` is Unix time, `job` the id of what it runs."""
+
+    id: str
+    number: int
+    pid: int
+    state: WorkerState
+    job: str | None
+    pool: PoolInfo
+    since_ms: int
+    jobs_done: int
+
+
+class StartedWorkers(NamedTuple):
+    """Workers that are up. Events of the pool after `event_seq` tell all that they do."""
+
+    workers: list[WorkerView]
+    pool: int | None
+    event_seq: int
+
+
+class StoppedWorkers(NamedTuple):
+    """Workers that ended, or (without waiting) were told to; `remaining` are left and not told."""
+
+    workers: list[WorkerView]
+    remaining: int
+
+
+class Pool:
+    """A pool in memory. `failures` counts workers in a row that ended right after they started."""
+
+    def __init__(self, pool_id: int, kind: str, wanted: int, job_seq: int | None = None) -> None:
+        self.id = pool_id
+        self.kind = kind
+        self.wanted = wanted
+        self.job_seq = job_seq
+        self.owner: Hashable | None = None
+        self.failures = 0
+
+
+class Crew:
+    """Verbs on workers, and the care for pools."""
+
+    def __init__(self, store: Store, clock: Clock, workers: WorkerPool) -> None:
+        self._store = store
+        self._clock = clock
+        self._workers = workers
+        self._pools: dict[int, Pool] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # --- verbs ---
+
+    async def start(self, wanted: WorkerStart, owner: Hashable) -> StartedWorkers:
+        """Start workers, and return once they are up; or take a pool up again; or give one job a worker of its own."""
+        event_seq = self._store.last_event_seq
+        if wanted.pool is not None:
+            return self._take_up(wanted.pool, owner, event_seq)
+        if wanted.job is not None:
+            return await self._start_for_job(wanted.job, event_seq)
+        await self._store.set_flag(SUSPENDED, None)
+        if wanted.detach:
+            pool = await self._detached()
+            await self._fill(pool)
+            await self._want(pool, pool.wanted + wanted.count)
+        else:
+            pool = await self._new_pool(FOREGROUND, wanted.count)
+            pool.owner = owner
+        try:
+            started = await self._fill(pool)
+        except BaseException:
+            if pool.kind == FOREGROUND:
+                self._spawn(self._end_pool(pool))
+            raise
+        return StartedWorkers([self._view(worker) for worker in started], pool.id, event_seq)
+
+    async def stop(self, wanted: WorkerStop) -> StoppedWorkers:
+        """Let workers finish their job and end, idle ones first; with `now` their jobs are ended by the kill ladder."""
+        scope = [w for w in self._workers.workers.values() if wanted.pool is None or w.pool_id == wanted.pool]
+        scope.sort(key=lambda worker: (worker.job is not None, worker.draining, worker.id))
+        chosen = scope if wanted.count is None else [w for w in scope if not w.draining][: wanted.count]
+        if wanted.count is None:
+            for pool in self._scope(wanted.pool):
+                await self._want(pool, 0)
+        views = [self._view(worker) for worker in chosen]
+        await self._end(chosen, now=wanted.now, lower=wanted.count is not None)
+        if wanted.wait:
+            await self._gone(chosen)
+        return StoppedWorkers(views, len(scope) - len(chosen))
+
+    def list(self) -> Sequence[WorkerView]:
+        """Every worker, oldest first."""
+        return [self._view(worker) for worker in self._workers.workers.values()]
+
+    async def scale(self, count: int) -> Sequence[WorkerView]:
+        """Have `count` detached workers: start what is missing, drain what is too much."""
+        await self._store.set_flag(SUSPENDED, None)
+        pool = await self._detached()
+        await self._want(pool, count)
+        await self._fill(pool)
+        own = [w for w in self._in(pool) if not w.draining]
+        own.sort(key=lambda worker: (worker.job is not None, -worker.id))
+        await self._end(own[: max(0, len(own) - count)], now=False, lower=False)
+        return [self._view(worker) for worker in self._in(pool) if not worker.draining]
+
+    def owner_gone(self, owner: Hashable) -> None:
+        """The client's connection closed: its pools drain, unless this daemon is only making room for the next."""
+        if self._closing:
+            return
+        for pool in list(self._pools.values()):
+            if pool.owner == owner:
+                pool.owner = None
+                log.info("the client of worker pool %d is gone; its workers drain", pool.id)
+                self._spawn(self._end_pool(pool))
+
+    # --- start and stop of the daemon ---
+
+    async def come_back(self, *, by_hand: bool) -> None:
+        """Take up the pools of the daemon before. Detached workers come back after a crash, or when started by hand."""
+        for row in await self._store.pools():
+            self._pools[row.id] = Pool(row.id, row.kind, row.wanted, row.job_seq)
+            if row.job_seq is not None:
+                self._workers.dedication[row.id] = row.job_seq
+        if by_hand:
+            await self._store.set_flag(SUSPENDED, None)
+
+    async def settle_in(self) -> None:
+        """Once the living workers are known: start the missing ones, and wait for clients of foreground pools."""
+        suspended = self._store.flag(SUSPENDED) is not None
+        for pool in list(self._pools.values()):
+            if pool.kind == DETACHED and not suspended:
+                self._spawn(self._refill(pool))
+            elif pool.kind == FOREGROUND:
+                asyncio.get_running_loop().call_later(TAKE_UP_SECONDS, self._give_up_on, pool)
+            elif pool.kind == JOB:
+                self._spawn(self._care_for_job(pool))
+
+    async def all_gone(self, *, now: bool) -> None:
+        """End all workers, and leave word that only a start by hand brings the detached ones back."""
+        self._closing = True
+        await self._store.set_flag(SUSPENDED, "1")
+        everyone = list(self._workers.workers.values())
+        await self._end(everyone, now=now, lower=False)
+        await self._gone(everyone)
+        for pool in list(self._pools.values()):
+            if pool.kind != DETACHED:
+                await self._forget(pool)
+
+    def close(self) -> None:
+        """The daemon goes and leaves its workers to the next one."""
+        self._closing = True
+        for task in self._work:
+            task.cancel()
+
+    # --- told by others ---
+
+    def published(self, events: Sequence[Event]) -> None:
+        """A job with a worker of its own has ended: that worker may go."""
+        if not self._workers.dedication:
+            return
+        for event in events:
+            if event.seq is None:
+                continue
+            for pool in list(self._pools.values()):
+                if pool.job_seq == event.seq:
+                    self._spawn(self._care_for_job(pool))
+
+    def buried(self, worker: Worker) -> None:
+        """A worker is gone: start another where its pool wants one, or forget the pool when it is done with."""
+        pool = self._pools.get(worker.pool_id)
+        if pool is None or self._closing:
+            return
+        if worker.draining and pool.wanted == 0 and not self._in(pool) and pool.kind != DETACHED:
+            self._spawn(self._forget(pool))
+        elif len(self._in(pool)) < pool.wanted:
+            lived_ms = self._clock.now().wall_ms - worker.since_ms
+            pool.failures = pool.failures + 1 if lived_ms < SHORT_LIFE_MS and worker.jobs_done == 0 else 0
+            pause = 0 if pool.failures < 2 else min(2 ** (pool.failures - 2), LONGEST_PAUSE_SECONDS)
+            log.warning("worker %s is gone; another one starts in %d s", worker.name, pause)
+            asyncio.get_running_loop().call_later(pause, lambda: self._spawn(self._refill(pool)))
+
+    # --- pools ---
+
+    async def _detached(self) -> Pool:
+        for pool in self._pools.values():
+            if pool.kind == DETACHED:
+                return pool
+        return await self._new_pool(DETACHED, 0)
+
+    async def _new_pool(self, kind: str, wanted: int, job_seq: int | None = None) -> Pool:
+        pool_id = await self._store.pool_add(kind, wanted, job_seq, now=self._clock.now())
+        pool = self._pools[pool_id] = Pool(pool_id, kind, wanted, job_seq)
+        if job_seq is not None:
+            self._workers.dedication[pool_id] = job_seq
+        return pool
+
+    async def _want(self, pool: Pool, count: int) -> None:
+        if pool.wanted != count:
+            pool.wanted = count
+            await self._store.pool_set(pool.id, count)
+
+    async def _forget(self, pool: Pool) -> None:
+        self._pools.pop(pool.id, None)
+        self._workers.dedication.pop(pool.id, None)
+        await self._store.pool_remove(pool.id)
+
+    async def _fill(self, pool: Pool) -> Sequence[Worker]:
+        """Start what the pool is short of, and return the new workers once they are up."""
+        own = self._in(pool)
+        taken = {worker.number for worker in own}
+        missing = pool.wanted - sum(not worker.draining for worker in own)
+        numbers = [n for n in range(1, len(own) + max(missing, 0) + 1) if n not in taken][: max(missing, 0)]
+        started = [await self._workers.add(pool.id, number) for number in numbers]
+        for worker in started:
+            await asyncio.shield(worker.ready)
+        return started
+
+    async def _refill(self, pool: Pool) -> None:
+        if self._closing or pool.id not in self._pools:
+            return
+        try:
+            await self._fill(pool)
+        except Refused as error:
+            log.error("%s", error.message)
+
+    async def _end_pool(self, pool: Pool) -> None:
+        await self._want(pool, 0)
+        own = self._in(pool)
+        if own:
+            await self._end(own, now=False, lower=False)
+        else:
+            await self._forget(pool)
+
+    async def _end(self, workers: Sequence[Worker], *, now: bool, lower: bool) -> None:
+        for worker in workers:
+            pool = self._pools.get(worker.pool_id)
+            if lower and pool is not None and not worker.draining:
+                await self._want(pool, max(0, pool.wanted - 1))
+            self._workers.drain(worker)
+            if now and worker.job is not None:
+                await self._interrupt(worker)
+
+    async def _interrupt(self, worker: Worker) -> None:
+        assert worker.job is not None
+        seq, run = worker.job
+        jobs = await self._store.many([seq])
+        grace_ms = jobs[0].kill_grace_ms if jobs else 0
+        self._workers.kill(worker.id, seq, run, grace_ms=grace_ms, why="shutdown")
+
+    async def _gone(self, workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            await asyncio.shield(worker.gone)
+
+    def _take_up(self, pool_id: int, owner: Hashable, event_seq: int) -> StartedWorkers:
+        pool = self._pools.get(pool_id)
+        if pool is None or pool.kind != FOREGROUND or pool.wanted == 0:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no worker pool {pool_id} to take up", {"pool": pool_id})
+        pool.owner = owner
+        return StartedWorkers([self._view(worker) for worker in self._in(pool)], pool_id, event_seq)
+
+    def _give_up_on(self, pool: Pool) -> None:
+        if pool.owner is None and not self._closing and pool.id in self._pools:
+            log.info("nobody took worker pool %d up within %d s; it drains", pool.id, TAKE_UP_SECONDS)
+            self._spawn(self._end_pool(pool))
+
+    # --- a worker for one job ---
+
+    async def _start_for_job(self, ref: str, event_seq: int) -> StartedWorkers:
+        """A worker for this job alone, where no other could take it. Refused (wrong_state): says what holds it back."""
+        seq = await selection.one(self._store, ref)
+        job = (await selection.load(self._store, [seq]))[0]
+        if job.state is JobState.PROCESSING or has_ended(job.state):
+            return StartedWorkers([], None, event_seq)
+        paused = (await self._store.counts()).paused
+        if job.queue in paused:
+            message = f"{job.id} does not start: queue {job.queue} is paused"
+            raise Refused(ErrorCode.WRONG_STATE, message, {"id": job.id})
+        if not job.ready and job.state is not JobState.FAILED:
+            why = "it waits for its time" if job.state is JobState.PENDING else f"it is {job.state}"
+            raise Refused(ErrorCode.WRONG_STATE, f"{job.id} does not start yet: {why}", {"id": job.id})
+        if any(not w.draining and w.pool_id not in self._workers.dedication for w in self._workers.workers.values()):
+            return StartedWorkers([], None, event_seq)
+        pool = await self._new_pool(JOB, 1, seq)
+        started = await self._fill(pool)
+        return StartedWorkers([self._view(worker) for worker in started], pool.id, event_seq)
+
+    async def _care_for_job(self, pool: Pool) -> None:
+        """Keep the worker while its job may still run; then let it go."""
+        jobs = await self._store.many([pool.job_seq or 0])
+        if jobs and not has_ended(jobs[0].state):
+            await self._refill(pool)
+        elif pool.wanted:
+            await self._end_pool(pool)
+
+    # --- small things ---
+
+    def _scope(self, pool_id: int | None) -> Sequence[Pool]:
+        return [pool for pool in self._pools.values() if pool_id is None or pool.id == pool_id]
+
+    def _in(self, pool: Pool) -> Sequence[Worker]:
+        return [worker for worker in self._workers.workers.values() if worker.pool_id == pool.id]
+
+    def _view(self, worker: Worker) -> WorkerView:
+        pool = self._pools.get(worker.pool_id)
+        return WorkerView(
+            worker.name,
+            worker.number,
+            worker.pid,
+            worker.state,
+            worker.job_id,
+            PoolInfo(worker.pool_id, pool.kind if pool is not None else DETACHED),
+            worker.since_ms,
+            worker.jobs_done,
+        )
+
+    def _spawn(self, work: "asyncio.Future[None] | object") -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._work.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("care for workers failed", exc_info=task.exception())

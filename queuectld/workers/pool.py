@@ -1,0 +1,388 @@
+"""The worker processes: started, watched, given jobs, taken back after a restart of the daemon.
+
+It owns the connections to workers and what each of them runs. Which jobs run is the dispatcher's to decide, how many
+workers there are is the crew's.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Claimed
+from queuectld.domain.outcome import Outcome
+from queuectld.scheduler.clock import Clock
+from queuectld.store.records import StoredOutcome, WorkerRow
+from queuectld.store.store import Store
+from queuectld.workers import spool, tree
+from queuectld.workers.follow import FollowedRun
+from queuectld.workers.frames import outcome_from_map, outputs_from_map, run_body
+from queuectld.workers.link import WorkerLink
+from queuectld.workers.process import RunKey, Worker, WorkerPlaces, reap, spawn, watch_exit
+from queuectld.workers.wire import PROTOCOL
+
+log = logging.getLogger(__name__)
+
+
+class PoolOwner(Protocol):
+    """Who decides what becomes of jobs and of the number of workers."""
+
+    def report(self, outcome: Outcome) -> None:
+        """An execution ended."""
+        ...
+
+    def wake(self) -> None:
+        """A worker became free."""
+        ...
+
+
+class WorkerPool:
+    """All workers of this daemon."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        setting: Callable[[str], Any],
+        places: WorkerPlaces,
+        job_socket: str,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._setting = setting
+        self.places = places
+        self.job_socket = job_socket
+        """What jobs find in QUEUECTL_SOCKET."""
+        self._owner: PoolOwner | None = None
+        self._buried: Callable[[Worker], Any] | None = None
+        self._recover: Callable[[Worker, RunKey, str], Awaitable[None]] | None = None
+        self.workers: dict[int, Worker] = {}
+        self.dedication: dict[int, int] = {}
+        """Pool id to the one job (seq) that its workers are kept for."""
+        self._spooled: dict[RunKey, str] = {}
+        self._reported: dict[RunKey, int] = {}
+        self._follows: dict[RunKey, FollowedRun] = {}
+        self._dying: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    def attach(
+        self,
+        owner: PoolOwner,
+        recover: Callable[[Worker, RunKey, str], Awaitable[None]],
+        buried: Callable[[Worker], Any],
+    ) -> None:
+        """Who is told of outcomes, who settles the run of a dead worker, and who hears of each burial."""
+        self._owner = owner
+        self._recover = recover
+        self._buried = buried
+
+    async def listen(self, listening: socket.socket) -> None:
+        """Accept workers on a socket that is bound to the workers' path."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: WorkerLink(self), sock=listening)
+
+    # --- what the dispatcher asks (scheduler.dispatcher.WorkerPool) ---
+
+    def free(self) -> Sequence[int]:
+        """Workers that could start any job now."""
+        return [w.id for w in self.workers.values() if w.is_free and w.pool_id not in self.dedication]
+
+    def dedicated(self) -> Mapping[int, int]:
+        """Free workers that are kept for one job."""
+        if not self.dedication:
+            return {}
+        return {
+            w.id: self.dedication[w.pool_id]
+            for w in self.workers.values()
+            if w.pool_id in self.dedication and w.is_free
+        }
+
+    async def start(self, claimed: Claimed) -> bool:
+        """Hand the job to its worker. False: the worker is gone and has not seen it."""
+        body = run_body(
+            claimed,
+            shell=str(self._setting("shell")).split(),
+            socket=self.job_socket,
+            log_max_bytes=self._setting("log_max_bytes"),
+        )
+        worker = self.workers.get(claimed.worker)
+        if worker is None or worker.link is None:
+            return False
+        if claimed.environment_id in worker.environments:
+            worker.environments.recall(claimed.environment_id)
+        else:
+            environment = await self._store.environment(claimed.environment_id)
+            if worker.link is None or self.workers.get(worker.id) is not worker:
+                return False
+            worker.environments.keep(claimed.environment_id)
+            body["environment"] = dict(environment)
+        worker.job = RunKey(claimed.seq, claimed.run)
+        worker.job_id = claimed.id
+        worker.link.send("run", body)
+        return True
+
+    def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
+        """Tell workers that these outcomes need not be kept any longer, and remove what dead ones had spooled."""
+        by_worker: dict[int, list[tuple[int, int]]] = {}
+        for outcome in outcomes:
+            key = RunKey(outcome.seq, outcome.run)
+            worker_id = self._reported.pop(key, None)
+            if worker_id is not None:
+                by_worker.setdefault(worker_id, []).append((key.seq, key.run))
+            path = self._spooled.pop(key, None)
+            if path is not None:
+                spool.remove(path)
+            follow = self._follows.pop(key, None)
+            if follow is not None:
+                follow.finish()
+        for worker_id, keys in by_worker.items():
+            worker = self.workers.get(worker_id)
+            if worker is not None and worker.link is not None:
+                worker.link.send("stored", {"runs": keys})
+
+    # --- what the services ask (scheduler.hands.Hands) ---
+
+    def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:
+        """Begin the kill ladder at the worker that runs this."""
+        body = {"seq": seq, "run": run, "reason": why, "grace_ms": grace_ms, "only_signal": None}
+        self._tell(worker, "kill", body)
+
+    def signal(self, worker: int, seq: int, run: int, number: int) -> None:
+        """Send one signal to all of the job."""
+        body = {"seq": seq, "run": run, "reason": "signal", "grace_ms": 0, "only_signal": number}
+        self._tell(worker, "kill", body)
+
+    def pause(self, worker: int, seq: int, run: int, *, paused: bool) -> None:
+        """STOP or CONT to all of the job."""
+        self._tell(worker, "pause" if paused else "resume", {"seq": seq, "run": run})
+
+    def follow(self, worker: int, seq: int, run: int) -> FollowedRun | None:
+        """The output of this execution from now on; None when this worker does not run it."""
+        key = RunKey(seq, run)
+        found = self.workers.get(worker)
+        if key in self._follows:
+            return self._follows[key]
+        if found is None or found.job != key:
+            return None
+        follow = self._follows[key] = FollowedRun()
+        self._tell(worker, "follow", {"seq": seq, "run": run, "on": True})
+        return follow
+
+    def worker_count(self) -> int:
+        """How many workers there are."""
+        return len(self.workers)
+
+    # --- the life of a worker ---
+
+    async def add(self, pool_id: int, number: int) -> Worker:
+        """Start a worker. It is stored before it can be given work; it is up once its `ready` is done."""
+        now = self._clock.now()
+        worker = Worker(await self._store.worker_add(pool_id, number, now=now), pool_id, number, now.wall_ms)
+        try:
+            worker.pid = spawn(worker.id, self.places)
+        except OSError as error:
+            await self._store.worker_ended(worker.id, now=self._clock.now())
+            raise Refused(ErrorCode.INTERNAL, f"cannot start a worker: {error.strerror}") from error
+        worker.start_time = tree.start_time(worker.pid) or 0
+        self.workers[worker.id] = worker
+        await self._store.worker_started(
+            worker.id, worker.pid, worker.start_time, self._clock.boot_id, now=self._clock.now()
+        )
+        self._watch(worker)
+        return worker
+
+    def take_over(self, row: WorkerRow) -> Worker:
+        """Count a worker that an earlier daemon started: alive and about to connect, or dead and to be buried."""
+        worker = Worker(row.id, row.pool, row.number, row.started_ms)
+        worker.pid, worker.start_time = row.pid or 0, row.start_time or 0
+        worker.ready.set_result(None)
+        self.workers[row.id] = worker
+        return worker
+
+    def watch_taken_over(self, row: WorkerRow, worker: Worker) -> None:
+        """Hear of its end; at once when it is of another boot, or gone already."""
+        if row.pid and row.boot_id == self._clock.boot_id:
+            self._watch(worker)
+        else:
+            self._ended(worker)
+
+    def drain(self, worker: Worker) -> None:
+        """Let it finish its job and end."""
+        worker.draining = True
+        if worker.link is not None:
+            worker.link.send("drain", {})
+
+    def adopt_spool(self, alive: Iterable[int]) -> list[Outcome]:
+        """The outcomes that workers left which are not among `alive`; the living bring theirs themselves."""
+        living = set(alive)
+        found = []
+        for path, body in spool.read_all(str(self.places.state)):
+            outcome = outcome_from_map(body)
+            if outcome.worker not in living:
+                self._spooled[RunKey(outcome.seq, outcome.run)] = path
+                found.append(outcome)
+        return found
+
+    def is_reported(self, key: RunKey) -> bool:
+        """Whether the outcome of this execution has come and waits to be stored."""
+        return key in self._reported or key in self._spooled
+
+    async def close(self) -> None:
+        """Leave the workers to the next daemon: close the socket and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for worker in self.workers.values():
+            if worker.link is not None:
+                worker.link.close()
+        for task in self._dying:
+            task.cancel()
+
+    # --- what links tell (LinkOwner) ---
+
+    def frame(self, link: WorkerLink, kind: str, body: Mapping[str, Any]) -> None:
+        """A frame of a worker."""
+        if kind == "hello":
+            self._hello(link, body)
+            return
+        worker = self.workers.get(link.worker) if link.worker is not None else None
+        if worker is None or worker.link is not link:
+            return
+        if kind == "ended":
+            self._job_ended(worker, body)
+        elif kind == "returned":
+            self._returned(worker, RunKey(body["seq"], body["run"]))
+        elif kind == "output":
+            follow = self._follows.get(RunKey(body["seq"], body["run"]))
+            if follow is not None:
+                follow.told(outputs_from_map(body["output"]))
+
+    def lost(self, link: WorkerLink) -> None:
+        """A connection closed: look closer, but a worker is dead only when its process is."""
+        worker = self.workers.get(link.worker) if link.worker is not None else None
+        if worker is not None and worker.link is link:
+            worker.link = None
+
+    def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
+        assert self._owner is not None
+        worker = self.workers.get(body["worker"])
+        if worker is None or worker.pid != link.pid or body.get("protocol") != PROTOCOL:
+            log.warning("a worker that is not known here connected: %r, pid %d", body.get("worker"), link.pid)
+            self._dismiss(link, body)
+            return
+        if worker.link is not None:
+            worker.link.close()
+        link.worker = worker.id
+        worker.link = link
+        worker.environments = type(worker.environments)()
+        worker.jobs_done = body.get("jobs_done", worker.jobs_done)
+        link.send("welcome", {})
+        running = body.get("running")
+        told = [outcome_from_map(ended) for ended in body.get("ended") or ()]
+        self._compare(worker, RunKey(running["seq"], running["run"]) if running else None, told)
+        for outcome in told:
+            self._take(worker, outcome)
+        if worker.draining or body.get("draining"):
+            self.drain(worker)
+        if not worker.ready.done():
+            worker.ready.set_result(None)
+        self._owner.wake()
+
+    def _compare(self, worker: Worker, running: RunKey | None, told: Sequence[Outcome]) -> None:
+        """What this worker says it runs, against what it was given."""
+        given = worker.job
+        worker.job = running
+        if given is not None and given != running and all((o.seq, o.run) != given for o in told):
+            # The connection broke with the claim still on its way: nobody has begun to run it.
+            self._spawn(self._store.return_claims([given], now=self._clock.now()))
+        if running is not None and worker.link is not None:
+            if running in self._follows:
+                worker.link.send("follow", {"seq": running.seq, "run": running.run, "on": True})
+            self._spawn(self._check_running(worker, running))
+
+    async def _check_running(self, worker: Worker, running: RunKey) -> None:
+        """A job that was cancelled while its worker had no daemon still has to be ended."""
+        jobs = await self._store.many([running.seq])
+        job = jobs[0] if jobs else None
+        worker.job_id = job.id if job is not None else None
+        if job is None or job.run != running.run or job.worker != worker.id:
+            grace_ms = job.kill_grace_ms if job is not None else 0
+            self.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
+
+    def _dismiss(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
+        """A worker this store knows nothing of: what it did is of no use, and it may end."""
+        link.send("welcome", {})
+        ended = body.get("ended") or ()
+        link.send("stored", {"runs": [(outcome["seq"], outcome["run"]) for outcome in ended]})
+        link.send("drain", {})
+
+    def _job_ended(self, worker: Worker, body: Mapping[str, Any]) -> None:
+        outcome = outcome_from_map(body)
+        worker.job = None
+        worker.job_id = None
+        worker.jobs_done += 1
+        self._take(worker, outcome)
+
+    def _returned(self, worker: Worker, key: RunKey) -> None:
+        """The worker was drained or busy when the claim came: it has not begun."""
+        if worker.job == key:
+            worker.job = None
+            worker.job_id = None
+        self._spawn(self._store.return_claims([key], now=self._clock.now()))
+
+    def _take(self, worker: Worker, outcome: Outcome) -> None:
+        assert self._owner is not None
+        self._reported[RunKey(outcome.seq, outcome.run)] = worker.id
+        self._owner.report(outcome)
+
+    def _tell(self, worker_id: int, kind: str, body: Mapping[str, Any]) -> None:
+        worker = self.workers.get(worker_id)
+        if worker is not None and worker.link is not None:
+            worker.link.send(kind, body)
+
+    def _watch(self, worker: Worker) -> None:
+        if watch_exit(worker.pid, worker.start_time, lambda: self._ended(worker)) is None:
+            self._ended(worker)
+
+    def _ended(self, worker: Worker) -> None:
+        reap(worker.pid)
+        self._spawn(self._bury(worker))
+
+    async def _bury(self, worker: Worker) -> None:
+        """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from."""
+        assert self._owner is not None
+        assert self._recover is not None
+        if worker.link is not None:
+            worker.link.close()
+            worker.link = None
+        if not worker.ready.done():
+            worker.ready.set_exception(Refused(ErrorCode.INTERNAL, f"worker {worker.name} ended before it was up"))
+            worker.ready.exception()
+        for outcome in self.adopt_spool(other for other in self.workers if other != worker.id):
+            self._owner.report(outcome)
+        for key, job_id in await self._left_running(worker):
+            if not self.is_reported(key):
+                await self._recover(worker, key, job_id)
+            follow = self._follows.pop(key, None)
+            if follow is not None:
+                follow.finish()
+        spool.drop_reserve(str(self.places.state), worker.id)
+        del self.workers[worker.id]
+        await self._store.worker_ended(worker.id, now=self._clock.now())
+        worker.gone.set_result(None)
+        if self._buried is not None:
+            self._buried(worker)
+
+    async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
+        """What the store says it runs, and a cancelled job that it still had in hand."""
+        left = {RunKey(seq, run): job_id for seq, run, by, job_id in await self._store.processing() if by == worker.id}
+        if worker.job is not None and worker.job not in left:
+            left[worker.job] = worker.job_id or ""
+        return list(left.items())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._dying.add(task)
+        task.add_done_callback(self._dying.discard)

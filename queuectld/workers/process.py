@@ -1,0 +1,146 @@
+"""One worker process as the daemon sees it: how it is started, and what is known of it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from queuectl_client.protocol.vocabulary import WorkerState
+from queuectld.workers import tree
+from queuectld.workers.link import WorkerLink
+from queuectld.workers.wire import RecentEnvironments
+
+PRIVATE_VARIABLES: Final = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+)
+"""Between the daemon and systemd alone."""
+
+
+class WorkerPlaces(NamedTuple):
+    """Where a worker finds its daemon and keeps its files; `nofile` is the soft descriptor limit that jobs get."""
+
+    socket: Path
+    state: Path
+    logs: Path
+    nofile: int
+
+
+class RunKey(NamedTuple):
+    """One execution of one job."""
+
+    seq: int
+    run: int
+
+
+class Worker:
+    """A worker process. `link` is its connection; None means it has none to this daemon at the moment."""
+
+    def __init__(self, worker_id: int, pool_id: int, number: int, since_ms: int) -> None:
+        self.id = worker_id
+        self.pool_id = pool_id
+        self.number = number
+        self.since_ms = since_ms
+        self.pid = 0
+        self.start_time = 0
+        self.link: WorkerLink | None = None
+        self.environments = RecentEnvironments()
+        self.job: RunKey | None = None
+        self.job_id: str | None = None
+        self.jobs_done = 0
+        self.draining = False
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = loop.create_future()
+        """Done with the first hello; fails when the process ends before."""
+        self.gone: asyncio.Future[None] = loop.create_future()
+        """Done when the process has ended and what it ran is settled."""
+
+    @property
+    def name(self) -> str:
+        """As people and jobs see it."""
+        return f"w{self.id}"
+
+    @property
+    def state(self) -> WorkerState:
+        """What it does at the moment."""
+        if not self.ready.done():
+            return WorkerState.STARTING
+        if self.link is None:
+            return WorkerState.LOST
+        if self.draining:
+            return WorkerState.DRAINING
+        return WorkerState.IDLE if self.job is None else WorkerState.BUSY
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it could start a job now."""
+        return self.job is None and self.link is not None and not self.draining and self.ready.done()
+
+
+def spawn(worker_id: int, places: WorkerPlaces) -> int:
+    """Start a worker process in a session of its own; its pid. Raises OSError.
+
+    By exec, never by a bare fork: this process has threads. Its stdout and stderr lead to the daemon's log, as ours do.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "queuectld.workers.worker",
+        *("--id", str(worker_id)),
+        *("--socket", str(places.socket)),
+        *("--state", str(places.state)),
+        *("--logs", str(places.logs)),
+        *("--nofile", str(places.nofile)),
+    ]
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        _environment(os.environ),
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        setsid=True,
+        setsigmask=[],
+    )
+
+
+def watch_exit(pid: int, started: int, ended: Callable[[], None]) -> Callable[[], None] | None:
+    """Call `ended` once when this very process ends; None when it has already. Returns how to stop watching.
+
+    By pidfd, so that a pid used again by a stranger is never mistaken for the worker.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if not tree.is_alive(pid, started):
+        os.close(pidfd)
+        return None
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+    def readable() -> None:
+        stop()
+        ended()
+
+    loop.add_reader(pidfd, readable)
+    return stop
+
+
+def reap(pid: int) -> None:
+    """Collect the exit status where the process is our child; one that an earlier daemon started is not."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in ours.items() if name not in PRIVATE_VARIABLES}
