@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
-import click
-
 from queuectl_client.cli.enqueue import hint_at_workers
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobjson import drop_unknown, parse
@@ -51,13 +49,13 @@ class Reader:
         _settle_cwd(self.defaults, self._cwd)
 
     def pieces(self, file: BinaryIO) -> Iterator[Piece]:
-        """The jobs, a message's worth at a time. Raises UsageError that names the line of a bad one."""
+        """The jobs, a message's worth at a time. Raises InvalidParams that names the line of a bad one."""
         jobs: list[JobMap] = []
         lines: list[int] = []
         size = 0
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                raise click.UsageError(f"line {number}: it is longer than {LONGEST_LINE:,} bytes")
+                raise InvalidParams(f"line {number}: it is longer than {LONGEST_LINE:,} bytes")
             text = line.decode("utf-8", "surrogateescape").strip("\r\n" if number > 1 else "\r\n\ufeff")
             if not text or text.isspace():
                 continue
@@ -75,8 +73,8 @@ class Reader:
             return {"command": text}
         try:
             job = parse(text)
-        except click.UsageError as error:
-            raise click.UsageError(f"line {number}: {error.message}") from None
+        except InvalidParams as error:
+            raise InvalidParams(f"line {number}: {error.message}; nothing was stored") from None
         if self._lenient:
             drop_unknown(job, lambda warning: self._say(f"line {number}: {warning}"))
         job = lay_over(job, self._options)
@@ -90,7 +88,7 @@ def enqueue_file(invocation: Invocation, name: str, options: JobMap, *, shell: b
     try:
         file = sys.stdin.buffer if name == "-" else open(name, "rb")  # noqa: SIM115  closed below
     except OSError as error:
-        raise click.UsageError(f"{name}: {error.strerror}") from None
+        raise InvalidParams(f"{name}: {error.strerror}") from None
     with file:
         stored = _send(invocation.client(), reader, reader.pieces(file))
     if not stored.ids:

@@ -77,7 +77,7 @@ def _show_all(invocation: Invocation) -> None:
             invocation.data(setting["key"])
     else:
         rows = [
-            (setting["key"], _shown(setting["value"]), "default" if setting.get("is_default") else "set")
+            (setting["key"], _shown(setting["value"]), "default" if setting["default"] else "set")
             for setting in settings
         ]
         render.table(invocation, ("KEY", "VALUE", "FROM"), rows)

@@ -11,6 +11,7 @@ from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.joboptions import snake_case
 from queuectl_client.cli.values import DURATION, PAIR
 from queuectl_client.cli.verbs import pass_invocation, verb
+from queuectl_client.errors import InvalidParams
 
 IN_EDITOR: Final = ("command", "name", "labels", "priority", "queue", "timeout", "kill_grace", "max_retries", "cwd")
 """What the editor shows; the values of a job's environment are never shown, and stay as they are."""
@@ -57,7 +58,7 @@ def _typed(key: str, text: str) -> tuple[str, Any]:
         try:
             return name, int(text)
         except ValueError:
-            raise click.UsageError(f"{key} is {text!r}, but it must be a whole number") from None
+            raise InvalidParams(f"{key} is {text!r}, but it must be a whole number") from None
     if name in _DURATIONS:
         return name, DURATION.convert(text, None, None)
     if name == "labels" and not text.startswith("{"):
@@ -75,7 +76,7 @@ def _edited(job: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     after = _read(text)
     if not isinstance(after, dict):
-        raise click.UsageError("what was edited is no JSON object any more; nothing was changed")
+        raise InvalidParams("what was edited is no JSON object any more; nothing was changed")
     gone = {key: None for key in before if key not in after}
     return {key: value for key, value in (after | gone).items() if before.get(key) != value}
 
@@ -84,4 +85,4 @@ def _read(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise click.UsageError(f"bad JSON: {error}; nothing was changed") from None
+        raise InvalidParams(f"bad JSON: {error}; nothing was changed") from None

@@ -7,19 +7,19 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-import click
+from queuectl_client.errors import InvalidParams
 
 SHELL_HINT: Final = "A shell group { …; } is enqueued with --shell."
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The map of a text that begins with `{`. Raises UsageError when it is not one JSON object."""
+    """The map of a text that begins with `{`. Raises InvalidParams when it is not one JSON object."""
     try:
         job: dict[str, Any] = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise click.UsageError(f"bad JSON at character {error.pos + 1}: {error.msg}. {SHELL_HINT}") from None
+        raise InvalidParams(f"bad JSON at character {error.pos + 1}: {error.msg}. {SHELL_HINT}") from None
     except RecursionError:
-        raise click.UsageError("bad JSON: it is nested too deeply") from None
+        raise InvalidParams("bad JSON: it is nested too deeply") from None
     return job
 
 

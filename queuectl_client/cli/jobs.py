@@ -24,7 +24,7 @@ COUNTED: Final = 20_000
 
 STATES: Final = tuple(render.STATE_LABELS)
 COLUMNS: Final = ("id", "state", "attempts", "queue", "created_at", "command")
-HEADINGS: Final = {"attempts": "TRIES", "created_at": "CREATED", "updated_at": "UPDATED", "exit_code": "EXIT"}
+HEADINGS: Final = {"attempts": "TRIES", "exit_code": "EXIT"}
 
 
 @verb(
@@ -79,7 +79,7 @@ def show_jobs(invocation: Invocation, jobs: Iterable[Job], columns: Iterable[str
     else:
         shown = [column.strip().lower().replace("-", "_") for column in columns]
         rows = ([cell(job, column) for column in shown] for job in jobs)
-        render.table(invocation, [HEADINGS.get(column, column.upper()) for column in shown], rows)
+        render.table(invocation, [HEADINGS.get(column, column.removesuffix("_at").upper()) for column in shown], rows)
 
 
 def cell(job: Job, column: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from queuectl_client.cli.jobjson import drop_unknown, parse
 from queuectl_client.cli.joboptions import described, lay_over, snake_case
 from queuectl_client.cli.values import DURATION, MOMENT, PAIR, seconds
+from queuectl_client.errors import InvalidParams
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_snake_case() -> None:
     ],
 )
 def test_bad_json_is_an_error_that_says_where(text: str, words: str) -> None:
-    with pytest.raises(click.UsageError, match=words):
+    with pytest.raises(InvalidParams, match=words):
         parse(text)
 
 
