@@ -16,6 +16,10 @@ class Peer(Protocol):
         """The batches opened over this connection, by token, with the keys laid under their jobs."""
         ...
 
+    def __hash__(self) -> int:
+        """It stands for its client, by identity."""
+        ...
+
     async def follow(self, request: EventsSubscribe) -> int:
         """Send the events asked for as notifications, once the call under way is answered.
 

@@ -36,6 +36,11 @@ def seconds(ms: int | None) -> int | float | None:
     return ms / 1000 if ms % 1000 else ms // 1000
 
 
+def number(value: float) -> int | float:
+    """A whole number where it is one: 2, not 2.0."""
+    return int(value) if value == int(value) else value
+
+
 def worker_id(number: int | None) -> str | None:
     """`w12`, as workers are called everywhere."""
     return None if number is None else f"w{number}"
@@ -71,9 +76,9 @@ def job_view(job: Job) -> JobMap:
         "kill_grace": seconds(job.kill_grace_ms),
         "runs": job.runs,
         "crashes": job.crashes,
-        "backoff_base": retry.backoff_base,
-        "backoff_max": retry.backoff_max,
-        "backoff_jitter": retry.backoff_jitter,
+        "backoff_base": number(retry.backoff_base),
+        "backoff_max": number(retry.backoff_max),
+        "backoff_jitter": number(retry.backoff_jitter),
         "retry_on": list(retry.retry_on),
         "no_retry_on": list(retry.no_retry_on),
         "unique_key": job.unique_key,
@@ -164,6 +169,11 @@ def status_view(status: Status, facts: Mapping[str, Any]) -> dict[str, Any]:
         "event_seq": status.event_seq,
         **{key: facts[key] for key in ("pid", "version", "uptime_s") if key in facts},
     }
+
+
+def facts_view(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The daemon itself. `started_at` comes in as Unix time in seconds."""
+    return {**facts, "started_at": iso(round(facts["started_at"] * 1000))}
 
 
 def setting_view(setting: SettingValue) -> dict[str, Any]:

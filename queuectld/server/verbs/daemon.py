@@ -7,7 +7,7 @@ from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
 from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
-from queuectld.server.views import status_view
+from queuectld.server.views import facts_view, status_view
 
 
 async def status(service: Service, _peer: Peer, _request: wire.StatusGet) -> Any:
@@ -17,7 +17,7 @@ async def status(service: Service, _peer: Peer, _request: wire.StatusGet) -> Any
 
 async def info(service: Service, _peer: Peer, _request: wire.DaemonInfo) -> Any:
     """Who this daemon is and where it keeps its things."""
-    return service.daemon.info()
+    return facts_view(service.daemon.info())
 
 
 async def drain(service: Service, _peer: Peer, request: wire.DaemonDrain) -> Any:
