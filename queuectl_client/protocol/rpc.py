@@ -27,6 +27,7 @@ MAX_VALUES: Final = 600_000
 MAX_ITEMS: Final = 131_072
 """Items of one list or map."""
 
+_FIRST_BUFFER: Final = 1024
 _MAX_MSGID: Final = 2**32 - 1
 _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 _CONTAINERS: Final = (list, dict)
@@ -98,7 +99,8 @@ class Decoder:
         self._ended = 0  # where in the whole stream the last message ended, as the framer counts
         self._dead = False
         # It skips from message to message and builds nothing. The room: a message, and the piece it begins in.
-        self._framer = msgpack.Unpacker(max_buffer_size=2 * limits.message_bytes)
+        # Its buffer begins small (`read_size`, else 1 MiB) and grows, for most connections only ever send short calls.
+        self._framer = msgpack.Unpacker(read_size=_FIRST_BUFFER, max_buffer_size=2 * limits.message_bytes)
 
     @property
     def half_read(self) -> bool:
@@ -175,7 +177,7 @@ class Decoder:
 
 
 def params_of(params: Any) -> dict[str, Any]:
-    """The map of a call's params, which are an array of no or one map. Raises ValueError; the connection is fine."""
+    """The map of a call's params, which are an array of no or one map. Raises ValueError; the stream goes on."""
     if isinstance(params, list):
         if not params:
             return {}
@@ -222,16 +224,21 @@ def _packer_pack(message: list[Any]) -> bytes:
 
 
 def _as_message(value: Any) -> Message:
+    # A kind is one of three ints and nothing that only equals them, such as true or 1.0.
     match value:
-        case [int(kind), int(msgid), str(method), params] if kind is _REQUEST and 0 <= msgid <= _MAX_MSGID:
+        case [kind, msgid, str(method), params] if kind is _REQUEST and _is_msgid(msgid):
             return Request(msgid, method, params)
-        case [int(kind), int() | None as msgid, error, result] if kind is _RESPONSE:
+        case [kind, msgid, error, result] if kind is _RESPONSE and (msgid is None or _is_msgid(msgid)):
             return Response(msgid, error, result)
-        case [int(kind), str(method), params] if kind is _NOTIFICATION:
+        case [kind, str(method), params] if kind is _NOTIFICATION:
             return Notification(method, params)
-        case [int(kind), int(msgid), *_] if kind is _REQUEST and 0 <= msgid <= _MAX_MSGID:
+        case [kind, msgid, *_] if kind is _REQUEST and _is_msgid(msgid):
             raise ProtocolError(ErrorCode.INVALID_PARAMS, "a request is [0, msgid, method, params]", msgid)
     raise ProtocolError(ErrorCode.INVALID_PARAMS, "no MessagePack-RPC message")
+
+
+def _is_msgid(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_MSGID
 
 
 def _deeper_than(limit: int, value: Any) -> bool:

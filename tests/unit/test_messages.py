@@ -1,0 +1,191 @@
+"""The requests: every method has one, checks what comes and says what is wrong."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl_client.protocol import messages as wire
+from queuectl_client.protocol.messages import REQUESTS, BadParams
+from queuectl_client.protocol.vocabulary import JobState
+
+METHODS = (
+    "enqueue enqueue_many batch.open batch.add batch.commit status list job.get job.wait job.logs job.cancel job.kill "
+    "job.pause job.resume job.hold job.release job.retry job.remove job.edit job.move dlq.list dlq.retry dlq.purge "
+    "config.get config.set config.list config.unset queue.list queue.set queue.pause queue.resume worker.start "
+    "worker.stop worker.list worker.scale daemon.info daemon.drain daemon.shutdown events.subscribe hello"
+)
+
+
+def refusal(method: str, params: dict[str, Any]) -> BadParams:
+    with pytest.raises(BadParams) as caught:
+        REQUESTS[method].from_map(params)
+    return caught.value
+
+
+def test_every_method_of_the_interface_has_a_request() -> None:
+    assert set(REQUESTS) == set(METHODS.split())
+
+
+GOOD: list[tuple[str, dict[str, Any]]] = [
+    ("hello", {"client": "x", "protocol": 1}),
+    ("enqueue", {"command": "a", "environment": {"A": "b"}, "umask": 18, "request": "a-1"}),
+    ("enqueue_many", {"jobs": [{"command": "a"}, {"command": "b", "priority": 3}], "request": "r"}),
+    ("batch.open", {"defaults": {"cwd": "/"}}),
+    ("batch.add", {"token": "t", "jobs": [{"command": "a"}]}),
+    ("batch.commit", {"token": "t", "request": "r"}),
+    ("status", {}),
+    ("list", {"state": ["dead", "failed"], "queue": "q", "label": {"a": "b"}, "name": "x*", "order": "newest",
+              "since": "2026-11-24T03:08:02.123Z", "ids": ["3-9", "last"], "limit": 5, "after": "x"}),
+    ("job.get", {"id": "a"}),
+    ("job.wait", {"ids": ["a", "b"], "any": True, "timeout": 0}),
+    ("job.logs", {"id": "a", "attempt": 2, "stream": "stderr", "offset": -100, "limit": 10, "wait": True}),
+    ("job.kill", {"ids": ["a"], "signal": 9}),
+    ("job.edit", {"id": "a", "changes": {"priority": 5, "timeout": None}, "rev": 0}),
+    ("job.move", {"id": "a", "before": "b", "queue": "q"}),
+    ("dlq.purge", {"all": True, "older_than": 5}),
+    ("config.set", {"key": "max_retries", "value": 5}),
+    ("queue.set", {"name": "q", "concurrency": 3, "rate": "10/m"}),
+    ("worker.start", {"count": 3, "detach": True, "job": "a"}),
+    ("worker.stop", {"count": 1, "now": True, "wait": False}),
+    ("worker.scale", {"count": 0}),
+    ("daemon.drain", {"resume": True}),
+    ("events.subscribe", {"since": 0, "kinds": ["job.dead"], "job": "a", "queue": "q", "pool": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method, params", GOOD)
+def test_requests_survive_the_way_to_their_map_and_back(method: str, params: dict[str, Any]) -> None:
+    request = REQUESTS[method].from_map(params)
+    again = REQUESTS[method].from_map(request.to_map())
+    if method != "batch.open":  # the checked defaults have no equality; their map says it
+        assert again == request
+    assert again.to_map() == request.to_map()
+
+
+@pytest.mark.parametrize(
+    "method, params, word",
+    [
+        ("status", {"verbose": True}, "verbose"),
+        ("list", {"state": "ded"}, "state"),
+        ("list", {"stat": "dead"}, "did you mean state"),
+        ("list", {"limit": 0}, "limit"),
+        ("list", {"limit": 5001}, "limit"),
+        ("list", {"label": "novalue"}, "label"),
+        ("list", {"since": "soon"}, "since"),
+        ("list", {"since": -5}, "since"),
+        ("list", {"order": "up"}, "newest"),
+        ("job.get", {}, "id"),
+        ("job.get", {"id": None}, "id"),
+        ("job.get", {"id": 0}, "id"),
+        ("job.cancel", {"ids": []}, "ids"),
+        ("job.cancel", {"ids": ["a", None]}, "ids"),
+        ("job.wait", {"timeout": -1}, "timeout"),
+        ("job.logs", {"id": "a", "limit": 2_000_000}, "limit"),
+        ("job.logs", {"id": "a", "stream": "both"}, "stream"),
+        ("job.kill", {"ids": "a", "signal": "NOPE"}, "signal"),
+        ("job.kill", {"ids": "a", "signal": 0}, "signal"),
+        ("job.edit", {"id": "a", "changes": {}}, "changes"),
+        ("job.edit", {"id": "a", "changes": {"seq": 5}}, "seq"),
+        ("job.move", {"id": "a"}, "first"),
+        ("job.move", {"id": "a", "first": True, "last": True}, "give one"),
+        ("dlq.retry", {}, "all"),
+        ("dlq.retry", {"ids": ["a"], "all": True}, "all"),
+        ("dlq.purge", {"older_than": 5}, "all"),
+        ("config.set", {"key": "a"}, "value"),
+        ("config.set", {"key": "a", "value": [1]}, "value"),
+        ("queue.set", {"name": "q", "rate": "10 a minute"}, "rate"),
+        ("worker.start", {"count": 0}, "count"),
+        ("worker.start", {"count": "2"}, "count"),
+        ("events.subscribe", {"kinds": ["job.exploded"]}, "kinds"),
+        ("enqueue", {"command": "a", "umask": 512}, "umask"),
+        ("enqueue", {"command": "a", "request": "no spaces"}, "request"),
+        ("enqueue", {"command": "a", "environment": []}, "environment"),
+        ("enqueue_many", {}, "jobs"),
+        ("enqueue_many", {"jobs": []}, "jobs"),
+        ("enqueue_many", {"jobs": [{"command": "a"}] * 10_001}, "10,000"),
+        ("enqueue_many", {"jobs": [{"command": "a"}], "default": {}}, "did you mean defaults"),
+        ("enqueue_many", {"jobs": [{"command": "a"}], "defaults": {"timeot": 5}}, "timeout"),
+        ("batch.add", {"jobs": []}, "token"),
+    ],
+)
+def test_bad_params_say_what_is_wrong(method: str, params: dict[str, Any], word: str) -> None:
+    assert word in refusal(method, params).message
+
+
+def test_one_state_or_one_id_stands_for_a_list_of_it() -> None:
+    assert wire.ListJobs.from_map({"state": "dead"}).state == (JobState.DEAD,)
+    assert wire.JobCancel.from_map({"id": "a"}).ids == ("a",)
+    assert wire.JobCancel.from_map({"ids": 17}).ids == ("17",)
+
+
+def test_labels_can_be_given_as_words() -> None:
+    assert wire.ListJobs.from_map({"label": ["a=b", "c=d=e"]}).label == {"a": "b", "c": "d=e"}
+    assert wire.ListJobs.from_map({"label": "a=b"}).label == {"a": "b"}
+
+
+def test_the_keys_of_the_config_have_one_spelling() -> None:
+    for spelling in ("max_retries", "maxRetries", "max-retries", "MaxRetries"):
+        assert wire.ConfigGet.from_map({"key": spelling}).key == "max_retries"
+
+
+def test_params_are_accepted_in_camel_case() -> None:
+    assert wire.DlqPurge.from_map({"all": True, "olderThan": 5}).older_than == 5
+
+
+def test_an_enqueue_knows_the_job_and_its_submitter_apart() -> None:
+    request = wire.Enqueue.from_map({"command": "a", "environment": {"A": "secret"}, "umask": 0o22, "cwd": "/x"})
+    assert request.spec.cwd == "/x"
+    assert (request.environment, request.umask) == ({"A": "secret"}, 0o22)
+    assert "secret" not in repr(request)
+
+
+def test_defaults_are_laid_under_each_job() -> None:
+    defaults = {"cwd": "/d", "priority": 5, "environment": {"A": "d"}, "umask": 0o22, "delay": 5}
+    jobs = [
+        {"command": "a"},
+        {"command": "b", "priority": 1, "environment": {"B": "j"}},
+        {"command": "c", "run_at": "2026-11-24T03:08:02Z"},
+    ]
+    request = wire.EnqueueMany.from_map({"jobs": jobs, "defaults": defaults})
+    assert [spec.cwd for spec in request.specs] == ["/d"] * 3
+    assert [spec.priority for spec in request.specs] == [5, 1, 5]
+    assert [submitter.environment for submitter in request.submitters] == [{"A": "d"}, {"B": "j"}, {"A": "d"}]
+    assert [submitter.umask for submitter in request.submitters] == [0o22] * 3
+    assert [spec.delay for spec in request.specs] == [5, 5, None]
+
+
+@pytest.mark.parametrize("job", [{"command": "a", "timeot": 5}, {}, "echo", None, {"command": "a", "umask": -1}])
+def test_a_bad_job_among_many_is_numbered(job: Any) -> None:
+    error = refusal("enqueue_many", {"jobs": [{"command": "a"}, {"command": "b"}, job]})
+    assert error.message.startswith("job 3: ")
+    assert error.data["index"] == 2
+
+
+def test_a_batch_checks_its_defaults_at_once_and_its_jobs_under_them() -> None:
+    with pytest.raises(BadParams):
+        wire.BatchOpen.from_map({"defaults": {"priority": "high"}})
+    opened = wire.BatchOpen.from_map({"defaults": {"priority": 3}})
+    jobs = wire.BatchAdd.from_map({"token": "t", "jobs": [{"command": "a"}]}).under(opened.defaults)
+    assert [spec.priority for spec in jobs.specs] == [3]
+
+
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=8,
+)
+NAMES = sorted({key for _, params in GOOD for key in params} | {"command", "nonsense", "older_than"})
+
+
+@given(
+    method=st.sampled_from(sorted(REQUESTS)),
+    params=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), ANYTHING, max_size=5),
+)
+def test_anything_is_a_request_or_bad_params(method: str, params: dict[str, Any]) -> None:
+    try:
+        request = REQUESTS[method].from_map(params)
+    except BadParams:
+        return
+    assert REQUESTS[method].from_map(request.to_map()).to_map() == request.to_map()
