@@ -65,8 +65,8 @@ class Core:
         places = WorkerPlaces(Path(paths.worker_socket), Path(paths.state), logs, setup.nofile)
         self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket))
         self._crew = Crew(self.store, self.clock, self._pool)
-        self._recovery = Recovery(self.store, self.clock, self._pool, self._dispatcher)
-        self._pool.attach(self._dispatcher, self._recovery.settle, self._crew.buried)
+        self._recovery = Recovery(self.store, self.clock, self._pool, self._dispatcher, self._crew.buried)
+        self._pool.attach(self._dispatcher, self._recovery.bury, self._recovery.enforce)
         self._dispatcher.attach(self._pool)
         self._turns: asyncio.Task[None] | None = None
 

@@ -105,8 +105,8 @@ def adopted_sockets(environ: MutableMapping[str, str]) -> list[BoundSocket]:
 
 
 def _adopt(descriptor: int) -> BoundSocket:
-    os.set_inheritable(descriptor, False)
     try:
+        os.set_inheritable(descriptor, False)
         listening = socket.socket(fileno=descriptor)
     except OSError:
         raise ValueError(f"descriptor {descriptor} of LISTEN_FDS is no socket") from None

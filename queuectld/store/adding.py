@@ -1,6 +1,7 @@
 """How jobs come into the store: one, or many at once, all or nothing."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -14,12 +15,24 @@ from queuectld.store.dependencies import INSERT_DEPENDENCY, Parents, resolve
 from queuectld.store.lanes import Head
 from queuectld.store.moves import job, move, standing
 from queuectld.store.records import Added
-from queuectld.store.rows import Place, Row, job_row
+from queuectld.store.rows import COMMON, FRESH, ORDINARY, RARE, Place, Row, common_row, rare_row
 from queuectld.store.session import Session
-from queuectld.store.statement import arg, insert_row, statement
+from queuectld.store.statement import arg, statement
 
 _Job: Final = models.Job
-_INSERT_JOB: Final = insert_row(_Job)
+_AS_MOST: Final = {name: SQL(f"'{value}'" if isinstance(value, str) else str(value)) for name, value in {
+    **FRESH, **RARE
+}.items() if value is not None}  # fmt: skip
+_INSERT_ORDINARY: Final = statement(
+    _Job.insert({getattr(_Job, name): SQL("?") for name in COMMON} | {
+        getattr(_Job, name): value for name, value in _AS_MOST.items()
+    })
+)  # fmt: skip
+_INSERT: Final = statement(
+    _Job.insert({getattr(_Job, name): SQL("?") for name in (*COMMON, *RARE)} | {
+        getattr(_Job, name): value for name, value in _AS_MOST.items() if name in FRESH
+    })
+)  # fmt: skip
 _SEQ_OF_ID: Final = statement(_Job.select(_Job.seq).where(_Job.id == arg("id")))
 _TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FROM json_each(:ids))")))
 _KEY_HOLDER: Final = statement(
@@ -80,7 +93,9 @@ class Adder:
         self._session = session
         self._now = now
         self._batch = batch
+        self._ordinary: list[Row] = []
         self._rows: list[Row] = []
+        self._counts: Counter[tuple[int, JobState, bool]] = Counter()
         self._edges: list[tuple[int, int, str]] = []
         self._environment: tuple[Mapping[str, str], int] | None = None
         self._asked = {each.id for each in new if each.id is not None}
@@ -102,7 +117,11 @@ class Adder:
             self._refuse_taken(new.id)
         seq = self._number(new.id)
         place = self._place(new, seq, parents)
-        self._rows.append(job_row(new, place))
+        common, rare = common_row(new, place), rare_row(new, place)
+        if rare == ORDINARY:
+            self._ordinary.append(common)
+        else:
+            self._rows.append(common + rare)
         self.ids[seq] = place.id
         if new.id is not None:
             self._named[new.id] = seq
@@ -114,9 +133,15 @@ class Adder:
 
     def flush(self) -> None:
         """Write what was put."""
+        if self._ordinary:
+            self._session.executemany(_INSERT_ORDINARY, self._ordinary)
+            self._ordinary = []
         if self._rows:
-            self._session.executemany(_INSERT_JOB, self._rows)
+            self._session.executemany(_INSERT, self._rows)
             self._rows = []
+        for (queue, state, ready), n in self._counts.items():
+            self._session.count(self._batch, queue, state, ready, n)
+        self._counts.clear()
         if self._edges:
             self._session.executemany(INSERT_DEPENDENCY, self._edges)
             self._edges = []
@@ -144,7 +169,7 @@ class Adder:
 
     def _enter(self, new: NewJob, place: Place) -> None:
         session = self._session
-        session.count(self._batch, place.queue, place.state, place.lane is not None, 1)
+        self._counts[place.queue, place.state, place.lane is not None] += 1
         if place.lane is not None:
             session.enter_lane(Head(-new.priority, place.seq, place.seq, place.lane, place.state))
         elif place.due_ms is not None or place.run_at_ms is not None:

@@ -13,9 +13,10 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
+from queuectld.store import moves
 from queuectld.store.adding import put_all
 from queuectld.store.models import Batch, Count, Dependency, Job
-from queuectld.store.moves import Standing, move, placed, read_standing
+from queuectld.store.moves import Standing, read_standing
 from queuectld.store.records import Added, AddedSummary
 from queuectld.store.registry import note_last_seq
 from queuectld.store.session import Session
@@ -117,9 +118,7 @@ def let_in(session: Session, now: Now, budget: int) -> None:
         after = max(swept, first - 1)
         upto = min(after + WINDOW, last)
         rows = session.execute(_ROWS, {"id": number, "after": after, "upto": upto, "slice": budget}).fetchall()
-        for row in rows:
-            before = read_standing(row)
-            move(session, before, placed(session, before, now)._replace(batch=None), now)
+        moves.let_in(session, [read_standing(row) for row in rows], now)
         reached = rows[-1][0] if len(rows) == budget else upto
         if reached >= last:
             session.execute(_DELETE, {"id": number})

@@ -12,14 +12,13 @@ from queuectld.store import models
 from queuectld.store.dependencies import forget, is_waiting, resolve
 from queuectld.store.moves import Standing, job, move, placed, standing
 from queuectld.store.records import Cancelled
-from queuectld.store.rows import Place, job_row
+from queuectld.store.rows import Place, job_values
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, statement
 
 S = JobState
 WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
 _Job: Final = models.Job
-_COLUMNS: Final = [field.name for field in _Job._meta.sorted_fields]
 _FIXED: Final = (
     "max_retries", "backoff_base", "backoff_max", "backoff_jitter", "retry_on", "no_retry_on", "timeout_ms",
     "stall_timeout_ms", "kill_grace_ms", "once", "split_output", "name", "labels", "cwd", "command", "argv", "env",
@@ -184,5 +183,5 @@ def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None
 
 def _write_fixed(session: Session, seq: int, new: NewJob, now: Now) -> None:
     place = Place(seq, "", S.PENDING, 0, None, None, None, None, now.wall_ms, None, None, (), 0)
-    values = dict(zip(_COLUMNS, job_row(new, place), strict=True))
+    values = job_values(new, place)
     session.execute(_EDIT, {name: values[name] for name in _FIXED} | {"updated_ms": now.wall_ms, "seq": seq})

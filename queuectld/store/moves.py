@@ -3,8 +3,10 @@
 Whoever calls `move` has decided what the job becomes; what may follow what is the domain's table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
+
+from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 from queuectld.domain.job import Job, Now
@@ -78,6 +80,9 @@ _MOVE: Final = statement(
         _BY_SEQ & (_Job.state == arg("was_state")) & (_Job.run == arg("was_run"))
     )
 )
+_LET_IN: Final = statement(
+    _Job.update(lane=arg("lane"), due_ms=arg("due_ms"), batch=SQL("NULL")).where(_BY_SEQ)
+)  # fmt: skip
 WITH_QUEUE_NAME: Final = Queue.select(Queue.name).where(Queue.id == _Job.queue)
 """A column: the name of the job's queue. No join, so that nothing tempts SQLite to begin with the queues."""
 SELECT_JOB: Final = statement(_Job.select(_Job, WITH_QUEUE_NAME).where(_BY_SEQ))
@@ -165,6 +170,20 @@ def worker_detail(session: Session, worker: int | None) -> dict[str, int]:
     """A worker's pool and its number there, for an event that is read when the worker is long gone."""
     known = session.memory.workers.get(worker) if worker is not None else None
     return {} if known is None else {"pool": known[0], "worker_number": known[1]}
+
+
+def let_in(session: Session, waiting: Sequence[Standing], now: Now) -> None:
+    """Let jobs whose time has come, or whose batch is there, wait for a worker. Not told: they are what they were."""
+    after = [placed(session, each, now)._replace(batch=None) for each in waiting]
+    session.executemany(_LET_IN, [
+        {"seq": each.seq, "lane": each.lane, "due_ms": each.due_ms} for each in after
+    ])  # fmt: skip
+    for before, each in zip(waiting, after, strict=True):
+        if each.lane is not None:
+            session.count(None, each.queue, each.state, before.lane is not None, -1)
+            session.count(None, each.queue, each.state, True, 1)
+            session.enter_lane(Head(-each.priority, each.rank, each.seq, each.lane, each.state))
+    session.due_changed = True
 
 
 def note_end(session: Session, ended: Standing) -> None:

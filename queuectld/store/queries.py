@@ -10,7 +10,7 @@ from peewee import SQL, Node
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.store.models import IS_LISTED, LISTED_STATES, Job, Queue
+from queuectld.store.models import LISTED_STATES, Job, Queue
 from queuectld.store.moves import WITH_QUEUE_NAME
 from queuectld.store.records import Page
 from queuectld.store.rows import Row, read_job
@@ -81,7 +81,7 @@ def _cursor(after: str) -> int:
 def _sources(query: ListQuery) -> list[Node]:
     """Where the rows come from: by number through all jobs, or through an index of the few in a rare state."""
     if query.states and query.states <= LISTED_STATES:
-        return [SQL(f"{IS_LISTED} AND state = '{state}'") for state in sorted(query.states)]
+        return [SQL(f"state = '{state}'") for state in sorted(query.states)]
     if query.states == {JobState.PROCESSING}:
         return [_WORKED_ON]
     return [SQL("1")]

@@ -1,9 +1,7 @@
-"""How jobs leave the store for good, and how the DLQ is emptied. In slices where there may be many."""
+"""How jobs leave the store for good, and how the DLQ is emptied."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
-
-from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Job, Now
@@ -21,17 +19,6 @@ from queuectld.store.statement import arg, statement
 _OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(Attempt.seq == arg("seq")))
 _DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(Attempt.seq == arg("seq")))
 _DELETE_JOB: Final = statement(models.Job.delete().where(models.Job.seq == arg("seq")))
-_DEAD: Final = statement(
-    models.Job.select(models.Job.seq)
-    .where(
-        SQL(f"state = 'dead' AND {models.IS_LISTED}")
-        & (models.Job.seq > arg("after"))
-        & (models.Job.finished_ms <= arg("before"))
-    )
-    .order_by(models.Job.seq)
-    .limit(arg("slice"))
-)
-_FOREVER: Final = 2**62
 
 
 def remove(session: Session, seqs: Sequence[int], now: Now) -> Removed:
@@ -72,12 +59,6 @@ def _delete_one(session: Session, each: Standing, now: Now) -> None:
     session.tell(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
 
 
-def dead_seqs(session: Session, after: int, limit: int, before_ms: int | None = None) -> list[int]:
-    """Dead jobs with a higher number, lowest first; with `before_ms`, those that had died by then."""
-    values = {"after": after, "slice": limit, "before": _FOREVER if before_ms is None else before_ms}
-    return [row[0] for row in session.execute(_DEAD, values)]
-
-
 def retry_dead(session: Session, seqs: Sequence[int], now: Now) -> list[Job]:
     """Let dead jobs run again. Raises Refused when one is not dead."""
     return retry(session, seqs, now, only=frozenset({JobState.DEAD}))
@@ -90,13 +71,3 @@ def purge_dead(session: Session, seqs: Sequence[int], now: Now) -> Removed:
         if each.state is not JobState.DEAD:
             raise refuse_state(each, "only a dead job can be purged from the DLQ.")
     return _delete(session, found, now)
-
-
-def retry_next(session: Session, after: int, limit: int, now: Now) -> list[Job]:
-    """Let the next dead jobs run again."""
-    return retry_dead(session, dead_seqs(session, after, limit), now)
-
-
-def purge_next(session: Session, after: int, limit: int, before_ms: int | None, now: Now) -> Removed:
-    """Delete the next dead jobs."""
-    return purge_dead(session, dead_seqs(session, after, limit, before_ms), now)

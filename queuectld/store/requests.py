@@ -13,7 +13,7 @@ from queuectld.store import adding, batches
 from queuectld.store.models import Request
 from queuectld.store.moves import SELECT_JOB
 from queuectld.store.records import Added, AddedSummary
-from queuectld.store.rows import Place, job_row, pack, read_job, unpack
+from queuectld.store.rows import Place, pack, read_job, read_new_job, unpack
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, insert_row, statement
 
@@ -37,7 +37,7 @@ def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> Jo
         return read_job(row)
     # It has been removed since; who asks again learns what the first answer was.
     place = Place(seq, id_, JobState.PENDING, 0, None, None, None, new.run_at_ms, now.wall_ms, None, None, (), 0)
-    return read_job((*job_row(new, place), new.queue))
+    return read_new_job(new, place)
 
 
 def add_many_once(session: Session, new: Sequence[NewJob], now: Now, request: str | None) -> Added:

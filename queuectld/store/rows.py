@@ -10,6 +10,7 @@ import msgpack  # type: ignore[import-untyped]
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Attempt, Command, Job, NewJob, Output
 from queuectld.domain.retry import RetryPolicy
+from queuectld.store import models
 from queuectld.store.records import Event
 
 Row = tuple[Any, ...]
@@ -52,7 +53,10 @@ def unpack(packed: bytes | None) -> Any:
 
 
 def _json(value: Any) -> str | None:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value else None
+    if not value:
+        return None
+    plain_value = dict(value) if isinstance(value, Mapping) else value
+    return json.dumps(plain_value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Place(NamedTuple):
@@ -73,23 +77,55 @@ class Place(NamedTuple):
     environment: int
 
 
-def job_row(new: NewJob, at: Place) -> Row:
-    """The row of a new job, in the order of the columns."""
+COMMON: Final = (
+    "seq", "id", "state", "queue", "priority", "rank", "lane", "batch", "created_ms", "updated_ms", "max_retries",
+    "backoff_base", "backoff_max", "backoff_jitter", "timeout_ms", "kill_grace_ms", "umask", "environment", "cwd",
+    "command",
+)  # fmt: skip
+"""Columns that are given for every new job."""
+RARE: Final[Mapping[str, Any]] = {
+    "due_ms": None, "run_at_ms": None, "finished_ms": None, "reason": None, "retry_on": None, "no_retry_on": None,
+    "stall_timeout_ms": None, "once": 0, "split_output": 0, "unique_key": None, "on_conflict": "error", "key": None,
+    "key_limit": 1, "slots": 1, "needs": None, "name": None, "labels": None, "depends_on": None, "argv": None,
+    "env": None, "stdin": None,
+}  # fmt: skip
+"""Columns that most new jobs have as here. Binding all of them takes longer than the insert itself."""
+FRESH: Final[Mapping[str, Any]] = {
+    "attempts": 0, "run": 0, "runs": 0, "crashes": 0, "worker": None, "ending": None, "paused": 0,
+    "started_ms": None, "exit_code": None, "signal": None,
+}  # fmt: skip
+"""The other columns, as a job has them before it has run."""
+JOB_COLUMNS: Final = tuple(field.name for field in models.Job._meta.sorted_fields)
+ORDINARY: Final = tuple(RARE.values())
+
+
+def common_row(new: NewJob, at: Place) -> Row:
+    """The common columns of a new job, in their order."""
     retry = new.retry
-    is_text = isinstance(new.command, str)
     return (
-        at.seq, at.id, at.state.value, at.queue, new.priority, at.seq, at.lane, at.batch, at.due_ms, at.run_at_ms,
-        0, 0, 0, 0, None, None, 0, at.created_ms, at.created_ms, None, at.finished_ms, None, None, at.reason,
-        retry.max_retries, retry.backoff_base, retry.backoff_max, retry.backoff_jitter,
-        _json(retry.retry_on), _json(retry.no_retry_on),
-        new.timeout_ms, new.stall_timeout_ms, new.kill_grace_ms, new.umask, int(new.once), int(new.split_output),
-        new.unique_key, new.on_conflict, new.key, new.key_limit, new.slots, _json(dict(new.needs)),
-        new.name, _json(dict(new.labels)), _json(at.depends_on), at.environment, stored_text(new.cwd),
+        at.seq, at.id, at.state._value_, at.queue, new.priority, at.seq, at.lane, at.batch, at.created_ms,
+        at.created_ms, retry.max_retries, retry.backoff_base, retry.backoff_max, retry.backoff_jitter,
+        new.timeout_ms, new.kill_grace_ms, new.umask, at.environment, stored_text(new.cwd),
         stored_text(new.command) if isinstance(new.command, str) else None,
-        None if is_text else pack(list(new.command)),
+    )  # fmt: skip
+
+
+def rare_row(new: NewJob, at: Place) -> Row:
+    """The rare columns of a new job, in their order; `ORDINARY` for most."""
+    retry = new.retry
+    return (
+        at.due_ms, at.run_at_ms, at.finished_ms, at.reason, _json(retry.retry_on), _json(retry.no_retry_on),
+        new.stall_timeout_ms, int(new.once), int(new.split_output), new.unique_key, new.on_conflict, new.key,
+        new.key_limit, new.slots, _json(new.needs), new.name, _json(new.labels), _json(at.depends_on),
+        None if isinstance(new.command, str) else pack(list(new.command)),
         pack(dict(new.env)) if new.env else None,
         None if new.stdin is None else stored_text(new.stdin),
     )  # fmt: skip
+
+
+def job_values(new: NewJob, at: Place) -> dict[str, Any]:
+    """All columns that a new job is given, by name."""
+    return dict(zip((*COMMON, *RARE), common_row(new, at) + rare_row(new, at), strict=True))
 
 
 def read_job(row: Row) -> Job:
@@ -115,6 +151,12 @@ def read_job(row: Row) -> Job:
         unique_key=unique_key, on_conflict=on_conflict, key=key, key_limit=key_limit, slots=slots,
         needs=json.loads(needs) if needs else {}, once=bool(once), split_output=bool(split_output),
     )  # fmt: skip
+
+
+def read_new_job(new: NewJob, at: Place) -> Job:
+    """The job that a new one is when it has just been stored."""
+    values = {**FRESH, **job_values(new, at)}
+    return read_job((*(values[name] for name in JOB_COLUMNS), new.queue))
 
 
 def read_command(command: str | bytes | None, argv: bytes | None) -> Command:

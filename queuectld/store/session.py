@@ -65,9 +65,11 @@ class Session:
         self._events: list[Event] = []
         self._counts: dict[tuple[int, int, str, int], int] = {}
         self._undo: list[Callable[[], object]] = []
+        self._touched: int | None = None
 
     def mark(self) -> Mark:
         """Where `rewind` goes back to."""
+        self._touched = None
         return Mark(
             self.memory.last_seq, self.memory.last_event_seq, len(self._events), len(self._undo),
             dict(self._counts), self.ready, self.due_changed,
@@ -75,6 +77,7 @@ class Session:
 
     def rewind(self, mark: Mark) -> None:
         """Forget what was done since `mark`; the store has rolled it back."""
+        self._touched = None
         self.memory.last_seq, self.memory.last_event_seq = mark.last_seq, mark.last_event_seq
         del self._events[mark.events :]
         self._counts = dict(mark.counts)
@@ -109,7 +112,7 @@ class Session:
     def count(self, batch: int | None, queue: int, state: JobState, ready: bool, change: int) -> None:
         """Have so many more (or less) jobs counted as these."""
         hidden = batch if batch in self.memory.hidden else None
-        key = (hidden or 0, queue, state.value, int(ready))
+        key = (hidden or 0, queue, state._value_, int(ready))
         self._counts[key] = self._counts.get(key, 0) + change
 
     def tell(
@@ -132,14 +135,19 @@ class Session:
     def enter_lane(self, head: Head) -> None:
         """A job of the store now stands in its lane."""
         self.lanes.offer(head)
-        self.on_rewind(partial(self.lanes.doubt, head.lane))
+        self._touch(head.lane)
         if not self.ready and self.lanes.is_open(head.lane):
             self.ready = True
 
     def leave_lane(self, lane: int, seq: int) -> None:
         """A job of the store no longer stands in its lane."""
         self.lanes.withdraw(lane, seq)
-        self.on_rewind(partial(self.lanes.doubt, lane))
+        self._touch(lane)
+
+    def _touch(self, lane: int) -> None:
+        if lane != self._touched:
+            self._touched = lane
+            self.on_rewind(partial(self.lanes.doubt, lane))
 
     def queue_id(self, name: str) -> int:
         """The number of a queue, which exists afterwards."""

@@ -241,7 +241,7 @@ class Store(Questions):
         return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
 
     async def edit(self, seq: int, edits: Mapping[str, Any], *, now: Now, rev: int | None = None) -> Job:
-        """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when it is no longer at `rev`."""
+        """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is not its own now."""
         return await self._write(partial(changes.edit, seq=seq, changes=edits, rev=rev, now=now))
 
     async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
@@ -252,20 +252,9 @@ class Store(Questions):
         """Let dead jobs run again. Refused (wrong_state) when one is not dead."""
         return await self._write(partial(removal.retry_dead, seqs=seqs, now=now), weight=len(seqs))
 
-    async def dlq_retry_all(self, *, after: int = 0, limit: int = SLICE, now: Now) -> list[Job]:
-        """Let the next dead jobs run again, those with a higher number than `after`. Empty: there are no more."""
-        return await self._write(partial(removal.retry_next, after=after, limit=limit, now=now), weight=limit)
-
     async def dlq_purge(self, seqs: Sequence[int], *, now: Now) -> Removed:
         """Delete dead jobs. Refused (wrong_state) when one is not dead."""
         return await self._write(partial(removal.purge_dead, seqs=seqs, now=now), weight=len(seqs))
-
-    async def dlq_purge_all(
-        self, *, after: int = 0, limit: int = SLICE, before_ms: int | None = None, now: Now
-    ) -> Removed:
-        """Delete the next dead jobs (with `before_ms`: dead since then or longer), as `dlq_retry_all`."""
-        purge = partial(removal.purge_next, after=after, limit=limit, before_ms=before_ms, now=now)
-        return await self._write(purge, weight=limit)
 
     # -- settings, queues, pools and workers
 

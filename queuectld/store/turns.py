@@ -8,7 +8,7 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Claimed, Now
 from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
-from queuectld.store import models
+from queuectld.store import models, moves
 from queuectld.store.batches import let_in
 from queuectld.store.dependencies import resolve
 from queuectld.store.lanes import Head
@@ -135,11 +135,7 @@ def _let_in_due(session: Session, now: Now) -> int:
     if len(rows) < SLICE:
         values = {"now": now.wall_ms, "slice": SLICE - len(rows)}
         rows += session.execute(_DUE_BY_WALL, values).fetchall()
-    for row in rows:
-        before = read_standing(row)
-        move(session, before, placed(session, before, now), now)
-    if rows:
-        session.due_changed = True
+    moves.let_in(session, [read_standing(row) for row in rows], now)
     return len(rows)
 
 

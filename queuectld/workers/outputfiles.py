@@ -93,9 +93,7 @@ class OutputFiles:
 
     def keep(self, seq: int, run: int) -> list[list[object]]:
         """Give the files their final names. [[file below the log folder, offset, length], …]. Raises OSError."""
-        if self._current is not None:
-            os.close(self._current)
-            self._current = None
+        self.abandon_piece()  # an empty one: the pipe ended where a piece was full
         kept: list[list[object]] = []
         try:
             for piece in self._pieces:

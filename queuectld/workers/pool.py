@@ -17,10 +17,11 @@ from queuectld.domain.outcome import Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.records import StoredOutcome, WorkerRow
 from queuectld.store.store import Store
-from queuectld.workers import spool, tree
+from queuectld.workers import spool, statefile, tree
 from queuectld.workers.follow import FollowedRun
 from queuectld.workers.frames import outcome_from_map, outputs_from_map, run_body
 from queuectld.workers.link import WorkerLink
+from queuectld.workers.overdue import Enforce, Overdue
 from queuectld.workers.process import RunKey, Worker, WorkerPlaces, reap, spawn, watch_exit
 from queuectld.workers.wire import PROTOCOL
 
@@ -57,27 +58,27 @@ class WorkerPool:
         self.job_socket = job_socket
         """What jobs find in QUEUECTL_SOCKET."""
         self._owner: PoolOwner | None = None
-        self._buried: Callable[[Worker], Any] | None = None
-        self._recover: Callable[[Worker, RunKey, str], Awaitable[None]] | None = None
+        self._bury: Callable[[Worker], Awaitable[None]] | None = None
         self.workers: dict[int, Worker] = {}
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
         self._spooled: dict[RunKey, str] = {}
         self._reported: dict[RunKey, int] = {}
         self._follows: dict[RunKey, FollowedRun] = {}
+        self._overdue: Overdue | None = None
         self._dying: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     def attach(
         self,
         owner: PoolOwner,
-        recover: Callable[[Worker, RunKey, str], Awaitable[None]],
-        buried: Callable[[Worker], Any],
+        bury: Callable[[Worker], Awaitable[None]],
+        enforce: Enforce,
     ) -> None:
-        """Who is told of outcomes, who settles the run of a dead worker, and who hears of each burial."""
+        """Who is told of outcomes, who settles what a dead worker leaves, who ends a run in a stopped one's place."""
         self._owner = owner
-        self._recover = recover
-        self._buried = buried
+        self._bury = bury
+        self._overdue = Overdue(enforce)
 
     async def listen(self, listening: socket.socket) -> None:
         """Accept workers on a socket that is bound to the workers' path."""
@@ -115,13 +116,15 @@ class WorkerPool:
             worker.environments.recall(claimed.environment_id)
         else:
             environment = await self._store.environment(claimed.environment_id)
-            if worker.link is None or self.workers.get(worker.id) is not worker:
+            if not worker.is_connected or self.workers.get(worker.id) is not worker:
                 return False
             worker.environments.keep(claimed.environment_id)
             body["environment"] = dict(environment)
         worker.job = RunKey(claimed.seq, claimed.run)
         worker.job_id = claimed.id
         worker.link.send("run", body)
+        if claimed.timeout_ms is not None:
+            self._expect_end(worker.id, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
         return True
 
     def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
@@ -135,9 +138,7 @@ class WorkerPool:
             path = self._spooled.pop(key, None)
             if path is not None:
                 spool.remove(path)
-            follow = self._follows.pop(key, None)
-            if follow is not None:
-                follow.finish()
+            self.run_over(key)
         for worker_id, keys in by_worker.items():
             worker = self.workers.get(worker_id)
             if worker is not None and worker.link is not None:
@@ -149,6 +150,7 @@ class WorkerPool:
         """Begin the kill ladder at the worker that runs this."""
         body = {"seq": seq, "run": run, "reason": why, "grace_ms": grace_ms, "only_signal": None}
         self._tell(worker, "kill", body)
+        self._expect_end(worker, RunKey(seq, run), grace_ms, why)
 
     def signal(self, worker: int, seq: int, run: int, number: int) -> None:
         """Send one signal to all of the job."""
@@ -226,6 +228,21 @@ class WorkerPool:
                 found.append(outcome)
         return found
 
+    def forget(self, worker: Worker) -> None:
+        """It is gone, and what it ran is settled."""
+        spool.drop_reserve(str(self.places.state), worker.id)
+        spool.remove(statefile.path_of(str(self.places.state), worker.id))
+        del self.workers[worker.id]
+        worker.gone.set_result(None)
+
+    def run_over(self, key: RunKey) -> None:
+        """This execution will tell no more: whoever follows its output reads it from the store from now on."""
+        follow = self._follows.pop(key, None)
+        if follow is not None:
+            follow.finish()
+        if self._overdue is not None:
+            self._overdue.settled(key)
+
     def is_reported(self, key: RunKey) -> bool:
         """Whether the outcome of this execution has come and waits to be stored."""
         return key in self._reported or key in self._spooled
@@ -237,6 +254,8 @@ class WorkerPool:
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
+        if self._overdue is not None:
+            self._overdue.close()
         for task in self._dying:
             task.cancel()
 
@@ -310,6 +329,9 @@ class WorkerPool:
         if job is None or job.run != running.run or job.worker != worker.id:
             grace_ms = job.kill_grace_ms if job is not None else 0
             self.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
+        elif job.timeout_ms is not None:
+            left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
+            self._expect_end(worker.id, running, left_ms + job.kill_grace_ms, "timeout")
 
     def _dismiss(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         """A worker this store knows nothing of: what it did is of no use, and it may end."""
@@ -337,6 +359,11 @@ class WorkerPool:
         self._reported[RunKey(outcome.seq, outcome.run)] = worker.id
         self._owner.report(outcome)
 
+    def _expect_end(self, worker_id: int, key: RunKey, within_ms: int, why: str) -> None:
+        worker = self.workers.get(worker_id)
+        if worker is not None and self._overdue is not None:
+            self._overdue.expect(worker, key, within_ms, why)
+
     def _tell(self, worker_id: int, kind: str, body: Mapping[str, Any]) -> None:
         worker = self.workers.get(worker_id)
         if worker is not None and worker.link is not None:
@@ -348,39 +375,14 @@ class WorkerPool:
 
     def _ended(self, worker: Worker) -> None:
         reap(worker.pid)
-        self._spawn(self._bury(worker))
-
-    async def _bury(self, worker: Worker) -> None:
-        """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from."""
-        assert self._owner is not None
-        assert self._recover is not None
         if worker.link is not None:
             worker.link.close()
             worker.link = None
         if not worker.ready.done():
             worker.ready.set_exception(Refused(ErrorCode.INTERNAL, f"worker {worker.name} ended before it was up"))
             worker.ready.exception()
-        for outcome in self.adopt_spool(other for other in self.workers if other != worker.id):
-            self._owner.report(outcome)
-        for key, job_id in await self._left_running(worker):
-            if not self.is_reported(key):
-                await self._recover(worker, key, job_id)
-            follow = self._follows.pop(key, None)
-            if follow is not None:
-                follow.finish()
-        spool.drop_reserve(str(self.places.state), worker.id)
-        del self.workers[worker.id]
-        await self._store.worker_ended(worker.id, now=self._clock.now())
-        worker.gone.set_result(None)
-        if self._buried is not None:
-            self._buried(worker)
-
-    async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
-        """What the store says it runs, and a cancelled job that it still had in hand."""
-        left = {RunKey(seq, run): job_id for seq, run, by, job_id in await self._store.processing() if by == worker.id}
-        if worker.job is not None and worker.job not in left:
-            left[worker.job] = worker.job_id or ""
-        return list(left.items())
+        assert self._bury is not None
+        self._spawn(self._bury(worker))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -78,6 +78,11 @@ class Worker:
         return WorkerState.IDLE if self.job is None else WorkerState.BUSY
 
     @property
+    def is_connected(self) -> bool:
+        """Whether it can be told anything at the moment."""
+        return self.link is not None
+
+    @property
     def is_free(self) -> bool:
         """Whether it could start a job now."""
         return self.job is None and self.link is not None and not self.draining and self.ready.done()

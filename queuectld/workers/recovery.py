@@ -1,12 +1,13 @@
 """What becomes of a run that lost its worker: one code path for start-up and for a live worker's death."""
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.store import Store
-from queuectld.workers import orphans
+from queuectld.workers import orphans, salvage
 from queuectld.workers.pool import WorkerPool
 from queuectld.workers.process import RunKey, Worker
 
@@ -24,11 +25,19 @@ class Reports(Protocol):
 class Recovery:
     """Settles lost runs. The orphan is dead before its job can run again."""
 
-    def __init__(self, store: Store, clock: Clock, pool: WorkerPool, reports: Reports) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        pool: WorkerPool,
+        reports: Reports,
+        buried: Callable[[Worker], None],
+    ) -> None:
         self._store = store
         self._clock = clock
         self._pool = pool
         self._reports = reports
+        self._buried = buried
 
     async def take_stock(self) -> None:
         """At start: take over the workers that live, apply spooled outcomes, settle the runs of the dead."""
@@ -49,6 +58,18 @@ class Recovery:
                 stray = Worker(worker_id, 0, 0, now_ms)
                 await self.settle(stray, RunKey(seq, run), job_id)
 
+    async def bury(self, worker: Worker) -> None:
+        """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from."""
+        for outcome in self._pool.adopt_spool(other for other in self._pool.workers if other != worker.id):
+            self._reports.report(outcome)
+        for key, job_id in await self._left_running(worker):
+            if not self._pool.is_reported(key):
+                await self.settle(worker, key, job_id)
+            self._pool.run_over(key)
+        self._pool.forget(worker)
+        await self._store.worker_ended(worker.id, now=self._clock.now())
+        self._buried(worker)
+
     async def settle(self, worker: Worker, key: RunKey, job_id: str) -> None:
         """End what is left of the run, then report it as crashed; or, where it never began, give the claim back."""
         state, socket = self._pool.places.state, self._pool.job_socket
@@ -58,24 +79,44 @@ class Recovery:
             await self._store.return_claims([key], now=self._clock.now())
             return
         log.warning("worker %s died while it ran job %d (run %d)", worker.name, key.seq, key.run)
+        await self._end_run(worker, key, job_id, EndKind.CRASHED, f"worker {worker.name} died")
+
+    async def enforce(self, worker: Worker, key: RunKey, why: str) -> None:
+        """End a run in the place of its worker, which is stopped. What that one tells of it later changes nothing."""
+        kind = EndKind.TIMED_OUT if why == "timeout" else EndKind.SIGNALLED
+        log.warning("worker %s is stopped; the daemon ends job %d (run %d): %s", worker.name, key.seq, key.run, why)
+        words = f"ended by the daemon ({why}), as worker {worker.name} is stopped"
+        await self._end_run(worker, key, worker.job_id or "", kind, words)
+
+    async def _end_run(self, worker: Worker, key: RunKey, job_id: str, kind: EndKind, words: str) -> None:
+        state, socket = self._pool.places.state, self._pool.job_socket
         jobs = await self._store.many([key.seq])
         grace_ms = jobs[0].kill_grace_ms if jobs else 0
+        record = orphans.find(state, worker.id, key, job_id, socket).record or {}
         await orphans.end(state, worker.id, key, job_id, socket, grace_ms)
         now = self._clock.now()
-        record = trace.record or {}
         started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)
+        # A stopped worker still holds its files open and will name them itself.
+        output = salvage.output(self._pool.places.logs, worker.id, *key) if kind is EndKind.CRASHED else {}
         self._reports.report(
             Outcome(
                 seq=key.seq,
                 run=key.run,
-                kind=EndKind.CRASHED,
+                kind=kind,
                 started_ms=started_ms,
                 finished_ms=now.wall_ms,
                 duration_ms=now.wall_ms - started_ms,
-                words=f"worker {worker.name} died",
+                signal=9 if kind is EndKind.SIGNALLED else None,
+                words=words,
                 worker=worker.id,
                 pid=record.get("pid") or None,
+                output=output,
             )
         )
 
-
+    async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
+        """What the store says it runs, and a cancelled job that it still had in hand."""
+        left = {RunKey(seq, run): job_id for seq, run, by, job_id in await self._store.processing() if by == worker.id}
+        if worker.job is not None and worker.job not in left:
+            left[worker.job] = worker.job_id or ""
+        return list(left.items())
