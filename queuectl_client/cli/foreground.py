@@ -30,7 +30,7 @@ def run_pool(invocation: Invocation, count: int) -> int:
     client = invocation.client()
     started = client.call("worker.start", count=count)
     pool = ForegroundPool(invocation, started)
-    invocation.say(f"Started {plural(count, 'worker')}. Ctrl-C lets them finish their job and ends them.")
+    invocation.say(f"Started {plural(count, 'worker')}. Ctrl-C to stop once current jobs are done.")
     signal.signal(signal.SIGINT, pool.on_signal)
     signal.signal(signal.SIGTERM, pool.on_signal)
     while not pool.watched_to_its_end(client):

@@ -43,6 +43,8 @@ def _leave(code: int) -> None:
 
 
 def _run(args: list[str]) -> int:
+    import os
+
     import click
 
     from queuectl_client.cli.invocation import Invocation
@@ -53,11 +55,17 @@ def _run(args: list[str]) -> int:
     gc.freeze()
     gc.enable()
     try:
-        result = root.main(args=args, prog_name="queuectl", standalone_mode=False, obj=invocation)
+        if "_QUEUECTL_COMPLETE" in os.environ:  # a shell's completion script asks
+            root.main(args, "queuectl", standalone_mode=False, obj=invocation)
+        # Not root.main: it has exit codes of its own for a broken pipe and an interrupt.
+        with root.make_context("queuectl", args, obj=invocation) as ctx:
+            result = root.invoke(ctx)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, EOFError, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # behind the terminal's ^C
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
