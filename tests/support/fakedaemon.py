@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from queuectld.workers import wire
+from tests.support import processes
 
 DEADLINE = 20.0
+ROOT = Path(__file__).parents[2]
 
 
 class FakeDaemon:
@@ -23,6 +24,7 @@ class FakeDaemon:
     """
 
     def __init__(self, home: Path, worker: int = 12) -> None:
+        self.home = home
         self.worker = worker
         self.socket = home / "workers.sock"
         self.state = home / "state"
@@ -45,15 +47,21 @@ class FakeDaemon:
         self.launch(*options, prefix=prefix, **popen)
         self.accept()
 
-    def launch(self, *options: str, prefix: tuple[str, ...] = (), **popen: Any) -> None:
-        """Start the worker and do not wait for it."""
+    def launch(self, *options: str, prefix: tuple[str, ...] = (), package: Path = ROOT, **popen: Any) -> None:
+        """Start the worker, from the source below `package`, and do not wait for it."""
         self.listen()
         command = [*prefix, sys.executable, "-m", "queuectld.workers.worker", "--id", str(self.worker)]
         command += ["--socket", str(self.socket), "--state", str(self.state), "--logs", str(self.logs)]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--nofile", "1024", *options],
-                **({"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True} | popen),
+                env=os.environ | {"QUEUECTL_HOME": str(self.home), "FROM": "daemon"},
+                cwd=package,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **popen,
             )
 
     @property
@@ -78,9 +86,15 @@ class FakeDaemon:
             self._listener.listen()
             self._listener.settimeout(DEADLINE)
 
+    def use(self, listener: socket.socket) -> None:
+        """Take this listener for ours."""
+        self._listener = listener
+
     def accept(self, *, welcome: bool = True) -> dict[str, Any]:
         """Take the worker's next connection; its hello."""
         assert self._listener is not None
+        if self._connection is not None:
+            self._connection.close()
         try:
             self._connection, _ = self._listener.accept()
         except TimeoutError:
@@ -106,6 +120,11 @@ class FakeDaemon:
         assert self._connection is not None
         self._connection.sendall(wire.pack(kind, body))
 
+    def send_bytes(self, data: bytes) -> None:
+        """Send what may be no frame at all."""
+        assert self._connection is not None
+        self._connection.sendall(data)
+
     def expect(self, kind: str) -> dict[str, Any]:
         """The next frame, which is of this kind; `running` and `output` are passed over unless asked for."""
         ends_at = time.monotonic() + DEADLINE
@@ -126,9 +145,14 @@ class FakeDaemon:
     def has_hung_up(self) -> bool:
         """Whether the worker closes its connection before the deadline. Frames before that are passed over."""
         assert self._connection is not None
-        while self._receive(DEADLINE):
-            self._waiting.clear()
-        return self._connection.fileno() >= 0 and self._connection.recv(1) == b""
+        try:
+            while self._connection.recv(1 << 20):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionResetError:
+            pass
+        return True
 
     def _receive(self, timeout: float) -> bool:
         assert self._connection is not None
@@ -162,10 +186,12 @@ class FakeDaemon:
             "kill_grace_ms": 10_000,
             "split_output": False,
             "shell": ["/bin/sh", "-c"],
-            "socket": "/run/queuectl.sock",
+            "socket": str(self.home / "queuectl.sock"),
             "log_max_bytes": 64 << 20,
         }
-        if environment_id in self._environments:
+        if environment is None:
+            pass
+        elif environment_id in self._environments:
             self._environments.recall(environment_id)
         else:
             self._environments.keep(environment_id)
@@ -195,9 +221,8 @@ class FakeDaemon:
         return b"".join((self.logs / name).read_bytes()[:length] for name, _, length in files)
 
     def close(self) -> None:
-        """End the worker, if it is still there, and whatever it left running."""
+        """End the worker, if it is still there, and whatever its jobs left running."""
         self.vanish()
+        processes.end_all(self.home)
         if self.process is not None:
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGKILL)
             self.process.wait(timeout=DEADLINE)
