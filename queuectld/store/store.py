@@ -241,7 +241,7 @@ class Store(Questions):
         return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
 
     async def edit(self, seq: int, edits: Mapping[str, Any], *, now: Now, rev: int | None = None) -> Job:
-        """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is not its own now."""
+        """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
         return await self._write(partial(changes.edit, seq=seq, changes=edits, rev=rev, now=now))
 
     async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
