@@ -106,12 +106,19 @@ def _below(home: str) -> Paths:
 
 
 def _platform() -> Paths:
+    import warnings
+
     import platformdirs  # not needed where QUEUECTL_HOME is set
 
+    with warnings.catch_warnings():
+        # Without XDG_RUNTIME_DIR (cron, docker) it warns of a folder below /tmp. That is good enough: whoever connects
+        # looks at the owners, and the daemon's lock names the socket in use.
+        warnings.simplefilter("ignore")
+        runtime = platformdirs.user_runtime_dir("queuectl")
     data = platformdirs.user_data_dir("queuectl")
     state = platformdirs.user_state_dir("queuectl")
     return Paths(
-        socket=os.path.join(platformdirs.user_runtime_dir("queuectl"), "queuectl.sock"),
+        socket=os.path.join(runtime, "queuectl.sock"),
         store=os.path.join(data, "queuectl.db"),
         lock=os.path.join(data, "queuectld.lock"),
         start_lock=os.path.join(data, "start.lock"),

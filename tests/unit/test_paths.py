@@ -41,6 +41,11 @@ def test_without_a_home_the_platform_says_where(tmp_path: Path, monkeypatch: pyt
     assert paths.config_file == str(tmp_path / "CONFIG_HOME/queuectl/queuectl.toml")
 
 
+def test_a_missing_runtime_folder_is_nothing_to_be_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert resolve({}).socket.endswith("/queuectl/queuectl.sock")  # a warning is an error in these tests
+
+
 def test_the_socket_can_be_named_alone() -> None:
     assert resolve({"QUEUECTL_HOME": "/q", "QUEUECTL_SOCKET": "/s"}).socket == "/s"
     assert resolve({"QUEUECTL_HOME": "/q", "QUEUECTL_SOCKET": "/s"}, socket="/t").socket == "/t"

@@ -112,7 +112,8 @@ def test_a_decoder_tells_whether_it_stands_in_a_message() -> None:
     "value",
     [
         5, None, [], {}, "text", [0], [0, 1], [3, 1, "a", []], [True, 1, "a", []], [0, -1, "a", []], [1, True, 0, 0],
-        [0, True, "a", []],        [0, 1.0, "a", []], [1, "1", None, None], [2, 5, []], [2, "a"], [0, 1, b"a", []], [0, 1, "a", [{1: 2}]],
+        [0, True, "a", []],
+        [0, 1.0, "a", []], [1, "1", None, None], [2, 5, []], [2, "a"], [0, 1, b"a", []], [0, 1, "a", [{1: 2}]],
     ],
 )  # fmt: skip
 def test_what_is_no_message_is_refused(value: Any) -> None:
