@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from peewee import SQL
 
@@ -15,24 +15,23 @@ from queuectld.store.dependencies import INSERT_DEPENDENCY, Parents, resolve
 from queuectld.store.lanes import Head
 from queuectld.store.moves import job, move, standing
 from queuectld.store.records import Added
-from queuectld.store.rows import COMMON, FRESH, ORDINARY, RARE, Place, Row, common_row, rare_row
+from queuectld.store.rows import COMMON, FRESH, ORDINARY, RARE, Place, Row, common_row, job_values, rare_row
 from queuectld.store.session import Session
-from queuectld.store.statement import arg, statement
+from queuectld.store.statement import arg, insert_row, statement
 
 _Job: Final = models.Job
-_AS_MOST: Final = {name: SQL(f"'{value}'" if isinstance(value, str) else str(value)) for name, value in {
-    **FRESH, **RARE
-}.items() if value is not None}  # fmt: skip
-_INSERT_ORDINARY: Final = statement(
-    _Job.insert({getattr(_Job, name): SQL("?") for name in COMMON} | {
-        getattr(_Job, name): value for name, value in _AS_MOST.items()
-    })
-)  # fmt: skip
+_AS_MOST: Final = {
+    name: SQL(f"'{value}'" if isinstance(value, str) else str(value))
+    for name, value in {**FRESH, **RARE}.items()
+    if value is not None
+}
+_INSERT_ORDINARY: Final = insert_row(_Job, COMMON, _AS_MOST)
 _INSERT: Final = statement(
-    _Job.insert({getattr(_Job, name): SQL("?") for name in (*COMMON, *RARE)} | {
-        getattr(_Job, name): value for name, value in _AS_MOST.items() if name in FRESH
-    })
-)  # fmt: skip
+    _Job.insert(
+        {getattr(_Job, name): _AS_MOST[name] for name in FRESH if name in _AS_MOST}
+        | {getattr(_Job, name): arg(name) for name in (*COMMON, *RARE)}
+    )
+)
 _SEQ_OF_ID: Final = statement(_Job.select(_Job.seq).where(_Job.id == arg("id")))
 _TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FROM json_each(:ids))")))
 _KEY_HOLDER: Final = statement(
@@ -94,7 +93,7 @@ class Adder:
         self._now = now
         self._batch = batch
         self._ordinary: list[Row] = []
-        self._rows: list[Row] = []
+        self._rows: list[dict[str, Any]] = []
         self._counts: Counter[tuple[int, JobState, bool]] = Counter()
         self._edges: list[tuple[int, int, str]] = []
         self._environment: tuple[Mapping[str, str], int] | None = None
@@ -117,11 +116,10 @@ class Adder:
             self._refuse_taken(new.id)
         seq = self._number(new.id)
         place = self._place(new, seq, parents)
-        common, rare = common_row(new, place), rare_row(new, place)
-        if rare == ORDINARY:
-            self._ordinary.append(common)
+        if rare_row(new, place) == ORDINARY:
+            self._ordinary.append(common_row(new, place))
         else:
-            self._rows.append(common + rare)
+            self._rows.append(job_values(new, place))
         self.ids[seq] = place.id
         if new.id is not None:
             self._named[new.id] = seq

@@ -24,9 +24,7 @@ from queuectld.store.statement import arg, insert_row, statement
 
 WINDOW: Final = 5_000
 """Rows looked at in one slice, where other jobs lie between those of the batch."""
-_OPEN: Final = insert_row(Batch, [
-    Batch.token, Batch.state, Batch.added, Batch.first_seq, Batch.last_seq, Batch.swept_seq, Batch.created_ms,
-])  # fmt: skip
+_OPEN: Final = insert_row(Batch, ["token", "state", "added", "first_seq", "last_seq", "swept_seq", "created_ms"])
 _FIND: Final = statement(
     Batch.select(Batch.id, Batch.added, Batch.first_seq, Batch.last_seq).where(
         (Batch.token == arg("token")) & (Batch.state == SQL("'open'"))

@@ -29,10 +29,10 @@ _SET_QUEUE: Final = {
     name: statement(Queue.update({getattr(Queue, name): arg("value")}).where(Queue.id == arg("id")))
     for name in ("paused", "concurrency", "rate")
 }
-_ADD_POOL: Final = insert_row(Pool, [Pool.kind, Pool.wanted, Pool.job_seq, Pool.created_ms])
+_ADD_POOL: Final = insert_row(Pool, ["kind", "wanted", "job_seq", "created_ms"])
 _SET_POOL: Final = statement(Pool.update(wanted=arg("wanted")).where(Pool.id == arg("id")))
 _REMOVE_POOL: Final = statement(Pool.delete().where(Pool.id == arg("id")))
-_ADD_WORKER: Final = insert_row(Worker, [Worker.pool, Worker.number, Worker.host, Worker.started_ms])
+_ADD_WORKER: Final = insert_row(Worker, ["pool", "number", "host", "started_ms"])
 _START_WORKER: Final = statement(
     Worker.update(pid=arg("pid"), start_time=arg("start_time"), boot_id=arg("boot_id")).where(Worker.id == arg("id"))
 )

@@ -21,7 +21,7 @@ ENQUEUE: Final = "enqueue"
 ENQUEUE_MANY: Final = "enqueue_many"
 BATCH_COMMIT: Final = "batch.commit"
 _REQUEST: Final = statement(Request.select(Request.verb, Request.answer).where(Request.id == arg("id")))
-_ADD_REQUEST: Final = insert_row(Request, [Request.id, Request.verb, Request.answer, Request.created_ms])
+_ADD_REQUEST: Final = insert_row(Request, ["id", "verb", "answer", "created_ms"])
 
 
 def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> Job:

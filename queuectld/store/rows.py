@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Attempt, Command, Job, NewJob, Output

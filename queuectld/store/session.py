@@ -29,9 +29,9 @@ _COUNT_KEY = (
 _CHANGE_COUNT: Final = statement(Count.update({Count.n: Count.n + arg("n")}).where(_COUNT_KEY))
 _INSERT_COUNT: Final = insert_row(Count)
 _INSERT_EVENT: Final = insert_row(EventTable)
-_INSERT_QUEUE: Final = insert_row(Queue, [Queue.name, Queue.paused])
-_INSERT_LANE: Final = insert_row(Lane, [Lane.queue, Lane.needs])
-_INSERT_ENVIRONMENT: Final = insert_row(Environment, [Environment.digest, Environment.body])
+_INSERT_QUEUE: Final = insert_row(Queue, ["name", "paused"])
+_INSERT_LANE: Final = insert_row(Lane, ["queue", "needs"])
+_INSERT_ENVIRONMENT: Final = insert_row(Environment, ["digest", "body"])
 _FIND_ENVIRONMENT: Final = statement(Environment.select(Environment.id).where(Environment.digest == arg("digest")))
 DIGEST_BYTES: Final = 16
 NOTHING: Final[Mapping[str, Any]] = {}
