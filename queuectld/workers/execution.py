@@ -14,6 +14,7 @@ import time
 from functools import partial
 
 from queuectld.workers import statefile, tree, wire
+from queuectld.workers.deadlines import Deadlines
 from queuectld.workers.output import Capture
 from queuectld.workers.runner import TRANSIENT, CannotStart
 
@@ -30,7 +31,6 @@ KILL_AGAIN_SECONDS: Final = 0.5
 START_TRIES: Final = 8
 START_GAP_SECONDS: Final = 0.05
 """Doubled with each try while the system is out of processes, memory or descriptors: 6 seconds in all."""
-DEADLINES: Final = ("timeout", "stall")
 REASONS: Final[dict[str, tuple[str | None, str]]] = {
     "cancelled": (None, "cancelled"),
     "shutdown": ("interrupted", "its worker was told to stop now"),
@@ -47,7 +47,7 @@ class Execution:
         self.seq: int = job["seq"]
         self.run: int = job["run"]
         self.pid = 0
-        self.paused_at: float | None = None
+        self.paused = False
         self._worker = worker
         self._loop = worker.loop
         self._family = worker.family
@@ -65,8 +65,7 @@ class Execution:
         self._kind: str | None = None
         self._words = ""
         self._followed = False
-        self._last_output = self._started
-        self._due_before_pause: dict[str, float] = {}
+        self._deadlines = Deadlines(self._loop, job["timeout_ms"], job["stall_timeout_ms"], self._past_deadline)
 
     # The start
 
@@ -116,7 +115,7 @@ class Execution:
         self._loop.at("start", time.monotonic() + gap, self._start)
 
     def _has_started(self) -> None:
-        self._started = self._last_output = time.monotonic()
+        self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
         self._family.adopt(self.pid, self._job["id"], self.run)
         try:
@@ -125,10 +124,7 @@ class Execution:
         except OSError:  # out of descriptors: SIGCHLD tells as well
             self._loop.on_signal(signal.SIGCHLD, self._child_ended)
         self._loop.at("stage", self._started + PIPES_AFTER_SECONDS, self._is_not_over_at_once)
-        if self._job.get("timeout_ms"):
-            self._loop.at("timeout", self._started + self._job["timeout_ms"] / 1000, self._timed_out)
-        if self._job.get("stall_timeout_ms"):
-            self._loop.at("stall", self._started + self._job["stall_timeout_ms"] / 1000, self._maybe_stalled)
+        self._deadlines.begin(self._started)
 
     def _is_not_over_at_once(self) -> None:
         self._watch_pipes()
@@ -179,7 +175,7 @@ class Execution:
             self._watch_pipes()
             self._announce()
         told = self._announced or {"seq": self.seq, "run": self.run, "pid": self.pid, "start_time": None}
-        return {"started_ms": self._started_ms, **told, "paused": self.paused_at is not None}
+        return {"started_ms": self._started_ms, **told, "paused": self.paused}
 
     # While it runs
 
@@ -195,23 +191,18 @@ class Execution:
 
     def pause(self) -> None:
         """Every process of the job is stopped; its time-outs stand still."""
-        if not self.pid or self.paused_at is not None or self._status is not None or self._ending:
+        if not self.pid or self.paused or self._status is not None or self._ending:
             return
-        self.paused_at = time.monotonic()
-        self._due_before_pause = {key: when for key in DEADLINES if (when := self._loop.when(key)) is not None}
-        for key in DEADLINES:
-            self._loop.cancel(key)
+        self.paused = True
+        self._deadlines.pause()
         self._family.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Every process of the job goes on; its time-outs come as much later as the pause was long."""
-        if self.paused_at is None:
+        if not self.paused:
             return
-        pause = time.monotonic() - self.paused_at
-        self.paused_at = None
-        self._last_output += pause
-        for key, when in self._due_before_pause.items():
-            self._loop.at(key, when + pause, self._timed_out if key == "timeout" else self._maybe_stalled)
+        self.paused = False
+        self._deadlines.resume()
         self._family.signal(signal.SIGCONT)
 
     def signal(self, number: int) -> None:
@@ -227,16 +218,8 @@ class Execution:
         kind, words = REASONS.get(reason, (None, reason))
         self._end(kind, words, grace)
 
-    def _timed_out(self) -> None:
-        self._end("timeout", f"it ran longer than {self._job['timeout_ms'] / 1000:g} s", self._grace)
-
-    def _maybe_stalled(self) -> None:
-        stall_seconds = self._job["stall_timeout_ms"] / 1000
-        due = self._last_output + stall_seconds
-        if due > time.monotonic():
-            self._loop.at("stall", due, self._maybe_stalled)
-        else:
-            self._end("stalled", f"no output for {stall_seconds:g} s", self._grace)
+    def _past_deadline(self, kind: str, words: str) -> None:
+        self._end(kind, words, self._grace)
 
     @property
     def _grace(self) -> float:
@@ -257,9 +240,8 @@ class Execution:
     def _climb(self, kill_at: float) -> None:
         """TERM (and CONT: a stopped process hears no TERM) to everyone, KILL at `kill_at` to those still there."""
         self._ending = True
-        self.paused_at = None
-        for key in DEADLINES:
-            self._loop.cancel(key)
+        self.paused = False
+        self._deadlines.clear()
         self._loop.on_signal(signal.SIGCHLD, self._child_ended)
         self._loop.at("kill", kill_at, self._kill)
         self._family.signal(signal.SIGTERM)
@@ -277,9 +259,10 @@ class Execution:
                 self._loop.unwatch(capture.fd)
         except BlockingIOError:
             return
-        self._last_output = time.monotonic()
+        now = time.monotonic()
+        self._deadlines.output_came(now)
         if self._followed and self._loop.when("tell") is None:
-            self._loop.at("tell", self._last_output + wire.TELL_EVERY_MS / 1000, self._tell_output)
+            self._loop.at("tell", now + wire.TELL_EVERY_MS / 1000, self._tell_output)
 
     def _tell_output(self) -> None:
         output = {capture.stream: capture.standing for capture in self._captures}
@@ -295,8 +278,8 @@ class Execution:
             self._loop.unwatch(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
-        for key in ("stage", *DEADLINES):
-            self._loop.cancel(key)
+        self._loop.cancel("stage")
+        self._deadlines.clear()
         exited_0 = self._status.si_code == os.CLD_EXITED and self._status.si_status == 0
         if (exited_0 and not self._ending) or self._family.is_alone():
             self._finish()
