@@ -1,0 +1,107 @@
+"""Jobs that wait for others, and what becomes of them."""
+
+import pytest
+
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.retry import RetryPolicy
+from tests.store.lab import Lab, in_lab, new
+
+ONCE = RetryPolicy(1, 2, 2)
+
+
+@in_lab
+async def test_a_child_runs_when_all_its_parents_have_ended_well(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="b")
+    child = await lab.add(id="c", priority=9, depends_on=(("a", "completed"), ("2", "any")))
+    assert (child.state, child.depends_on) == (JobState.BLOCKED, (("a", "completed"), ("b", "any")))
+    (worker,) = await lab.hire()
+    assert await lab.drain(worker) == ["a", "b", "c"]
+    assert (await lab.get(3)).depends_on == (("a", "completed"), ("b", "any"))
+
+
+@in_lab
+async def test_what_can_no_longer_come_true_is_cancelled_down_the_line(lab: Lab) -> None:
+    await lab.add(id="a", retry=ONCE)
+    await lab.add(id="b", depends_on=(("a", "completed"),))
+    await lab.add(id="c", depends_on=(("b", "completed"),))
+    await lab.add(id="rescue", depends_on=(("a", "dead"), ("b", "dead")))
+    turn = await lab.turn([lab.end(await lab.claim(), 1)], lab.workers)
+    assert [each.id for each in turn.claimed] == ["rescue"]
+    states = [(await lab.get(seq)).state for seq in (1, 2, 3)]
+    assert states == [JobState.DEAD, JobState.CANCELLED, JobState.CANCELLED]
+    assert ((await lab.get(2)).reason or "").startswith("dependency a ")
+    assert ((await lab.get(3)).reason or "").startswith("dependency b ")
+    assert lab.kinds().count("job.cancelled") == 2
+
+
+@in_lab
+async def test_a_failed_parent_is_still_waited_for(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="b", depends_on=(("a", "completed"),))
+    await lab.turn([lab.end(await lab.claim(), 1)])
+    assert (await lab.get(2)).state is JobState.BLOCKED
+
+
+@in_lab
+async def test_a_parent_that_has_ended_already_decides_at_once(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.turn([lab.end(await lab.claim())])
+    assert (await lab.add(depends_on=(("a", "completed"),))).state is JobState.PENDING
+    hopeless = await lab.add(depends_on=(("a", "dead"),))
+    assert hopeless.state is JobState.CANCELLED
+    assert (hopeless.reason or "").startswith("dependency a ")
+    assert hopeless.finished_ms == lab.wall_ms
+    with pytest.raises(Refused) as refused:
+        await lab.add(depends_on=(("nobody", "any"),))
+    assert refused.value.code is ErrorCode.NOT_FOUND
+    assert "nobody" in refused.value.message
+
+
+@in_lab
+async def test_cancelling_or_removing_a_parent_is_its_end(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="b", depends_on=(("a", "any"),))
+    await lab.add(id="c", depends_on=(("b", "completed"),))
+    await lab.store.cancel([1], now=lab.now)
+    assert (await lab.get(2)).state is JobState.PENDING
+    await lab.store.remove([2], now=lab.now)
+    assert (await lab.get(3)).state is JobState.CANCELLED
+
+
+@in_lab
+async def test_a_held_child_waits_for_both(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="b", hold=True, depends_on=(("a", "any"),))
+    assert (await lab.get(2)).state is JobState.HELD
+    assert (await lab.store.release([2], now=lab.now))[0].state is JobState.BLOCKED
+    await lab.store.hold([2], now=lab.now)
+    (worker,) = await lab.hire()
+    assert await lab.drain(worker) == ["a"]
+    assert (await lab.get(2)).state is JobState.HELD
+    assert (await lab.store.release([2], now=lab.now))[0].state is JobState.PENDING
+
+
+@in_lab
+async def test_a_cancelled_child_waits_for_nobody(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="b", depends_on=(("a", "any"),))
+    await lab.store.cancel([2], now=lab.now)
+    (worker,) = await lab.hire()
+    assert await lab.drain(worker) == ["a"]
+    assert (await lab.get(2)).state is JobState.CANCELLED
+
+
+@in_lab
+async def test_many_children_are_told_in_slices_also_after_a_restart(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.store.add_many([new(depends_on=(("a", "completed"),)) for _ in range(1200)], now=lab.now)
+    turn = await lab.turn([lab.end(await lab.claim())])
+    assert turn.more
+    counts = (await lab.store.counts()).by_state
+    assert (counts[JobState.BLOCKED], counts[JobState.PENDING]) == (700, 500)
+    await lab.restart()
+    assert (await lab.turn()).more
+    assert not (await lab.turn()).more
+    assert (await lab.store.counts()).ready == {"default": 1200}
