@@ -253,6 +253,22 @@ def test_a_service_manager_is_told_and_its_variables_are_taken_away(place: Path)
         assert environ == {}
 
 
+def test_a_hung_loop_gives_no_beat(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(place / "notify"))
+
+        async def scene() -> None:
+            notifier = Notifier({"NOTIFY_SOCKET": str(place / "notify"), "WATCHDOG_USEC": "2000"})
+            notifier.ready(asyncio.get_running_loop(), "here")
+            assert [manager.recv(4096) for _ in range(2)] == [b"READY=1\nSTATUS=here", b"WATCHDOG=1"]
+            manager.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                manager.recv(4096)  # this holds up the loop for a hundred beats
+            notifier.close()
+
+        asyncio.run(scene())
+
+
 def test_without_a_service_manager_nothing_is_said() -> None:
     notifier = Notifier({"NOTIFY_SOCKET": "/nowhere/at/all"})
     notifier.stopping()
