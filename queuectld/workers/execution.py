@@ -7,15 +7,15 @@ killed unless it exited 0, what is in the pipes is taken, the leader is reaped, 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
 from functools import partial
 
+from queuectld import failpoints
 from queuectld.workers import statefile, tree, wire
 from queuectld.workers.deadlines import Deadlines
-from queuectld.workers.output import Capture
+from queuectld.workers.pipes import Pipes
 from queuectld.workers.runner import TRANSIENT, CannotStart
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ class Execution:
         self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
         self._announced: dict[str, Any] | None = None
-        self._captures: list[Capture] = []
+        self._pipes = Pipes(self._loop, self._output_came)
         self._pidfd: int | None = None
         self._tries = 0
         self._status: os.waitid_result | None = None
@@ -73,12 +73,15 @@ class Execution:
         """Write down that this run is in hand, then start it. The outcome may be there when this returns."""
         # Before the process exists: a run without a record never began, and may begin elsewhere at once.
         self._write_down(0, None)
+        failpoints.reached("worker.noted")
         self._start()
 
     def _start(self) -> None:
         ends: list[int] = []
         try:
-            self._captures, ends = self._open_pipes()
+            streams = ("stdout", "stderr") if self._job["split_output"] else ("both",)
+            files = [(stream, self._worker.files_for(stream)) for stream in streams]
+            self._pipes.open(files, self._job["log_max_bytes"], ends)
             self.pid = self._worker.runner.start(self._job, self._environ, (ends[0], ends[-1]))
         except CannotStart as error:
             self._cannot_start(error.words, error.exit_code)
@@ -90,23 +93,8 @@ class Execution:
         if self.pid:
             self._has_started()
 
-    def _open_pipes(self) -> tuple[list[Capture], list[int]]:
-        streams = ("stdout", "stderr") if self._job.get("split_output") else ("both",)
-        captures: list[Capture] = []
-        ends = []
-        for stream in streams:
-            reading, writing = os.pipe()
-            os.set_blocking(reading, False)
-            files = self._worker.files_for(stream)
-            files.begin(self._job["log_max_bytes"])
-            captures.append(Capture(stream, reading, files))
-            ends.append(writing)
-        return captures, ends
-
     def _start_later(self, error: OSError) -> None:
-        for capture in self._captures:
-            os.close(capture.fd)
-        self._captures = []
+        self._pipes.close()
         self._tries += 1
         if error.errno not in TRANSIENT or self._tries == START_TRIES:
             self._cannot_start(f"the process could not be made: {error.strerror}", None)
@@ -115,6 +103,7 @@ class Execution:
         self._loop.at("start", time.monotonic() + gap, self._start)
 
     def _has_started(self) -> None:
+        failpoints.reached("worker.spawned")
         self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
         self._family.adopt(self.pid, self._job["id"], self.run)
@@ -127,12 +116,8 @@ class Execution:
         self._deadlines.begin(self._started)
 
     def _is_not_over_at_once(self) -> None:
-        self._watch_pipes()
+        self._pipes.watch()
         self._loop.at("stage", self._started + wire.RUNNING_AFTER_MS / 1000, self._announce)
-
-    def _watch_pipes(self) -> None:
-        for capture in self._captures:
-            self._loop.watch(capture.fd, partial(self._output, capture))
 
     def _announce(self) -> None:
         """It is no short job: the daemon is told, the state file gets its pid, its output goes to a file."""
@@ -148,8 +133,8 @@ class Execution:
         }
         self._write_down(self.pid, self._announced["start_time"])
         self._worker.uplink.send("running", self._announced)
-        for capture in self._captures:
-            capture.write_through()
+        failpoints.reached("worker.announced")
+        self._pipes.write_through()
 
     def _write_down(self, pid: int, start_time: int | None) -> None:
         record = {
@@ -172,7 +157,7 @@ class Execution:
     def standing(self) -> dict[str, Any]:
         """What hello tells of it."""
         if self._announced is None and self.pid and self._status is None:
-            self._watch_pipes()
+            self._pipes.watch()
             self._announce()
         told = self._announced or {"seq": self.seq, "run": self.run, "pid": self.pid, "start_time": None}
         return {"started_ms": self._started_ms, **told, "paused": self.paused}
@@ -184,9 +169,8 @@ class Execution:
         self._followed = on
         if on:
             if self._announced is None and self.pid:
-                self._watch_pipes()
-            for capture in self._captures:
-                capture.write_through()
+                self._pipes.watch()
+            self._pipes.write_through()
             self._tell_output()
 
     def pause(self) -> None:
@@ -246,6 +230,7 @@ class Execution:
         self._loop.at("kill", kill_at, self._kill)
         self._family.signal(signal.SIGTERM)
         self._family.signal(signal.SIGCONT)
+        failpoints.reached("worker.ladder")
         self._finish_if_all_ended()
 
     def _kill(self) -> None:
@@ -253,20 +238,14 @@ class Execution:
         self._loop.at("kill", time.monotonic() + KILL_AGAIN_SECONDS, self._kill)
         self._finish_if_all_ended()
 
-    def _output(self, capture: Capture, _events: int) -> None:
-        try:
-            if not capture.take():
-                self._loop.unwatch(capture.fd)
-        except BlockingIOError:
-            return
+    def _output_came(self) -> None:
         now = time.monotonic()
         self._deadlines.output_came(now)
         if self._followed and self._loop.when("tell") is None:
             self._loop.at("tell", now + wire.TELL_EVERY_MS / 1000, self._tell_output)
 
     def _tell_output(self) -> None:
-        output = {capture.stream: capture.standing for capture in self._captures}
-        self._worker.uplink.send("output", {"seq": self.seq, "run": self.run, "output": output})
+        self._worker.uplink.send("output", {"seq": self.seq, "run": self.run, "output": self._pipes.standing})
 
     # The end
 
@@ -274,6 +253,7 @@ class Execution:
         self._status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if self._status is None:
             return
+        failpoints.reached("worker.ended")
         if self._pidfd is not None:
             self._loop.unwatch(self._pidfd)
             os.close(self._pidfd)
@@ -284,7 +264,7 @@ class Execution:
         if (exited_0 and not self._ending) or self._family.is_alone():
             self._finish()
         elif not self._ending:
-            self._watch_pipes()
+            self._pipes.watch()
             self._climb(time.monotonic() + self._grace)
         else:
             self._finish_if_all_ended()
@@ -304,7 +284,9 @@ class Execution:
 
     def _finish(self) -> None:
         assert self._status is not None
-        output, held = self._take_output()
+        output, lost = self._pipes.finish(self.seq, self.run)
+        failpoints.reached("worker.kept")
+        self._words = "; ".join(words for words in (self._words, lost) if words)
         _, _, usage = os.wait4(self.pid, 0)
         left = self._family.forget_leader()
         body = self._outcome(*self._how_it_ended(self._status))
@@ -315,7 +297,10 @@ class Execution:
             left_behind=tree.describe(left) if left else None,
             output=output,
         )
-        self._close(held)
+        for key in ("stage", "kill", "tell"):
+            self._loop.cancel(key)
+        self._pipes.close(partial(self._worker.discard, f"{self._job['id']} run {self.run}"))
+        failpoints.reached("worker.reaped")
         self._worker.finished(body)
 
     def _how_it_ended(self, status: os.waitid_result) -> tuple[str, int | None, int | None]:
@@ -327,33 +312,8 @@ class Execution:
             return "signal", None, int(signal.SIGTERM)
         return self._kind or "exit", status.si_status, None
 
-    def _take_output(self) -> tuple[dict[str, Any], list[int]]:
-        """Where each stream's output is, and the pipes that somebody still holds."""
-        held = []
-        output = {}
-        for capture in self._captures:
-            if not capture.drain():
-                held.append(capture.fd)
-            output[capture.stream] = capture.finish(self.seq, self.run)
-            if capture.dropped:
-                lost = f"{capture.dropped} bytes of output were dropped: {capture.why_dropped}"
-                self._words = f"{self._words}; {lost}" if self._words else lost
-        return output, held
-
-    def _close(self, held: list[int]) -> None:
-        for key in ("stage", "kill", "tell"):
-            self._loop.cancel(key)
-        for capture in self._captures:
-            self._loop.unwatch(capture.fd)
-            if capture.fd in held:
-                self._worker.discard(capture.fd, f"{self._job['id']} run {self.run}")
-            else:
-                os.close(capture.fd)
-
     def _cannot_start(self, words: str, exit_code: int | None) -> None:
-        for capture in self._captures:
-            with contextlib.suppress(OSError):
-                os.close(capture.fd)
+        self._pipes.close()
         self._words = words
         self._worker.finished(self._outcome("cannot-start", exit_code, None))
 

@@ -40,6 +40,7 @@ class Capture:
         "_memory",
         "_retry_at",
         "_through",
+        "at_end",
         "dropped",
         "fd",
         "size",
@@ -51,6 +52,7 @@ class Capture:
         self.stream = stream
         self.fd = fd
         self.size = 0
+        self.at_end = False
         self.dropped = 0
         """Bytes that could not be written, for `why_dropped`. Those that were pushed out by newer ones do not count."""
         self.why_dropped = ""
@@ -86,21 +88,21 @@ class Capture:
         data = os.read(self.fd, READ_BYTES)
         if data:
             self._add(data)
+        else:
+            self.at_end = True
         return bool(data)
 
-    def drain(self) -> bool:
-        """Take what was in the pipe when the job ended. False when somebody else still holds the other end.
+    def drain(self) -> None:
+        """Take what was in the pipe when the job ended. `at_end` is false when somebody still holds the other end.
 
         Somebody who goes on writing cannot keep the run from ending: no more is taken than a pipe can hold.
         """
         most = self.size + (BULK_PIPE_BYTES if self._bulk else READ_BYTES)
         try:
-            while self.size <= most:
-                if not self.take():
-                    return True
+            while self.size <= most and self.take():
+                pass
         except BlockingIOError:
-            pass
-        return False
+            return
 
     def finish(self, seq: int, run: int) -> list[Any]:
         """[size, inline, files] for the outcome; the files have their final names. The pipe is left as it is."""
@@ -158,6 +160,7 @@ class Capture:
                 self._fail(error)
             return self.take()
         self.size += moved
+        self.at_end = moved == 0
         return moved > 0
 
     def _fail(self, error: OSError) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 
+from queuectld import failpoints
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -99,6 +101,7 @@ class OutputFiles:
             for piece in self._pieces:
                 name = final_name(seq, run, self._stream, piece.offset)
                 _rename(piece.path, os.path.join(self._folder, name))
+                failpoints.reached("worker.renamed")
                 kept.append([name, piece.offset, piece.length])
         finally:
             self._forget(len(kept))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from queuectld import failpoints
 from queuectld.workers import statefile
 
 TYPE_CHECKING = False
@@ -61,8 +62,10 @@ def save(state_folder: str, worker: int, outcome: Mapping[str, Any]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    failpoints.reached("spool.written")
     os.rename(reserve, path_of(state_folder, worker, outcome["seq"], outcome["run"]))
     _sync_folder(folder_of(state_folder))
+    failpoints.reached("spool.kept")
 
 
 def read_all(state_folder: str) -> list[tuple[str, dict[str, Any]]]:

@@ -16,6 +16,7 @@ import sys
 import time
 
 import queuectld
+from queuectld import failpoints
 from queuectld.workers import spool, statefile, tree, wire
 from queuectld.workers.execution import Execution
 from queuectld.workers.family import Family, become_subreaper
@@ -101,6 +102,7 @@ class Worker:
         self._unacknowledged[outcome["seq"], outcome["run"]] = outcome
         if self.uplink.is_up:
             self.uplink.send("ended", outcome)
+            failpoints.reached("worker.sent")
         else:
             self._spool()
             self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
@@ -111,7 +113,7 @@ class Worker:
         with contextlib.suppress(OSError):
             print(f"worker w{self.number}: {words}", file=sys.stderr, flush=True)
 
-    def discard(self, pipe: int, whose: str) -> None:
+    def discard(self, whose: str, pipe: int) -> None:
         """Take over the reading end of a pipe that something left behind still holds: read, and drop."""
         self.say(f"{whose} left something behind that still holds its output; what it writes is dropped")
 
@@ -139,6 +141,7 @@ class Worker:
             told(body)
 
     def _run(self, job: dict[str, Any]) -> None:
+        failpoints.reached("worker.told")
         environ = self._environ(job)
         if self.execution is not None or self._draining:
             self.uplink.send("returned", {"seq": job["seq"], "run": job["run"]})
@@ -165,6 +168,7 @@ class Worker:
         return environ
 
     def _stored(self, body: dict[str, Any]) -> None:
+        failpoints.reached("worker.acknowledged")
         for seq, run in body["runs"]:
             self._unacknowledged.pop((seq, run), None)
             if (seq, run) in self._spooled:
@@ -223,6 +227,7 @@ class Worker:
                 "ended": list(self._unacknowledged.values()),
             },
         )
+        failpoints.reached("worker.connected")
 
     def _lost(self) -> None:
         self._spool()
