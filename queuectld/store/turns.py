@@ -6,6 +6,7 @@ from typing import Final
 from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld import failpoints
 from queuectld.domain.job import Claimed, Now
 from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
 from queuectld.store import models, moves
@@ -97,6 +98,7 @@ def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chanc
     if change.to is JobState.FAILED and change.delay_ms is not None:
         detail["run_at_ms"] = now.wall_ms + change.delay_ms
     move(session, before, _after(session, before, outcome, change, now), now, detail=detail)
+    failpoints.reached("outcome.written")
     return StoredOutcome(outcome.seq, outcome.run, before.id, change.to)
 
 
@@ -161,6 +163,7 @@ def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
         id_, run, attempts, queue, command, argv, cwd, umask, environment, env, stdin, timeout_ms, stall_timeout_ms,
         kill_grace_ms, split_output,
     ) = rows[0]  # fmt: skip
+    failpoints.reached("claim.written")
     session.leave_lane(head.lane, head.seq)
     session.count(None, queue, head.state, True, -1)
     session.count(None, queue, JobState.PROCESSING, False, 1)

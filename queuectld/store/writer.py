@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
 from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.store.memory import read_settings
 from queuectld.store.records import Committed, StoreFailed
@@ -151,10 +152,13 @@ class Writer:
         execute = self._connection.execute
         try:
             execute("BEGIN IMMEDIATE")
+            failpoints.reached("store.begun")
             told = [self._run(work, alone=len(group) == 1) for work in group]
             if self._connection.in_transaction:
                 self._session.flush()
+                failpoints.reached("store.written")
                 execute("COMMIT")
+                failpoints.reached("store.committed")
         except sqlite3.Error as error:
             self._roll_back()
             raise Lost(error) from error
@@ -252,6 +256,7 @@ class Writer:
             _, pages, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
             if pages > LONG_LOG_PAGES and mode == "PASSIVE":
                 self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            failpoints.reached("store.checkpointed")
         except sqlite3.Error as error:
             if is_fatal(error) and error.sqlite_errorcode not in FULL:
                 self._break(error)

@@ -1,0 +1,187 @@
+"""The store's file: modes from the first moment, whole or not there, and never touched when it is not ours."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from queuectld.store import files, schema
+from queuectld.store.records import StoreRefused
+from queuectld.store.store import Store
+from tests.store.lab import Lab, in_lab
+
+
+def _made(path: Path, jobs: int = 3) -> Path:
+    async def run() -> None:
+        lab = Lab(path)
+        lab.open()
+        for _ in range(jobs):
+            await lab.add("x" * 900)
+        await lab.store.close()
+
+    asyncio.run(run())
+    return path
+
+
+def _open(path: Path) -> None:
+    async def run() -> None:
+        store = Store.open(path, host="h", on_committed=lambda _: None, loop=asyncio.get_running_loop())
+        await store.close()
+
+    asyncio.run(run())
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _rubbish(path: Path) -> None:
+    path.write_bytes(os.urandom(5000))
+
+
+def _short_rubbish(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\x00")
+
+
+def _text(path: Path) -> None:
+    path.write_text("[settings]\nmax_retries = 3\n")
+
+
+def _other_program(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE job (id TEXT)")
+    connection.close()
+
+
+def _newer(path: Path) -> None:
+    connection = sqlite3.connect(_made(path))
+    connection.execute(f"PRAGMA user_version = {files.SCHEMA_VERSION + 1}")
+    connection.close()
+
+
+def _truncated(path: Path) -> None:
+    os.truncate(_made(path, 30), 8192)
+
+
+def _damaged(path: Path) -> None:
+    with _made(path, 30).open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(os.urandom(20 * 4096))
+
+
+def _no_tables(path: Path) -> None:
+    files.create(path, ["CREATE TABLE other (id INTEGER)"])
+
+
+BAD: dict[str, Callable[[Path], None]] = {
+    "an empty file": _empty, "not a database": _rubbish, "damaged or": _short_rubbish, "not a data": _text,
+    "another program": _other_program, "schema version 2; this queuectl reads up to version 1": _newer,
+    "cut short": _truncated, "is damaged": _damaged, "lacks its tables": _no_tables,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_a_file_that_is_no_store_is_refused_in_words_and_not_touched(words: str, tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+    BAD[words](path)
+    before, times = path.read_bytes(), path.stat().st_mtime_ns
+    with pytest.raises(StoreRefused, match=words) as refused:
+        _open(path)
+    assert str(path) in str(refused.value)
+    assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns == times
+
+
+def test_files_and_folders_are_their_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "queuectl" / "queuectl.db"
+    seen: set[int] = set()
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        await lab.add()
+        seen.update(stat.S_IMODE(file.stat().st_mode) for file in lab.path.parent.iterdir())
+
+    old = os.umask(0)
+    try:
+        _made(path)
+        scenario(tmp_path)
+    finally:
+        os.umask(old)
+    assert seen == {0o600}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_what_a_killed_start_left_behind_is_in_nobodys_way(tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+    (tmp_path / "queuectl.db.new").write_bytes(b"half a store")
+    (tmp_path / "queuectl.db.new-journal").write_bytes(b"half a journal")
+    _made(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["queuectl.db"]
+
+
+def test_a_store_whose_daemon_was_killed_is_opened_again(tmp_path: Path) -> None:
+    """Killed at once after its start: only the log holds what was committed."""
+    path = tmp_path / "queuectl.db"
+    killed = subprocess.run([sys.executable, "-c", ADD_AND_DIE, str(path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        assert (await lab.get(1)).command == "kept"
+
+    (tmp_path / "home").mkdir()
+    for file in tmp_path.glob("queuectl.db*"):
+        file.rename(tmp_path / "home" / file.name)
+    scenario(tmp_path)
+
+
+ROOT = Path(__file__).parents[2]
+ADD_AND_DIE = """
+import asyncio, os, pathlib, sys
+from tests.store.lab import Lab
+async def run():
+    lab = Lab(pathlib.Path(sys.argv[1]))
+    lab.open()
+    await lab.add("kept")
+    os.kill(os.getpid(), 9)
+asyncio.run(run())
+"""
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreRefused, match="file/x"):
+        _open(tmp_path / "file" / "x" / "queuectl.db")
+
+
+def test_a_fresh_store_has_the_schema_of_the_models(tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+    schema.prepare(path)
+    assert files.look_at(path) == files.SCHEMA_VERSION
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert len(schema.described(connection)) == len(schema.ddl()) - 1
+    connection.close()
+
+
+@in_lab
+async def test_a_backup_is_a_whole_store_and_goes_over_no_file(lab: Lab) -> None:
+    await lab.add(id="kept")
+    target = lab.path.with_name("copy.db")
+    await lab.store.backup(target)
+    await lab.add(id="later")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    copy = sqlite3.connect(target)
+    assert copy.execute("SELECT id FROM job").fetchall() == [("kept",)]
+    copy.close()
+    with pytest.raises(FileExistsError):
+        await lab.store.backup(target)
+    schema.prepare(target)

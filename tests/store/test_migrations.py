@@ -1,0 +1,72 @@
+"""Older stores: brought up after a backup, in one transaction, to the schema a fresh one has."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectld.store import files, schema
+from queuectld.store.records import StoreRefused
+
+NEXT = files.SCHEMA_VERSION + 1
+
+
+def _add_column(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE queue ADD COLUMN colour TEXT")
+    connection.execute("UPDATE queue SET colour = 'blue'")
+
+
+def _half(connection: sqlite3.Connection) -> None:
+    _add_column(connection)
+    connection.execute("INSERT INTO nowhere VALUES (1)")
+
+
+def _look(path: Path) -> dict[str, Any]:
+    connection = sqlite3.connect(path)
+    try:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(queue)")]
+        return {
+            "version": connection.execute("PRAGMA user_version").fetchone()[0],
+            "colour": "colour" in columns,
+            "queues": connection.execute("SELECT name FROM queue").fetchall(),
+        }
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of the version before the one this queuectl has."""
+    path = tmp_path / "queuectl.db"
+    schema.prepare(path)
+    monkeypatch.setattr(files, "SCHEMA_VERSION", NEXT)
+    return path
+
+
+def test_an_older_store_is_migrated_after_a_backup(old: Path) -> None:
+    schema.prepare(old, {files.SCHEMA_VERSION - 1: _add_column}, NEXT)
+    assert _look(old) == {"version": NEXT, "colour": True, "queues": [("default",)]}
+    assert files.look_at(old) == NEXT, "an older queuectl sees it in the header"
+    (backup,) = old.parent.glob("*.backup")
+    assert _look(backup) == {"version": NEXT - 1, "colour": False, "queues": [("default",)]}
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was_and_may_be_tried_again(old: Path) -> None:
+    with pytest.raises(StoreRefused, match=r"queuectl\.db of version 1 cannot be migrated"):
+        schema.prepare(old, {NEXT - 1: _half}, NEXT)
+    assert _look(old) == {"version": NEXT - 1, "colour": False, "queues": [("default",)]}
+    schema.prepare(old, {NEXT - 1: _add_column}, NEXT)
+    assert _look(old)["version"] == NEXT
+    assert len(list(old.parent.glob("*.backup"))) == 2
+
+
+def test_a_version_without_a_step_is_refused(old: Path) -> None:
+    with pytest.raises(StoreRefused, match="cannot be migrated"):
+        schema.prepare(old, {}, NEXT)
+    assert _look(old)["version"] == NEXT - 1
+
+
+def test_every_version_has_a_step() -> None:
+    assert set(schema.MIGRATIONS) == set(range(1, files.SCHEMA_VERSION))

@@ -1,0 +1,133 @@
+"""No hot statement looks at rows it does not want, however many there are: SQLite's own plans say so."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.store import (
+    adding,
+    batches,
+    changes,
+    dependencies,
+    housekeeping,
+    memory,
+    moves,
+    queries,
+    reads,
+    registry,
+    removal,
+    requests,
+    schema,
+    selectors,
+    session,
+    turns,
+)
+from queuectld.store.connection import open_writer
+from queuectld.store.queries import ListQuery
+
+MODULES = (
+    adding, batches, changes, dependencies, housekeeping, memory, moves, reads, registry, removal, requests, selectors,
+    session, turns,
+)  # fmt: skip
+BIG = ("job", "event", "attempt", "request", "environment", "dependency")
+PAGED = {"housekeeping._UNUSED"}
+"""Walks a whole table, of one row for each environment, once in a long while."""
+
+
+def _statements() -> Iterator[tuple[str, str]]:
+    for module in MODULES:
+        for name, value in vars(module).items():
+            texts = value.values() if isinstance(value, dict) else [value]
+            for text in texts:
+                if isinstance(text, str) and re.match(r"(SELECT|UPDATE|DELETE|INSERT) ", text):
+                    yield f"{module.__name__.rpartition('.')[2]}.{name}", text
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    schema.prepare(tmp_path / "queuectl.db")
+    made = open_writer(tmp_path / "queuectl.db")
+    yield made
+    made.close()
+
+
+def _plan(connection: sqlite3.Connection, text: str) -> list[str]:
+    names = re.findall(r":(\w+)", text)
+    places = text.count("?")
+    values = dict.fromkeys(names, 1) if names else (1,) * places
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+
+
+def _scans(connection: sqlite3.Connection, text: str, plan: list[str]) -> list[str]:
+    """Whole walks over a table that may be big. One in order and with a limit, or over a partial index, is none."""
+    found = []
+    for line in plan:
+        walked = re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", line)
+        if not walked:
+            continue
+        table = re.sub(r"^t\d+$", "", walked[1]) or _first_table(text)
+        partial = walked[2] and " WHERE " in (_sql_of(connection, walked[2]) or "")
+        if table in BIG and not partial and "LIMIT" not in text:
+            found.append(line)
+    return found
+
+
+def _first_table(text: str) -> str:
+    match = re.search(r'FROM "(\w+)"', text)
+    return match[1] if match else ""
+
+
+def _sql_of(connection: sqlite3.Connection, index: str) -> str | None:
+    row = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (index,)).fetchone()
+    return row[0] if row else None
+
+
+def test_no_statement_walks_a_big_table_or_sorts_one(connection: sqlite3.Connection) -> None:
+    checked = 0
+    for name, text in _statements():
+        plan = _plan(connection, text)
+        checked += 1
+        if name in PAGED:
+            continue
+        extremum = re.match(r'SELECT (MIN|MAX)\("t1"\."(seq|event_seq)"\) FROM', text)
+        assert extremum or not _scans(connection, text, plan), (name, text, plan)
+        assert not any("TEMP B-TREE FOR ORDER" in line for line in plan), (name, text, plan)
+    assert checked > 60
+
+
+@pytest.mark.parametrize(
+    "text, index",
+    [
+        (turns._HEAD, "job_ready"),
+        (turns._DUE_BY_STORE, "job_due"),
+        (turns._DUE_BY_WALL, "job_run_at"),
+        (memory._NEXT_STORE_DUE, "job_due"),
+        (memory._NEXT_WALL_DUE, "job_run_at"),
+        (reads._PROCESSING, "job_worker"),
+        (registry._END_ENDING, "job_ending"),
+        (adding._KEY_HOLDER, "job_unique_key"),
+        (dependencies._WAITS, "dependency_child"),
+        (dependencies._CHILDREN, "PRIMARY KEY (parent=?)"),
+    ],
+)
+def test_each_hot_statement_uses_its_index(connection: sqlite3.Connection, text: str, index: str) -> None:
+    plan = _plan(connection, text)
+    assert len(plan) == 1, plan
+    assert index in plan[0], plan
+
+
+@pytest.mark.parametrize("state", sorted(queries.LISTED_STATES))
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_listing_of_a_rare_state_reads_its_index(
+    connection: sqlite3.Connection, state: JobState, newest_first: bool
+) -> None:
+    query = ListQuery(states=frozenset({state}), newest_first=newest_first, after="5")
+    (source,) = queries._sources(query)
+    text, values = queries._ordered(query, [source, *queries._between(query, 5, 9)], (queries.Job,)).limit(3).sql()
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+    assert len(plan) == 1
+    assert "job_listed (state=? AND seq" in plan[0]
