@@ -49,6 +49,33 @@ def test_what_is_left_after_exit_0_lives_on_and_is_named(daemon: FakeDaemon, pid
     assert alive(setsid)
 
 
+def test_what_an_earlier_job_left_survives_a_later_failure_though_its_parent_is_gone_or_its_environment(
+    daemon: FakeDaemon, pids: tuple[Path, Path, Path]
+) -> None:
+    orphan, bare, _ = pids
+    os.mkfifo(daemon.home / "gate")
+    script = """
+    (sh -c 'echo $$ > shell; exec sleep 600' & read -r _ < gate) &
+    env -i /bin/sh -c 'echo $$ > child; exec /bin/sleep 600' &
+    while ! [ -s shell -a -s child ]; do :; done
+    """
+    assert daemon.outcome(script, cwd=str(daemon.home))["exit_code"] == 0
+    (daemon.home / "gate").write_text("\n")
+
+    def parent() -> int | None:
+        process = tree.look(int(orphan.read_text()))
+        return process.parent if process is not None else None
+
+    try:
+        eventually(lambda: parent() == daemon.pid, message="the worker has become its parent")
+        assert daemon.outcome("exit 1", seq=2)["exit_code"] == 1
+        assert alive(orphan)
+        assert alive(bare)
+    finally:  # nobody else would find it, without an environment
+        pid = int(bare.read_text())
+        tree.send_signal(pid, tree.start_time(pid) or 0, signal.SIGKILL)
+
+
 def test_a_child_left_behind_does_not_write_into_a_later_jobs_output(daemon: FakeDaemon) -> None:
     os.mkfifo(daemon.home / "gate")
     first = daemon.outcome("(read -r _ < gate; echo late; echo written > written) & echo first", cwd=str(daemon.home))
