@@ -1,6 +1,7 @@
 """How a client starts a daemon where there is none, with stand-ins for the daemon."""
 
 import os
+import socket
 import stat
 import sys
 import threading
@@ -206,6 +207,25 @@ def test_a_daemon_that_comes_back_is_noticed_at_once(paths: Paths) -> None:
     finally:
         thread.join()
         server.stop()
+
+
+def test_a_socket_that_is_there_before_it_listens_is_not_missed(paths: Paths) -> None:
+    Path(paths.socket).parent.mkdir()
+    lock = Path(paths.lock)
+    lock.write_text("\n")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(paths.socket)
+
+        def come_back() -> None:
+            listener.listen()
+            lock.write_text(f'{{"pid": 1, "socket": "{paths.socket}", "version": "1"}}\n')
+
+        thread = threading.Timer(0.1, come_back)
+        thread.start()
+        try:
+            wait_for_daemon(paths, 20).close()
+        finally:
+            thread.join()
 
 
 def test_waiting_leaves_no_descriptor_open(paths: Paths) -> None:

@@ -126,6 +126,9 @@ def test_a_batch_with_a_bad_job_is_never_committed(server: FakeServer, client: C
     with pytest.raises(errors.Conflict):
         client.enqueue_many(str(number) for number in range(PIECE_JOBS + 1))
     assert "batch.commit" not in server.methods()
+    # The daemon forgets an open batch with its connection, so that one is not used again.
+    client.status()
+    assert [method for method, _ in server.calls].count("hello") == 2
 
 
 def test_all_pages_of_a_list_are_read(server: FakeServer, client: Client) -> None:

@@ -99,6 +99,13 @@ def test_the_messages_before_the_rubbish_come_first() -> None:
         list(decoder.feed(rpc.request(3, "status")))
 
 
+def test_nothing_is_read_after_a_message_past_a_limit() -> None:
+    decoder = Decoder()
+    for data in (nested(40), rpc.request(3, "status")):
+        with pytest.raises(ProtocolError):
+            list(decoder.feed(data))
+
+
 def test_a_decoder_tells_whether_it_stands_in_a_message() -> None:
     decoder, frame = Decoder(), rpc.request(1, "status")
     assert not decoder.half_read

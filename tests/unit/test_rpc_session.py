@@ -1,0 +1,77 @@
+"""The calls of one connection, without a connection."""
+
+from typing import Any
+
+import pytest
+
+from queuectl_client.protocol import rpc
+from queuectl_client.session import DEFAULT_PATIENCE_S, SLOW_PATIENCE_S, Session, may_repeat, patience_s
+
+
+def test_an_answer_that_comes_too_late_is_dropped() -> None:
+    session = Session()
+    msgid, _ = session.call("status", {})
+    session.forget(msgid)
+    assert session.receive(rpc.response(msgid, {})) == []
+    assert not session.has_answer(msgid)
+    assert not session.is_asked(msgid)
+
+
+def test_an_answer_to_nothing_is_ignored() -> None:
+    session = Session()
+    assert session.receive(rpc.response(77, {})) == []
+    assert not session.has_answer(77)
+
+
+def test_the_next_session_goes_on_counting() -> None:
+    session = Session()
+    first, _ = session.call("status", {})
+    second, _ = session.next().call("status", {})
+    assert second > first
+
+
+def test_notifications_of_a_form_we_do_not_know_are_ignored() -> None:
+    session = Session()
+    session.receive(b"\x93\x02\xa5event\x05" + rpc.notification("event", {"a": 1}) + rpc.notification("event"))
+    assert list(session.notifications) == [rpc.Notification("event", {"a": 1}), rpc.Notification("event", {})]
+
+
+def test_a_daemon_that_does_not_know_hello_is_talked_to_all_the_same() -> None:
+    session = Session()
+    msgid, data = session.call("status", {})
+    hello = next(iter(rpc.Decoder().feed(data)))
+    assert isinstance(hello, rpc.Request)
+    session.receive(
+        rpc.error_response(hello.msgid, "unknown_method", "hello?", plain=True) + rpc.response(msgid, {"a": 1})
+    )
+    assert session.take(msgid) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "method, params, patience",
+    [
+        ("status", {}, DEFAULT_PATIENCE_S),
+        ("enqueue_many", {}, SLOW_PATIENCE_S),
+        ("job.wait", {}, None),
+        ("job.wait", {"timeout": 5}, 5 + DEFAULT_PATIENCE_S),
+        ("job.logs", {}, DEFAULT_PATIENCE_S),
+        ("job.logs", {"wait": True}, None),
+        ("worker.stop", {}, None),
+        ("worker.stop", {"wait": False}, DEFAULT_PATIENCE_S),
+        ("daemon.shutdown", {}, None),
+    ],
+)
+def test_how_long_an_answer_may_take(method: str, params: dict[str, Any], patience: float | None) -> None:
+    assert patience_s(method, params) == patience
+
+
+@pytest.mark.parametrize("method", ["status", "job.wait", "job.logs", "list", "config.set"])
+def test_what_reads_may_be_repeated(method: str) -> None:
+    assert may_repeat(method, {})
+
+
+@pytest.mark.parametrize(
+    "method", ["enqueue", "job.retry", "dlq.retry", "worker.start", "events.subscribe", "batch.add"]
+)
+def test_what_would_be_done_twice_may_not(method: str) -> None:
+    assert not may_repeat(method, {})
