@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket as sockets
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from queuectl_client.autostart import reach_daemon
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.reconnect import reach_again
+from queuectl_client.reconnect import REPEATS, reach_again
 from queuectl_client.session import DEFAULT_PATIENCE_S, Session, is_wait, may_repeat, patience_s
 
 
@@ -73,13 +74,18 @@ class AsyncConnection:
         no harm; else ConnectionLost. A task that is cancelled while it waits ends a waiting call; a change may have
         been made all the same.
         """
-        try:
-            return await self._call_once(await self._connected(self._reach), method, params)
-        except ConnectionLost:
-            if not may_repeat(method, params):
-                raise
+        repeats = REPEATS if may_repeat(method, params) else 0
         start = not is_wait(method, params)
-        return await self._call_once(await self._connected(lambda: self._reach_again(start=start)), method, params)
+        reach: Callable[[], sockets.socket] = self._reach
+        while True:
+            wire = await self._connected(reach)
+            try:
+                return await self._call_once(wire, method, params)
+            except ConnectionLost:
+                if not repeats:
+                    raise
+            repeats -= 1
+            reach = partial(self._reach_again, start=start)
 
     async def notifications(self) -> AsyncIterator[Notification]:
         """What the daemon tells after `events.subscribe`, as it comes; `params` is the map. Raises ConnectionLost."""

@@ -16,7 +16,7 @@ from queuectl_client.autostart import reach_daemon
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.reconnect import reach_again
+from queuectl_client.reconnect import REPEATS, reach_again
 from queuectl_client.session import DEFAULT_PATIENCE_S, Session, is_wait, may_repeat, patience_s
 
 _PIECE: Final = 256 * 1024
@@ -75,13 +75,15 @@ class Connection:
         no harm; else ConnectionLost: whether it took effect is not known.
         """
         self._drop_if_closed()
-        try:
-            return self.result(self.send(method, params), patience_s(method, params, self._timeout))
-        except ConnectionLost:
-            if not may_repeat(method, params):
-                raise
-        self._attach(self._reach_again(start=not is_wait(method, params)))
-        return self.result(self.send(method, params), patience_s(method, params, self._timeout))
+        repeats = REPEATS if may_repeat(method, params) else 0
+        while True:
+            try:
+                return self.result(self.send(method, params), patience_s(method, params, self._timeout))
+            except ConnectionLost:
+                if not repeats:
+                    raise
+            repeats -= 1
+            self._attach(self._reach_again(start=not is_wait(method, params)))
 
     def send(self, method: str, params: Mapping[str, Any]) -> int:
         """Send a call without waiting for its answer; its number is for `result`. Calls take effect in this order."""

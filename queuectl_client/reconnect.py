@@ -11,6 +11,9 @@ AWAY_S: Final = 3.0
 """How long it is given to come back by itself: a service manager may be about to start the next one."""
 AWAY_WAITING_S: Final = 5.0
 """The same for calls that only wait. They start no daemon: it may be gone because somebody ended it."""
+REPEATS: Final = 4
+"""How often a call may be made again. More than once: a daemon that dies closes its descriptors one by one, so it may
+still seem to listen when ours is closed already."""
 
 
 def reach_again(paths: Paths, *, start: bool, reach: Callable[[], socket.socket]) -> socket.socket:
