@@ -125,7 +125,7 @@ def _cut(invocation: Invocation, asked: Mapping[str, Any]) -> Iterable[Job]:
     if len(jobs) == CUT_AT:
         more = _how_many(invocation, asked)
         if more:
-            invocation.say(f"{more} older not shown; --limit N shows more, and a pipe or --json all.")
+            invocation.say(f"{more} not shown: --limit N shows more, a pipe or --json shows all.")
     if not jobs:
         invocation.say("No jobs.")
     return jobs
@@ -139,8 +139,8 @@ def _how_many(invocation: Invocation, asked: Mapping[str, Any]) -> str:
     else:
         total = sum(1 for _ in islice(pages(invocation, **asked, order="newest"), COUNTED + CUT_AT))
         if total == COUNTED + CUT_AT:
-            return f"More than {COUNTED:,} jobs"
-    return render.plural(total - CUT_AT, "job") if total > CUT_AT else ""
+            return f"More than {COUNTED:,} older jobs"
+    return render.plural(total - CUT_AT, "older job") if total > CUT_AT else ""
 
 
 @verb("show", example="queuectl show job_7\nqueuectl show last --json")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from queuectl_client.cli.invocation import Invocation
@@ -160,7 +161,7 @@ def aligned(headers: Sequence[str], rows: Iterable[Sequence[str]], *, looked_at:
     Only so many rows are held, so that a list of any length streams.
     """
     source = iter(rows)
-    first = [headers, *(row for row, _ in zip(source, range(looked_at), strict=False))]
+    first = [headers, *islice(source, looked_at)]
     widths = [max(len(row[column]) for row in first) for column in range(len(headers))]
     for group in (first, source):
         for row in group:

@@ -11,6 +11,7 @@ from queuectl_client.cli.joboptions import described, job_options, snake_case
 from queuectl_client.cli.outcome import exit_code, has_ended
 from queuectl_client.cli.render import full_time
 from queuectl_client.cli.verbs import pass_invocation
+from queuectl_client.errors import WrongState
 
 
 @click.command(
@@ -63,7 +64,10 @@ def _see_to_a_worker(invocation: Invocation, job: Job) -> None:
     if why:
         invocation.say("No workers are active either. Start some with: queuectl worker start")
     else:
-        invocation.call("worker.start", job=job["id"])
+        try:
+            invocation.call("worker.start", job=job["id"])
+        except WrongState as error:  # held or paused a moment ago
+            invocation.say(error.message)
 
 
 def _waits_for(job: Job, paused: list[str]) -> str:
@@ -74,6 +78,6 @@ def _waits_for(job: Job, paused: list[str]) -> str:
         return "it runs after " + ", ".join(parent["id"] for parent in job["depends_on"])
     if job["queue"] in paused:
         return f"queue {job['queue']} is paused; open it with: queuectl queue resume {job['queue']}"
-    if not job.get("ready", True) and job.get("run_at"):
-        return f"it runs no earlier than {full_time(job['run_at'])}"
-    return ""
+    if job["ready"]:
+        return ""
+    return f"it runs no earlier than {full_time(job['run_at'])}" if job.get("run_at") else "its delay is not over"
