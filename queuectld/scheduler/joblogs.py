@@ -59,11 +59,12 @@ class LogService:
 
     async def _look(self, seq: int, wanted: JobLogs) -> LogPage | None:
         """A page, or None when there is nothing yet and the next event of the job may change that."""
-        attempts = await self._store.attempts(seq)
+        # The job first: an execution that ends between the two reads is among its attempts then, and not missed.
         jobs = await self._store.many([seq])
         if not jobs:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no job {wanted.id!r}", {"id": wanted.id})
         job = jobs[0]
+        attempts = await self._store.attempts(seq)
         number = wanted.attempt if wanted.attempt is not None else _newest(job, attempts)
         if 1 <= number <= len(attempts):
             return self._page(attempts[number - 1].output, job, wanted, number, over=True)
@@ -141,7 +142,8 @@ def _read_file(path: Path, position: int, length: int) -> bytes:
 
 
 def _newest(job: Job, attempts: list[Attempt]) -> int:
-    return len(attempts) + 1 if job.state is JobState.PROCESSING else len(attempts)
+    ended_meanwhile = bool(attempts) and attempts[-1].run == job.run
+    return len(attempts) + (job.state is JobState.PROCESSING and not ended_meanwhile)
 
 
 def _parts(streams: Mapping[str, Output], job: Job, name: str | None) -> list[Output]:

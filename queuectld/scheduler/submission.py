@@ -24,8 +24,11 @@ JOB_VARIABLES: Final = (
 )
 """Set anew for each execution; a job that enqueues a job must not hand its own on."""
 
-LATER: Final = ("key", "key_limit", "slots", "needs", "stall_timeout")
-"""Keys of the interface that this version cannot honour yet: refused rather than ignored."""
+LATER: Final[Mapping[str, object]] = {"key": None, "key_limit": 1, "slots": 1, "needs": {}, "stall_timeout": None}
+"""Keys of the interface that this version cannot honour yet: refused rather than ignored.
+
+Each with the value that asks for nothing: a job that was printed has it, and can be enqueued again.
+"""
 
 
 def new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any]) -> NewJob:
@@ -33,8 +36,8 @@ def new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any]) 
 
     Refused (invalid_params) for a key that this version cannot honour.
     """
-    for name in LATER:
-        if getattr(spec, name) is not None:
+    for name, nothing in LATER.items():
+        if getattr(spec, name) not in (None, nothing):
             message = f"{name} is not supported by this version of queuectld"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name})
 
