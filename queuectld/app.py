@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.paths import Paths
+from queuectld import failpoints
 from queuectld.config import Settings
 from queuectld.core import Core, Setup
 from queuectld.lock import DaemonLock
@@ -79,12 +80,14 @@ class _Daemon:
             crowd = Crowd(core.service, start.settings.max_connections)
             listener = Listener(loop, start.sockets, crowd.admit)
             listener.serve(Path(start.paths.lock))
+            failpoints.reached("daemon.serving")
             self._tell_ready(loop)
             await self._end.wait()
             log.info("ending")
             start.notifier.stopping()
             listener.close()
             await crowd.send_home(ANSWERS_S)
+            failpoints.reached("daemon.answered")
         finally:
             await core.stop()
             unlink(workers)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from queuectl_client.paths import Paths
-from queuectld import __version__
+from queuectld import __version__, failpoints
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
@@ -95,10 +95,12 @@ class Core:
         """
         assert self._crew is not None
         assert self._dispatcher is not None
+        failpoints.reached("daemon.opened")
         await self.store.save_anchor(self.clock.anchor())
         await self.store.discard_open_batches()
         await self._crew.come_back(by_hand=by_hand)
         await self._recovery.take_stock()
+        failpoints.reached("daemon.recovered")
         await self._pool.listen(worker_socket)
         await self._crew.settle_in()
         self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
@@ -113,6 +115,7 @@ class Core:
             self._turns.cancel()
             await asyncio.gather(self._turns, return_exceptions=True)
         await self._pool.close()
+        failpoints.reached("daemon.closing")
         await self.store.save_anchor(self.clock.anchor())
         await self.store.close()
 

@@ -8,6 +8,7 @@ from queuectl_client.protocol.jobspec import JobSpec
 from queuectl_client.protocol.messages import ListJobs
 from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Attempt, Job
 from queuectld.domain.states import has_ended
@@ -50,7 +51,10 @@ class JobService:
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> Job:
         """Store one job. A repeated `request` gives the job of the first time."""
         new = new_job(spec, submitter, self._config.value)
-        return await self._store.add(new, now=self._clock.now(), request=request)
+        failpoints.reached("enqueue.received")
+        job = await self._store.add(new, now=self._clock.now(), request=request)
+        failpoints.reached("enqueue.stored")
+        return job
 
     async def enqueue_many(
         self, specs: Sequence[JobSpec], submitters: Sequence[Submitter], request: str | None
@@ -66,11 +70,15 @@ class JobService:
     async def batch_add(self, token: str, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> Added:
         """Store more jobs of an open batch, invisible to everybody until its commit."""
         new = [new_job(spec, by, self._config.value) for spec, by in zip(specs, submitters, strict=True)]
-        return await self._store.batch_add(token, new, now=self._clock.now())
+        added = await self._store.batch_add(token, new, now=self._clock.now())
+        failpoints.reached("batch.added")
+        return added
 
     async def batch_commit(self, token: str, request: str | None) -> AddedSummary:
         """Make a batch visible at once and whole."""
-        return await self._store.batch_commit(token, now=self._clock.now(), request=request)
+        summary = await self._store.batch_commit(token, now=self._clock.now(), request=request)
+        failpoints.reached("batch.committed")
+        return summary
 
     async def batch_discard(self, token: str) -> None:
         """Drop an open batch and all it holds."""
@@ -119,6 +127,7 @@ class JobService:
         """End jobs for good. Recorded before the first signal; their workers stay busy until the processes are gone."""
         seqs = await selection.several(self._store, refs)
         cancelled = await self._store.cancel(seqs, now=self._clock.now(), reason="cancelled")
+        failpoints.reached("cancel.committed")
         for job, run, worker in cancelled:
             if worker is not None and run is not None:
                 self._hands.kill(worker, job.seq, run, grace_ms=job.kill_grace_ms, why="cancelled")

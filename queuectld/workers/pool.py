@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import Outcome
@@ -103,6 +104,7 @@ class WorkerPool:
 
     async def start(self, claimed: Claimed) -> bool:
         """Hand the job to its worker. False: the worker is gone and has not seen it."""
+        failpoints.reached("claim.committed")
         body = run_body(
             claimed,
             shell=str(self._setting("shell")).split(),
@@ -123,6 +125,7 @@ class WorkerPool:
         worker.job = RunKey(claimed.seq, claimed.run)
         worker.job_id = claimed.id
         worker.link.send("run", body)
+        failpoints.reached("claim.sent")
         if claimed.timeout_ms is not None:
             self._expect_end(worker.id, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
         return True
@@ -131,6 +134,7 @@ class WorkerPool:
         """Tell workers that these outcomes need not be kept any longer, and remove what dead ones had spooled."""
         by_worker: dict[int, list[tuple[int, int]]] = {}
         for outcome in outcomes:
+            failpoints.reached("outcome.committed")
             key = RunKey(outcome.seq, outcome.run)
             worker_id = self._reported.pop(key, None)
             if worker_id is not None:
@@ -143,6 +147,7 @@ class WorkerPool:
             worker = self.workers.get(worker_id)
             if worker is not None and worker.link is not None:
                 worker.link.send("stored", {"runs": keys})
+                failpoints.reached("outcome.acknowledged")
 
     # --- what the services ask (scheduler.hands.Hands) ---
 
@@ -183,12 +188,14 @@ class WorkerPool:
         """Start a worker. It is stored before it can be given work; it is up once its `ready` is done."""
         now = self._clock.now()
         worker = Worker(await self._store.worker_add(pool_id, number, now=now), pool_id, number, now.wall_ms)
+        failpoints.reached("crew.stored")
         try:
             worker.pid = spawn(worker.id, self.places)
         except OSError as error:
             await self._store.worker_ended(worker.id, now=self._clock.now())
             raise Refused(ErrorCode.INTERNAL, f"cannot start a worker: {error.strerror}") from error
         worker.start_time = tree.start_time(worker.pid) or 0
+        failpoints.reached("crew.spawned")
         self.workers[worker.id] = worker
         await self._store.worker_started(
             worker.id, worker.pid, worker.start_time, self._clock.boot_id, now=self._clock.now()
@@ -356,6 +363,7 @@ class WorkerPool:
 
     def _take(self, worker: Worker, outcome: Outcome) -> None:
         assert self._owner is not None
+        failpoints.reached("outcome.received")
         self._reported[RunKey(outcome.seq, outcome.run)] = worker.id
         self._owner.report(outcome)
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from queuectld import failpoints
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.store import Store
@@ -66,7 +67,9 @@ class Recovery:
             if not self._pool.is_reported(key):
                 await self.settle(worker, key, job_id)
             self._pool.run_over(key)
+        failpoints.reached("recovery.settled")
         self._pool.forget(worker)
+        failpoints.reached("recovery.forgotten")
         await self._store.worker_ended(worker.id, now=self._clock.now())
         self._buried(worker)
 
@@ -94,6 +97,7 @@ class Recovery:
         grace_ms = jobs[0].kill_grace_ms if jobs else 0
         record = orphans.find(state, worker.id, key, job_id, socket).record or {}
         await orphans.end(state, worker.id, key, job_id, socket, grace_ms)
+        failpoints.reached("recovery.ended")
         now = self._clock.now()
         started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)
         # A stopped worker still holds its files open and will name them itself.
