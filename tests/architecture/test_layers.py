@@ -10,7 +10,6 @@ from tests.architecture.sources import Import, imports, product, within
 DAEMON_LAYERS = ("domain", "store", "scheduler", "workers", "server")
 CLIENT_LAYERS = ("protocol", "", "cli")
 TOP = len(DAEMON_LAYERS)  # app.py and the other modules right in queuectld/
-BOTTOM = "queuectld.failpoints"  # any layer may name a step of its own; the module imports nothing of ours
 
 # Below all layers, because a test kills at a point in any of them. It knows nothing of ours itself.
 FAILPOINTS = "queuectld.failpoints"
