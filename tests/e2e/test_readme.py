@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.support.daemon import Home
@@ -56,3 +57,13 @@ def test_the_tour_is_as_it_is_told(home: Home, tmp_path: Path) -> None:
             check=False,
         )
         assert form(done.stdout) == form(output), f"$ {command}\n{done.stdout}"
+
+
+def test_the_python_example_prints_what_it_says(home: Home) -> None:
+    example = re.search(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    assert example is not None
+    home.ok("worker", "start", "-d")
+    done = subprocess.run(
+        [sys.executable, "-c", example[1]], env=home.env, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert [done.stdout.strip()] == re.findall("# (.*)", example[1])
