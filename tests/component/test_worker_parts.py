@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectld.workers import outputfiles, spool, statefile, tree, wire
+from queuectld.workers import output, outputfiles, spool, statefile, tree, wire
 from tests.support.eventually import eventually
 
 FORBIDDEN = {"asyncio", "typing", "dataclasses", "subprocess", "re", "json", "sqlite3", "peewee", "threading", "click"}
@@ -129,6 +129,18 @@ def test_the_live_files_of_a_worker_are_told_in_the_order_of_their_bytes(tmp_pat
         ("worker-1.both.9.log", "both", 9, 3),
         ("worker-1.both.10.log", "both", 10, 3),
     ]
+
+
+def test_somebody_who_never_stops_writing_cannot_keep_a_run_from_ending(tmp_path: Path) -> None:
+    class Endless(output.Capture):
+        def take(self) -> bool:
+            assert self.size < 1 << 24
+            self.size += output.READ_BYTES
+            return True
+
+    capture = Endless("both", -1, outputfiles.OutputFiles(str(tmp_path), 1, "both"))
+    capture.drain()
+    assert not capture.at_end
 
 
 @pytest.fixture
