@@ -1,10 +1,13 @@
 """Jobs come in: ids, numbers, unique keys, repeats, all or nothing."""
 
+from functools import partial
+
 import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
+from queuectld.store import housekeeping
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -195,3 +198,13 @@ async def test_an_environment_is_stored_once_for_each_content(lab: Lab) -> None:
     with pytest.raises(LookupError):
         await lab.store.environment(numbers[0])
     assert await lab.store.environment(numbers[2]) == {"A": "\udcff"}
+
+
+@in_lab
+async def test_an_environment_first_used_while_unused_ones_are_looked_for_is_kept(lab: Lab) -> None:
+    await lab.add()
+    seen, used = await lab.store.ask(partial(housekeeping.used_environments, after=0))
+    await lab.add(environment={"NEW": "1"})
+    pruned = await lab.store._write(partial(housekeeping.prune_environments, used=used, seen=seen))
+    assert pruned == 0
+    assert await lab.store.environment(2) == {"NEW": "1"}

@@ -41,6 +41,18 @@ async def test_a_better_job_that_comes_later_goes_first(lab: Lab) -> None:
 
 
 @in_lab
+async def test_a_better_job_goes_first_where_the_best_of_its_queue_was_known_already(lab: Lab) -> None:
+    await lab.add(id="a", queue="x", priority=3)
+    await lab.add(id="b", queue="y", priority=2)
+    (worker,) = await lab.hire()
+    claimed = await lab.claim(worker)
+    assert claimed.id == "a"
+    await lab.add(id="c", queue="y", priority=5)
+    await lab.turn([lab.end(claimed)])
+    assert await lab.drain(worker) == ["c", "b"]
+
+
+@in_lab
 async def test_nothing_of_a_paused_queue_is_claimed_until_it_goes_on_also_after_a_restart(lab: Lab) -> None:
     await lab.store.queue_pause("slow", True, now=lab.now)
     await lab.add(id="a", queue="slow", priority=9)

@@ -97,7 +97,8 @@ async def test_a_cancelled_child_waits_for_nobody(lab: Lab) -> None:
 async def test_many_children_are_told_in_slices_also_after_a_restart(lab: Lab) -> None:
     await lab.add(id="a")
     await lab.store.add_many([new(depends_on=(("a", "completed"),)) for _ in range(1200)], now=lab.now)
-    turn = await lab.turn([lab.end(await lab.claim())])
+    claimed = await lab.claim()
+    turn = await lab.turn([lab.end(claimed)])
     assert turn.more
     counts = (await lab.store.counts()).by_state
     assert (counts[JobState.BLOCKED], counts[JobState.PENDING]) == (700, 500)
@@ -105,3 +106,14 @@ async def test_many_children_are_told_in_slices_also_after_a_restart(lab: Lab) -
     assert (await lab.turn()).more
     assert not (await lab.turn()).more
     assert (await lab.store.counts()).ready == {"default": 1200}
+
+
+@in_lab
+async def test_children_left_over_by_a_cancel_ask_for_a_turn(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.store.add_many([new(depends_on=(("a", "completed"),)) for _ in range(600)], now=lab.now)
+    await lab.store.cancel([1], now=lab.now)
+    assert lab.commits[-1].ready
+    await lab.turn()
+    assert not lab.commits[-1].ready
+    assert (await lab.store.counts()).by_state[JobState.CANCELLED] == 601

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.store import files, schema
+from queuectld.store import connection, files, schema
 from queuectld.store.records import StoreRefused
 from queuectld.store.store import Store
 from tests.store.lab import Lab, in_lab
@@ -55,15 +56,15 @@ def _text(path: Path) -> None:
 
 
 def _other_program(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE job (id TEXT)")
-    connection.close()
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE job (id TEXT)")
+    other.close()
 
 
 def _newer(path: Path) -> None:
-    connection = sqlite3.connect(_made(path))
-    connection.execute(f"PRAGMA user_version = {files.SCHEMA_VERSION + 1}")
-    connection.close()
+    newer = sqlite3.connect(_made(path))
+    newer.execute(f"PRAGMA user_version = {files.SCHEMA_VERSION + 1}")
+    newer.close()
 
 
 def _truncated(path: Path) -> None:
@@ -97,6 +98,22 @@ def test_a_file_that_is_no_store_is_refused_in_words_and_not_touched(words: str,
     assert str(path) in str(refused.value)
     assert path.read_bytes() == before
     assert path.stat().st_mtime_ns == times
+
+
+def test_a_newer_store_whose_version_is_in_the_log_alone_is_refused_too(tmp_path: Path) -> None:
+    """A newer daemon was killed just after it had migrated."""
+    made = _made(tmp_path / "made.db")
+    newer = sqlite3.connect(made, isolation_level=None)
+    newer.execute(f"PRAGMA user_version = {files.SCHEMA_VERSION + 1}")
+    path = tmp_path / "queuectl.db"
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{made}{end}", f"{path}{end}")
+    newer.close()
+    before = path.read_bytes()
+    assert files.look_at(path) == files.SCHEMA_VERSION
+    with pytest.raises(StoreRefused, match="schema version 2"):
+        _open(path)
+    assert path.read_bytes() == before
 
 
 def test_files_and_folders_are_their_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
@@ -166,10 +183,10 @@ def test_a_fresh_store_has_the_schema_of_the_models(tmp_path: Path) -> None:
     path = tmp_path / "queuectl.db"
     schema.prepare(path)
     assert files.look_at(path) == files.SCHEMA_VERSION
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    assert len(schema.described(connection)) == len(schema.ddl()) - 1
-    connection.close()
+    made = sqlite3.connect(path)
+    assert made.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert len(schema.described(made)) == len(schema.ddl()) - 1
+    made.close()
 
 
 @in_lab
@@ -185,3 +202,18 @@ async def test_a_backup_is_a_whole_store_and_goes_over_no_file(lab: Lab) -> None
     with pytest.raises(FileExistsError):
         await lab.store.backup(target)
     schema.prepare(target)
+
+
+def test_the_writer_is_durable_and_its_checkpoints_are_its_own(tmp_path: Path) -> None:
+    """What a power cut would show, and a test cannot: commits are synced, and no failed fsync is swallowed."""
+    path = tmp_path / "queuectl.db"
+    schema.prepare(path)
+    writer, reader = connection.open_writer(path), connection.open_reader(path)
+    for pragma, value in (("synchronous", 2), ("journal_mode", "wal"), ("wal_autocheckpoint", 0)):
+        assert writer.execute(f"PRAGMA {pragma}").fetchone()[0] == value
+    for made in (writer, reader):
+        assert made.execute("PRAGMA trusted_schema").fetchone()[0] == 0
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM job")
+    reader.close()
+    writer.close()

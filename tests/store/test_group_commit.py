@@ -191,6 +191,6 @@ async def test_the_log_is_bounded_and_empty_after_the_store_is_closed(lab: Lab) 
     for _ in range(40):
         await lab.store.add_many([new("x" * 500) for _ in range(1000)], now=lab.now)
         largest = max(largest, log.stat().st_size)
-    assert largest < 64 * 1024 * 1024
+    assert largest < 20 * 1024 * 1024
     await lab.restart()
     assert not log.exists() or log.stat().st_size < 1024 * 1024

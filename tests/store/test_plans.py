@@ -102,15 +102,15 @@ def test_no_statement_walks_a_big_table_or_sorts_one(connection: sqlite3.Connect
 @pytest.mark.parametrize(
     "text, index",
     [
-        (turns._HEAD, "job_ready"),
-        (turns._DUE_BY_STORE, "job_due"),
-        (turns._DUE_BY_WALL, "job_run_at"),
+        (turns._HEAD, "job_ready (lane=?)"),
+        (turns._DUE_BY_STORE, "job_due (due_ms>? AND due_ms<?)"),
+        (turns._DUE_BY_WALL, "job_run_at (run_at_ms>? AND run_at_ms<?)"),
         (memory._NEXT_STORE_DUE, "job_due"),
         (memory._NEXT_WALL_DUE, "job_run_at"),
         (reads._PROCESSING, "job_worker"),
-        (registry._END_ENDING, "job_ending"),
-        (adding._KEY_HOLDER, "job_unique_key"),
-        (dependencies._WAITS, "dependency_child"),
+        (registry._END_ENDING, "job_ending (ending=?)"),
+        (adding._KEY_HOLDER, "job_unique_key (unique_key=?)"),
+        (dependencies._WAITS, "dependency_child (child=?)"),
         (dependencies._CHILDREN, "PRIMARY KEY (parent=?)"),
     ],
 )
