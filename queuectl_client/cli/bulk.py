@@ -94,7 +94,8 @@ def enqueue_file(invocation: Invocation, name: str, options: JobMap, *, shell: b
     if not stored.ids:
         invocation.say("No jobs: there was no line with a command.")
         return 0
-    _announce(invocation, stored)
+    if not (wait and invocation.json):
+        _announce(invocation, stored)
     if wait:
         from queuectl_client.cli.wait import wait_for
 

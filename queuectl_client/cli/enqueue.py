@@ -67,17 +67,29 @@ def enqueue(
         return enqueue_file(invocation, file, described(options), shell=shell, lenient=lenient, wait=wait)
     job = build(invocation, command, described(options), shell=shell, lenient=lenient)
     stored = store(invocation, job)
-    announce(invocation, stored)
+    if not (wait and invocation.json):
+        announce(invocation, stored)
     if follow:
         from queuectl_client.cli.follow import follow_job
         from queuectl_client.cli.outcome import exit_code
 
         return exit_code(follow_job(invocation, stored["id"]))
     if wait:
-        from queuectl_client.cli.wait import wait_for
-
-        return wait_for(invocation, [stored["id"]], exit_status=True)
+        return _wait(invocation, stored["id"])
     return 0
+
+
+def _wait(invocation: Invocation, job: str) -> int:
+    """Wait for the job, tell how it ended, and exit as it did."""
+    from queuectl_client.cli.wait import ended_jobs, ending, first_failure
+
+    ended = ended_jobs(invocation, [job]) or []
+    for one in ended:
+        if invocation.json:
+            invocation.document(one)
+        else:
+            invocation.say(ending(one))
+    return first_failure(ended)
 
 
 def build(

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from threading import Thread
+from typing import Any, Final, TextIO
 
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.outcome import has_ended
-from queuectl_client.cli.render import clock_time, on_terminal, result_text
-from queuectl_client.errors import NotFound
+from queuectl_client.cli.render import clock_time, result_text
+from queuectl_client.errors import NotFound, QueuectlError
 
 PAGE: Final = 256 * 1024
 
@@ -17,12 +18,13 @@ Job = Mapping[str, Any]
 class Sink:
     """Where output goes: untouched to a file or pipe, made safe for a terminal."""
 
-    def __init__(self, invocation: Invocation, *, raw: bool = False) -> None:
+    def __init__(self, invocation: Invocation, *, raw: bool = False, stream: TextIO | None = None) -> None:
         from queuectl_client.cli.terminal import TerminalFilter
 
+        self._stream = stream or sys.stdout
         self._filter = None
-        if on_terminal() and not raw:
-            self._filter = TerminalFilter(colours=invocation.colours(sys.stdout))
+        if self._stream.isatty() and not raw:
+            self._filter = TerminalFilter(colours=invocation.colours(self._stream))
 
     def write(self, data: bytes) -> None:
         """Show this piece now."""
@@ -37,9 +39,9 @@ class Sink:
 
     def _out(self, data: bytes) -> None:
         if data:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            self._stream.flush()
+            self._stream.buffer.write(data)
+            self._stream.buffer.flush()
 
 
 class Output:
@@ -99,12 +101,49 @@ def follow_job(
 ) -> Job:
     """Show the output of every attempt from the newest on, as it comes; the job as it ended.
 
-    Waits for a job that has not begun. `last_lines`: of the newest attempt only so many, then what follows.
+    Waits for a job that has not begun. `last_lines`: of the newest attempt only so many, then what follows. Streams
+    that were kept apart go to stdout and stderr.
     """
-    sink = Sink(invocation, raw=raw)
+    first: Job = invocation.call("job.get", id=job)
+    job = first["id"]  # `last` may be another one soon
+    if first["split_output"] and stream is None:
+        other = Follower(invocation, job, raw=raw, last_lines=last_lines)
+        _follow(invocation, job, Sink(invocation, raw=raw), "stdout", last_lines)
+        other.finish()
+    else:
+        _follow(invocation, job, Sink(invocation, raw=raw), stream, last_lines)
+    ended: Job = invocation.call("job.get", id=job)
+    return ended
+
+
+class Follower:
+    """Follows the job's stderr at the same time, in a thread with a connection of its own."""
+
+    def __init__(self, invocation: Invocation, job: str, *, raw: bool, last_lines: int | None) -> None:
+        self._invocation = invocation.another()
+        self._sink = Sink(invocation, raw=raw, stream=sys.stderr)
+        self._failure: BaseException | None = None
+        self._thread = Thread(target=self._run, args=(job, last_lines), daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for its end. Raises what went wrong in it."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self, job: str, last_lines: int | None) -> None:
+        try:
+            _follow(self._invocation, job, self._sink, "stderr", last_lines)
+        except (QueuectlError, OSError) as error:
+            self._failure = error
+        finally:
+            self._invocation.close()
+
+
+def _follow(invocation: Invocation, job: str, sink: Sink, stream: str | None, last_lines: int | None) -> None:
     try:
-        first = Output(invocation, job, stream=stream)
-        attempt = first.page(0, limit=1, wait=True)["attempt"]
+        attempt = Output(invocation, job, stream=stream).page(0, limit=1, wait=True)["attempt"]
         while attempt:
             output = Output(invocation, job, attempt=attempt, stream=stream)
             offset = output.start_of_last(last_lines) if last_lines is not None else 0
@@ -114,8 +153,6 @@ def follow_job(
             attempt = _next_attempt(invocation, job, attempt, stream)
     finally:
         sink.end()
-    ended: Job = invocation.call("job.get", id=job)
-    return ended
 
 
 def _next_attempt(invocation: Invocation, job: str, attempt: int, stream: str | None) -> int | None:
@@ -123,7 +160,7 @@ def _next_attempt(invocation: Invocation, job: str, attempt: int, stream: str | 
     now: Job = invocation.call("job.get", id=job)
     if has_ended(now) and len(now["attempts_list"]) <= attempt:
         return None
-    if len(now["attempts_list"]) == attempt:
+    if len(now["attempts_list"]) == attempt and stream != "stderr":
         invocation.say(between_attempts(now))
     try:
         Output(invocation, job, attempt=attempt + 1, stream=stream).page(0, limit=1, wait=True)

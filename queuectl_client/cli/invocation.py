@@ -30,6 +30,12 @@ class Invocation:
             self._client = Connection(self.socket, autostart=autostart and self.autostart, notice=self.say)
         return self._client
 
+    def another(self) -> "Invocation":
+        """The same options, with a connection of its own: for another thread."""
+        other = Invocation()
+        other.socket, other.autostart, other.quiet, other.color = self.socket, self.autostart, self.quiet, self.color
+        return other
+
     def call(self, method: str, **params: Any) -> Any:
         """What the daemon answers; raises the error it answers."""
         return self.client().call(method, **params)

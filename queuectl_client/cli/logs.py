@@ -1,5 +1,7 @@
 """`queuectl logs` and `queuectl follow`: the output of a job."""
 
+import sys
+
 import click
 
 from queuectl_client.cli.follow import Output, Sink, follow_job
@@ -36,18 +38,29 @@ def logs(
     """Show what a job has written, stdout and stderr in their order.
 
     A terminal gets text and colours and nothing that could move the cursor; --raw passes all. Files and pipes get
-    every byte as it is.
+    every byte as it is. Streams that were kept apart go to stdout and stderr.
     """
     if following:
         if attempt is not None:
             raise click.UsageError("--attempt goes not with --follow, which shows every attempt from the newest on")
         follow_job(invocation, job, raw=raw, stream=stream, last_lines=lines)
         return
-    sink = Sink(invocation, raw=raw)
+    found = invocation.call("job.get", id=job)
+    apart = ("stdout", "stderr") if found["split_output"] and stream is None else (stream,)
+    for one in apart:
+        sink = Sink(invocation, raw=raw, stream=sys.stderr if one == "stderr" and stream is None else None)
+        _show(invocation, found["id"], sink, attempt, one, lines)
+
+
+def _show(
+    invocation: Invocation, job: str, sink: Sink, attempt: int | None, stream: str | None, lines: int | None
+) -> None:
+    """What there is now of one attempt's output."""
     # Every page is asked of the same attempt, also when a new one begins meanwhile.
     attempt = attempt or Output(invocation, job, stream=stream).page(0, limit=1)["attempt"]
     if not attempt:
-        invocation.say(f"{job} has not begun to run.")
+        if stream != "stderr":
+            invocation.say(f"{job} has not begun to run.")
         return
     output = Output(invocation, job, attempt=attempt, stream=stream)
     try:

@@ -12,6 +12,8 @@ from queuectl_client.cli.render import result_text
 from queuectl_client.cli.values import DURATION
 from queuectl_client.cli.verbs import pass_invocation, verb
 
+Job = Mapping[str, Any]
+
 IDS_A_CALL: Final = 5000
 """Ids of one message, so that its answer, the jobs, stays small too."""
 
@@ -48,32 +50,52 @@ def wait_for(
     exit_status: bool = False,
 ) -> int:
     """Wait for the jobs (for a quiet queue without any), tell how each ended, and give the exit code for it."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    if not invocation.call("status")["workers"]:
-        invocation.say("No workers are active. Start some with: queuectl worker start")
-    slices = [jobs] if any_one else [jobs[start : start + IDS_A_CALL] for start in range(0, len(jobs), IDS_A_CALL)]
-    ended: list[Mapping[str, Any]] = []
-    for some in slices or [()]:
-        asked: dict[str, Any] = {"ids": list(some), "any": any_one} if some else {}
-        if deadline is not None:
-            asked["timeout"] = max(0.0, deadline - time.monotonic())
-        answer = invocation.call("job.wait", **asked)
-        ended += answer["jobs"]
-        if not answer["done"]:
-            invocation.say(f"Time is up after {timeout:g} s.")
-            return TIMED_OUT
-    _tell(invocation, ended)
-    codes = [exit_code(job) for job in ended if has_ended(job)]
-    return next(filter(None, codes), 0) if exit_status else 0
-
-
-def _tell(invocation: Invocation, jobs: Sequence[Mapping[str, Any]]) -> None:
+    ended = ended_jobs(invocation, jobs, any_one=any_one, timeout=timeout)
+    if ended is None:
+        invocation.say(f"Time is up after {timeout:g} s.")
+        return TIMED_OUT
     if invocation.json:
         from queuectl_client.cli.documents import write_array
 
-        write_array(jobs)
+        write_array(ended)
     elif not invocation.quiet:
-        for job in jobs:
-            if has_ended(job):
-                how = f" ({result_text(job)})" if job["state"] != "completed" else ""
-                invocation.data(f"{job['id']} {job['state']}{how}")
+        for job in filter(has_ended, ended):
+            invocation.data(ending(job))
+    return first_failure(ended) if exit_status else 0
+
+
+def ended_jobs(
+    invocation: Invocation, jobs: Sequence[str], *, any_one: bool = False, timeout: float | None = None
+) -> list[Job] | None:
+    """The jobs once each has ended, or with `any_one` the first has; None when `timeout` seconds were over before.
+
+    Says so when no workers are there to run what is waited for.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    slices = [jobs] if any_one else [jobs[start : start + IDS_A_CALL] for start in range(0, len(jobs), IDS_A_CALL)]
+    found: list[Job] = []
+    hinted = False
+    for some in slices or [()]:
+        asked: dict[str, Any] = {"ids": list(some), "any": any_one} if some else {}
+        answer = invocation.call("job.wait", **asked, timeout=0)
+        if not answer["done"]:
+            if not hinted and not invocation.call("status")["workers"]:
+                invocation.say("No workers are active. Start some with: queuectl worker start")
+            hinted = True
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            answer = invocation.call("job.wait", **asked, timeout=left)
+        found += answer["jobs"]
+        if not answer["done"]:
+            return None
+    return found
+
+
+def first_failure(jobs: Sequence[Job]) -> int:
+    """The exit code of the first of the jobs that has ended with one that is not 0."""
+    return next((code for job in filter(has_ended, jobs) if (code := exit_code(job))), 0)
+
+
+def ending(job: Job) -> str:
+    """How a job ended, in a line."""
+    how = f" ({result_text(job)})" if job["state"] != "completed" else ""
+    return f"{job['id']} {job['state']}{how}"

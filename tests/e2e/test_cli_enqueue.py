@@ -171,9 +171,11 @@ def test_an_empty_file_is_no_error(home: Home) -> None:
 def test_wait_exits_as_the_job_does(home: Home) -> None:
     home.ok("worker", "start", "-d")
     assert home.cli("enqueue", "--wait", "exit 7", "--max-retries", "0").returncode == 7
-    assert home.cli("enqueue", "--wait", "true").returncode == 0
+    done = home.cli("enqueue", "--wait", "true")
+    assert (done.returncode, done.stdout) == (0, "Job enqueued with ID: job_2\n")
+    assert home.json("enqueue", "--wait", "true")["state"] == "completed"
     done = home.cli("enqueue", "--follow", "echo shown; exit 3", "--max-retries", "0")
-    assert (done.returncode, done.stdout) == (3, "Job enqueued with ID: job_3\nshown\n")
+    assert (done.returncode, done.stdout) == (3, "Job enqueued with ID: job_4\nshown\n")
     assert (
         home.cli("enqueue", "--wait", "-f", "-", "--max-retries", "0", input="true\nexit 4\nexit 5\n").returncode == 4
     )

@@ -94,8 +94,13 @@ def test_streams_that_were_kept_apart(home: Home) -> None:
     home.ok("enqueue", "--split-output", "--wait", "echo out; echo err >&2")
     assert home.ok("logs", "1", "--stdout") == "out\n"
     assert home.ok("logs", "1", "--stderr") == "err\n"
+    assert (home.cli("logs", "1").stdout, home.cli("logs", "1").stderr) == ("out\n", "err\n")
+    done = home.cli("run", "--split-output", "seq 100000; seq 100000 >&2; exit 3")
+    everything = "".join(f"{number}\n" for number in range(1, 100_001))
+    assert (done.returncode, done.stdout, done.stderr) == (3, everything, everything)
+    assert home.cli("logs", "last", "-n", "1").stderr == "100000\n"
     home.ok("enqueue", "--wait", "echo both")
-    assert home.cli("logs", "2", "--stdout").returncode == 5
+    assert home.cli("logs", "3", "--stdout").returncode == 5
 
 
 def test_a_terminal_gets_text_and_colours_and_nothing_that_moves_it(home: Home) -> None:
