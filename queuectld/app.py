@@ -5,6 +5,7 @@ Called with the lock held and the socket bound. Owns the order in which the part
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from queuectld.lock import DaemonLock
 from queuectld.notify import Notifier, ReadyLine
 from queuectld.server.crowd import Crowd
 from queuectld.server.listener import Listener
-from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, unlink
+from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, open_private_folder, unlink
 from queuectld.store.records import StoreRefused
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class _Daemon:
         loop.set_exception_handler(_log_unforeseen)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
+        os.close(open_private_folder(Path(start.paths.logs)))  # a daemon that logs elsewhere has not made it
         workers = bind(Path(start.paths.worker_socket))
         core = Core(Setup(start.paths, raise_descriptor_limit(), self._end.set, self._break))
         try:

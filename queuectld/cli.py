@@ -46,7 +46,8 @@ def _start(options: argparse.Namespace, said: ReadyLine) -> int:
     if not isinstance(taken, DaemonLock):
         if paths.explicit_socket and str(taken.socket) != paths.socket:
             raise LockRefused(f"a daemon with this store runs already (process {taken.pid}), at {taken.socket}")
-        print(f"queuectld: running already (process {taken.pid}), at {taken.socket}", file=sys.stderr)
+        if not options.autostarted:  # who started it only wanted one to be there, and its stderr is the daemon's log
+            print(f"queuectld: running already (process {taken.pid}), at {taken.socket}", file=sys.stderr)
         said.ready()
         return 0
     sockets = adopted or [bind(Path(paths.socket))]

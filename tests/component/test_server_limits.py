@@ -123,9 +123,15 @@ async def test_half_messages_are_bounded_together(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(crowd, "HALF_MESSAGES_BYTES", 1_000_000)
     half = b"\x94\x00\x01\xa6status\x91\xc6\x00\x70\x00\x00" + b"x" * 600_000
     async with FrontDoor(tmp_path) as door, other_client(door):
-        first, second = await door.connect(), await door.connect()
+        first, second, small = await door.connect(), await door.connect(), await door.connect()
         first.send(half)
         await eventually_async(lambda: door.crowd._half_bytes >= 600_000)
+        monkeypatch.setattr(crowd, "HALF_MESSAGES_BYTES", 500_000)
+        whole = rpc.request(7, "status")
+        small.send(whole[:5])
+        await eventually_async(lambda: door.crowd._half_bytes == len(half) + 5)
+        small.send(whole[5:])
+        assert (await small.answer()).msgid == 7, "a small one is borne all the same"
         second.send(half)
         assert (await second.answer()).error.startswith("busy: ")
         assert await second.is_closed()
