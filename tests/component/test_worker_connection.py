@@ -11,7 +11,7 @@ import pytest
 
 from queuectld.workers import spool, statefile, tree
 from tests.support.eventually import eventually
-from tests.support.fakedaemon import FakeDaemon
+from tests.support.fakedaemon import FakeDaemon, open_gate
 
 
 def gate(daemon: FakeDaemon) -> Path:
@@ -47,7 +47,7 @@ def test_a_long_job_is_told_to_run_and_a_short_one_only_to_have_ended(daemon: Fa
     running = daemon.expect("running")
     assert (running["seq"], running["run"]) == (1, 1)
     assert running["start_time"] == tree.start_time(running["pid"])
-    pipe.write_text("\n")
+    open_gate(pipe)
     assert daemon.expect("ended")["pid"] == running["pid"]
 
 
@@ -70,7 +70,7 @@ def test_the_state_file_tells_the_run_in_hand(daemon: FakeDaemon) -> None:
         "boot_id": tree.boot_id(),
     }
     assert path.stat().st_mode & 0o777 == 0o600
-    pipe.write_text("\n")
+    open_gate(pipe)
     daemon.expect("ended")
 
 
@@ -87,7 +87,7 @@ def test_a_run_that_comes_while_it_is_busy_is_returned(daemon: FakeDaemon) -> No
     run_until_gate(daemon)
     daemon.run("echo two", seq=2)
     assert daemon.expect("returned") == {"seq": 2, "run": 1}
-    pipe.write_text("\n")
+    open_gate(pipe)
     assert daemon.expect("ended")["exit_code"] == 4
 
 
@@ -96,7 +96,7 @@ def test_a_job_ends_while_the_daemon_is_gone_and_its_outcome_is_spooled(daemon: 
     run_until_gate(daemon)
     daemon.expect("running")
     daemon.vanish()
-    pipe.write_text("\n")
+    open_gate(pipe)
     body = eventually(lambda: spooled(daemon), message="the outcome in the spool")[0]
     assert (body["kind"], body["exit_code"]) == ("exit", 4)
     assert daemon.output(body) == b"before\nafter\n"
@@ -124,7 +124,7 @@ def test_a_running_job_is_taken_back_with_its_output_and_pause(daemon: FakeDaemo
     daemon.listen()
     assert daemon.accept()["running"] == {**told, "paused": True}
     daemon.send("resume", {"seq": 1, "run": 1})
-    pipe.write_text("\n")
+    open_gate(pipe)
     assert daemon.output(daemon.expect("ended")) == b"before\nafter\n"
 
 
@@ -179,7 +179,7 @@ def test_rubbish_makes_it_connect_anew_and_the_job_goes_on(daemon: FakeDaemon, r
     daemon.send_bytes(rubbish)
     assert daemon.has_hung_up()
     assert daemon.accept()["running"]["seq"] == 1
-    pipe.write_text("\n")
+    open_gate(pipe)
     assert daemon.expect("ended")["exit_code"] == 4
 
 
@@ -199,7 +199,7 @@ def test_drain_lets_the_job_finish_and_waits_until_it_is_stored(daemon: FakeDaem
         os.kill(daemon.pid, getattr(signal, how))
     daemon.run("echo two", seq=2)
     daemon.expect("returned")
-    pipe.write_text("\n")
+    open_gate(pipe)
     assert daemon.expect("ended")["exit_code"] == 4
     assert daemon.process is not None
     assert daemon.process.poll() is None
@@ -244,7 +244,7 @@ def test_a_busy_worker_does_not_give_up_and_leaves_its_outcome_behind(idle_daemo
     eventually(lambda: time.monotonic() > past_its_patience, message="time goes by")
     assert idle_daemon.process is not None
     assert idle_daemon.process.poll() is None
-    pipe.write_text("\n")
+    open_gate(pipe)
     assert idle_daemon.wait_for_exit() == 0
     assert [body["exit_code"] for body in spooled(idle_daemon)] == [4]
     assert spool_names(idle_daemon) == ["12.1.1"]
@@ -259,7 +259,7 @@ def test_a_full_disk_does_not_lose_an_outcome(idle_daemon: FakeDaemon) -> None:
     run_until_gate(idle_daemon)
     idle_daemon.expect("running")
     idle_daemon.vanish()
-    pipe.write_text("\n")
+    open_gate(pipe)
     complaint = "cannot spool an outcome: [Errno 28] No space left on device"
     # Once when the job ends, and again when its patience is over: it does not give up.
     eventually(lambda: idle_daemon.log.read_text().count(complaint) > 1, message="it says so again")
@@ -317,7 +317,7 @@ def test_a_job_ends_and_is_recorded_though_the_installed_package_is_gone(idle_da
     run_until_gate(idle_daemon, timeout_ms=60_000)
     idle_daemon.expect("running")
     idle_daemon.vanish()
-    pipe.write_text("\n")
+    open_gate(pipe)
     eventually(lambda: spooled(idle_daemon))
     idle_daemon.listen()
     idle_daemon.accept()

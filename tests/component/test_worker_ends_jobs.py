@@ -9,7 +9,7 @@ import pytest
 
 from queuectld.workers import statefile, tree
 from tests.support.eventually import eventually
-from tests.support.fakedaemon import FakeDaemon
+from tests.support.fakedaemon import FakeDaemon, open_gate
 
 
 def alive(pid_file: Path) -> bool:
@@ -60,7 +60,7 @@ def test_what_an_earlier_job_left_survives_a_later_failure_though_its_parent_is_
     while ! [ -s shell -a -s child ]; do :; done
     """
     assert daemon.outcome(script, cwd=str(daemon.home))["exit_code"] == 0
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
 
     def parent() -> int | None:
         process = tree.look(int(orphan.read_text()))
@@ -80,7 +80,7 @@ def test_a_child_left_behind_does_not_write_into_a_later_jobs_output(daemon: Fak
     os.mkfifo(daemon.home / "gate")
     first = daemon.outcome("(read -r _ < gate; echo late; echo written > written) & echo first", cwd=str(daemon.home))
     daemon.run("while ! [ -e written ]; do :; done; echo second", cwd=str(daemon.home), seq=2)
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
     assert daemon.output(daemon.expect("ended")) == b"second\n"
     assert daemon.output(first) == b"first\n"
     assert "job_1" in daemon.log.read_text()
@@ -97,7 +97,7 @@ def test_what_was_left_behind_is_reaped_when_it_ends(daemon: FakeDaemon) -> None
     os.mkfifo(daemon.home / "gate")
     body = daemon.outcome("(sh -c 'sh -c \"read -r _ < gate\" & exit' ) & exit 0", cwd=str(daemon.home))
     assert body["left_behind"]
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
     eventually(lambda: not tree.children(daemon.pid), message="the worker has no child left, not even a zombie")
 
 
@@ -106,7 +106,7 @@ def test_processes_that_a_long_job_orphans_are_reaped_while_it_runs(daemon: Fake
     daemon.run("sleep 0.2; for i in 1 2 3 4 5; do (true &); done; read -r _ < gate", cwd=str(daemon.home))
     daemon.expect("running")
     eventually(lambda: len(tree.descendants(daemon.pid)) == 1, message="the shell alone is left")
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
     assert daemon.expect("ended")["exit_code"] == 0
 
 
@@ -242,7 +242,7 @@ def test_a_paused_job_stands_still_and_so_do_its_timeouts(daemon: FakeDaemon) ->
     eventually(lambda: time.monotonic() > past_both, message="time goes by")
     assert daemon.said_nothing_else()
     daemon.send("resume", {"seq": 1, "run": 1})
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
     body = daemon.expect("ended")
     assert (body["kind"], body["exit_code"]) == ("exit", 0)
     assert body["duration_ms"] >= 3000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.fakedaemon import FakeDaemon
+from tests.support.fakedaemon import FakeDaemon, open_gate
 
 MIB = 1 << 20
 
@@ -67,7 +67,7 @@ def test_output_is_in_a_file_before_the_job_ends(daemon: FakeDaemon) -> None:
     live = daemon.logs / "worker-12.both.0.log"
     eventually(lambda: live.exists() and live.read_bytes() == b"early\n", message="output in the worker's file")
     assert live.stat().st_mode & 0o777 == 0o600
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
     assert daemon.output(daemon.expect("ended")) == b"early\nlate\n"
 
 
@@ -83,10 +83,10 @@ def test_a_follower_is_told_where_the_output_stands(daemon: FakeDaemon) -> None:
                 return list(body["output"]["both"])
 
     assert told(5) == [5, None, [["worker-12.both.0.log", 0, 5]]]
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
     assert told(8) == [8, None, [["worker-12.both.0.log", 0, 8]]]
     assert (daemon.logs / "worker-12.both.0.log").read_bytes() == b"12345678"
-    (daemon.home / "gate").write_text("\n")
+    open_gate(daemon.home / "gate")
     assert daemon.output(daemon.expect("ended")) == b"12345678"
 
 

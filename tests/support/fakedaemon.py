@@ -1,5 +1,6 @@
 """The daemon's side of the worker wire, as small as a test needs it, and a real worker process at the other end."""
 
+import errno
 import os
 import select
 import socket
@@ -12,9 +13,28 @@ from typing import Any
 
 from queuectld.workers import wire
 from tests.support import processes
+from tests.support.eventually import eventually
 
 DEADLINE = 20.0
 ROOT = Path(__file__).parents[2]
+
+
+def open_gate(fifo: Path) -> None:
+    """Let the job that reads a line from `fifo` go on. Fails, and does not hang, when no job reads from it."""
+
+    def opened() -> int | None:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return None
+
+    descriptor = eventually(opened, deadline=DEADLINE, message=f"a job reads from {fifo}")
+    try:
+        os.write(descriptor, b"\n")
+    finally:
+        os.close(descriptor)
 
 
 class FakeDaemon:
