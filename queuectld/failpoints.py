@@ -58,7 +58,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     "crew.spawned": "a worker's process runs, and its pid is not stored",
     "worker.connected": "the worker has said hello",
     "recovery.ended": "what a lost run had left is dead, and its crash is not reported",
-    "recovery.settled": "all that a dead worker ran is reported, and its files are there",
+    "recovery.settled": "all that a dead worker ran is stored, and its files are there",
     "recovery.forgotten": "a dead worker's files are gone, and the store still knows it",
     # The daemon starts and ends.
     "daemon.opened": "the store is open, and the runs of before are not looked at",

@@ -80,6 +80,8 @@ class Pool:
         self.job_seq = job_seq
         self.owner: Hashable | None = None
         self.failures = 0
+        self.filling = asyncio.Lock()
+        """Two workers that die at once are two reasons to fill the pool, and it is to be filled once."""
 
 
 class Crew:
@@ -250,11 +252,12 @@ class Crew:
 
     async def _fill(self, pool: Pool) -> Sequence[Worker]:
         """Start what the pool is short of, and return the new workers once they are up."""
-        own = self._in(pool)
-        taken = {worker.number for worker in own}
-        missing = pool.wanted - sum(not worker.draining for worker in own)
-        numbers = [n for n in range(1, len(own) + max(missing, 0) + 1) if n not in taken][: max(missing, 0)]
-        started = [await self._workers.add(pool.id, number) for number in numbers]
+        async with pool.filling:
+            own = self._in(pool)
+            taken = {worker.number for worker in own}
+            missing = max(0, pool.wanted - sum(not worker.draining for worker in own))
+            numbers = [n for n in range(1, len(own) + missing + 1) if n not in taken][:missing]
+            started = [await self._workers.add(pool.id, number) for number in numbers]
         for worker in started:
             await asyncio.shield(worker.ready)
         return started

@@ -24,6 +24,7 @@ from queuectld.workers.frames import outcome_from_map, outputs_from_map, run_bod
 from queuectld.workers.link import WorkerLink
 from queuectld.workers.overdue import Enforce, Overdue
 from queuectld.workers.process import RunKey, Worker, WorkerPlaces, reap, spawn, watch_exit
+from queuectld.workers.unstored import Unstored
 from queuectld.workers.wire import PROTOCOL
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,7 @@ class WorkerPool:
         self.workers: dict[int, Worker] = {}
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
-        self._spooled: dict[RunKey, str] = {}
-        self._reported: dict[RunKey, int] = {}
+        self.unstored = Unstored()
         self._follows: dict[RunKey, FollowedRun] = {}
         self._overdue: Overdue | None = None
         self._dying: set[asyncio.Task[None]] = set()
@@ -136,12 +136,9 @@ class WorkerPool:
         for outcome in outcomes:
             failpoints.reached("outcome.committed")
             key = RunKey(outcome.seq, outcome.run)
-            worker_id = self._reported.pop(key, None)
+            worker_id = self.unstored.stored(key)
             if worker_id is not None:
                 by_worker.setdefault(worker_id, []).append((key.seq, key.run))
-            path = self._spooled.pop(key, None)
-            if path is not None:
-                spool.remove(path)
             self.run_over(key)
         for worker_id, keys in by_worker.items():
             worker = self.workers.get(worker_id)
@@ -231,7 +228,7 @@ class WorkerPool:
         for path, body in spool.read_all(str(self.places.state)):
             outcome = outcome_from_map(body)
             if outcome.worker not in living:
-                self._spooled[RunKey(outcome.seq, outcome.run)] = path
+                self.unstored.note(RunKey(outcome.seq, outcome.run), file=path)
                 found.append(outcome)
         return found
 
@@ -249,10 +246,6 @@ class WorkerPool:
             follow.finish()
         if self._overdue is not None:
             self._overdue.settled(key)
-
-    def is_reported(self, key: RunKey) -> bool:
-        """Whether the outcome of this execution has come and waits to be stored."""
-        return key in self._reported or key in self._spooled
 
     async def close(self) -> None:
         """Leave the workers to the next daemon: close the socket and every connection."""
@@ -364,7 +357,7 @@ class WorkerPool:
     def _take(self, worker: Worker, outcome: Outcome) -> None:
         assert self._owner is not None
         failpoints.reached("outcome.received")
-        self._reported[RunKey(outcome.seq, outcome.run)] = worker.id
+        self.unstored.note(RunKey(outcome.seq, outcome.run), worker=worker.id)
         self._owner.report(outcome)
 
     def _expect_end(self, worker_id: int, key: RunKey, within_ms: int, why: str) -> None:

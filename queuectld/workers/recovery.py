@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from queuectld import failpoints
+from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.store import Store
@@ -55,7 +56,7 @@ class Recovery:
             self._pool.watch_taken_over(row, workers[row.id])
         now_ms = self._clock.now().wall_ms
         for seq, run, worker_id, job_id in processing:
-            if worker_id not in workers and not self._pool.is_reported(RunKey(seq, run)):
+            if worker_id not in workers and RunKey(seq, run) not in self._pool.unstored:
                 stray = Worker(worker_id, 0, 0, now_ms)
                 await self.settle(stray, RunKey(seq, run), job_id)
 
@@ -63,10 +64,13 @@ class Recovery:
         """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from."""
         for outcome in self._pool.adopt_spool(other for other in self._pool.workers if other != worker.id):
             self._reports.report(outcome)
-        for key, job_id in await self._left_running(worker):
-            if not self._pool.is_reported(key):
+        left = await self._left_running(worker)
+        for key, job_id in left:
+            if key not in self._pool.unstored:
                 await self.settle(worker, key, job_id)
             self._pool.run_over(key)
+        for key, _ in left:
+            await self._pool.unstored.until_stored(key)
         failpoints.reached("recovery.settled")
         self._pool.forget(worker)
         failpoints.reached("recovery.forgotten")
@@ -101,7 +105,8 @@ class Recovery:
         now = self._clock.now()
         started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)
         # A stopped worker still holds its files open and will name them itself.
-        output = salvage.output(self._pool.places.logs, worker.id, *key) if kind is EndKind.CRASHED else {}
+        output = self._salvaged(worker, key) if kind is EndKind.CRASHED else {}
+        self._pool.unstored.note(key)
         self._reports.report(
             Outcome(
                 seq=key.seq,
@@ -117,6 +122,14 @@ class Recovery:
                 output=output,
             )
         )
+
+    def _salvaged(self, worker: Worker, key: RunKey) -> dict[str, Output]:
+        try:
+            return salvage.output(self._pool.places.logs, worker.id, *key)
+        except OSError as error:
+            # Nothing may keep the job from running again, least of all what is left of a run that failed.
+            log.error("the output of job %d (run %d) is lost: %s", key.seq, key.run, error)
+            return {}
 
     async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
         """What the store says it runs, and a cancelled job that it still had in hand."""

@@ -1,0 +1,102 @@
+"""A daemon that comes back: each time it ends another one starts, as a service manager would have it."""
+
+import signal
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from queuectl_client import Client
+from queuectl_client.errors import ConnectionLost, DaemonUnreachable
+from tests.support.daemon import Daemon, Home
+from tests.support.eventually import eventually
+
+MOST_FAILED_STARTS: Final = 5
+DEADLINE_S: Final = 30
+
+
+class Keeper:
+    """Keeps a daemon running at a home. `env` is what the next one gets beside the home's environment."""
+
+    def __init__(self, home: Home, env: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self.env = dict(env or {})
+        self.exits: list[int] = []
+        """How the daemons ended that were ready before, oldest first."""
+        self._daemon: Daemon | None = None
+        self._may_start = threading.Event()
+        self._may_start.set()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.daemon()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing = True
+        self._may_start.set()
+        with self._changed:
+            daemon = self._daemon
+        if daemon is not None:
+            daemon.kill()
+        self._thread.join(DEADLINE_S)
+
+    def daemon(self) -> Daemon:
+        """The daemon that is ready now, or the next one."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: self._daemon, timeout=DEADLINE_S)
+        assert found is not None, f"no daemon came up:\n{self.home.daemon_log()[-3000:]}"
+        return found
+
+    def end(self, number: int = signal.SIGKILL, *, stay_down: bool = False) -> int:
+        """Signal the daemon and wait for its end; its exit code. `stay_down`: no other starts before `start`."""
+        if stay_down:
+            self._may_start.clear()
+        daemon = self.daemon()
+        before = len(self.exits)
+        daemon.send_signal(number)
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.exits) > before, timeout=DEADLINE_S), "it does not end"
+        return daemon.returncode
+
+    def start(self) -> None:
+        """Let daemons start again."""
+        self._may_start.set()
+
+    def ask(self, method: str, **params: Any) -> Any:
+        """The result of a call that is repeated until a daemon answers: for calls that may be made twice."""
+
+        def once() -> list[Any]:
+            try:
+                with Client(autostart=False, environ=self.home.env) as client:
+                    return [client.call(method, **params)]
+            except (ConnectionLost, DaemonUnreachable) as error:
+                raise AssertionError(str(error)) from None
+
+        found: Any = eventually(once, deadline=DEADLINE_S, message=f"no answer to {method}")[0]
+        return found
+
+    def _keep(self) -> None:
+        failed = 0
+        while failed < MOST_FAILED_STARTS:
+            self._may_start.wait()
+            if self._closing:
+                return
+            try:
+                daemon = self.home.start_daemon(env=self.env)
+            except AssertionError:
+                failed += 1  # killed before it was ready
+                continue
+            with self._changed:
+                self._daemon = daemon
+                self._changed.notify_all()
+            if self._closing:
+                daemon.kill()
+            code = daemon.wait()
+            with self._changed:
+                self._daemon = None
+                self.exits.append(code)
+                self._changed.notify_all()

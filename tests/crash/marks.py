@@ -1,0 +1,89 @@
+"""Jobs that leave marks, and what their marks must say whatever was killed meanwhile.
+
+A run appends `s RUN` when it begins and `e RUN` before it ends to a file of its job. Runs may stand one after the
+other, whole or cut short, where their worker was killed; never two at once.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+BIG: Final = 60_000
+"""More than stays in a worker's memory; in two files, with the limit below."""
+BIG_LIMIT: Final = 100_000
+
+
+class Marked(NamedTuple):
+    """A job, and how it must end: `completed`, or with its exit code at its first failure."""
+
+    id: str
+    command: str
+    exit_code: int
+    output: bytes
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What is enqueued. One failure is the end, so that each further run is a crash's."""
+        return {"id": self.id, "command": self.command, "max_retries": 1, "kill_grace": 0.2}
+
+
+class Marks:
+    """The folder that the marks are written to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def job(self, name: str, *, meanwhile: str = ":", exit_code: int = 0, big: bool = False) -> Marked:
+        """A job that does `meanwhile` between its marks."""
+        file = self.folder / name
+        if big:
+            say, output = f"head -c {BIG} /dev/zero | tr '\\0' x", b"x" * BIG
+        else:
+            say, output = f"echo out {name}", f"out {name}\n".encode()
+        command = f"echo s $QUEUECTL_RUN >> {file}; {say}; {meanwhile}; echo e $QUEUECTL_RUN >> {file}; exit {exit_code}"
+        return Marked(name, command, exit_code, output)
+
+    def text(self, name: str) -> str:
+        """What the runs of a job have written so far."""
+        file = self.folder / name
+        return file.read_text() if file.exists() else ""
+
+    def faults(self, job: Marked, told: Mapping[str, Any], output: bytes) -> list[str]:
+        """What is wrong with a job that has ended: `told` is the daemon's word of it, `output` its last run's."""
+        runs = told["attempts_list"]
+        crashed = {run["run"] for run in runs if run["crashed"]}
+        whole, wrong = runs_of(self.text(job.id))
+        state = "completed" if job.exit_code == 0 else "dead"
+        if (told["state"], told["exit_code"]) != (state, job.exit_code):
+            wrong.append(f"it is {told['state']} with exit code {told['exit_code']}, not {state} with {job.exit_code}")
+        if len(runs) != told["runs"] or len(crashed) != told["crashes"] or told["runs"] != told["crashes"] + 1:
+            wrong.append(f"{told['runs']} runs, {told['crashes']} crashes, but its attempts are {runs}")
+        if set(whole) - {run["run"] for run in runs} or (runs and not whole.get(runs[-1]["run"])):
+            wrong.append(f"its marks are of other runs than its attempts: {whole}")
+        if any("died" not in run["reason"] for run in runs if run["crashed"]):
+            wrong.append(f"a crash does not say that the worker died: {runs}")
+        if output != job.output:
+            wrong.append(f"its output is {output[:80]!r} ({len(output)} bytes), not {job.output[:80]!r}")
+        return [f"{job.id}: {each}; marks {self.text(job.id)!r}" for each in wrong]
+
+
+def runs_of(text: str) -> tuple[dict[int, bool], list[str]]:
+    """By run whether it came to its end, and what is wrong with the order of the marks."""
+    whole: dict[int, bool] = {}
+    wrong = []
+    for line in text.splitlines():
+        mark = re.fullmatch(r"([se]) (\d+)", line)
+        last = max(whole, default=0)
+        if mark is None:
+            wrong.append(f"a torn mark {line!r}")
+        elif mark[1] == "s":
+            if int(mark[2]) <= last:
+                wrong.append(f"run {mark[2]} begins after run {last}")
+            whole[int(mark[2])] = False
+        elif int(mark[2]) != last or whole[last]:
+            wrong.append(f"run {mark[2]} ends, run {last} was under way: two at once")
+        else:
+            whole[last] = True
+    return whole, wrong
