@@ -1,14 +1,12 @@
 """When a failed job runs again."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 SIGNAL_PREFIX: Final = "SIG"
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often and after how long a job is tried again. Fixed when the job is enqueued.
 
     `max_retries` counts executions: 0 and 1 both mean one. `backoff_max` is in seconds,
@@ -19,8 +17,8 @@ class RetryPolicy:
     backoff_base: float
     backoff_max: float
     backoff_jitter: float = 0.0
-    retry_on: tuple[int | str, ...] = field(default=())
-    no_retry_on: tuple[int | str, ...] = field(default=())
+    retry_on: tuple[int | str, ...] = ()
+    no_retry_on: tuple[int | str, ...] = ()
 
     def allows(self, attempts: int, exit_code: int | None, signal_name: str | None) -> bool:
         """Whether a job that has now failed `attempts` times, the last time so, is tried again."""

@@ -10,14 +10,14 @@ from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import Attempt, Job
+from queuectld.domain.job import Attempt, Job, NewJob
 from queuectld.domain.states import has_ended
 from queuectld.scheduler import editing, selection, waiting
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.hands import Hands
 from queuectld.scheduler.settings import ConfigService
-from queuectld.scheduler.submission import new_job
+from queuectld.scheduler.submission import Submission
 from queuectld.store.queries import ListQuery
 from queuectld.store.records import Added, AddedSummary, Page
 from queuectld.store.store import Store
@@ -50,7 +50,7 @@ class JobService:
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> Job:
         """Store one job. A repeated `request` gives the job of the first time."""
-        new = new_job(spec, submitter, self._config.value)
+        new = Submission(self._config.value).new_job(spec, submitter)
         failpoints.reached("enqueue.received")
         job = await self._store.add(new, now=self._clock.now(), request=request)
         failpoints.reached("enqueue.stored")
@@ -60,7 +60,7 @@ class JobService:
         self, specs: Sequence[JobSpec], submitters: Sequence[Submitter], request: str | None
     ) -> Added:
         """Store all of the jobs, or none."""
-        new = [new_job(spec, by, self._config.value) for spec, by in zip(specs, submitters, strict=True)]
+        new = self._new_jobs(specs, submitters)
         return await self._store.add_many(new, now=self._clock.now(), request=request)
 
     async def batch_open(self) -> str:
@@ -69,7 +69,7 @@ class JobService:
 
     async def batch_add(self, token: str, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> Added:
         """Store more jobs of an open batch, invisible to everybody until its commit."""
-        new = [new_job(spec, by, self._config.value) for spec, by in zip(specs, submitters, strict=True)]
+        new = self._new_jobs(specs, submitters)
         added = await self._store.batch_add(token, new, now=self._clock.now())
         failpoints.reached("batch.added")
         return added
@@ -173,6 +173,10 @@ class JobService:
         removed = await self._store.remove(seqs, now=self._clock.now())
         self._remove_files(removed.files)
         return removed.jobs
+
+    def _new_jobs(self, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> list[NewJob]:
+        submission = Submission(self._config.value)
+        return [submission.new_job(spec, by) for spec, by in zip(specs, submitters, strict=True)]
 
     async def _running(self, refs: Sequence[str]) -> list[Job]:
         jobs = await selection.load(self._store, await selection.several(self._store, refs))

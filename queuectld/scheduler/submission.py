@@ -14,14 +14,14 @@ from queuectld.domain.job import NewJob
 from queuectld.domain.retry import RetryPolicy
 
 DEFAULT_UMASK: Final = 0o077
-JOB_VARIABLES: Final = (
+JOB_VARIABLES: Final = frozenset({
     "QUEUECTL_JOB_ID",
     "QUEUECTL_ATTEMPT",
     "QUEUECTL_RUN",
     "QUEUECTL_QUEUE",
     "QUEUECTL_WORKER",
     "QUEUECTL_SOCKET",
-)
+})
 """Set anew for each execution; a job that enqueues a job must not hand its own on."""
 
 LATER: Final[Mapping[str, object]] = {"key": None, "key_limit": 1, "slots": 1, "needs": {}, "stall_timeout": None}
@@ -31,11 +31,29 @@ Each with the value that asks for nothing: a job that was printed has it, and ca
 """
 
 
-def new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any]) -> NewJob:
-    """The job that `spec` asks for. `setting` gives the value of a setting by name.
+class Submission:
+    """Makes jobs of what was asked for, with the settings in force at the moment. `setting` gives one by name.
 
-    Refused (invalid_params) for a key that this version cannot honour.
+    Jobs that follow one another are mostly alike but for their command, so what was worked out for one serves the next.
     """
+
+    def __init__(self, setting: Callable[[str], Any]) -> None:
+        self._setting = setting
+        self._rest: tuple[Any, ...] | None = None
+        self._submitter: Submitter | None = None
+        self._new: NewJob | None = None
+
+    def new_job(self, spec: JobSpec, submitter: Submitter) -> NewJob:
+        """The job that `spec` asks for. Refused (invalid_params) for a key that this version cannot honour."""
+        rest = spec[1:]
+        if self._new is not None and submitter is self._submitter and rest == self._rest:
+            return NewJob(spec.command, *self._new[1:])
+        self._new = _new_job(spec, submitter, self._setting)
+        self._rest, self._submitter = rest, submitter
+        return self._new
+
+
+def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any]) -> NewJob:
     for name, nothing in LATER.items():
         if getattr(spec, name) not in (None, nothing):
             message = f"{name} is not supported by this version of queuectld"
@@ -88,6 +106,8 @@ def milliseconds(seconds: float | None) -> int | None:
 def _environment(sent: Mapping[str, str] | None, setting: Callable[[str], Any]) -> Mapping[str, str]:
     if sent is None:
         return {**_home(), "PATH": setting("path")}
+    if JOB_VARIABLES.isdisjoint(sent):
+        return sent
     return {name: value for name, value in sent.items() if name not in JOB_VARIABLES}
 
 
