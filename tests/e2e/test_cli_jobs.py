@@ -153,6 +153,16 @@ def test_edit_in_an_editor(home: Home) -> None:
     assert (nothing.returncode, nothing.stderr) == (0, "Nothing was changed.\n")
 
 
+def test_an_editor_does_not_overwrite_what_somebody_else_has_changed(home: Home) -> None:
+    home.ok("enqueue", "echo before")
+    editor = home.path / "editor"
+    editor.write_text('#!/bin/sh\nqueuectl edit job_1 "command=echo theirs"\nsed -i s/before/ours/ "$1"\n')
+    editor.chmod(0o700)
+    done = home.cli("edit", "job_1", env={"EDITOR": str(editor), "VISUAL": str(editor)})
+    assert done.returncode == 5
+    assert home.json("show", "job_1")["command"] == "echo theirs"
+
+
 def test_the_dead_letter_queue(home: Home) -> None:
     assert home.json("dlq", "list") == []
     for code in (1, 2, 3):

@@ -82,6 +82,16 @@ def test_follow_of_a_job_that_is_cancelled_while_it_waits_ends(home: Home) -> No
     assert finished(follower) == ""
 
 
+def test_follow_of_a_job_that_is_cancelled_before_its_next_attempt_ends(home: Home) -> None:
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", "--backoff-base", "1000", "echo once; exit 1")
+    follower = home.popen("follow", "job_1")
+    assert follower.stderr is not None
+    assert "runs again" in follower.stderr.readline()
+    home.ok("cancel", "job_1")
+    assert finished(follower) == "once\n"
+
+
 def test_logs_of_a_job_that_has_not_begun(home: Home) -> None:
     home.ok("enqueue", "true")
     done = home.cli("logs", "job_1")

@@ -6,6 +6,8 @@ import pytest
 
 from queuectl_client.cli import render
 from queuectl_client.cli.documents import dumps
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.tables import fitted
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,21 @@ def test_json_is_readable_and_harmless_on_a_terminal() -> None:
     assert dumps({"name": "naïve"}) == '{"name": "naïve"}'
     assert dumps({"name": "\x9b\x1b"}) == '{"name": "\\u009b\\u001b"}'
     assert dumps({"command": b"\xff"}) == '{"command": "\\udcff"}'
+
+
+def test_only_the_widest_column_of_a_table_gives_way() -> None:
+    rows = [("job_1", "x" * 500, "short"), ("job_2", "y" * 30, "short")]
+    widths = fitted(("ID", "COMMAND", "NAME"), rows, 60)
+    assert widths == [5, 44, 5]
+    assert fitted(("ID", "NAME"), [("1", "漢字")], 60) == [2, 4], "as wide as a terminal shows it"
+    assert min(fitted(("A",) * 9, [("x" * 50,) * 9], 20)) >= 1
+
+
+def test_what_is_told_on_stderr_cannot_act_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Invocation().error("no job \x1b[2J\nsecond line")
+    assert capsys.readouterr().err == "Error: no job \\x1b[2J\nsecond line\n"
+    quiet = Invocation()
+    quiet.quiet = True
+    quiet.say("a hint")
+    quiet.error("an error")
+    assert capsys.readouterr().err == "Error: an error\n"
