@@ -15,21 +15,24 @@ if TYPE_CHECKING:
 
 
 class Deadlines:
-    """The time-outs of one run. `passed(kind, words)` is called once at most, by the loop."""
+    """The time-outs of one run at a time."""
 
-    def __init__(
-        self, loop: Loop, timeout_ms: int | None, stall_timeout_ms: int | None, passed: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._timeout = (timeout_ms or 0) / 1000
-        self._stall = (stall_timeout_ms or 0) / 1000
-        self._passed = passed
+        self._timeout = 0.0
+        self._stall = 0.0
+        self._passed: Callable[[str, str], None] = _nobody
         self._last_output = 0.0
         self._paused_at = 0.0
         self._left: dict[str, float] = {}
 
-    def begin(self, now: float) -> None:
-        """The run has started at `now` (time.monotonic seconds)."""
+    def begin(
+        self, now: float, timeout_ms: int | None, stall_timeout_ms: int | None, passed: Callable[[str, str], None]
+    ) -> None:
+        """A run has started at `now` (time.monotonic seconds). `passed(kind, words)` is called once at most."""
+        self._timeout = (timeout_ms or 0) / 1000
+        self._stall = (stall_timeout_ms or 0) / 1000
+        self._passed = passed
         self._last_output = now
         if self._timeout:
             self._loop.at("timeout", now + self._timeout, self._timed_out)
@@ -44,7 +47,7 @@ class Deadlines:
         """From now on nothing is due."""
         self._paused_at = time.monotonic()
         self._left = {key: when for key in ("timeout", "stall") if (when := self._loop.when(key)) is not None}
-        self.clear()
+        self._cancel()
 
     def resume(self) -> None:
         """Everything is due as much later as the pause was long."""
@@ -54,7 +57,11 @@ class Deadlines:
             self._loop.at(key, when + pause, self._timed_out if key == "timeout" else self._maybe_stalled)
 
     def clear(self) -> None:
-        """Nothing will be due any more."""
+        """Nothing will be due any more, and the run is let go."""
+        self._cancel()
+        self._passed = _nobody
+
+    def _cancel(self) -> None:
         self._loop.cancel("timeout")
         self._loop.cancel("stall")
 
@@ -67,3 +74,7 @@ class Deadlines:
             self._loop.at("stall", due, self._maybe_stalled)
         else:
             self._passed("stalled", f"no output for {self._stall:g} s")
+
+
+def _nobody(_kind: str, _words: str) -> None:
+    """There is no run."""

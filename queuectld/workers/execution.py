@@ -14,8 +14,6 @@ from functools import partial
 
 from queuectld import failpoints
 from queuectld.workers import statefile, tree, wire
-from queuectld.workers.deadlines import Deadlines
-from queuectld.workers.pipes import Pipes
 from queuectld.workers.runner import TRANSIENT, CannotStart
 
 TYPE_CHECKING = False
@@ -56,7 +54,7 @@ class Execution:
         self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
         self._announced: dict[str, Any] | None = None
-        self._pipes = Pipes(self._loop, self._output_came)
+        self._pipes = worker.pipes
         self._pidfd: int | None = None
         self._tries = 0
         self._status: os.waitid_result | None = None
@@ -65,7 +63,7 @@ class Execution:
         self._kind: str | None = None
         self._words = ""
         self._followed = False
-        self._deadlines = Deadlines(self._loop, job["timeout_ms"], job["stall_timeout_ms"], self._past_deadline)
+        self._deadlines = worker.deadlines
 
     # The start
 
@@ -113,10 +111,11 @@ class Execution:
         except OSError:  # out of descriptors: SIGCHLD tells as well
             self._loop.on_signal(signal.SIGCHLD, self._child_ended)
         self._loop.at("stage", self._started + PIPES_AFTER_SECONDS, self._is_not_over_at_once)
-        self._deadlines.begin(self._started)
+        job = self._job
+        self._deadlines.begin(self._started, job["timeout_ms"], job["stall_timeout_ms"], self._past_deadline)
 
     def _is_not_over_at_once(self) -> None:
-        self._pipes.watch()
+        self._pipes.watch(self._output_came)
         self._loop.at("stage", self._started + wire.RUNNING_AFTER_MS / 1000, self._announce)
 
     def _announce(self) -> None:
@@ -157,7 +156,7 @@ class Execution:
     def standing(self) -> dict[str, Any]:
         """What hello tells of it."""
         if self._announced is None and self.pid and self._status is None:
-            self._pipes.watch()
+            self._pipes.watch(self._output_came)
             self._announce()
         told = self._announced or {"seq": self.seq, "run": self.run, "pid": self.pid, "start_time": None}
         return {"started_ms": self._started_ms, **told, "paused": self.paused}
@@ -169,7 +168,7 @@ class Execution:
         self._followed = on
         if on:
             if self._announced is None and self.pid:
-                self._pipes.watch()
+                self._pipes.watch(self._output_came)
             self._pipes.write_through()
             self._tell_output()
 
@@ -264,7 +263,7 @@ class Execution:
         if (exited_0 and not self._ending) or self._family.is_alone():
             self._finish()
         elif not self._ending:
-            self._pipes.watch()
+            self._pipes.watch(self._output_came)
             self._climb(time.monotonic() + self._grace)
         else:
             self._finish_if_all_ended()

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Pipes:
-    """The reading ends, with what was captured of each. `came` is called when there was something, or the end."""
+    """The reading ends, with what was captured of each; of one run at a time."""
 
-    def __init__(self, loop: Loop, came: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._came = came
+        self._came = _nobody
         self._captures: list[Capture] = []
 
     def open(self, files: list[tuple[str, OutputFiles]], limit: int, writing_ends: list[int]) -> None:
@@ -33,8 +33,9 @@ class Pipes:
             where.begin(limit)
             self._captures.append(Capture(stream, reading, where))
 
-    def watch(self) -> None:
-        """Take what comes from now on. Before, it stays in the pipes."""
+    def watch(self, came: Callable[[], None]) -> None:
+        """Take what comes from now on, and call `came` then. Before, it stays in the pipes."""
+        self._came = came
         for capture in self._captures:
             self._loop.watch(capture.fd, partial(self._take, capture))
 
@@ -68,6 +69,7 @@ class Pipes:
             else:
                 os.close(capture.fd)
         self._captures.clear()
+        self._came = _nobody  # it is a method of the run, which would keep itself alive by it
 
     def _take(self, capture: Capture, _events: int) -> None:
         try:
@@ -76,3 +78,7 @@ class Pipes:
         except BlockingIOError:
             return
         self._came()
+
+
+def _nobody() -> None:
+    """There is no run."""

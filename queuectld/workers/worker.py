@@ -18,10 +18,12 @@ import time
 import queuectld
 from queuectld import failpoints
 from queuectld.workers import spool, statefile, tree, wire
+from queuectld.workers.deadlines import Deadlines
 from queuectld.workers.execution import Execution
 from queuectld.workers.family import Family, become_subreaper
 from queuectld.workers.loop import Loop
 from queuectld.workers.outputfiles import OutputFiles
+from queuectld.workers.pipes import Pipes
 from queuectld.workers.runner import WORKER_UMASK, Runner
 from queuectld.workers.uplink import Uplink
 
@@ -44,6 +46,8 @@ class Worker:
         self.loop = Loop()
         self.runner = Runner()
         self.family = Family()
+        self.pipes = Pipes(self.loop)
+        self.deadlines = Deadlines(self.loop)
         self.execution: Execution | None = None
         me = os.getpid()
         self.identity = {"worker_pid": me, "worker_start_time": tree.start_time(me), "boot_id": tree.boot_id()}
@@ -291,7 +295,7 @@ def main(arguments: list[str]) -> int:
     )
     gc.collect()
     gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
-    gc.set_threshold(50_000)
+    gc.set_threshold(10_000)
     worker.work()
     return 0
 

@@ -324,3 +324,16 @@ def test_a_job_ends_and_is_recorded_though_the_installed_package_is_gone(idle_da
     idle_daemon.stored()
     body = idle_daemon.outcome("setsid sleep 600 & exit 1", seq=2)
     assert body["exit_code"] == 1
+
+
+def test_a_worker_does_not_grow_with_the_jobs_it_has_run(daemon: FakeDaemon) -> None:
+    def resident_kib() -> int:
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+    for seq in range(1, 101):
+        daemon.outcome("echo out", seq=seq)
+    before = resident_kib()
+    for seq in range(101, 701):
+        daemon.outcome("echo out", seq=seq)
+    assert resident_kib() - before < 1024
