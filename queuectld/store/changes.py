@@ -9,7 +9,7 @@ from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKi
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
 from queuectld.store import models
-from queuectld.store.dependencies import forget, is_waiting, resolve
+from queuectld.store.dependencies import is_waiting, resolve
 from queuectld.store.moves import Standing, job, move, placed, standing
 from queuectld.store.records import Cancelled
 from queuectld.store.rows import Place, job_values
@@ -60,7 +60,6 @@ def cancel(session: Session, seqs: Sequence[int], now: Now, reason: str) -> list
         if each.state in ENDED_STATES:
             raise refuse_state(each, "it has ended and cannot be cancelled.")
     for each in found:
-        forget(session, each.seq)
         move(session, each, each._replace(
             state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
             finished_ms=now.wall_ms, reason=reason,

@@ -9,7 +9,7 @@ from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobStat
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
 from queuectld.store.models import Dependency, Job, Resolving
-from queuectld.store.moves import any_standing, move, placed
+from queuectld.store.moves import MAY_DEPEND, any_standing, move, placed
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, insert_row, statement
 
@@ -30,7 +30,6 @@ _CHILDREN: Final = statement(
 _FORGET_EDGE: Final = statement(
     Dependency.delete().where((Dependency.parent == arg("parent")) & (Dependency.child == arg("child")))
 )
-_FORGET_CHILD: Final = statement(Dependency.delete().where(Dependency.child == arg("child")))
 _WAITS: Final = statement(
     Dependency.select(Dependency.parent).where(Dependency.child == arg("child")).limit(arg("one"))
 )
@@ -80,11 +79,6 @@ def is_waiting(session: Session, child: int) -> bool:
     return session.execute(_WAITS, {"child": child, "one": 1}).fetchone() is not None
 
 
-def forget(session: Session, child: int) -> None:
-    """Let a job that has ended wait for nobody."""
-    session.execute(_FORGET_CHILD, {"child": child})
-
-
 def resolve(session: Session, now: Now, budget: int = SLICE) -> None:
     """Tell up to `budget` children of jobs that have ended. `session.memory.resolving` holds what is left."""
     while budget > 0 and session.memory.resolving:
@@ -104,10 +98,9 @@ def resolve(session: Session, now: Now, budget: int = SLICE) -> None:
 
 def _tell_child(session: Session, seq: int, parent_id: str, state: JobState, on: str, now: Now) -> None:
     child = any_standing(session, seq)
-    if child is None or child.state not in (JobState.BLOCKED, JobState.HELD):
+    if child is None or child.state not in MAY_DEPEND:
         return
     if not _comes_true(on, state):
-        forget(session, seq)
         reason = hopeless_reason(parent_id, state, on)
         move(session, child, child._replace(
             state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms, reason=reason,

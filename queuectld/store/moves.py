@@ -67,6 +67,8 @@ class Standing(NamedTuple):
         return "" if self.slots == 1 and not self.needs else f"{self.slots} {self.needs or ''}"
 
 
+MAY_DEPEND: Final = frozenset({JobState.BLOCKED, JobState.HELD})
+"""States in which a job may still wait for others."""
 WRITTEN: Final = (
     "state", "queue", "priority", "rank", "lane", "batch", "due_ms", "run_at_ms", "attempts", "run", "runs", "crashes",
     "worker", "ending", "paused", "started_ms", "finished_ms", "exit_code", "signal", "reason",
@@ -89,6 +91,7 @@ SELECT_JOB: Final = statement(_Job.select(_Job, WITH_QUEUE_NAME).where(_BY_SEQ))
 _HAS_CHILDREN: Final = statement(
     Dependency.select(Dependency.child).where(Dependency.parent == arg("seq")).limit(arg("one"))
 )
+_FORGET_PARENTS: Final = statement(Dependency.delete().where(Dependency.child == arg("child")))
 _RESOLVE: Final = insert_row(Resolving)
 
 
@@ -138,6 +141,8 @@ def move(
             _tell(session, before, after, now, detail)
         if after.state in ENDED_STATES:
             note_end(session, after)
+            if before.state in MAY_DEPEND:
+                forget_parents(session, after.seq)
     return after
 
 
@@ -184,6 +189,11 @@ def let_in(session: Session, waiting: Sequence[Standing], now: Now) -> None:
             session.count(None, each.queue, each.state, True, 1)
             session.enter_lane(Head(-each.priority, each.rank, each.seq, each.lane, each.state))
     session.due_changed = True
+
+
+def forget_parents(session: Session, child: int) -> None:
+    """Let a job that has ended, or goes, wait for nobody."""
+    session.execute(_FORGET_PARENTS, {"child": child})
 
 
 def note_end(session: Session, ended: Standing) -> None:

@@ -7,9 +7,9 @@ from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Job, Now
 from queuectld.store import models
 from queuectld.store.changes import needed, refuse_state, retry
-from queuectld.store.dependencies import forget, resolve
+from queuectld.store.dependencies import resolve
 from queuectld.store.models import Attempt
-from queuectld.store.moves import Standing, job, note_end
+from queuectld.store.moves import Standing, forget_parents, job, note_end
 from queuectld.store.records import Removed
 from queuectld.store.registry import note_last_seq
 from queuectld.store.rows import read_output
@@ -45,7 +45,7 @@ def _delete(session: Session, found: Iterable[Standing], now: Now) -> Removed:
 
 
 def _delete_one(session: Session, each: Standing, now: Now) -> None:
-    forget(session, each.seq)
+    forget_parents(session, each.seq)
     # For those that depend on it, a job removed before it ran was cancelled.
     note_end(session, each if each.finished_ms is not None else each._replace(state=JobState.CANCELLED))
     session.execute(_DELETE_ATTEMPTS, {"seq": each.seq})

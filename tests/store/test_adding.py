@@ -172,6 +172,16 @@ async def test_replacing_cancels_the_waiting_holder_of_the_key_but_no_running_on
 
 
 @in_lab
+async def test_a_replaced_job_waits_for_nobody(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="b", unique_key="u", depends_on=(("a", "any"),))
+    await lab.add(id="c", unique_key="u", on_conflict="replace")
+    (worker,) = await lab.hire()
+    assert await lab.drain(worker) == ["a", "c"]
+    assert (await lab.get(2)).state is JobState.CANCELLED
+
+
+@in_lab
 async def test_two_of_one_request_with_one_key_conflict(lab: Lab) -> None:
     with pytest.raises(Refused, match=r"job 2: "):
         await lab.store.add_many([new(unique_key="u"), new(unique_key="u")], now=lab.now)
