@@ -1,7 +1,7 @@
 """Failpoints: the named steps at which a test lets this very process fail, to see that nothing is lost by it.
 
-Off unless the variable QUEUECTL_FAILPOINTS was set when the process started: `worker.spawned=kill,store.written=eio@3`,
-that is point=action, and after an @ the how manieth time. QUEUECTL_FAILPOINTS_DIR names a folder then: a point acts
+Off unless the variable QUEUECTL_FAILPOINTS was set when the process started: `worker.spawned=kill,store.written=kill@3`,
+that is point=action, and after an @ which time it acts. QUEUECTL_FAILPOINTS_DIR names a folder then: a point acts
 once for all processes that share it, and leaves a file of its name there just before. Workers inherit both variables,
 jobs do not. This module is below all others: it imports nothing of ours, and owns no decision.
 """
@@ -69,7 +69,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
 }
 """Every failpoint, and how things stand when it is reached."""
 
-ACTIONS: Final = ("kill", "enospc", "eio")
+ACTIONS: Final = ("kill", "enospc")
 
 
 class _Armed:
@@ -81,7 +81,7 @@ class _Armed:
 
 
 def reached(name: str) -> None:
-    """This step has been reached. Raises OSError where the point's action is an errno; usually does nothing at all."""
+    """This step has been reached. Raises OSError where its action is `enospc`; usually does nothing at all."""
     if _armed:
         _act(name)
 
@@ -95,8 +95,7 @@ def _act(name: str) -> None:
         return
     if armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    code = getattr(errno, armed.action.upper())
-    raise OSError(code, os.strerror(code))
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _is_first(name: str) -> bool:
@@ -107,16 +106,16 @@ def _is_first(name: str) -> bool:
     return True
 
 
-def _arm(text: str) -> dict[str, _Armed]:
+def parse(text: str) -> dict[str, _Armed]:
     """The points by name. Raises ValueError for a word that is none: a misspelt point would prove nothing."""
     armed = {}
     for each in filter(None, text.split(",")):
         name, _, what = each.partition("=")
-        action, _, at = what.partition("@")
-        if name not in FAILPOINTS or action not in ACTIONS:
+        action, is_numbered, at = what.partition("@")
+        if name not in FAILPOINTS or action not in ACTIONS or (is_numbered and not at.isdecimal()):
             raise ValueError(f"QUEUECTL_FAILPOINTS: {each!r} is not point=action or point=action@n")
         armed[name] = _Armed(action, int(at or 1))
     return armed
 
 
-_armed = _arm(os.environ.get("QUEUECTL_FAILPOINTS", ""))
+_armed = parse(os.environ.get("QUEUECTL_FAILPOINTS", ""))

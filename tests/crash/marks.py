@@ -42,8 +42,8 @@ class Marks:
             say, output = f"head -c {BIG} /dev/zero | tr '\\0' x", b"x" * BIG
         else:
             say, output = f"echo out {name}", f"out {name}\n".encode()
-        command = f"echo s $QUEUECTL_RUN >> {file}; {say}; {meanwhile}; echo e $QUEUECTL_RUN >> {file}; exit {exit_code}"
-        return Marked(name, command, exit_code, output)
+        begin, end = (f"echo {mark} $QUEUECTL_RUN >> {file}" for mark in "se")
+        return Marked(name, f"{begin}; {say}; {meanwhile}; {end}; exit {exit_code}", exit_code, output)
 
     def text(self, name: str) -> str:
         """What the runs of a job have written so far."""
