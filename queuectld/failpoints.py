@@ -1,6 +1,6 @@
 """Failpoints: the named steps at which a test lets this very process fail, to see that nothing is lost by it.
 
-Off unless the variable QUEUECTL_FAILPOINTS was set when the process started: `worker.spawned=kill,store.written=kill@3`,
+Off unless the variable QUEUECTL_FAILPOINTS was set when the process started: `worker.spawned=kill,claim.sent=kill@3`,
 that is point=action, and after an @ which time it acts. QUEUECTL_FAILPOINTS_DIR names a folder then: a point acts
 once for all processes that share it, and leaves a file of its name there just before. Workers inherit both variables,
 jobs do not. This module is below all others: it imports nothing of ours, and owns no decision.

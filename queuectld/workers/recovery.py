@@ -72,6 +72,7 @@ class Recovery:
         for key, _ in left:
             await self._pool.unstored.until_stored(key)
         failpoints.reached("recovery.settled")
+        self._clear_files(worker)
         self._pool.forget(worker)
         failpoints.reached("recovery.forgotten")
         await self._store.worker_ended(worker.id, now=self._clock.now())
@@ -130,6 +131,12 @@ class Recovery:
             # Nothing may keep the job from running again, least of all what is left of a run that failed.
             log.error("the output of job %d (run %d) is lost: %s", key.seq, key.run, error)
             return {}
+
+    def _clear_files(self, worker: Worker) -> None:
+        try:
+            salvage.clear(self._pool.places.logs, worker.id)
+        except OSError as error:
+            log.error("what worker %s had written cannot be removed: %s", worker.name, error)
 
     async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
         """What the store says it runs, and a cancelled job that it still had in hand."""

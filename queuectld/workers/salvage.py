@@ -32,6 +32,12 @@ def output(logs: Path, worker: int, seq: int, run: int) -> dict[str, Output]:
     return {stream: _keep(logs, seq, run, stream, sorted(pieces, key=_offset)) for stream, pieces in found.items()}
 
 
+def clear(logs: Path, worker: int) -> None:
+    """Remove what a dead worker's files still hold: it belongs to no run, or to one whose output is kept elsewhere."""
+    for name, *_ in live_files(str(logs), worker):
+        (logs / name).unlink(missing_ok=True)
+
+
 def _keep(logs: Path, seq: int, run: int, stream: str, pieces: list[_Piece]) -> Output:
     size = max(piece.offset + piece.size for piece in pieces)
     if len(pieces) == 1 and pieces[0].offset == 0 and size <= INLINE_BYTES:

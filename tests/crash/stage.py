@@ -101,7 +101,7 @@ class Stage:
         wrong = [fault for job in self.jobs for fault in self.marks.faults(job, self.job(job.id), self.output(job.id))]
         assert wrong == [], "\n".join(wrong)
         counts = self.ask("status")["counts"]
-        assert counts["processing"] == counts["pending"] == counts["failed"] == 0
+        assert counts["processing"] == counts["pending"] == counts["failed"] == 0, counts
         eventually(lambda: self._all_workers_are_known(workers), message="workers")
         eventually(self._nothing_is_left_over, message="files")
 
@@ -112,15 +112,17 @@ class Stage:
         running = [
             pid for pid in processes_of(self.home.path) if b"queuectld.workers.worker" in _proc(pid, "cmdline")
         ]
-        assert sorted(told) == sorted(running)
+        assert sorted(told) == sorted(running), (told, running)
         return True
 
     def _nothing_is_left_over(self) -> bool:
         """Files of dead workers, and outcomes that were stored, are gone."""
         known = {worker["id"].removeprefix("w") for worker in self.workers()}
-        assert {file.name.removesuffix(".reserve") for file in (self.home.state / "spool").iterdir()} <= known
+        spool = list((self.home.state / "spool").iterdir())
         live = [*self.home.state.glob("worker-*.state"), *self.home.logs.glob("worker-*")]
-        assert {file.name.split("-")[1].split(".")[0] for file in live} <= known
+        left = [file for file in spool if file.name.removesuffix(".reserve") not in known]
+        left += [file for file in live if file.name.split("-")[1].split(".")[0] not in known]
+        assert left == [], left
         return True
 
 
