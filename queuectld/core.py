@@ -23,7 +23,7 @@ from queuectld.scheduler.jobs import JobService
 from queuectld.scheduler.queues import QueueService
 from queuectld.scheduler.service import DaemonService, Service
 from queuectld.scheduler.settings import ConfigService
-from queuectld.store.records import Committed
+from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.store import Store
 from queuectld.workers.crew import Crew
 from queuectld.workers.pool import WorkerPool
@@ -57,7 +57,13 @@ class Core:
         self._started_at = time.time()
         self._dispatcher: Dispatcher | None = None
         self._crew: Crew | None = None
-        self.store = Store.open(Path(paths.store), host=socket.gethostname(), on_committed=self._committed, loop=loop)
+        self.store = Store.open(
+            Path(paths.store),
+            host=socket.gethostname(),
+            on_committed=self._committed,
+            loop=loop,
+            on_broken=self._broken,
+        )
         self.clock = Clock(self.store.time_anchor())
         config = ConfigService(self.store, self.clock)
         bus = Bus(self.store)
@@ -128,6 +134,11 @@ class Core:
             self._dispatcher.committed(commit)
         if self._crew is not None and commit.events:
             self._crew.published(commit.events)
+
+    def _broken(self, error: StoreFailed) -> None:
+        """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""
+        log.critical("the store cannot be written any more: %s", error)
+        self._failed(error)
 
     def _turns_ended(self, turns: "asyncio.Task[None]") -> None:
         error = None if turns.cancelled() else turns.exception()

@@ -60,6 +60,8 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._ready = True
         """Whether a claim may find something. True at first: the store has not been asked yet."""
+        self._unfinished = True
+        """Whether a turn has something to do although no worker is free. True at first, as above."""
         self._pool: WorkerPool | None = None
         self._alarm: Alarm | None = None
         self.draining = False
@@ -75,7 +77,8 @@ class Dispatcher:
             self._bus.publish(commit.events)
         if self._alarm is not None:
             self._alarm.set(commit.due.store_ms, commit.due.wall_ms)
-        if commit.ready:
+        self._unfinished = commit.unfinished
+        if commit.ready or commit.unfinished:
             self._ready = True
             self._wake.set()
 
@@ -113,7 +116,7 @@ class Dispatcher:
         free = [] if self.draining or not self._ready else self._pool.free()
         dedicated = {} if self.draining else self._pool.dedicated()
         now = self._clock.now()
-        if not self._outcomes and not free and not dedicated and not self._is_due():
+        if not (self._outcomes or free or dedicated or self._unfinished or self._is_due()):
             return
         outcomes, self._outcomes = self._outcomes, []
         if free:

@@ -37,11 +37,16 @@ class Event(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What one commit made true. `ready`: a job became startable, or there is more for a turn to do."""
+    """What one commit made true. `ready`: a job became startable, or there is more for a turn to do.
+
+    `unfinished`: jobs of a batch wait to be let in, or children of an ended job to be told; a turn does some of them,
+    whether or not a worker is free.
+    """
 
     events: Sequence[Event]
     ready: bool
     due: Due
+    unfinished: bool = False
 
 
 class Anchor(NamedTuple):

@@ -104,7 +104,8 @@ class Session:
 
     def committed(self) -> Committed:
         """What has just been committed; the next request starts afresh."""
-        done = Committed(self._events, self.ready, self.memory.due)
+        unfinished = bool(self.memory.sweeping or self.memory.resolving)
+        done = Committed(self._events, self.ready, self.memory.due, unfinished)
         self._events, self._counts, self._undo = [], {}, []
         self.ready = self.due_changed = False
         return done
