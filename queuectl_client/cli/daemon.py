@@ -33,7 +33,10 @@ def daemon() -> None:
 def start(invocation: Invocation) -> None:
     """Start the daemon, and with it the detached workers it had. One that runs stays as it is."""
     _start(invocation)
-    _tell(invocation, invocation.client(autostart=False).call("daemon.info"))
+    client = invocation.client(autostart=False)
+    # One that a client had started by itself since the last stop runs without them.
+    client.call("worker.scale")
+    _tell(invocation, client.call("daemon.info"))
 
 
 @daemon.verb("stop", example="queuectl daemon stop\nqueuectl daemon stop --now")

@@ -151,13 +151,19 @@ class WorkerStop(Request):
 
 @dataclass(frozen=True, slots=True)
 class WorkerScale(Request):
-    """Set the number of detached workers."""
+    """Set the number of detached workers; without a count, start those that `daemon.shutdown` sent home."""
 
-    count: int = param(checks.integer(0, MAX_WORKERS))
+    count: int | None = param(checks.integer(0, MAX_WORKERS), None)
 
 
 class WorkerList(Empty):
     """All workers."""
+
+    __slots__ = ()
+
+
+class Ping(Empty):
+    """Nothing. Answered at once, whatever else is under way: a sign of life."""
 
     __slots__ = ()
 

@@ -138,10 +138,11 @@ class Crew:
         """Every worker, oldest first."""
         return [self._view(worker) for worker in self._workers.workers.values()]
 
-    async def scale(self, count: int) -> Sequence[WorkerView]:
-        """Have `count` detached workers: start what is missing, drain what is too much."""
+    async def scale(self, count: int | None) -> Sequence[WorkerView]:
+        """Have `count` detached workers: start what is missing, drain what is too much. None: as many as there were."""
         await self._store.set_flag(SUSPENDED, None)
         pool = await self._detached()
+        count = pool.wanted if count is None else count
         await self._want(pool, count)
         await self._fill(pool)
         own = [w for w in self._in(pool) if not w.draining]
