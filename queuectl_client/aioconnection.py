@@ -6,17 +6,25 @@ Finding or starting the daemon may take a while and blocks, so it happens in a t
 import asyncio
 import os
 import socket as sockets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from queuectl_client.autostart import reach_daemon
-from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError
+from queuectl_client.errors import ConnectionLost, QueuectlError, UnknownMethod, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
 from queuectl_client.reconnect import REPEATS, reach_again
-from queuectl_client.session import DEFAULT_PATIENCE_S, Session, is_wait, may_repeat, patience_s
+from queuectl_client.session import (
+    DEFAULT_PATIENCE_S,
+    SIGN_OF_LIFE_S,
+    Session,
+    is_wait,
+    may_repeat,
+    patience_s,
+)
 
 
 class AsyncConnection:
@@ -88,22 +96,37 @@ class AsyncConnection:
             reach = partial(self._reach_again, start=start)
 
     async def notifications(self) -> AsyncIterator[Notification]:
-        """What the daemon tells after `events.subscribe`, as it comes; `params` is the map. Raises ConnectionLost."""
+        """What the daemon tells after `events.subscribe`, as it comes; `params` is the map.
+
+        Raises ConnectionLost at the end, DaemonUnreachable when the daemon gives no sign of life.
+        """
         wire = await self._connected(self._reach)
         while True:
             while wire.session.notifications:
                 yield wire.session.notifications.popleft()
-            await wire.told()
+            await self._with_signs_of_life(wire, wire.told())
 
     async def _call_once(self, wire: "_Wire", method: str, params: Mapping[str, Any]) -> Any:
         patience = patience_s(method, params, self._timeout)
+        if patience is None:
+            return await self._with_signs_of_life(wire, wire.call(method, params))
         try:
             async with asyncio.timeout(patience):
                 return await wire.call(method, params)
         except TimeoutError:
-            where = socket_in_use(self._paths)
-            text = f"connected to the daemon on {where}, but it gave no answer within {patience:g} s"
-            raise DaemonUnreachable(text) from None
+            raise no_answer(socket_in_use(self._paths), patience) from None
+
+    async def _with_signs_of_life(self, wire: "_Wire", work: Coroutine[Any, Any, Any]) -> Any:
+        """The result of what may take as long as a job runs; the daemon is asked now and then whether it lives."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=None if self._timeout is None else SIGN_OF_LIFE_S))[0]:
+                with suppress(UnknownMethod):  # an older daemon lives, too
+                    await self._call_once(wire, "ping", {})
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _connected(self, reach: Callable[[], sockets.socket]) -> "_Wire":
         async with self._connecting:

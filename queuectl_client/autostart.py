@@ -33,8 +33,8 @@ def reach_daemon(
 ) -> socket.socket:
     """A connection to the daemon; where none runs and `autostart` allows it, one is started, detached.
 
-    `notice` gets one line when one was started. QUEUECTL_NO_AUTOSTART=1 forbids it; so does being inside a job, where
-    the daemon may take 5 s to come back. Raises NoDaemon, DaemonUnreachable, ForeignServer.
+    `notice` gets one line when it was this client that started it. QUEUECTL_NO_AUTOSTART=1 forbids it; so does being
+    inside a job, where the daemon may take 5 s to come back. Raises NoDaemon, DaemonUnreachable, ForeignServer.
     """
     environ = os.environ if environ is None else environ
     try:
@@ -46,14 +46,14 @@ def reach_daemon(
             return wait_for_daemon(paths, RETURN_WITHIN_S)
         if not autostart or environ.get("QUEUECTL_NO_AUTOSTART", "0") not in ("", "0"):
             raise NoDaemon(f"{error.message}; start one with: queuectl daemon start") from None
-    connection = _start_and_connect(paths, environ)
-    if notice is not None:
+    connection, started = _start_and_connect(paths, environ)
+    if started and notice is not None:
         notice("Started the queuectl daemon.")
     return connection
 
 
-def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, by_hand: bool = False) -> None:
-    """Start a daemon, detached; afterwards one is ready, this one or another that was faster.
+def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, by_hand: bool = False) -> bool:
+    """Start a daemon, detached; afterwards one is ready. True: this one; False: another that was faster.
 
     `by_hand`: a person asked for it, so detached workers come back even after a `daemon stop`. Its own output goes to
     the daemon's log. `deadline` is a time of time.monotonic. Raises DaemonUnreachable with the
@@ -68,7 +68,7 @@ def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, b
             _spawn(paths, environment, told, by_hand=by_hand)
         finally:
             os.close(told)
-        _check_answer(_read_line(ready, deadline), paths)
+        return _is_ours(_read_line(ready, deadline), paths)
     finally:
         os.close(ready)
 
@@ -98,12 +98,13 @@ def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: boo
     _candidates.append(candidate)
 
 
-def _start_and_connect(paths: Paths, environ: Mapping[str, str]) -> socket.socket:
+def _start_and_connect(paths: Paths, environ: Mapping[str, str]) -> tuple[socket.socket, bool]:
+    """A connection, and whether it is to a daemon that this client started."""
     deadline = time.monotonic() + START_WITHIN_S
     while True:
-        start_daemon(paths, environ, deadline)
+        started = start_daemon(paths, environ, deadline)
         try:
-            return open_socket(socket_in_use(paths))
+            return open_socket(socket_in_use(paths)), started
         except NoDaemon as error:
             # It was another's daemon, and that has just ended. Each round waits for a process, so this does not spin.
             if time.monotonic() > deadline:
@@ -143,9 +144,10 @@ def _read_line(descriptor: int, deadline: float) -> str | None:
     return line.decode("utf-8", "replace").strip()
 
 
-def _check_answer(answer: str | None, paths: Paths) -> None:
-    if answer == "ready":
-        return
+def _is_ours(answer: str | None, paths: Paths) -> bool:
+    """Whether the daemon that is ready is the candidate that said so. Raises DaemonUnreachable when none is."""
+    if answer in ("ready", "running"):
+        return answer == "ready"
     where = f"its log is {paths.daemon_log}"
     if answer is None:
         raise DaemonUnreachable(f"the daemon was started but is not ready within {START_WITHIN_S:.0f} s; {where}")

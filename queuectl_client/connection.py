@@ -13,11 +13,18 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from queuectl_client.autostart import reach_daemon
-from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError
+from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
 from queuectl_client.reconnect import REPEATS, reach_again
-from queuectl_client.session import DEFAULT_PATIENCE_S, Session, is_wait, may_repeat, patience_s
+from queuectl_client.session import (
+    DEFAULT_PATIENCE_S,
+    SIGN_OF_LIFE_S,
+    Session,
+    is_wait,
+    may_repeat,
+    patience_s,
+)
 
 _PIECE: Final = 256 * 1024
 
@@ -95,15 +102,16 @@ class Connection:
     def result(self, msgid: int, patience: float | None = DEFAULT_PATIENCE_S) -> Any:
         """The result of a call that was sent, at most `patience` seconds from now (None: whenever it comes).
 
-        Raises the call's error, ConnectionLost, or DaemonUnreachable when the daemon stays silent.
+        Raises the call's error, ConnectionLost, or DaemonUnreachable when the daemon stays silent. With a patience of
+        None it is silent when it gives no sign of life: `timeout` seconds after it was asked for one.
         """
         deadline = None if patience is None else time.monotonic() + patience
         while not self._session.has_answer(msgid):
             if not self._session.is_asked(msgid):
                 raise ConnectionLost("the call went out over a connection that was lost")
-            if not self._receive(deadline):
+            if not self._hear(deadline):
                 self._session.forget(msgid)
-                raise self._silent(patience)
+                raise self._silent(self._timeout if patience is None else patience)
         return self._session.take(msgid)
 
     def cancel_call(self, msgid: int) -> None:
@@ -111,11 +119,15 @@ class Connection:
         self._send_all(self._session.cancel(msgid))
 
     def notifications(self) -> Iterator[Notification]:
-        """What the daemon tells after `events.subscribe`, as it comes; `params` is the map. Raises ConnectionLost."""
+        """What the daemon tells after `events.subscribe`, as it comes; `params` is the map.
+
+        Raises ConnectionLost at the end, DaemonUnreachable when the daemon gives no sign of life.
+        """
         while True:
             while self._session.notifications:
                 yield self._session.notifications.popleft()
-            self._receive(None)
+            if not self._hear(None):
+                raise self._silent(self._timeout)
 
     def _reach(self) -> sockets.socket:
         return reach_daemon(self._paths, autostart=self._autostart, environ=self._environ, notice=self._notice)
@@ -157,6 +169,15 @@ class Connection:
             if ready & select.POLLIN:
                 self._take_in()
 
+    def _hear(self, deadline: float | None) -> bool:
+        """Take in what comes; False when the deadline was first, or (None) the daemon gave no sign of life."""
+        if deadline is not None or self._timeout is None:
+            return self._receive(deadline)
+        if self._receive(time.monotonic() + SIGN_OF_LIFE_S):
+            return True
+        self._send_all(self._session.ping())
+        return self._receive(time.monotonic() + self._timeout)
+
     def _receive(self, deadline: float | None) -> bool:
         """Wait for bytes and take them in; False when the deadline was first. Raises ConnectionLost at the end."""
         if not self._ready(select.POLLIN, deadline):
@@ -197,5 +218,4 @@ class Connection:
         return ConnectionLost("the daemon went away in the middle of the call")
 
     def _silent(self, patience: float | None) -> DaemonUnreachable:
-        where = socket_in_use(self._paths)
-        return DaemonUnreachable(f"connected to the daemon on {where}, but it gave no answer within {patience:g} s")
+        return no_answer(socket_in_use(self._paths), patience)

@@ -116,6 +116,11 @@ class DaemonUnreachable(QueuectlError):
     exit_code = 3
 
 
+def no_answer(socket: str, seconds: float | None) -> DaemonUnreachable:
+    """What is raised when a daemon accepts connections and says nothing."""
+    return DaemonUnreachable(f"connected to the daemon on {socket}, but it gave no answer within {seconds:g} s")
+
+
 class NoDaemon(DaemonUnreachable):
     """Nobody listens on the socket: no daemon runs there."""
 

@@ -24,6 +24,9 @@ DEFAULT_PATIENCE_S: Final = 10.0
 SLOW_PATIENCE_S: Final = 60.0
 """The same for calls that make the daemon do much."""
 
+SIGN_OF_LIFE_S: Final = 15.0
+"""How long nothing may come from a daemon that is waited for, before it is asked whether it lives (`ping`)."""
+
 _SLOW: Final = frozenset({"enqueue_many", "batch.add", "batch.commit", "worker.start", "worker.scale", "job.remove"})
 _READS: Final = frozenset(
     {"status", "list", "job.get", "job.wait", "job.logs", "dlq.list", "config.get", "config.list", "queue.list"}
@@ -121,8 +124,14 @@ class Session:
         if self._refusal is not None:
             raise self._refusal
         if answer.error is not None:
-            raise from_wire(answer.error)
+            raise _with_versions(from_wire(answer.error), str(self.server.get("server", "")))
         return answer.result
+
+    def ping(self) -> bytes:
+        """The bytes that ask for a sign of life. Whatever comes after them is one."""
+        msgid, data = self.call("ping", {})
+        self.forget(msgid)
+        return data
 
     def forget(self, msgid: int) -> None:
         """Drop the answer, now or when it comes."""
@@ -168,3 +177,17 @@ class Session:
         except ValueError:
             return  # of a form we do not know: ignored, whatever it carries
         self.notifications.append(rpc.Notification(message.method, params))
+
+
+def _with_versions(error: QueuectlError, server: str) -> QueuectlError:
+    """The error; where a daemon of another version did not know what was asked, it says which side to upgrade."""
+    daemon = server.partition(" ")[2]
+    if isinstance(error, UnknownMethod | InvalidParams) and daemon and daemon != __version__:
+        side = "daemon, then: queuectl daemon restart" if _numbers(daemon) < _numbers(__version__) else "client"
+        words = f"{error.message} (the daemon is version {daemon}, this client {__version__}: upgrade the {side})"
+        return type(error)(words, error.data)
+    return error
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdecimal()]

@@ -48,7 +48,7 @@ def _start(options: argparse.Namespace, said: ReadyLine) -> int:
             raise LockRefused(f"a daemon with this store runs already (process {taken.pid}), at {taken.socket}")
         if not options.autostarted:  # who started it only wanted one to be there, and its stderr is the daemon's log
             print(f"queuectld: running already (process {taken.pid}), at {taken.socket}", file=sys.stderr)
-        said.ready()
+        said.running()
         return 0
     sockets = adopted or [bind(Path(paths.socket))]
     if options.autostarted:
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--autostarted", action="store_true", help="run detached and log to queuectld.log")
     parser.add_argument("--by-hand", action="store_true", help="a person asked for it: detached workers come back")
     parser.add_argument(
-        "--ready-fd", type=int, metavar="N", help="write `ready` or `error: …` to this descriptor once it is known"
+        "--ready-fd", type=int, metavar="N", help="write `ready`, `running` (another is) or `error: …` to it"
     )
     parser.add_argument("--version", action="version", version=f"queuectld {__version__}")
     return parser

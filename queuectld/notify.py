@@ -74,8 +74,12 @@ class ReadyLine:
             os.set_inheritable(descriptor, False)
 
     def ready(self) -> None:
-        """A daemon answers: this one, or one that was there before."""
+        """This daemon answers."""
         self._say("ready")
+
+    def running(self) -> None:
+        """A daemon answers that was there before, so this one ends."""
+        self._say("running")
 
     def error(self, text: str) -> None:
         """None will."""

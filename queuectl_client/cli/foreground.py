@@ -6,7 +6,7 @@ the daemon drains the pool; when the daemon is gone, this takes the pool up agai
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from queuectl_client.errors import ConnectionLost, DaemonUnreachable, Gone, NoDa
 
 if TYPE_CHECKING:
     from queuectl_client.connection import Connection
+    from queuectl_client.protocol.rpc import Notification
 
 Event = Mapping[str, Any]
 
@@ -112,12 +113,27 @@ class ForegroundPool:
             client.call("events.subscribe", pool=self._id)
         if not self._alive and self._is_over(client):
             return
-        for notification in client.notifications():
+        for notification in self._told(client):
             if notification.method != "event":
                 continue
             self._take(notification.params)
             if not self._alive and self._is_over(client):
                 return
+
+    def _told(self, client: "Connection") -> Iterator["Notification"]:
+        """What the daemon tells. One that is silent is said to be, and waited for: it goes on, or is replaced."""
+        said = False
+        while True:
+            try:
+                for notification in client.notifications():
+                    said = False
+                    yield notification
+            except ConnectionLost:
+                raise
+            except DaemonUnreachable as silent:
+                if not said:
+                    self._invocation.say(f"{silent.message}; its workers go on")
+                said = True
 
     def _stop(self) -> None:
         from queuectl_client.connection import Connection

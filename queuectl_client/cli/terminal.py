@@ -14,7 +14,8 @@ _LONGEST_HELD_BACK: Final = 4096
 _SEQUENCE: Final = re.compile(
     r"""
     (?P<colour> \x1b\[ [0-9;:]{0,64} m )                 # SGR, the only one that passes
-    | (?P<newline> \r+\n | \r )                          # a lone CR would let later text hide earlier text
+    | (?P<newline> (?<!\r) \r+ \n )                      # only from the first CR on: a million of them are read once
+    | (?P<return> \r )                                   # alone it would let later text hide earlier text
     | \x1b\[ [0-?]* [\ -/]* [@-~]                        # any other CSI
     | \x1b[\]PX^_] [^\x07\x1b\x9c\n]* (?: \x07 | \x1b\\ | \x9c )   # OSC, DCS, SOS, PM, APC: strings
     | \x1b[\ -/]+ [0-~] | \x1b[0-OQ-WYZ\\`-~]            # two and three byte escapes
@@ -22,7 +23,7 @@ _SEQUENCE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_UNFINISHED: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c\n]*\x1b?|[ -/]*)\Z|\r+\Z")
+_UNFINISHED: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c\n]*\x1b?|[ -/]*)\Z|(?<!\r)\r+\Z")
 
 
 class TerminalFilter:
@@ -49,7 +50,7 @@ class TerminalFilter:
 
     def _replace(self, match: re.Match[str]) -> str:
         kind = match.lastgroup
-        if kind == "newline":
+        if kind in ("newline", "return"):
             return "\n"
         if kind == "control":
             return f"\\x{ord(match[0]):02x}"

@@ -26,6 +26,7 @@ from queuectl_client.protocol.operations import (
     DlqRetry,
     Empty,
     EventsSubscribe,
+    Ping,
     QueueList,
     QueuePause,
     QueueResume,
@@ -53,7 +54,7 @@ __all__ = [
     "BatchCommit", "BatchOpen", "ConfigGet", "ConfigList", "ConfigSet", "ConfigUnset", "DaemonDrain", "DaemonInfo",
     "DaemonShutdown", "Defaults", "DlqList", "DlqPurge", "DlqRetry", "Enqueue", "EnqueueMany", "EventsSubscribe",
     "Hello", "JobCancel", "JobEdit", "JobGet", "JobHold", "JobIds", "JobKill", "JobLogs", "JobMove", "JobPause",
-    "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs", "ListJobs", "QueueList",
+    "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs", "ListJobs", "Ping", "QueueList",
     "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList", "WorkerScale", "WorkerStart",
     "WorkerStop",
 ]  # fmt: skip
@@ -232,6 +233,7 @@ class JobMove(Request):
 
 REQUESTS: Final[Mapping[str, type[AnyRequest]]] = {
     "hello": Hello,
+    "ping": Ping,
     "enqueue": Enqueue,
     "enqueue_many": EnqueueMany,
     "batch.open": BatchOpen,

@@ -87,6 +87,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("daemon.drain", {"resume": True}),
     ("daemon.shutdown", {"now": True}),
     ("events.subscribe", {"since": 12, "kinds": ["job.dead"], "job": "17", "queue": "slow", "pool": 1}),
+    ("ping", {}),
 ]
 
 

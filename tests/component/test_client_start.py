@@ -90,6 +90,17 @@ def test_a_daemon_is_started_detached_and_said_to_be(
     assert (cwd, umask, session.strip(), stdin) == ("/", "0077", pid, "/dev/null")
 
 
+def test_a_daemon_that_another_client_started_is_not_said_to_be_ours(
+    candidate: Candidate, places: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate.answers("running")
+    listen_on_start(candidate, monkeypatch)
+    said: list[str] = []
+    with Client(environ=places, notice=said.append) as client:
+        assert client.status() == {}
+    assert said == []
+
+
 def test_what_is_made_for_the_daemon_is_private(
     candidate: Candidate, places: dict[str, str], paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

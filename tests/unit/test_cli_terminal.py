@@ -71,3 +71,8 @@ def test_no_bytes_give_anything_that_acts_on_a_terminal(data: bytes, piece: int)
 )
 def test_no_mix_of_sequences_gives_anything_that_acts_on_a_terminal(pieces: list[bytes]) -> None:
     assert SAFE.fullmatch(shown(b"".join(pieces), piece=1))
+
+
+def test_a_long_run_of_returns_is_read_once() -> None:
+    returns = TerminalFilter().feed(b"\r" * 1_000_000 + b"x")
+    assert returns == "\n" * 1_000_000 + "x"

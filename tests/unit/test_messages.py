@@ -14,7 +14,7 @@ METHODS = (
     "enqueue enqueue_many batch.open batch.add batch.commit status list job.get job.wait job.logs job.cancel job.kill "
     "job.pause job.resume job.hold job.release job.retry job.remove job.edit job.move dlq.list dlq.retry dlq.purge "
     "config.get config.set config.list config.unset queue.list queue.set queue.pause queue.resume worker.start "
-    "worker.stop worker.list worker.scale daemon.info daemon.drain daemon.shutdown events.subscribe hello"
+    "worker.stop worker.list worker.scale daemon.info daemon.drain daemon.shutdown events.subscribe hello ping"
 )
 
 
@@ -30,6 +30,7 @@ def test_every_method_of_the_interface_has_a_request() -> None:
 
 GOOD: list[tuple[str, dict[str, Any]]] = [
     ("hello", {"client": "x", "protocol": 1}),
+    ("ping", {}),
     ("enqueue", {"command": "a", "environment": {"A": "b"}, "umask": 18, "request": "a-1"}),
     ("enqueue_many", {"jobs": [{"command": "a"}, {"command": "b", "priority": 3}], "request": "r"}),
     ("batch.open", {"defaults": {"cwd": "/"}}),
