@@ -8,6 +8,7 @@ killed unless it exited 0, what is in the pipes is taken, the leader is reaped, 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from functools import partial
@@ -292,7 +293,7 @@ class Execution:
         body.update(
             user_us=round(usage.ru_utime * 1_000_000),
             system_us=round(usage.ru_stime * 1_000_000),
-            max_rss_kib=usage.ru_maxrss,
+            max_rss_kib=_own_peak(usage.ru_maxrss),
             left_behind=tree.describe(left) if left else None,
             output=output,
         )
@@ -332,3 +333,12 @@ class Execution:
             "worker": self._worker.number,
             "pid": self.pid or None,
         }
+
+
+def _own_peak(max_rss_kib: int) -> int | None:
+    """The most memory the job held, in KiB; None where the figure may be this worker's own.
+
+    Linux begins a process's high-water mark with that of the process it was started from (exec_mmap in fs/exec.c).
+    """
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return max_rss_kib if max_rss_kib > ours else None
