@@ -92,9 +92,11 @@ def full_time(text: object) -> str:
 
 
 def duration(seconds: object) -> str:
-    """0.25 s, 12 s, 3m 20s, 2h 5m, 3d 4h."""
+    """3 ms, 0.25 s, 12 s, 3m 20s, 2h 5m, 3d 4h."""
     if not isinstance(seconds, int | float):
         return "-"
+    if 0 < seconds < 0.1:
+        return f"{max(round(seconds * 1000), 1)} ms"
     if seconds < 10:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
     whole = round(seconds)
