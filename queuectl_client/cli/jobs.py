@@ -161,7 +161,7 @@ def show_job(invocation: Invocation, job: Job) -> None:
     if attempts:
         invocation.data("")
         sys.stdout.flush()
-        headers = ("RUN", "WORKER", "STARTED", "TOOK", "CPU", "MEMORY", "END")
+        headers = ("ATTEMPT", "WORKER", "STARTED", "TOOK", "CPU", "MEMORY", "END")
         render.table(invocation, headers, map(_attempt_row, attempts))
 
 
@@ -174,7 +174,7 @@ def _attempt_row(attempt: Mapping[str, Any]) -> list[str]:
     if attempt.get("left_behind"):
         end += f"; left behind: {render.escape(attempt['left_behind'])}"
     return [
-        str(attempt["run"]),
+        str(attempt["attempt"]),
         attempt.get("worker") or "-",
         render.clock_time(attempt.get("started_at")),
         render.duration(attempt.get("duration")),

@@ -81,12 +81,14 @@ def job_view(job: Job) -> JobMap:
         "backoff_jitter": number(retry.backoff_jitter),
         "retry_on": list(retry.retry_on),
         "no_retry_on": list(retry.no_retry_on),
+        "batch": job.batch,
         "unique_key": job.unique_key,
         "on_conflict": job.on_conflict,
         "key": job.key,
         "key_limit": job.key_limit,
         "slots": job.slots,
         "needs": dict(job.needs),
+        "granted": {name: list(numbers) for name, numbers in job.granted.items()},
         "hold": job.state is JobState.HELD,
         "once": job.once,
         "paused": job.paused,
@@ -105,14 +107,14 @@ def job_views(jobs: Iterable[Job]) -> list[JobMap]:
     return [job_view(job) for job in jobs]
 
 
-def attempt_view(attempt: Attempt) -> dict[str, Any]:
-    """One execution that has ended. `user_time` and `system_time` are seconds, from `wait4`."""
+def attempt_view(number: int, attempt: Attempt) -> dict[str, Any]:
+    """The `number`-th execution of a job, which has ended. `user_time` and `system_time` are seconds, from `wait4`."""
     outputs = attempt.output.values()
     kept = sum(len(out.inline) if out.inline is not None else sum(piece[2] for piece in out.files) for out in outputs)
     written = sum(out.size for out in outputs)
     return {
         "run": attempt.run,
-        "attempt": attempt.attempt,
+        "attempt": number,
         "worker": worker_id(attempt.worker),
         "host": attempt.host,
         "started_at": iso(attempt.started_ms),
@@ -134,7 +136,7 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
 
 def job_with_attempts(job: Job, attempts: Sequence[Attempt]) -> JobMap:
     """A job with its attempts, oldest first."""
-    return job_view(job) | {"attempts_list": [attempt_view(attempt) for attempt in attempts]}
+    return job_view(job) | {"attempts_list": [attempt_view(number, attempt) for number, attempt in enumerate(attempts, 1)]}
 
 
 def event_view(event: Event) -> dict[str, Any]:

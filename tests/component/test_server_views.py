@@ -89,7 +89,7 @@ def test_an_attempt_tells_how_much_output_there_was_and_how_much_is_kept() -> No
         None,
         output,
     )
-    told = attempt_view(attempt)
+    told = attempt_view(1, attempt)
     assert (told["output_bytes"], told["output_dropped"]) == (1003, 500)
     assert (told["duration"], told["user_time"], told["worker"]) == (2.5, 1.5, "w12")
 
