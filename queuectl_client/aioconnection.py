@@ -84,7 +84,9 @@ class AsyncConnection:
         """
         repeats = REPEATS if may_repeat(method, params) else 0
         start = not is_wait(method, params)
-        reach: Callable[[], sockets.socket] = self._reach
+        # A daemon that went away while nothing was asked of it is given the same time to come back.
+        was_lost = self._wire is not None and self._wire.is_lost
+        reach: Callable[[], sockets.socket] = partial(self._reach_again, start=start) if was_lost else self._reach
         while True:
             wire = await self._connected(reach)
             try:

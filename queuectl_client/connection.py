@@ -81,7 +81,9 @@ class Connection:
         When the daemon goes away before it has answered, the call is made again, once it is back, provided that does
         no harm; else ConnectionLost: whether it took effect is not known.
         """
-        self._drop_if_closed()
+        start = not is_wait(method, params)
+        if self._was_lost():
+            self._attach(self._reach_again(start=start))
         repeats = REPEATS if may_repeat(method, params) else 0
         while True:
             try:
@@ -90,7 +92,7 @@ class Connection:
                 if not repeats:
                     raise
             repeats -= 1
-            self._attach(self._reach_again(start=not is_wait(method, params)))
+            self._attach(self._reach_again(start=start))
 
     def send(self, method: str, params: Mapping[str, Any]) -> int:
         """Send a call without waiting for its answer; its number is for `result`. Calls take effect in this order."""
@@ -140,15 +142,16 @@ class Connection:
         self._socket = socket
         self._session = self._session.next()
 
-    def _drop_if_closed(self) -> None:
-        """Notice a daemon that went away while nothing was asked of it, before anything is sent into the void."""
+    def _was_lost(self) -> bool:
+        """Whether the daemon went away while nothing was asked of it. Noticed before anything is sent into the void."""
         if self._socket is None:
-            return
+            return False
         try:
             while self._ready(select.POLLIN, 0):
                 self._take_in()
         except ConnectionLost:
-            self.close()
+            return True
+        return False
 
     def _send_all(self, data: bytes) -> None:
         """Send it, taking in what comes meanwhile: a daemon whose answers nobody reads stops reading as well."""

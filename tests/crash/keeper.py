@@ -1,8 +1,8 @@
 """A daemon that comes back: each time it ends another one starts, as a service manager would have it."""
 
 import signal
+import sys
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,9 +18,11 @@ DEADLINE_S: Final = 30
 class Keeper:
     """Keeps a daemon running at a home. `env` is what the next one gets beside the home's environment."""
 
-    def __init__(self, home: Home, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Home, python: str = sys.executable) -> None:
         self.home = home
-        self.env = dict(env or {})
+        self.env: dict[str, str] = {}
+        self.python = python
+        """Which interpreter runs the next one."""
         self.exits: list[int] = []
         """How the daemons ended that were ready before, oldest first."""
         self._daemon: Daemon | None = None
@@ -86,7 +88,7 @@ class Keeper:
             if self._closing:
                 return
             try:
-                daemon = self.home.start_daemon(env=self.env)
+                daemon = self.home.start_daemon(env=self.env, python=self.python)
             except AssertionError:
                 failed += 1  # killed before it was ready
                 continue

@@ -38,13 +38,19 @@ class Home:
         self.env |= {"QUEUECTL_HOME": str(self.path), "PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}"}
         self._started: list[subprocess.Popen[Any]] = []
 
-    def start_daemon(self, *args: str, env: Mapping[str, str] | None = None, deadline: float = 20) -> "Daemon":
-        """Start `queuectld serve` and return when it says that it is ready."""
+    def start_daemon(
+        self,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        deadline: float = 20,
+        python: str = sys.executable,
+    ) -> "Daemon":
+        """Start `queuectld serve` (as installed for `python`) and return when it says that it is ready."""
         reading, writing = os.pipe()
         log = open(self.path / "test-daemon.log", "ab")  # noqa: SIM115  (closed below; the child has its own)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "queuectld", "serve", "--ready-fd", str(writing), *args],
+                [python, "-m", "queuectld", "serve", "--ready-fd", str(writing), *args],
                 env=self.env | dict(env or {}),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
