@@ -75,13 +75,15 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
         os.close(open_private_folder(Path(start.paths.logs)))  # a daemon that logs elsewhere has not made it
-        workers = bind(Path(start.paths.worker_socket))
+        worker_socket = bind(Path(start.paths.worker_socket))
+        lock = Path(start.paths.lock)
         core = Core(Setup(start.paths, raise_descriptor_limit(), self._end.set, self._break))
+        workers = Listener(loop, [worker_socket], core.admit_worker)
         try:
-            await core.start(workers.listening, by_hand=start.by_hand)
+            await core.start(lambda: workers.serve(lock), by_hand=start.by_hand)
             crowd = Crowd(core.service, start.settings.max_connections)
             listener = Listener(loop, start.sockets, crowd.admit)
-            listener.serve(Path(start.paths.lock))
+            listener.serve(lock)
             failpoints.reached("daemon.serving")
             self._tell_ready(loop)
             await self._end.wait()
@@ -91,8 +93,8 @@ class _Daemon:
             await crowd.send_home(ANSWERS_S)
             failpoints.reached("daemon.answered")
         finally:
+            workers.close()
             await core.stop()
-            unlink(workers)
         start.notifier.close()
         log.info("ended")
         return 1 if self._is_broken else 0

@@ -93,10 +93,14 @@ class Core:
             daemon=DaemonService(facts, self._dispatcher, self._end_workers, setup.exit_soon),
         )
 
-    async def start(self, worker_socket: socket.socket, *, by_hand: bool) -> None:
+    def admit_worker(self, client: socket.socket) -> None:
+        """Take in who has connected to the workers' socket."""
+        self._pool.admit(client)
+
+    async def start(self, listen: Callable[[], None], *, by_hand: bool) -> None:
         """Take back what runs, recover what was lost, and begin to take turns.
 
-        `worker_socket` is bound to the workers' path. `by_hand`: a person started this daemon, so that detached
+        `listen`: let workers connect, from then on. `by_hand`: a person started this daemon, so that detached
         workers come back even after a stop.
         """
         assert self._crew is not None
@@ -107,7 +111,7 @@ class Core:
         await self._crew.come_back(by_hand=by_hand)
         await self._recovery.take_stock()
         failpoints.reached("daemon.recovered")
-        await self._pool.listen(worker_socket)
+        listen()
         await self._crew.settle_in()
         self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
         self._turns.add_done_callback(self._turns_ended)

@@ -6,13 +6,18 @@ import os
 import socket
 import struct
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from queuectld.workers.wire import Frames, WireError, pack
 
 log = logging.getLogger(__name__)
 
-_UCRED = struct.Struct("3i")
+MAX_TOLD_BYTES: Final = 1024 * 1024
+"""A frame of a worker: a few outcomes, each with 16 KiB of each stream at most."""
+MAX_TOLD_CONTAINERS: Final = 4096
+HELLO_WITHIN_S: Final = 10.0
+"""After that a connection that has not said who it is gives its descriptor back; a worker connects again."""
+_UCRED: Final = struct.Struct("3i")
 
 
 class LinkOwner(Protocol):
@@ -32,8 +37,10 @@ class WorkerLink(asyncio.Protocol):
 
     def __init__(self, owner: LinkOwner) -> None:
         self._owner = owner
-        self._frames = Frames()
+        self._frames = Frames(MAX_TOLD_BYTES, MAX_TOLD_CONTAINERS)
         self._transport: asyncio.Transport | None = None
+        self._introduced = False
+        self._deadline: asyncio.TimerHandle | None = None
         self.worker: int | None = None
         self.pid = 0
 
@@ -45,19 +52,28 @@ class WorkerLink(asyncio.Protocol):
         if uid != os.geteuid():
             log.warning("refused a worker connection of user %d", uid)
             self._transport.abort()
+            return
+        self._deadline = asyncio.get_running_loop().call_later(HELLO_WITHIN_S, self._too_late)
 
     def data_received(self, data: bytes) -> None:
         """Pass on whole frames; a peer that sends anything else is cut off."""
         try:
             for kind, body in self._frames.feed(data):
+                self._introduce(kind)
                 self._owner.frame(self, kind, body)
         except WireError as error:
             log.error("worker connection of pid %d: %s", self.pid, error)
+            self.close()
+        except (KeyError, TypeError, ValueError) as error:
+            # A body without the keys of its kind. Where the fault is ours, the traceback says so.
+            log.error("worker connection of pid %d: a frame that cannot be read", self.pid, exc_info=error)
             self.close()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Tell the owner once."""
         self._transport = None
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._owner.lost(self)
 
     def send(self, kind: str, body: Mapping[str, Any]) -> None:
@@ -69,3 +85,17 @@ class WorkerLink(asyncio.Protocol):
         """Close the connection; what was sent still goes out."""
         if self._transport is not None:
             self._transport.close()
+
+    def _introduce(self, kind: str) -> None:
+        """The first frame says who it is. Raises WireError for any other."""
+        if self._introduced:
+            return
+        if kind != "hello":
+            raise WireError(f"it says {kind[:20]!r} before hello")
+        self._introduced = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _too_late(self) -> None:
+        log.warning("worker connection of pid %d: nothing came of it within %g s", self.pid, HELLO_WITHIN_S)
+        self.close()

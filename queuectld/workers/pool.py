@@ -25,7 +25,7 @@ from queuectld.workers.link import WorkerLink
 from queuectld.workers.overdue import Enforce, Overdue
 from queuectld.workers.process import RunKey, Worker, WorkerPlaces, reap, spawn, watch_exit
 from queuectld.workers.unstored import Unstored
-from queuectld.workers.wire import PROTOCOL
+from queuectld.workers.versions import mismatch
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,6 @@ class WorkerPool:
         self._follows: dict[RunKey, FollowedRun] = {}
         self._overdue: Overdue | None = None
         self._dying: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
 
     def attach(
         self,
@@ -81,10 +80,9 @@ class WorkerPool:
         self._bury = bury
         self._overdue = Overdue(enforce)
 
-    async def listen(self, listening: socket.socket) -> None:
-        """Accept workers on a socket that is bound to the workers' path."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: WorkerLink(self), sock=listening)
+    def admit(self, client: socket.socket) -> None:
+        """Take in who has connected to the workers' socket; its hello tells which worker it is."""
+        self._spawn(asyncio.get_running_loop().connect_accepted_socket(lambda: WorkerLink(self), client))
 
     # --- what the dispatcher asks (scheduler.dispatcher.WorkerPool) ---
 
@@ -248,9 +246,7 @@ class WorkerPool:
             self._overdue.settled(key)
 
     async def close(self) -> None:
-        """Leave the workers to the next daemon: close the socket and every connection."""
-        if self._server is not None:
-            self._server.close()
+        """Leave the workers to the next daemon: close every connection."""
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
@@ -266,6 +262,8 @@ class WorkerPool:
         if kind == "hello":
             self._hello(link, body)
             return
+        if link.worker is None and kind == "ended":
+            link.send("stored", {"runs": [(body["seq"], body["run"])]})  # of one dismissed, which waits for this to end
         worker = self.workers.get(link.worker) if link.worker is not None else None
         if worker is None or worker.link is not link:
             return
@@ -287,9 +285,12 @@ class WorkerPool:
     def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         assert self._owner is not None
         worker = self.workers.get(body["worker"])
-        if worker is None or worker.pid != link.pid or body.get("protocol") != PROTOCOL:
+        if worker is None or worker.pid != link.pid:
             log.warning("a worker that is not known here connected: %r, pid %d", body.get("worker"), link.pid)
             self._dismiss(link, body)
+            return
+        if other_version := mismatch(worker.name, body):
+            self._refuse(worker, link, other_version)
             return
         if worker.link is not None:
             worker.link.close()
@@ -336,9 +337,17 @@ class WorkerPool:
     def _dismiss(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         """A worker this store knows nothing of: what it did is of no use, and it may end."""
         link.send("welcome", {})
-        ended = body.get("ended") or ()
-        link.send("stored", {"runs": [(outcome["seq"], outcome["run"]) for outcome in ended]})
+        link.send("stored", {"runs": [(outcome["seq"], outcome["run"]) for outcome in body.get("ended") or ()]})
         link.send("drain", {})
+
+    def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
+        """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
+        link.close()
+        if not worker.is_refused:  # it tries again and again
+            log.warning("%s", words)
+        worker.is_refused = True
+        if not worker.ready.done():
+            worker.ready.set_exception(Refused(ErrorCode.VERSION, words))
 
     def _job_ended(self, worker: Worker, body: Mapping[str, Any]) -> None:
         outcome = outcome_from_map(body)

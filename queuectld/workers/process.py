@@ -55,6 +55,8 @@ class Worker:
         self.job_id: str | None = None
         self.jobs_done = 0
         self.draining = False
+        self.is_refused = False
+        """It speaks another protocol, which was logged."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
         """Done with the first hello; fails when the process ends before."""

@@ -111,7 +111,10 @@ class Runner:
 def _spawn_shell(
     shell: Sequence[str], command: str, environ: Mapping[bytes, bytes], descriptors: tuple[int, int, int]
 ) -> int:
-    argv = [text.encode("utf-8", "surrogateescape") for text in (*shell, command)]
+    # A shell takes `-x` or `+e` behind its `-c` for options of its own, whatever comes after it. A blank before it is
+    # nothing to any shell.
+    text = f" {command}" if command.startswith(("-", "+")) else command
+    argv = [part.encode("utf-8", "surrogateescape") for part in (*shell, text)]
     try:
         return _spawn(argv[0], argv, environ, descriptors)
     except OSError as error:

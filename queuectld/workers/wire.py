@@ -63,19 +63,39 @@ def pack(kind: str, body: Mapping[str, Any]) -> bytes:
 class Frames:
     """Turns the bytes of one connection into frames, however they were cut on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES, max_containers: int | None = None) -> None:
+        """`max_containers`: of one frame, where the other side is not to be trusted with memory: a million empty maps
+        are a megabyte on the wire and 73 in here.
+        """
+        self._max_containers = max_containers
+        self._containers = 0
+        count = None if max_containers is None else self._count
         self._unpacker = msgpack.Unpacker(
-            raw=False, unicode_errors="surrogateescape", strict_map_key=False, max_buffer_size=MAX_FRAME_BYTES
+            raw=False,
+            unicode_errors="surrogateescape",
+            strict_map_key=False,
+            max_buffer_size=max_bytes,
+            # A list is made as long as it says it is, before its first item has come.
+            max_array_len=max_containers or -1,
+            list_hook=count,
+            object_hook=count,
         )
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that are whole now. Raises WireError on rubbish."""
+        """Yield the frames that are whole now. Raises WireError on rubbish, and on more than a frame may hold."""
         try:
             self._unpacker.feed(data)
             for frame in self._unpacker:
+                self._containers = 0
                 yield _checked(frame)
-        except (ValueError, msgpack.UnpackException, msgpack.BufferFull) as error:
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise WireError(f"not a frame: {error}") from error
+
+    def _count(self, container: Any) -> Any:
+        self._containers += 1
+        if self._max_containers is not None and self._containers > self._max_containers:
+            raise ValueError(f"more than {self._max_containers} lists and maps")
+        return container
 
 
 def _checked(frame: object) -> Frame:

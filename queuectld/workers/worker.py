@@ -64,6 +64,7 @@ class Worker:
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self.uplink = Uplink(self.loop, socket, connected=self._hello, frame=self._frame, lost=self._lost)
         self._told: dict[str, Callable[[dict[str, Any]], None]] = {
+            "welcome": lambda _body: self.loop.cancel("patience"),
             "run": self._run,
             "stored": self._stored,
             "kill": self._kill,
@@ -214,7 +215,6 @@ class Worker:
     # The connection
 
     def _hello(self) -> None:
-        self.loop.cancel("patience")
         self._environments = wire.RecentEnvironments()
         self.uplink.send(
             "hello",
@@ -235,7 +235,9 @@ class Worker:
 
     def _lost(self) -> None:
         self._spool()
-        self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
+        # A daemon that hangs up before its welcome is as good as none: the time goes on.
+        if self.loop.when("patience") is None:
+            self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
         self._end_if_drained()
 
     def _give_up(self) -> None:
