@@ -16,6 +16,7 @@ from queuectl_client.paths import Paths
 from queuectld import failpoints
 from queuectld.config import Settings
 from queuectld.core import Core, Setup
+from queuectld.domain.errors import Refused
 from queuectld.lock import DaemonLock
 from queuectld.notify import Notifier, ReadyLine
 from queuectld.server.crowd import Crowd
@@ -49,7 +50,7 @@ def run(start: Start) -> int:
     """Serve until SIGTERM, SIGINT or a client ends the daemon. The exit code: 0; 1 when it could not start or go on."""
     try:
         return asyncio.run(_Daemon(start).live())
-    except (StoreRefused, SocketRefused) as refused:
+    except (StoreRefused, SocketRefused, Refused) as refused:
         start.said.error(str(refused))
         log.error("%s", refused)
         return 1

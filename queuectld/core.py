@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from queuectl_client.paths import Paths
 from queuectld import __version__, failpoints
+from queuectld.domain.errors import Refused
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
@@ -106,7 +107,7 @@ class Core:
         assert self._crew is not None
         assert self._dispatcher is not None
         failpoints.reached("daemon.opened")
-        await self.store.save_anchor(self.clock.anchor())
+        await self._save_anchor()
         await self.store.discard_open_batches()
         await self._crew.come_back(by_hand=by_hand)
         await self._recovery.take_stock()
@@ -126,8 +127,15 @@ class Core:
             await asyncio.gather(self._turns, return_exceptions=True)
         await self._pool.close()
         failpoints.reached("daemon.closing")
-        await self.store.save_anchor(self.clock.anchor())
+        await self._save_anchor()
         await self.store.close()
+
+    async def _save_anchor(self) -> None:
+        """Keep a reading of the clocks. Without it (a full disk) store time goes on from an earlier one."""
+        try:
+            await self.store.save_anchor(self.clock.anchor())
+        except Refused as refused:
+            log.warning("the time of the store was not saved: %s", refused.message)
 
     async def _end_workers(self, now: bool) -> None:
         assert self._crew is not None
@@ -141,7 +149,7 @@ class Core:
 
     def _broken(self, error: StoreFailed) -> None:
         """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""
-        log.critical("the store cannot be written any more: %s", error)
+        log.critical("%s", error)
         self._failed(error)
 
     def _turns_ended(self, turns: "asyncio.Task[None]") -> None:

@@ -64,6 +64,8 @@ class Dispatcher:
         """Whether a turn has something to do although no worker is free. True at first, as above."""
         self._pool: WorkerPool | None = None
         self._alarm: Alarm | None = None
+        self._held_up = False
+        """Whether the newest turn could not be stored, for a reason that goes away by itself."""
         self.draining = False
         """No new claims; what ends is still stored."""
 
@@ -138,6 +140,9 @@ class Dispatcher:
                 raise
             self._retry_later(error)
             return
+        if self._held_up:
+            self._held_up = False
+            log.info("turns are stored again")
         if len(turn.claimed) >= len(free) > 0 or turn.more:
             # Every worker got a job, so there may be more: the next free worker looks again.
             self._ready = True
@@ -149,7 +154,10 @@ class Dispatcher:
             await self._store.return_claims(lost, now=self._clock.now())
 
     def _retry_later(self, error: Refused) -> None:
-        log.warning("a turn was not stored and is tried again in %d s: %s", RETRY_SECONDS, error.message)
+        if not self._held_up:
+            # Once: on a full disk, with nobody there, this may go on for days.
+            log.warning("a turn was not stored; it is tried again every %d s: %s", RETRY_SECONDS, error.message)
+        self._held_up = True
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
 
     def _is_due(self) -> bool:

@@ -4,6 +4,7 @@ It must not change a byte of a file that is not a store, or not one this version
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -19,6 +20,8 @@ SCHEMA_VERSION: Final = 1
 """`user_version`, at offset 60. Each step up has a migration."""
 MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100
+ROOM_BYTES: Final = 64 * 1024
+"""Less than this, and not even a few commits fit."""
 WAY_OUT: Final = "`queuectl doctor` tells more; to begin with an empty store, move the file away"
 
 
@@ -138,6 +141,42 @@ def copy_of(path: Path, target: Path) -> None:
         copy(connection, target)
     finally:
         connection.close()
+
+
+class Standing:
+    """Which files a store is made of, so that it is noticed when they are removed or replaced under its daemon."""
+
+    def __init__(self, path: Path) -> None:
+        self._paths = (str(path), f"{path}-wal")
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def lost(self) -> str | None:
+        """The path at which the file of the first call no longer lies. None: all are where they were."""
+        for path in self._paths:
+            try:
+                found = os.stat(path)
+            except OSError:
+                return path
+            which = (found.st_dev, found.st_ino)
+            if self._known.setdefault(path, which) != which:
+                return path
+        return None
+
+
+def is_out_of_room(folder: Path) -> bool:
+    """Whether the disk, or the user's share of it, is used up.
+
+    SQLite tells a full disk (ENOSPC) apart, but calls a used-up quota (EDQUOT) an I/O error.
+    """
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, ROOM_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False
 
 
 def refusing(path: Path, opening: Callable[[], T]) -> T:

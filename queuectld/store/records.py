@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed, Job
 
 
@@ -11,8 +12,11 @@ class StoreRefused(Exception):
     """The store file is not opened: foreign, damaged, too new, or out of reach. It was left as it is."""
 
 
-class StoreFailed(Exception):
+class StoreFailed(Refused):
     """The disk gave an error that no repeat can mend. Nothing that waited was acknowledged; nothing more is taken."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.INTERNAL, message)
 
 
 class Due(NamedTuple):

@@ -84,7 +84,7 @@ class Store(Questions):
         self.last_event_seq: int = session.memory.last_event_seq
         """The number of the newest event, as of the last commit."""
         super().__init__(Reader(open_reader(path), loop))
-        self._writer = Writer(connection, session, loop, self._deliver, on_broken)
+        self._writer = Writer(path, connection, session, loop, self._deliver, on_broken)
         self._clearing: set[asyncio.Task[None]] = set()
         self._loop = loop
 
@@ -113,11 +113,17 @@ class Store(Questions):
         return store
 
     async def close(self) -> None:
-        """Carry out what waits, put all of it into the file, end both threads."""
+        """Carry out what waits, put all of it into the file, end both threads.
+
+        After an error that ended all writing the log stays beside the file, for the next daemon to read.
+        """
         for task in list(self._clearing):
             await asyncio.wait([task])
-        await self._loop.run_in_executor(None, self._reader.stop)
-        await self._loop.run_in_executor(None, self._writer.stop)
+        stops = [self._reader.stop, self._writer.stop]
+        if self._writer.is_broken:
+            stops.reverse()
+        for stop in stops:
+            await self._loop.run_in_executor(None, stop)
 
     def _deliver(
         self, committed: Committed | None, settings: dict[str, Any] | None, values: dict[str, Any] | None

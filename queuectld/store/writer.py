@@ -9,12 +9,14 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
+from queuectld.store.files import Standing, is_out_of_room
 from queuectld.store.memory import read_settings
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.session import Session
@@ -35,6 +37,8 @@ GONE_WRONG: Final = frozenset({
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH,
 })  # fmt: skip
 """Errors that no repeat mends. An fsync is never tried twice: the pages it lost would be taken for written."""
+NOTHING: Final = "nothing was stored"
+STAYS: Final = "the daemon stops. All that was acknowledged is on disk, in the log beside the store"
 log = logging.getLogger(__name__)
 
 
@@ -67,12 +71,15 @@ class Writer:
 
     def __init__(
         self,
+        path: Path,
         connection: sqlite3.Connection,
         session: Session,
         loop: asyncio.AbstractEventLoop,
         deliver: Callable[[Committed | None, dict[str, object] | None, dict[str, object] | None], None],
         on_broken: Callable[[StoreFailed], None],
     ) -> None:
+        self._path = path
+        self._standing = Standing(path)
         self._connection = connection
         self._session = session
         self._loop = loop
@@ -83,6 +90,11 @@ class Writer:
         self._commits = 0
         self._changes = connection.total_changes
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether an error ended all writing. Its connection may then be closed only while a reader's is open."""
+        return self._broken is not None
 
     def start(self) -> None:
         """Begin to take requests."""
@@ -110,6 +122,8 @@ class Writer:
                 self._carry_out(group)
         if self._broken is None:
             self._checkpoint("TRUNCATE")
+        # SQLite's last connection moves the log into the file when it is closed. After an I/O error the log is to
+        # stay as it is for the next daemon, so the reader's connection must then still be open.
         self._connection.close()
 
     def _gather(self) -> tuple[list[Work], bool]:
@@ -129,7 +143,8 @@ class Writer:
                 weight += work.weight
         return group, True
 
-    def _carry_out(self, group: Sequence[Work]) -> None:
+    def _carry_out(self, group: Sequence[Work], *, again: bool = False) -> None:
+        """Carry out requests in one commit and answer them. `again`: there was no room, and some has been made."""
         if self._broken is not None:
             self._hand_over(None, [Told(work.future, None, self._broken) for work in group])
             return
@@ -138,7 +153,15 @@ class Writer:
             told = self._commit(group)
         except Lost as lost:
             self._session.rewind(start)
-            self._explain(lost.error, group)
+            self._explain(lost.error, group, again=again)
+            return
+        # What was written to a file that has no name any more is gone with this process: not to be acknowledged.
+        if (path := self._standing.lost()) is not None:
+            self._break(
+                f"The store's file {path} was removed or replaced under the daemon, which stops; put it back, or begin"
+                " with an empty store. What it was told just now is not stored."
+            )
+            self._hand_over(None, [Told(work.future, None, self._broken) for work in group])
             return
         committed = self._session.committed()
         self._hand_over(committed, told)
@@ -191,31 +214,35 @@ class Writer:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _explain(self, error: sqlite3.Error, group: Sequence[Work]) -> None:
-        """Tell a group of which nothing was stored; when the disk was full, try each alone first."""
+    def _explain(self, error: sqlite3.Error, group: Sequence[Work], *, again: bool) -> None:
+        """Tell a group of which nothing was stored; when the disk was full, make room, then try each alone first."""
         code = getattr(error, "sqlite_errorcode", 0)
-        if len(group) > 1 and (code in FULL or not (is_fatal(error) or code & 0xFF in BUSY)):
-            for work in group:
-                self._carry_out([work])
+        is_full = self._is_full(error)
+        if is_full and not again and self._checkpoint("PASSIVE"):
+            # All of the log is in the file, so it begins anew, in the blocks it has.
+            self._carry_out(group, again=True)
             return
-        if code in FULL:
-            answer: Exception = Refused(ErrorCode.NO_SPACE, "The store's disk is full; nothing was stored.")
+        if len(group) > 1 and (is_full or not (is_fatal(error) or code & 0xFF in BUSY)):
+            for work in group:
+                self._carry_out([work], again=again)
+            return
+        if is_full:
+            answer: Exception = Refused(ErrorCode.NO_SPACE, f"The disk of the store {self._path} is full; {NOTHING}.")
         elif code & 0xFF in BUSY:
-            answer = Refused(ErrorCode.BUSY, "Another program has locked the store; nothing was stored.")
+            answer = Refused(ErrorCode.BUSY, f"Another program has locked the store {self._path}; {NOTHING}.")
         elif is_fatal(error):
-            self._break(error)
-            answer = self._broken or error
+            answer = self._break(
+                f"The store {self._path} cannot be written any more ({error.sqlite_errorname}: {error}); the daemon"
+                " stops. All that was acknowledged is on disk; of what was not, it is not known."
+            )
         else:
             answer = error
         self._hand_over(None, [Told(work.future, None, answer) for work in group])
 
-    def _break(self, error: sqlite3.Error) -> None:
-        self._broken = StoreFailed(
-            f"The store cannot be written any more ({error.sqlite_errorname}: {error}); the daemon stops."
-            " What was acknowledged is on disk, what was not was not stored."
-        )
-        log.critical("%s", self._broken)
+    def _break(self, words: str) -> StoreFailed:
+        self._broken = StoreFailed(words)
         self._call(self._on_broken, self._broken)
+        return self._broken
 
     def _hand_over(self, committed: Committed | None, told: Sequence[Told]) -> None:
         settings, values = None, None
@@ -250,19 +277,26 @@ class Writer:
             # The loop was closed while we worked: nobody waits any more. What was stored stays stored.
             log.warning("the store had an answer and nobody waited for it")
 
-    def _checkpoint(self, mode: str) -> None:
-        """Move the log into the file, after the answers are out."""
+    def _checkpoint(self, mode: str) -> bool:
+        """Move the log into the file, after the answers are out. Whether all of it is there."""
+        all_moved = False
         try:
-            _, pages, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            _, pages, moved = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            all_moved = pages == moved > 0
             if pages > LONG_LOG_PAGES and mode == "PASSIVE":
                 self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             failpoints.reached("store.checkpointed")
         except sqlite3.Error as error:
-            if is_fatal(error) and error.sqlite_errorcode not in FULL:
-                self._break(error)
             # Full or locked: the log is as durable as the file, and a later checkpoint gets it.
+            if is_fatal(error) and not self._is_full(error):
+                self._break(f"The store {self._path} cannot be synced ({error.sqlite_errorname}: {error}); {STAYS}.")
         self._commits = 0
         self._changes = self._connection.total_changes
+        return all_moved
+
+    def _is_full(self, error: sqlite3.Error) -> bool:
+        code = getattr(error, "sqlite_errorcode", 0)
+        return code in FULL or (code == sqlite3.SQLITE_IOERR_WRITE and is_out_of_room(self._path.parent))
 
 
 def is_fatal(error: sqlite3.Error) -> bool:
