@@ -15,7 +15,7 @@ from typing import Final
 from tests.support.daemon import Home
 
 SIZE: Final = "8m"
-STORE_WRITES: Final = "pwrite64,pwritev,fallocate,ftruncate"
+STORE_WRITES: Final = "pwrite64,pwritev,fallocate"
 WRITES: Final = f"{STORE_WRITES},write,splice"
 """Not for the daemon: asyncio tells itself of signals by a write to a socket."""
 LET_TRACE: Final = """
@@ -93,7 +93,7 @@ def allow_tracing(home: Home) -> None:
     site = home.path / "site"
     site.mkdir(exist_ok=True)
     (site / "sitecustomize.py").write_text(LET_TRACE)
-    home.env["PYTHONPATH"] = str(site)
+    home.env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
 
 
 def inject(pid: int, what: str, *, log: Path, paths: Sequence[Path] = ()) -> subprocess.Popen[str]:
