@@ -76,6 +76,20 @@ def test_daemon_and_all_workers_killed_at_once_their_orphans_are_ended(stage: St
         assert [stage.job(job.id)["crashes"] for job in jobs] == [1, 1, 1]
 
 
+def test_workers_killed_at_once_are_each_replaced_once_and_leave_nothing(stage: Stage) -> None:
+    with stage.keeper:
+        workers = stage.scale(4)
+        stage.enqueue(*(stage.gated(f"gated-{n}") for n in range(4)))
+        eventually(lambda: len(list(stage.home.logs.glob("worker-*"))) == 4, deadline=DEADLINE_S)
+        stage.open_gate()
+        stage.wait()
+        for worker in workers:
+            os.kill(worker["pid"], KILL)
+        eventually(lambda: {worker["state"] for worker in stage.workers()} == {"idle"}, deadline=DEADLINE_S)
+        stage.enqueue(stage.marks.job("after"))
+        stage.finish(workers=4)
+
+
 def test_a_job_that_may_run_only_once_is_dead_when_its_worker_was_killed(stage: Stage) -> None:
     with stage.keeper:
         stage.scale(1)
