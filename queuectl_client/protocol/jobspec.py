@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Self
 
-from queuectl_client.protocol import checks
+from queuectl_client.protocol import amounts, checks
 from queuectl_client.protocol.checks import BadParams, Check, bad
 
 Command = str | tuple[str, ...]
@@ -17,6 +17,8 @@ Command = str | tuple[str, ...]
 
 MAX_COMMAND_BYTES: Final = 1024 * 1024
 """More than execve takes in one argument (128 KiB) or the usual ARG_MAX, less than a message."""
+BATCH_PREFIX: Final = "batch:"
+"""Where the id of a job goes in `depends_on`, this and a batch's name stand for all of its jobs. No id has a colon."""
 
 
 class JobSpec(NamedTuple):
@@ -47,7 +49,8 @@ class JobSpec(NamedTuple):
     env: dict[str, str] | None = None
     stdin: str | None = None
     depends_on: tuple[tuple[str, str], ...] | None = None
-    """Pairs of an id and `completed`, `dead` or `any`."""
+    """Pairs of an id, or of `batch:NAME`, and `completed`, `dead` or `any`."""
+    batch: str | None = None
     unique_key: str | None = None
     on_conflict: str | None = None
     key: str | None = None
@@ -186,13 +189,28 @@ def _exit_or_signal(key: str, value: Any) -> int | str:
 def _dependency(key: str, value: Any) -> tuple[str, str]:
     on: Any = "completed"
     if isinstance(value, Mapping):
-        odd = [name for name in value if name not in ("id", "on")]
+        odd = [name for name in value if name not in ("id", "batch", "on")]
         if odd:
-            raise checks.unknown(f"key of {key}", odd[0], ("id", "on"))
+            raise checks.unknown(f"key of {key}", odd[0], ("id", "batch", "on"))
         if value.get("on") is not None:
             on = _ON(f"on of {key}", value["on"])
+        if value.get("batch") is not None:
+            return BATCH_PREFIX + checks.job_id(f"batch of {key}", value["batch"]), on
         value = value.get("id")
     return checks.selector(f"an id in {key}", value), on
+
+
+def _resource_name(key: str, value: Any) -> str:
+    if isinstance(value, str) and amounts.is_resource_name(value):
+        return value
+    raise bad(key, value, amounts.NAME_WORDS)
+
+
+def _amount(key: str, value: Any) -> int:
+    try:
+        return amounts.amount(value)
+    except ValueError:
+        raise bad(key, value, amounts.AMOUNT_WORDS) from None
 
 
 def _label_name(key: str, value: Any) -> str:
@@ -233,12 +251,13 @@ CHECKS: Final[Mapping[str, Check[Any]]] = {
     "env": checks.environment,
     "stdin": checks.os_text,
     "depends_on": checks.list_of(_dependency, longest=10_000),
+    "batch": checks.job_id,
     "unique_key": checks.text(1024),
     "on_conflict": checks.word_of(("error", "skip", "replace")),
     "key": checks.text(1024),
     "key_limit": checks.integer(1, 1_000_000),
     "slots": checks.integer(1, 1_000_000),
-    "needs": checks.map_of(_label_name, checks.integer(1, 1_000_000_000), longest=100),
+    "needs": checks.map_of(_resource_name, _amount, longest=32),
     "hold": checks.boolean,
     "once": checks.boolean,
     "split_output": checks.boolean,
@@ -248,7 +267,7 @@ CHECKS: Final[Mapping[str, Check[Any]]] = {
 _OUTPUT = (
     *("seq", "state", "reason", "rev", "rank", "ready", "position", "paused", "duration", "pid", "worker", "host"),
     *("attempts", "attempts_list", "run", "runs", "crashes", "exit_code", "signal", "umask", "environment"),
-    *("created_at", "updated_at", "started_at", "finished_at", "env_names", "stdin_bytes"),
+    *("created_at", "updated_at", "started_at", "finished_at", "env_names", "stdin_bytes", "granted"),
 )
 _KEYS: Final = {spelling: (key, check) for key, check in CHECKS.items() for spelling in (key, _camel(key))}
 _OUTPUT_KEYS: Final = frozenset(spelling for key in _OUTPUT for spelling in (key, _camel(key)))

@@ -62,7 +62,9 @@ class NewJob(NamedTuple):
     env: Mapping[str, str] = {}
     stdin: str | None = None
     depends_on: tuple[tuple[str, str], ...] = ()
-    """Pairs of an id and `completed`, `dead` or `any`."""
+    """Pairs of an id (or `batch:NAME`) and `completed`, `dead` or `any`."""
+    batch: str | None = None
+    """The batch that it belongs to, for those that wait for all of it."""
     unique_key: str | None = None
     on_conflict: str = "error"
     key: str | None = None
@@ -92,7 +94,8 @@ class Job:
     state: JobState
     queue: str
     priority: int
-    rank: int
+    rank: float
+    """Orders jobs of one priority; the seq, until the job is moved."""
     attempts: int
     run: int
     runs: int
@@ -121,12 +124,15 @@ class Job:
     stall_timeout_ms: int | None = None
     kill_grace_ms: int = 10_000
     depends_on: tuple[tuple[str, str], ...] = ()
+    batch: str | None = None
     unique_key: str | None = None
     on_conflict: str = "error"
     key: str | None = None
     key_limit: int = 1
     slots: int = 1
     needs: Mapping[str, int] = field(default_factory=dict)
+    granted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The numbered resources that its last run had."""
     once: bool = False
     split_output: bool = False
 

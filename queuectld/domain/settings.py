@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from queuectl_client.protocol.amounts import AMOUNT_WORDS, NAME_WORDS
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
+from queuectld.domain.resources import read_supplies
 
 MAX_SECONDS: Final = 10 * 365 * 86_400
 """Ten years: longer durations are a slip of the finger, and stay far from integer limits in milliseconds."""
@@ -71,6 +73,12 @@ def _shell(given: Any) -> Value:
     return str(given)
 
 
+def _supplies(given: Any) -> Value:
+    if not read_supplies(_text(given)):
+        raise ValueError(given)
+    return ",".join(part.strip() for part in given.split(","))
+
+
 def _text(given: Any) -> str:
     if not isinstance(given, str) or not given or "\0" in given or len(given) > 4096:
         raise ValueError(given)
@@ -104,6 +112,18 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         "a whole number from 65536 to 1099511627776",
         _whole(65_536, 1 << 40),
         "output kept of each stream of an execution",
+    ),
+    "slots": Setting(
+        None,
+        "none, or a whole number from 1 to 1000000",
+        _or_none(_whole(1, 1_000_000)),
+        "slots that jobs share; none: as many as there are workers",
+    ),
+    "resources": Setting(
+        None,
+        f"none, or a list such as gpu=2,mem=16G: names of {NAME_WORDS}; {AMOUNT_WORDS}",
+        _or_none(_supplies),
+        "named resources that jobs share",
     ),
     "split_output": Setting(False, "true or false", _flag, "keep stdout and stderr apart"),
 }

@@ -136,7 +136,8 @@ def attempt_view(number: int, attempt: Attempt) -> dict[str, Any]:
 
 def job_with_attempts(job: Job, attempts: Sequence[Attempt]) -> JobMap:
     """A job with its attempts, oldest first."""
-    return job_view(job) | {"attempts_list": [attempt_view(number, attempt) for number, attempt in enumerate(attempts, 1)]}
+    told = [attempt_view(number, attempt) for number, attempt in enumerate(attempts, 1)]
+    return job_view(job) | {"attempts_list": told}
 
 
 def event_view(event: Event) -> dict[str, Any]:

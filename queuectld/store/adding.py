@@ -3,15 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from peewee import SQL
 
+from queuectl_client.protocol.jobspec import BATCH_PREFIX
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
-from queuectld.store import models
-from queuectld.store.dependencies import INSERT_DEPENDENCY, Parents, resolve
+from queuectld.domain.resources import demand
+from queuectld.store import bundles, keys, models
+from queuectld.store.dependencies import INSERT_DEPENDENCY, INSERT_FORWARD, Parents, has_come, resolve, waits_for
+from queuectld.store.endings import note_end
 from queuectld.store.lanes import Head
 from queuectld.store.moves import job, move, standing
 from queuectld.store.records import Added
@@ -40,6 +44,8 @@ _KEY_HOLDER: Final = statement(
         & SQL(models.HOLDS_KEY)
     )
 )  # fmt: skip
+ENOUGH: Final = 1_000_000
+"""The highest limit of a key there can be."""
 _SPARE: Final = 16
 """Numbers looked at beyond those needed, so that a few taken ids cost no second look."""
 _FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobState}
@@ -49,7 +55,7 @@ def add(session: Session, new: NewJob, now: Now) -> Job:
     """Store one job. Refused when its id or its unique key is taken; `skip` gives the job that has the key."""
     adder = Adder(session, now, None, (new,))
     seq, fresh = adder.put(new)
-    adder.flush()
+    adder.close()
     stored = job(session, seq)
     if fresh:
         session.tell(
@@ -78,8 +84,16 @@ def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None
         except Refused as refused:
             data = {**(refused.data or {}), "index": index}
             raise Refused(refused.code, f"job {index + 1}: {refused.message}", data) from refused
-    adder.flush()
+    adder.close()
     return Added([adder.ids[seq] for seq in seqs], seqs), adder.fresh
+
+
+@dataclass(slots=True)
+class _KeyUse:
+    """How many of a key hold it, and the lowest priority among those that wait in their lanes."""
+
+    occupied: int
+    lowest: int | None
 
 
 class Adder:
@@ -98,9 +112,15 @@ class Adder:
         self._edges: list[tuple[int, int, str]] = []
         self._environment: tuple[Mapping[str, str], int] | None = None
         self._asked = {each.id for each in new if each.id is not None}
-        self._looked_at = 0
+        self._expected = self._asked | {BATCH_PREFIX + each.batch for each in new if each.batch is not None}
+        self._numbers_seen = 0
         self._taken: set[str] = set()
         self._still_to_number = len(new)
+        self._keys: dict[str, _KeyUse] = {}
+        self._bundles: dict[str, list[int]] = {}
+        """By name: number, jobs, jobs that have not ended, jobs that have failed."""
+        self._forward: dict[str, list[tuple[int, str]]] = {}
+        self._looked_at: set[int] = set()
 
     def put(self, new: NewJob) -> tuple[int, bool]:
         """The job's number, and whether it is a new one. On disk after `flush`."""
@@ -111,7 +131,8 @@ class Adder:
         parents = None
         if new.depends_on:
             self.flush()
-            parents = Parents(self._session, new, self._batch)
+            parents = Parents(self._session, new.depends_on, self._batch, self._expected)
+            self._refuse_circle(new, parents)
         if new.id is not None:
             self._refuse_taken(new.id)
         seq = self._number(new.id)
@@ -127,7 +148,56 @@ class Adder:
         self._enter(new, place)
         if parents is not None and place.state is not JobState.CANCELLED:
             self._edges.extend((parent, seq, on) for parent, on in parents.waits_for.items())
+            self._look_forward(parents, seq)
+        if new.id is not None and self._has_come(seq, new.id) and place.state is JobState.CANCELLED:
+            note_end(self._session, seq, new.id, place.state)
         return seq, True
+
+    def _refuse_circle(self, new: NewJob, parents: Parents) -> None:
+        """A job of a batch must not wait for the end of that batch, nor for a job that does."""
+        if new.batch is None:
+            return
+        found = bundles.find(self._session, new.batch)
+        own = BATCH_PREFIX + new.batch
+        if own in parents.later or (found is not None and waits_for(
+            self._session, parents.waits_for, -found.id, self._looked_at
+        )):  # fmt: skip
+            message = f"The job is of the batch {new.batch!r} and would wait for all of it, so for itself."
+            raise Refused(ErrorCode.CONFLICT, message, {"key": "depends_on"})
+
+    def _look_forward(self, parents: Parents, child: int) -> None:
+        """Remember which jobs that are still to come this one waits for."""
+        if self._batch is not None:
+            rows = [(self._batch, parent_id, child, on) for parent_id, on in parents.later.items()]
+            self._session.executemany(INSERT_FORWARD, rows)
+            return
+        for parent_id, on in parents.later.items():
+            self._forward.setdefault(parent_id, []).append((child, on))
+
+    def _has_come(self, parent: int, name: str) -> bool:
+        """Those that named this job or batch before it came wait for it from now on. False: nobody did."""
+        children = self._forward.pop(name, [])
+        if self._batch is not None:
+            children = has_come(self._session, self._batch, name)
+        if not children:
+            return False
+        self.flush()
+        self._looked_at.clear()
+        for child, on in children:
+            if waits_for(self._session, (parent,), child, set()):
+                message = f"{name} waits, over others, for job {child}, which is to wait for it: a circle."
+                raise Refused(ErrorCode.CONFLICT, message, {"seq": child})
+            self._edges.append((parent, child, on))
+        self.flush()
+        return True
+
+    def close(self) -> None:
+        """All were put. Raises Refused when one waits for a job that did not come after all."""
+        self.flush()
+        for parent_id, children in self._forward.items():
+            message = f"There is no job {parent_id!r} to depend on: it was not stored, as its unique key is taken."
+            raise Refused(ErrorCode.NOT_FOUND, message, {"id": parent_id, "seq": children[0][0]})
+        resolve(self._session, self._now)
 
     def flush(self) -> None:
         """Write what was put."""
@@ -143,6 +213,9 @@ class Adder:
         if self._edges:
             self._session.executemany(INSERT_DEPENDENCY, self._edges)
             self._edges = []
+        for bundle, jobs, open_jobs, failed in self._bundles.values():
+            bundles.change(self._session, bundle, jobs=jobs, open_jobs=open_jobs, failed=failed)
+        self._bundles.clear()
 
     def _place(self, new: NewJob, seq: int, parents: Parents | None) -> Place:
         session, now = self._session, self._now
@@ -152,18 +225,51 @@ class Adder:
             state, reason, due_ms = JobState.CANCELLED, parents.hopeless, None
         elif new.hold:
             state = JobState.HELD
-        elif parents is not None and parents.waits_for:
+        elif parents is not None and (parents.waits_for or parents.later):
             state = JobState.BLOCKED
         queue = session.queue_id(new.queue)
         waits = due_ms is not None or (new.run_at_ms is not None and new.run_at_ms > now.wall_ms)
-        lane = None
+        lane, in_line = None, False
         if state is JobState.PENDING and self._batch is None and not waits:
-            lane = session.lane_id(queue, lane_needs(new))
+            in_line = new.key is not None and not self._may_enter(new, new.key, seq)
+            lane = None if in_line else session.lane_id(queue, lane_needs(new))
         return Place(
             seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, new.run_at_ms, now.wall_ms,
             now.wall_ms if state is JobState.CANCELLED else None, reason,
-            parents.named if parents is not None else (), self._environment_of(new),
+            parents.named if parents is not None else (), self._environment_of(new), in_line,
+            None if new.batch is None else self._join(new.batch, state),
         )  # fmt: skip
+
+    def _may_enter(self, new: NewJob, key: str, seq: int) -> bool:
+        """As `keys.let_in`, without asking the store again for each of many jobs of one key."""
+        use = self._keys.get(key)
+        if use is None:
+            self.flush()
+            use = _KeyUse(keys.occupied(self._session, key, ENOUGH), keys.lowest_priority(self._session, key))
+            self._keys[key] = use
+        if use.occupied >= new.key_limit:
+            if use.lowest is None or new.priority <= use.lowest:
+                return False
+            self.flush()
+            keyed = keys.Keyed(seq, key, new.key_limit, new.priority, seq)
+            if not keys.let_in(self._session, keyed):
+                return False
+            del self._keys[key]
+            return True
+        use.occupied += 1
+        use.lowest = new.priority if use.lowest is None else min(use.lowest, new.priority)
+        return True
+
+    def _join(self, name: str, state: JobState) -> int:
+        counted = self._bundles.get(name)
+        if counted is None:
+            number = bundles.number_of(self._session, name)
+            self._has_come(-number, BATCH_PREFIX + name)
+            counted = self._bundles[name] = [number, 0, 0, 0]
+        ended = state is JobState.CANCELLED
+        for place, more in enumerate((1, not ended, ended), 1):
+            counted[place] += more
+        return counted[0]
 
     def _enter(self, new: NewJob, place: Place) -> None:
         session = self._session
@@ -193,7 +299,7 @@ class Adder:
         session = self._session
         while True:
             seq = session.next_seq()
-            if seq > self._looked_at:
+            if seq > self._numbers_seen:
                 self._look_ahead(seq)
             session.memory.last_seq = seq
             name = f"job_{seq}"
@@ -202,8 +308,8 @@ class Adder:
                 return seq
 
     def _look_ahead(self, first: int) -> None:
-        self._looked_at = first + self._still_to_number + _SPARE
-        names = json.dumps([f"job_{seq}" for seq in range(first, self._looked_at + 1)])
+        self._numbers_seen = first + self._still_to_number + _SPARE
+        names = json.dumps([f"job_{seq}" for seq in range(first, self._numbers_seen + 1)])
         self._taken = {row[0] for row in self._session.execute(_TAKEN, {"ids": names})}
 
     def _holder_of_key(self, new: NewJob) -> int | None:
@@ -232,6 +338,4 @@ class Adder:
 
 def lane_needs(new: NewJob) -> str:
     """What tells the lane of a new job from the others of its queue; as `Standing.lane_needs`."""
-    if new.slots == 1 and not new.needs:
-        return ""
-    return f"{new.slots} {json.dumps(dict(new.needs), ensure_ascii=False, separators=(',', ':')) if new.needs else ''}"
+    return "" if new.slots == 1 and not new.needs else demand(new.slots, new.needs).key()

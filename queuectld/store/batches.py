@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from peewee import SQL
 
-from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
-from queuectld.store import moves
+from queuectld.store import bundles, moves
 from queuectld.store.adding import put_all
+from queuectld.store.dependencies import FORGET_FORWARDS, refuse_missing
 from queuectld.store.models import Batch, Count, Dependency, Job
 from queuectld.store.moves import Standing, read_standing
 from queuectld.store.records import Added, AddedSummary
@@ -48,7 +49,9 @@ _ROWS: Final = statement(
     .order_by(Job.seq)
     .limit(arg("slice"))
 )
-_SEQS: Final = statement(Job.select(Job.seq).where(_IN_WINDOW).order_by(Job.seq).limit(arg("slice")))
+_SEQS: Final = statement(
+    Job.select(Job.seq, Job.bundle, Job.state).where(_IN_WINDOW).order_by(Job.seq).limit(arg("slice"))
+)
 _DELETE_JOB: Final = statement(Job.delete().where(Job.seq == arg("seq")))
 _DELETE_EDGES: Final = statement(
     Dependency.delete().where((Dependency.child == arg("seq")) | (Dependency.parent == arg("seq")))
@@ -76,8 +79,12 @@ def add_to_batch(session: Session, token: str, new: Sequence[NewJob], now: Now, 
 
 
 def commit_batch(session: Session, token: str, now: Now) -> AddedSummary:
-    """Let all jobs of the batch be there. They enter their lanes in the slices that follow (`let_in`)."""
+    """Let all jobs of the batch be there. They enter their lanes in the slices that follow (`let_in`).
+
+    Refused (not_found) when one waits for a job that has not come.
+    """
     number, count, first, last = _find(session, token)
+    refuse_missing(session, number)
     session.memory.hidden.discard(number)
     session.on_rewind(partial(session.memory.hidden.add, number))
     for queue, state, ready, n in session.execute(_COUNTS, {"id": number}).fetchall():
@@ -140,11 +147,15 @@ def clear_discarded(session: Session, number: int, budget: int) -> bool:
     arguments = [{"seq": row[0]} for row in seqs]
     session.executemany(_DELETE_EDGES, arguments)
     session.executemany(_DELETE_JOB, arguments)
+    for _, bundle, state in seqs:
+        if bundle is not None:
+            bundles.change(session, bundle, jobs=-1, open_jobs=0 if JobState(state) in ENDED_STATES else -1)
     reached = seqs[-1][0] if len(seqs) == budget else upto
     if reached < last:
         session.execute(_SWEPT, {"id": number, "seq": reached})
         return True
     session.execute(_DELETE_COUNTS, {"id": number})
+    session.execute(FORGET_FORWARDS, {"batch": number})
     session.execute(_DELETE, {"id": number})
     session.memory.hidden.discard(number)
     session.on_rewind(partial(session.memory.hidden.add, number))

@@ -9,7 +9,8 @@ from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKi
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
 from queuectld.store import models
-from queuectld.store.dependencies import is_waiting, resolve
+from queuectld.store.dependencies import resolve
+from queuectld.store.endings import is_waiting
 from queuectld.store.moves import Standing, job, move, placed, standing
 from queuectld.store.records import Cancelled
 from queuectld.store.rows import Place, job_values

@@ -3,12 +3,16 @@
 In slices: a parent with a hundred thousand children keeps nobody else waiting.
 """
 
-from typing import Final
+from collections.abc import Container, Iterable
+from typing import Final, NamedTuple
 
+from queuectl_client.protocol.jobspec import BATCH_PREFIX
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import NewJob, Now
-from queuectld.store.models import Dependency, Job, Resolving
+from queuectld.domain.job import Now
+from queuectld.store import bundles
+from queuectld.store.endings import is_waiting
+from queuectld.store.models import Dependency, Forward, Job, Resolving
 from queuectld.store.moves import MAY_DEPEND, any_standing, move, placed
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, insert_row, statement
@@ -30,35 +34,115 @@ _CHILDREN: Final = statement(
 _FORGET_EDGE: Final = statement(
     Dependency.delete().where((Dependency.parent == arg("parent")) & (Dependency.child == arg("child")))
 )
-_WAITS: Final = statement(
-    Dependency.select(Dependency.parent).where(Dependency.child == arg("child")).limit(arg("one"))
+_PARENTS: Final = statement(
+    Dependency.select(Dependency.parent).where(Dependency.child == arg("child"))
 )
+INSERT_FORWARD: Final = insert_row(Forward)
+_WHO_NAMED: Final = statement(
+    Forward.select(Forward.child, Forward.on).where(
+        (Forward.batch == arg("batch")) & (Forward.parent_id == arg("id"))
+    )
+)  # fmt: skip
+_FORGET_FORWARD: Final = statement(
+    Forward.delete().where((Forward.batch == arg("batch")) & (Forward.parent_id == arg("id")))
+)
+_FIRST_FORWARD: Final = statement(
+    Forward.select(Forward.parent_id, Forward.child).where(Forward.batch == arg("batch")).limit(arg("one"))
+)
+FORGET_FORWARDS: Final = statement(Forward.delete().where(Forward.batch == arg("batch")))
+MOST_FOLLOWED: Final = 20_000
+"""Jobs looked at for one request in search of a cycle, about a tenth of a second."""
 
 
 class Parents:
-    """What the parents of a new job leave it: those still to wait for, or why it can no longer run."""
+    """What the parents of a job leave it: those still to wait for, or why it can no longer run.
 
-    def __init__(self, session: Session, new: NewJob, batch: int | None) -> None:
+    `later` are ids that nobody has yet, but a job of the same batch may come to have.
+    """
+
+    def __init__(
+        self, session: Session, depends_on: Iterable[tuple[str, str]], batch: int | None = None,
+        expected: Container[str] = (),
+    ) -> None:  # fmt: skip
         self.waits_for: dict[int, str] = {}
+        self.later: dict[str, str] = {}
         self.named: tuple[tuple[str, str], ...] = ()
         self.hopeless: str | None = None
-        for reference, on in new.depends_on:
-            seq, parent_id, state = _look_up(session, reference, batch)
-            self.named += ((parent_id, on),)
-            if state not in ENDED_STATES:
-                self.waits_for[seq] = on
-            elif not _comes_true(on, state):
-                self.hopeless = hopeless_reason(parent_id, state, on)
+        for reference, on in depends_on:
+            found = _look_up(session, reference, batch)
+            if found is None and (batch is not None or reference in expected):
+                self.named += ((reference, on),)
+                self.later[reference] = on
+                continue
+            if found is None:
+                what = "batch" if reference.startswith(BATCH_PREFIX) else "job"
+                name = reference.removeprefix(BATCH_PREFIX)
+                raise Refused(ErrorCode.NOT_FOUND, f"There is no {what} {name!r} to depend on.", {"id": reference})
+            self.named += ((found.name, on),)
+            if found.state is None:
+                self.waits_for[found.number] = on
+            elif not _comes_true(on, found.state):
+                self.hopeless = hopeless_reason(found.name, found.state, on)
 
 
-def _look_up(session: Session, reference: str, batch: int | None) -> tuple[int, str, JobState]:
-    """An exact id, else a sequence number; visible, or of the same batch."""
+class _Parent(NamedTuple):
+    """A job, or (below 0) a batch; `state` is how it has ended, None while it has not."""
+
+    number: int
+    name: str
+    state: JobState | None
+
+
+def _look_up(session: Session, reference: str, batch: int | None) -> _Parent | None:
+    """An exact id, else a sequence number; visible, or of the same batch. Or all jobs of a name, which no id can be."""
+    if reference.startswith(BATCH_PREFIX):
+        bundle = bundles.find(session, reference.removeprefix(BATCH_PREFIX))
+        return None if bundle is None else _Parent(-bundle.id, reference, bundle.state)
     row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
     if row is None and reference.isdecimal():
         row = session.execute(_STATE_BY_SEQ, {"seq": min(int(reference), 2**62)}).fetchone()
     if row is None or (row[3] in session.memory.hidden and row[3] != batch):
-        raise Refused(ErrorCode.NOT_FOUND, f"There is no job {reference!r} to depend on.", {"id": reference})
-    return row[0], row[1], JobState(row[2])
+        return None
+    state = JobState(row[2])
+    return _Parent(row[0], row[1], state if state in ENDED_STATES else None)
+
+
+def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[int]) -> bool:
+    """Whether one of these jobs is the goal, or waits for it over others, however many.
+
+    `cleared` are jobs known not to; it grows. Refused when so many wait for one another that it cannot be told.
+    """
+    ahead = list(parents)
+    while ahead:
+        each = ahead.pop()
+        if each == goal:
+            return True
+        if each in cleared:
+            continue
+        cleared.add(each)
+        if len(cleared) > MOST_FOLLOWED:
+            message = "Too many jobs wait for one another here; put each after those that it depends on."
+            raise Refused(ErrorCode.TOO_LARGE, message)
+        ahead.extend(row[0] for row in session.execute(_PARENTS, {"child": each}))
+    return False
+
+
+def has_come(session: Session, batch: int, id: str) -> list[tuple[int, str]]:
+    """The children in an open batch that named this id before it was there; the note of it goes."""
+    found = session.execute(_WHO_NAMED, {"batch": batch, "id": id}).fetchall()
+    if found:
+        session.execute(_FORGET_FORWARD, {"batch": batch, "id": id})
+    return [(child, on) for child, on in found]
+
+
+def refuse_missing(session: Session, batch: int) -> None:
+    """Raises Refused when a job of the batch names one that has not come."""
+    row = session.execute(_FIRST_FORWARD, {"batch": batch, "one": 1}).fetchone()
+    if row is not None:
+        child = any_standing(session, row[1])
+        name = child.id if child is not None else row[1]
+        message = f"There is no job {row[0]!r}, which {name} is to depend on."
+        raise Refused(ErrorCode.NOT_FOUND, message, {"id": row[0], "seq": row[1]})
 
 
 def _comes_true(on: str, state: JobState) -> bool:
@@ -72,11 +156,6 @@ def hopeless_reason(parent_id: str, state: JobState, on: str) -> str:
 
 
 _WORDS: Final = {"completed": "its success", "dead": "its failure", "any": "its end"}
-
-
-def is_waiting(session: Session, child: int) -> bool:
-    """Whether a job still waits for another."""
-    return session.execute(_WAITS, {"child": child, "one": 1}).fetchone() is not None
 
 
 def resolve(session: Session, now: Now, budget: int = SLICE) -> None:

@@ -33,7 +33,7 @@ RULES: Final = {
     """,
     "waiting jobs that nothing will ever start": """
         SELECT seq, state FROM job WHERE state IN ('pending', 'failed') AND lane IS NULL AND due_ms IS NULL
-        AND batch IS NULL AND (run_at_ms IS NULL OR state = 'failed')
+        AND batch IS NULL AND in_line = 0 AND (run_at_ms IS NULL OR state = 'failed')
     """,
     "jobs in a lane of another queue": """
         SELECT j.seq FROM job AS j LEFT JOIN lane AS l ON l.id = j.lane
@@ -49,12 +49,31 @@ RULES: Final = {
     """,
     "dependencies on jobs that have ended or are gone": """
         SELECT d.parent, d.child FROM dependency AS d LEFT JOIN job AS p ON p.seq = d.parent
-        WHERE d.parent NOT IN (SELECT parent FROM resolving)
+        WHERE d.parent > 0 AND d.parent NOT IN (SELECT parent FROM resolving)
         AND (p.seq IS NULL OR p.state IN ('completed', 'dead', 'cancelled'))
     """,
     "dependencies of jobs that do not wait": """
         SELECT d.parent, d.child FROM dependency AS d LEFT JOIN job AS c ON c.seq = d.child
         WHERE c.seq IS NULL OR c.state NOT IN ('blocked', 'held')
+    """,
+    "dependencies on batches that have ended or are gone": """
+        SELECT d.parent, d.child FROM dependency AS d LEFT JOIN bundle AS b ON b.id = -d.parent
+        WHERE d.parent < 0 AND d.parent NOT IN (SELECT parent FROM resolving) AND coalesce(b.open_jobs, 0) = 0
+    """,
+    "batches that count other jobs than there are": """
+        SELECT b.name, b.jobs, b.open_jobs, count(j.seq)
+        FROM bundle AS b LEFT JOIN job AS j ON j.bundle = b.id GROUP BY b.id
+        HAVING b.jobs <> count(j.seq) OR b.jobs = 0 OR b.open_jobs <>
+               count(CASE WHEN j.state NOT IN ('completed', 'dead', 'cancelled') THEN 1 END)
+    """,
+    "jobs in line for a key that nobody holds": """
+        SELECT seq, key FROM job AS w WHERE in_line = 1 AND NOT EXISTS (SELECT 1 FROM job AS h WHERE h.key = w.key
+        AND (h.lane IS NOT NULL OR h.state = 'processing' OR h.ending IS NOT NULL))
+    """,
+    "jobs that go before one of their key that was let in": """
+        SELECT w.seq, h.seq FROM job AS w JOIN job AS h ON h.key = w.key
+        WHERE w.in_line = 1 AND h.lane IS NOT NULL AND (w.priority, -w.rank) > (h.priority, -h.rank)
+        AND (SELECT count(DISTINCT key_limit) FROM job AS k WHERE k.key = w.key) = 1
     """,
     "attempts of jobs that are gone": "SELECT seq, run FROM attempt WHERE seq NOT IN (SELECT seq FROM job)",
     "attempts of runs that have not ended": """

@@ -19,35 +19,38 @@ class Head(NamedTuple):
 
     descent: int
     """The priority, negated."""
-    rank: int
+    rank: float
     seq: int
     lane: int
     state: JobState
 
 
 class Lanes:
-    """Which job comes next, over all open lanes."""
+    """Which job comes next, over all open lanes. Heads of closed lanes are kept in step, but out of the heap."""
 
     def __init__(self) -> None:
         self._heads: dict[int, Head] = {}
         self._heap: list[Head] = []
         self._unknown: set[int] = set()
+        """Open lanes whose head the store has to be asked for."""
         self._closed: set[int] = set()
+        self._unknown_closed: set[int] = set()
+        self._aside: set[int] = set()
 
     def doubt(self, lane: int) -> None:
         """Ask the store for the lane's head when it is needed next."""
         self._heads.pop(lane, None)
-        self._unknown.add(lane)
+        (self._unknown_closed if lane in self._closed else self._unknown).add(lane)
 
     def offer(self, head: Head) -> None:
         """A job has entered its lane."""
-        if head.lane in self._unknown:
+        if head.lane in self._unknown or head.lane in self._unknown_closed:
             return
         known = self._heads.get(head.lane)
         if known is None or head < known:
             self._heads[head.lane] = head
-            heapq.heappush(self._heap, head)
-            self._trim()
+            if head.lane not in self._closed:
+                self._push(head)
 
     def withdraw(self, lane: int, seq: int) -> None:
         """A job has left its lane."""
@@ -58,33 +61,52 @@ class Lanes:
     def close(self, lane: int) -> None:
         """Take nothing from this lane until it is opened."""
         self._closed.add(lane)
+        if lane in self._unknown:
+            self._unknown.remove(lane)
+            self._unknown_closed.add(lane)
 
     def open(self, lane: int) -> None:
         """Let claims take from this lane again."""
         self._closed.discard(lane)
-        self.doubt(lane)
+        if lane in self._unknown_closed:
+            self._unknown_closed.remove(lane)
+            self._unknown.add(lane)
+        elif lane in self._heads:
+            self._push(self._heads[lane])
 
     def is_open(self, lane: int) -> bool:
         """Whether claims may take from this lane."""
         return lane not in self._closed
 
+    def set_aside(self, lane: int) -> None:
+        """Look past this lane until `put_back`."""
+        self._aside.add(lane)
+
+    def put_back(self) -> None:
+        """Look at all lanes again."""
+        aside, self._aside = self._aside, set()
+        for lane in aside:
+            if lane in self._heads and lane not in self._closed:
+                self._push(self._heads[lane])
+
     def best(self, fetch: Callable[[int], Head | None]) -> Head | None:
-        """The job to claim next, left where it is. `fetch` reads a lane's head from the store."""
-        for lane in self._unknown - self._closed:
-            self._unknown.discard(lane)
+        """The job to claim next, left where it is. `fetch` reads a lane's head from the store; None: it is empty."""
+        while self._unknown:
+            lane = self._unknown.pop()
             head = fetch(lane)
             if head is not None:
                 self._heads[lane] = head
                 heapq.heappush(self._heap, head)
         while self._heap:
             head = self._heap[0]
-            if self._heads.get(head.lane) is head and head.lane not in self._closed:
+            if self._heads.get(head.lane) is head and head.lane not in self._closed and head.lane not in self._aside:
                 return head
             heapq.heappop(self._heap)
         return None
 
-    def _trim(self) -> None:
-        """Without this, jobs of ever higher priority would pile up here while nobody claims."""
+    def _push(self, head: Head) -> None:
+        """Without the trimming, jobs of ever higher priority would pile up here while nobody claims."""
+        heapq.heappush(self._heap, head)
         if len(self._heap) > 2 * len(self._heads) + SPARE_ENTRIES:
-            self._heap = list(self._heads.values())
+            self._heap = [head for lane, head in self._heads.items() if lane not in self._closed]
             heapq.heapify(self._heap)

@@ -5,12 +5,16 @@ Loaded when the store is opened; kept in step by the session, which also takes b
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from peewee import SQL, fn
 
+from queuectld.domain.rate import read_rate
+from queuectld.domain.resources import Demand, Resources, demand, read_demand, read_supplies
 from queuectld.store.lanes import Lanes
+from queuectld.store.limits import InHand, Limits, QueueLimits, earliest
 from queuectld.store.models import (
     WAITS_FOR_STORE_TIME,
     WAITS_FOR_WALL_TIME,
@@ -25,6 +29,7 @@ from queuectld.store.models import (
     Worker,
 )
 from queuectld.store.records import Due
+from queuectld.store.rows import read_granted, read_needs
 from queuectld.store.statement import arg, statement
 
 KNOWN_ENVIRONMENTS: Final = 256
@@ -34,6 +39,17 @@ _LAST_SEQ: Final = statement(Job.select(fn.MAX(Job.seq)))
 _LAST_EVENT: Final = statement(Event.select(fn.MAX(Event.event_seq)))
 _NEXT_STORE_DUE: Final = statement(Job.select(fn.MIN(Job.due_ms)).where(SQL(WAITS_FOR_STORE_TIME)))
 _NEXT_WALL_DUE: Final = statement(Job.select(fn.MIN(Job.run_at_ms)).where(SQL(WAITS_FOR_WALL_TIME)))
+_QUEUES: Final = statement(
+    Queue.select(
+        Queue.id, Queue.name, Queue.paused, Queue.paused_because, Queue.concurrency, Queue.rate, Queue.starts,
+        Queue.failure_limit, Queue.failures,
+    )
+)  # fmt: skip
+_HELD_BY_JOB: Final = (Job.key, Job.slots, Job.needs, Job.granted)
+_PROCESSING: Final = statement(
+    Job.select(Job.seq, Job.queue, Job.worker, *_HELD_BY_JOB).where(Job.worker.is_null(False))
+)
+_ENDING: Final = statement(Job.select(Job.seq, Job.queue, Job.ending, *_HELD_BY_JOB).where(Job.ending.is_null(False)))
 _META: Final = statement(Meta.select(Meta.value).where(Meta.key == arg("key")))
 
 
@@ -47,8 +63,11 @@ class Memory:
     lanes: Lanes = field(default_factory=Lanes)
     queue_ids: dict[str, int] = field(default_factory=dict)
     queue_names: dict[int, str] = field(default_factory=dict)
-    paused_queues: set[int] = field(default_factory=set)
+    limits: Limits = field(default_factory=Limits)
     lane_ids: dict[tuple[int, str], int] = field(default_factory=dict)
+    lanes_of: dict[int, list[int]] = field(default_factory=dict)
+    demands: dict[int, Demand] = field(default_factory=dict)
+    """By lane: what each of its jobs takes."""
     environments: dict[bytes, int] = field(default_factory=dict)
     hidden: set[int] = field(default_factory=set)
     sweeping: list[int] = field(default_factory=list)
@@ -56,35 +75,41 @@ class Memory:
     workers: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By worker: its pool and its number there."""
 
-    def add_queue(self, number: int, name: str, *, paused: bool) -> None:
+    def add_queue(self, number: int, name: str, limits: QueueLimits) -> None:
         """Know a queue of the store."""
         self.queue_ids[name] = number
         self.queue_names[number] = name
-        if paused:
-            self.paused_queues.add(number)
+        self.limits.queues[number] = limits
+        self.lanes_of[number] = []
 
     def forget_queue(self, number: int) -> None:
         """Know it no longer: it was not stored after all."""
         del self.queue_ids[self.queue_names.pop(number)]
-        self.paused_queues.discard(number)
+        del self.limits.queues[number], self.lanes_of[number]
+        self.limits.shut.discard(number)
 
     def add_lane(self, number: int, queue: int, needs: str) -> None:
-        """Know a lane of the store, closed while its queue is paused."""
+        """Know a lane of the store, closed while its queue is."""
         self.lane_ids[queue, needs] = number
+        self.lanes_of[queue].append(number)
+        self.demands[number] = read_demand(needs)
         self.lanes.doubt(number)
-        if queue in self.paused_queues:
+        if not self.limits.queues[queue].is_open:
             self.lanes.close(number)
 
     def forget_lane(self, queue: int, needs: str) -> None:
         """Know it no longer: it was not stored after all."""
-        self.lanes.doubt(self.lane_ids.pop((queue, needs)))
+        number = self.lane_ids.pop((queue, needs))
+        self.lanes_of[queue].remove(number)
+        del self.demands[number]
+        self.lanes.doubt(number)
 
-    def set_paused(self, queue: int, paused: bool) -> None:
+    def set_open(self, queue: int, is_open: bool) -> None:
         """Open or close all lanes of a queue."""
-        (self.paused_queues.add if paused else self.paused_queues.discard)(queue)
-        for (owner, _needs), lane in self.lane_ids.items():
-            if owner == queue:
-                (self.lanes.close if paused else self.lanes.open)(lane)
+        self.limits.queues[queue].is_open = is_open
+        change = self.lanes.open if is_open else self.lanes.close
+        for lane in self.lanes_of[queue]:
+            change(lane)
 
     def remember_environment(self, digest: bytes, number: int) -> None:
         """Know an environment of the store; the one known longest gives way."""
@@ -100,10 +125,10 @@ def load(connection: sqlite3.Connection) -> Memory:
     memory = Memory(
         last_seq=max(noted, _one(connection, _LAST_SEQ) or 0),
         last_event_seq=_one(connection, _LAST_EVENT) or 0,
-        due=next_due(connection),
+        due=Due(None, None),
     )
-    for number, name, paused in connection.execute(statement(Queue.select(Queue.id, Queue.name, Queue.paused))):
-        memory.add_queue(number, name, paused=bool(paused))
+    for number, name, *limits in connection.execute(_QUEUES):
+        memory.add_queue(number, name, _queue_limits(*limits))
     for number, queue, needs in connection.execute(statement(Lane.select(Lane.id, Lane.queue, Lane.needs))):
         memory.add_lane(number, queue, needs)
     for number, state in connection.execute(statement(Batch.select(Batch.id, Batch.state).order_by(Batch.id))):
@@ -114,12 +139,53 @@ def load(connection: sqlite3.Connection) -> Memory:
     memory.resolving.update(row[0] for row in connection.execute(statement(Resolving.select(Resolving.parent))))
     for number, pool, place in connection.execute(statement(Worker.select(Worker.id, Worker.pool, Worker.number))):
         memory.workers[number] = (pool, place)
+    memory.limits.resources.workers = len(memory.workers)
+    supply(memory.limits.resources, read_settings(connection)[0])
+    for statement_ in (_PROCESSING, _ENDING):
+        for row in connection.execute(statement_):
+            memory.limits.take(_in_hand(*row))
+    for queue, limits in memory.limits.queues.items():
+        if limits.opens_ms is not None:
+            memory.limits.shut.add(queue)
+        memory.set_open(queue, limits.may_open)
+    memory.due = next_due(connection, memory.limits.next_opening())
     return memory
 
 
-def next_due(connection: sqlite3.Connection) -> Due:
-    """When the next waiting job comes due, from the two indexes of due times."""
-    return Due(_one(connection, _NEXT_STORE_DUE), _one(connection, _NEXT_WALL_DUE))
+def _queue_limits(
+    paused: int, because: str | None, concurrency: int | None, rate: str | None, starts: str | None,
+    failure_limit: int | None, failures: int,
+) -> QueueLimits:  # fmt: skip
+    limits = QueueLimits(bool(paused), because, concurrency, read_rate(rate), (), failure_limit, failures)
+    limits.starts = tuple((at_ms, count) for at_ms, count in json.loads(starts or "[]"))
+    limits.opens_ms = shut_until(limits)
+    return limits
+
+
+def shut_until(limits: QueueLimits) -> int | None:
+    """Until when the rate keeps a queue closed after its last start; None: it does not."""
+    if limits.rate is None or not limits.starts:
+        return None
+    last_ms = limits.starts[-1][0]
+    opens_ms = limits.rate.opens_ms(limits.starts, last_ms)
+    return opens_ms if opens_ms > last_ms else None
+
+
+def _in_hand(
+    seq: int, queue: int, worker: int, key: str | None, slots: int, needs: str | None, granted: str | None
+) -> InHand:
+    return InHand(seq, queue, worker, key, demand(slots, read_needs(needs)), read_granted(granted))
+
+
+def supply(resources: Resources, settings: Mapping[str, Any]) -> None:
+    """Let there be what the settings say."""
+    resources.slots = settings.get("slots")
+    resources.supplies = read_supplies(settings.get("resources"))
+
+
+def next_due(connection: sqlite3.Connection, opening: int | None = None) -> Due:
+    """When the next waiting job comes due, from the two indexes of due times, or a queue opens (`opening`)."""
+    return Due(earliest((_one(connection, _NEXT_STORE_DUE), opening)), _one(connection, _NEXT_WALL_DUE))
 
 
 def read_settings(connection: sqlite3.Connection) -> tuple[dict[str, object], dict[str, object]]:

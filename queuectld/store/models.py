@@ -44,8 +44,10 @@ def none_of(states: Iterable[JobState]) -> str:
 
 WAITS_FOR_STORE_TIME: Final = f"due_ms IS NOT NULL AND batch IS NULL AND {one_of(CLAIMABLE)}"
 WAITS_FOR_WALL_TIME: Final = (
-    "run_at_ms IS NOT NULL AND lane IS NULL AND due_ms IS NULL AND batch IS NULL AND state = 'pending'"
+    "run_at_ms IS NOT NULL AND lane IS NULL AND due_ms IS NULL AND batch IS NULL AND in_line = 0 AND state = 'pending'"
 )
+LET_IN: Final = "key IS NOT NULL AND lane IS NOT NULL"
+"""Jobs with a key that are in their lane: no more of one key than its limit."""
 LISTED_STATES: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.HELD, JobState.BLOCKED})
 """States with an index of their own: few of many jobs are in one, and people ask for exactly these."""
 HOLDS_KEY: Final = f"unique_key IS NOT NULL AND {none_of(ENDED_STATES)}"
@@ -92,8 +94,14 @@ class Queue(Record):
     id = IntegerField(primary_key=True)
     name = TextField(unique=True)
     paused = IntegerField(default=0)
+    paused_because = TextField(null=True)
     concurrency = IntegerField(null=True)
     rate = TextField(null=True)
+    starts = TextField(null=True)
+    """Times (store time) of the starts that still count against the rate. JSON."""
+    failure_limit = IntegerField(null=True)
+    failures = IntegerField(default=0)
+    """Executions that failed one after the other, none having succeeded since."""
 
 
 class Lane(Record):
@@ -131,6 +139,22 @@ class Batch(Record):
         constraints = [Check("state IN ('open', 'committed', 'discarded')")]  # noqa: RUF012
 
 
+class Bundle(Record):
+    """What people call a batch: jobs of one name, for those that wait for all of them. `batch` is taken by uploads.
+
+    `open_jobs` have not ended, `failed` ended otherwise than completed; the row goes with the last of its jobs.
+    """
+
+    id = IntegerField(primary_key=True)
+    name = TextField(unique=True)
+    jobs = IntegerField(default=0)
+    open_jobs = IntegerField(default=0)
+    failed = IntegerField(default=0)
+
+    class Meta:
+        constraints = [Check("0 <= open_jobs AND open_jobs <= jobs AND 0 <= failed")]  # noqa: RUF012
+
+
 class Job(Record):
     """A job. What a claim or an end changes stands first, what is fixed when it is enqueued after it."""
 
@@ -139,8 +163,10 @@ class Job(Record):
     state = TextField()
     queue = IntegerField()
     priority = IntegerField()
-    rank = IntegerField()
+    rank = FloatField()
     lane = IntegerField(null=True)
+    in_line = IntegerField()
+    """1 while nothing but others of its key keep it out of its lane."""
     batch = IntegerField(null=True)
     due_ms = IntegerField(null=True)
     run_at_ms = IntegerField(null=True)
@@ -158,6 +184,7 @@ class Job(Record):
     exit_code = IntegerField(null=True)
     signal = IntegerField(null=True)
     reason = TextField(null=True)
+    granted = TextField(null=True)
     max_retries = IntegerField()
     backoff_base = FloatField()
     backoff_max = FloatField()
@@ -170,6 +197,7 @@ class Job(Record):
     umask = IntegerField()
     once = IntegerField()
     split_output = IntegerField()
+    bundle = IntegerField(null=True)
     unique_key = TextField(null=True)
     on_conflict = TextField()
     key = TextField(null=True)
@@ -191,6 +219,10 @@ class Job(Record):
             Check(one_of(JobState)),
             Check("(state = 'processing') = (worker IS NOT NULL)"),
             Check(f"lane IS NULL OR ({one_of(CLAIMABLE)} AND due_ms IS NULL AND batch IS NULL)"),
+            Check(
+                f"in_line = 0 OR (in_line = 1 AND key IS NOT NULL AND lane IS NULL AND {one_of(CLAIMABLE)}"
+                " AND due_ms IS NULL AND batch IS NULL)"
+            ),
             Check(f"due_ms IS NULL OR {one_of(LISTED_STATES - {JobState.DEAD} | {JobState.PENDING})}"),
             Check("ending IS NULL OR state = 'cancelled'"),
             Check("paused = 0 OR state = 'processing'"),
@@ -207,11 +239,17 @@ Job.add_index(SQL(f"CREATE INDEX job_run_at ON job (run_at_ms) WHERE {WAITS_FOR_
 Job.add_index(SQL("CREATE INDEX job_worker ON job (worker) WHERE worker IS NOT NULL"))
 Job.add_index(SQL("CREATE INDEX job_ending ON job (ending) WHERE ending IS NOT NULL"))
 Job.add_index(SQL(f"CREATE INDEX job_listed ON job (state, seq) WHERE {one_of(LISTED_STATES)}"))
+Job.add_index(SQL("CREATE INDEX job_in_line ON job (key, priority DESC, rank) WHERE in_line = 1"))
+Job.add_index(SQL(f"CREATE INDEX job_let_in ON job (key, priority, rank DESC) WHERE {LET_IN}"))
+Job.add_index(SQL("CREATE INDEX job_bundle ON job (bundle, seq) WHERE bundle IS NOT NULL"))
 Job.add_index(SQL(f"CREATE UNIQUE INDEX job_unique_key ON job (unique_key) WHERE {HOLDS_KEY}"))
 
 
 class Dependency(Record):
-    """A child that still waits for a parent's end. The row goes when the parent has ended."""
+    """A child that still waits for a parent's end. The row goes when the parent has ended.
+
+    A parent below 0 is a whole bundle, by its number negated.
+    """
 
     parent = IntegerField()
     child = IntegerField(index=True)
@@ -219,6 +257,20 @@ class Dependency(Record):
 
     class Meta:
         primary_key = CompositeKey("parent", "child")
+        without_rowid = True
+        constraints = [Check("\"on\" IN ('any', 'completed', 'dead')")]  # noqa: RUF012
+
+
+class Forward(Record):
+    """A child that names a job which is to come later in the same open batch."""
+
+    batch = IntegerField()
+    parent_id = TextField()
+    child = IntegerField()
+    on = TextField()
+
+    class Meta:
+        primary_key = CompositeKey("batch", "parent_id", "child")
         without_rowid = True
         constraints = [Check("\"on\" IN ('any', 'completed', 'dead')")]  # noqa: RUF012
 
@@ -325,6 +377,6 @@ class Worker(Record):
 
 
 TABLES: Final = (
-    Meta, Config, Queue, Lane, Environment, Batch, Job, Dependency, Resolving, Attempt, Count, Event, Request, Pool,
-    Worker,
+    Meta, Config, Queue, Lane, Environment, Batch, Bundle, Job, Dependency, Forward, Resolving, Attempt, Count, Event,
+    Request, Pool, Worker,
 )  # fmt: skip

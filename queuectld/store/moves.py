@@ -10,14 +10,16 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 from queuectld.domain.job import Job, Now
+from queuectld.domain.resources import demand
 from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.states import CLAIMABLE, may_follow
-from queuectld.store import models
+from queuectld.store import bundles, keys, models
+from queuectld.store.endings import forget_parents, note_end
 from queuectld.store.lanes import Head
-from queuectld.store.models import Dependency, Queue, Resolving
-from queuectld.store.rows import STATES, read_job, read_retry
+from queuectld.store.models import Bundle, Queue
+from queuectld.store.rows import STATES, read_job, read_needs, read_retry
 from queuectld.store.session import NOTHING, Session
-from queuectld.store.statement import arg, insert_row, statement
+from queuectld.store.statement import arg, statement
 
 
 class Standing(NamedTuple):
@@ -28,8 +30,9 @@ class Standing(NamedTuple):
     state: JobState
     queue: int
     priority: int
-    rank: int
+    rank: float
     lane: int | None
+    in_line: int
     batch: int | None
     due_ms: int | None
     run_at_ms: int | None
@@ -45,8 +48,11 @@ class Standing(NamedTuple):
     exit_code: int | None
     signal: int | None
     reason: str | None
+    key: str | None
+    key_limit: int
     slots: int
     needs: str | None
+    bundle: int | None
     once: int
     unique_key: str | None
     max_retries: int
@@ -64,14 +70,20 @@ class Standing(NamedTuple):
     @property
     def lane_needs(self) -> str:
         """What tells this job's lane from the others of its queue; empty for most."""
-        return "" if self.slots == 1 and not self.needs else f"{self.slots} {self.needs or ''}"
+        return "" if self.slots == 1 and not self.needs else demand(self.slots, read_needs(self.needs)).key()
+
+    @property
+    def holds_key(self) -> bool:
+        """Whether it keeps others of its key out: it is in its lane, or a worker has it."""
+        in_hand = self.state is JobState.PROCESSING or self.ending is not None
+        return self.key is not None and (self.lane is not None or in_hand)
 
 
 MAY_DEPEND: Final = frozenset({JobState.BLOCKED, JobState.HELD})
 """States in which a job may still wait for others."""
 WRITTEN: Final = (
-    "state", "queue", "priority", "rank", "lane", "batch", "due_ms", "run_at_ms", "attempts", "run", "runs", "crashes",
-    "worker", "ending", "paused", "started_ms", "finished_ms", "exit_code", "signal", "reason",
+    "state", "queue", "priority", "rank", "lane", "in_line", "batch", "due_ms", "run_at_ms", "attempts", "run", "runs",
+    "crashes", "worker", "ending", "paused", "started_ms", "finished_ms", "exit_code", "signal", "reason",
 )  # fmt: skip
 """What a move may change."""
 _Job: Final = models.Job
@@ -83,24 +95,20 @@ _MOVE: Final = statement(
     )
 )
 _LET_IN: Final = statement(
-    _Job.update(lane=arg("lane"), due_ms=arg("due_ms"), batch=SQL("NULL")).where(_BY_SEQ)
+    _Job.update(lane=arg("lane"), in_line=arg("in_line"), due_ms=arg("due_ms"), batch=SQL("NULL")).where(_BY_SEQ)
 )  # fmt: skip
-WITH_QUEUE_NAME: Final = Queue.select(Queue.name).where(Queue.id == _Job.queue)
-"""A column: the name of the job's queue. No join, so that nothing tempts SQLite to begin with the queues."""
-SELECT_JOB: Final = statement(_Job.select(_Job, WITH_QUEUE_NAME).where(_BY_SEQ))
-_HAS_CHILDREN: Final = statement(
-    Dependency.select(Dependency.child).where(Dependency.parent == arg("seq")).limit(arg("one"))
+WITH_NAMES: Final = (
+    Queue.select(Queue.name).where(Queue.id == _Job.queue),
+    Bundle.select(Bundle.name).where(Bundle.id == _Job.bundle),
 )
-_FORGET_PARENTS: Final = statement(Dependency.delete().where(Dependency.child == arg("child")))
-_RESOLVE: Final = insert_row(Resolving)
+"""Columns: the names of the job's queue and batch. No join, so that nothing tempts SQLite to begin with the queues."""
+SELECT_JOB: Final = statement(_Job.select(_Job, *WITH_NAMES).where(_BY_SEQ))
 
 
 def standing(session: Session, seq: int) -> Standing | None:
     """Where the job stands; None when there is none, or an open batch hides it."""
-    row = session.execute(_SELECT, {"seq": seq}).fetchone()
-    if row is None or row[7] in session.memory.hidden:
-        return None
-    return read_standing(row)
+    found = any_standing(session, seq)
+    return None if found is None or found.batch in session.memory.hidden else found
 
 
 def any_standing(session: Session, seq: int) -> Standing | None:
@@ -130,6 +138,8 @@ def move(
         raise RuntimeError(f"{before.state} does not become {after.state}")
     if before.batch is not None and before.batch not in session.memory.hidden:
         after = after._replace(batch=None)
+    if after.state not in CLAIMABLE:
+        after = after._replace(in_line=0)
     values = {name: getattr(after, name) for name in WRITTEN}
     values |= {"state": after.state.value, "updated_ms": now.wall_ms, "seq": before.seq}
     values |= {"was_state": before.state.value, "was_run": before.run}
@@ -139,11 +149,54 @@ def move(
     if before.state is not after.state:
         if after.batch is None:
             _tell(session, before, after, now, detail)
-        if after.state in ENDED_STATES:
-            note_end(session, after)
-            if before.state in MAY_DEPEND:
-                forget_parents(session, after.seq)
+        _note_change(session, before, after)
+    if before.holds_key and not after.holds_key:
+        keys.let_next_in(session, _key(before))
     return after
+
+
+def _note_change(session: Session, before: Standing, after: Standing) -> None:
+    """What a change of state means to those that wait for it, and for the batch it is in."""
+    ended, had_ended = after.state in ENDED_STATES, before.state in ENDED_STATES
+    if ended:
+        note_end(session, after.seq, after.id, after.state)
+        if before.state in MAY_DEPEND:
+            forget_parents(session, after.seq)
+    if after.bundle is not None and ended != had_ended:
+        failed = _has_failed(after) - _has_failed(before)
+        bundles.change(session, after.bundle, open_jobs=-1 if ended else 1, failed=failed)
+
+
+def _has_failed(job: Standing) -> bool:
+    return job.state in (JobState.DEAD, JobState.CANCELLED)
+
+
+def drop(session: Session, gone: Standing) -> None:
+    """The job's row is deleted and counts nowhere. To those that depend on it, one that waited was cancelled."""
+    session.count(gone.batch, gone.queue, gone.state, gone.lane is not None, -1)
+    if gone.lane is not None:
+        session.leave_lane(gone.lane, gone.seq)
+    if gone.due_ms is not None or gone.run_at_ms is not None:
+        session.due_changed = True
+    forget_parents(session, gone.seq)
+    ended = gone.state in ENDED_STATES
+    note_end(session, gone.seq, gone.id, gone.state if ended else JobState.CANCELLED)
+    if gone.bundle is not None:
+        bundles.change(session, gone.bundle, jobs=-1, open_jobs=0 if ended else -1, failed=0 if ended else 1)
+    if gone.holds_key:
+        keys.let_next_in(session, _key(gone))
+
+
+def out_of_hand(session: Session, seq: int) -> None:
+    """No worker has the job any more: others that waited for that may go on."""
+    taken = session.let_go(seq)
+    if taken is not None and taken.key is not None:
+        keys.let_next_in(session, taken.key)
+
+
+def _key(job: Standing) -> str:
+    assert job.key is not None
+    return job.key
 
 
 def _keep_in_step(session: Session, before: Standing, after: Standing) -> None:
@@ -155,6 +208,8 @@ def _keep_in_step(session: Session, before: Standing, after: Standing) -> None:
         session.enter_lane(Head(-after.priority, after.rank, after.seq, after.lane, after.state))
     if before.due_ms is not None or after.due_ms is not None or after.run_at_ms is not None:
         session.due_changed = True
+    if before.state is JobState.PROCESSING and after.state is not JobState.PROCESSING and after.ending is None:
+        session.let_go(before.seq)
 
 
 def _tell(session: Session, before: Standing, after: Standing, now: Now, detail: Mapping[str, Any]) -> None:
@@ -179,38 +234,41 @@ def worker_detail(session: Session, worker: int | None) -> dict[str, int]:
 
 def let_in(session: Session, waiting: Sequence[Standing], now: Now) -> None:
     """Let jobs whose time has come, or whose batch is there, wait for a worker. Not told: they are what they were."""
+    if any(each.key is not None for each in waiting):
+        # One by one: whether one of a key may enter its lane depends on those before it.
+        for each in waiting:
+            _let_in(session, [each], now)
+    else:
+        _let_in(session, waiting, now)
+    session.due_changed = True
+
+
+def _let_in(session: Session, waiting: Sequence[Standing], now: Now) -> None:
     after = [placed(session, each, now)._replace(batch=None) for each in waiting]
     session.executemany(_LET_IN, [
-        {"seq": each.seq, "lane": each.lane, "due_ms": each.due_ms} for each in after
+        {"seq": each.seq, "lane": each.lane, "in_line": each.in_line, "due_ms": each.due_ms} for each in after
     ])  # fmt: skip
     for before, each in zip(waiting, after, strict=True):
         if each.lane is not None:
             session.count(None, each.queue, each.state, before.lane is not None, -1)
             session.count(None, each.queue, each.state, True, 1)
             session.enter_lane(Head(-each.priority, each.rank, each.seq, each.lane, each.state))
-    session.due_changed = True
-
-
-def forget_parents(session: Session, child: int) -> None:
-    """Let a job that has ended, or goes, wait for nobody."""
-    session.execute(_FORGET_PARENTS, {"child": child})
-
-
-def note_end(session: Session, ended: Standing) -> None:
-    """Have the children of a job that has ended told, in slices (`dependencies.resolve`)."""
-    if session.execute(_HAS_CHILDREN, {"seq": ended.seq, "one": 1}).fetchone() is None:
-        return
-    if ended.seq not in session.memory.resolving:
-        session.execute(_RESOLVE, (ended.seq, ended.id, ended.state.value))
-        session.memory.resolving.add(ended.seq)
-        session.on_rewind(lambda: session.memory.resolving.discard(ended.seq))
 
 
 def placed(session: Session, job: Standing, now: Now) -> Standing:
-    """The job as it waits from now on: in its lane, or without one until its time comes or its batch is let in."""
+    """The job as it waits from now on: in its lane, in line for its key, or without one until its time comes.
+
+    `move` or `let_in` follows: a worse job of the same key may have made room for it.
+    """
     due_ms = job.due_ms if job.due_ms is not None and job.due_ms > now.store_ms else None
     waits = due_ms is not None or (job.run_at_ms is not None and job.run_at_ms > now.wall_ms)
+    job = job._replace(lane=None, in_line=0)
     if job.state not in CLAIMABLE or waits or job.batch in session.memory.hidden:
         keep = job.due_ms if job.state not in CLAIMABLE else due_ms
-        return job._replace(lane=None, due_ms=None if job.state in ENDED_STATES else keep)
-    return job._replace(lane=session.lane_id(job.queue, job.lane_needs), due_ms=None, batch=None)
+        return job._replace(due_ms=None if job.state in ENDED_STATES else keep)
+    job = job._replace(due_ms=None, batch=None)
+    if job.key is not None:
+        keyed = keys.Keyed(job.seq, job.key, job.key_limit, job.priority, job.rank)
+        if not keys.let_in(session, keyed):
+            return job._replace(in_line=1)
+    return job._replace(lane=session.lane_id(job.queue, job.lane_needs))

@@ -11,7 +11,7 @@ from peewee import SQL, Node
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.store.models import LISTED_STATES, Job, Queue
-from queuectld.store.moves import WITH_QUEUE_NAME
+from queuectld.store.moves import WITH_NAMES
 from queuectld.store.records import Page
 from queuectld.store.rows import Row, read_job
 from queuectld.store.statement import arg, statement
@@ -45,7 +45,7 @@ class ListQuery:
 
 def page(connection: sqlite3.Connection, query: ListQuery) -> Page:
     """The next jobs of a listing. It may be empty while `next` is set: there was more to look at."""
-    rows, next_after = scan(connection, query, (Job, WITH_QUEUE_NAME))
+    rows, next_after = scan(connection, query, (Job, *WITH_NAMES))
     return Page([read_job(row) for row in rows], next_after)
 
 

@@ -10,16 +10,16 @@ from peewee import SQL, fn
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Output
 from queuectld.store import models
-from queuectld.store.moves import WITH_QUEUE_NAME
+from queuectld.store.moves import WITH_NAMES
 from queuectld.store.queries import VISIBLE
 from queuectld.store.records import Busy, Counts, Event, PoolRow, QueueRow, WorkerRow
 from queuectld.store.rows import STATES, read_attempt, read_event, read_job, read_output, unpack
 from queuectld.store.statement import arg, statement
 
 _Job: Final = models.Job
-_GET: Final = statement(_Job.select(_Job, WITH_QUEUE_NAME).where((_Job.seq == arg("seq")) & VISIBLE))
+_GET: Final = statement(_Job.select(_Job, *WITH_NAMES).where((_Job.seq == arg("seq")) & VISIBLE))
 _MANY: Final = statement(
-    _Job.select(_Job, WITH_QUEUE_NAME)
+    _Job.select(_Job, *WITH_NAMES)
     .where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
     .order_by(_Job.seq)
 )

@@ -9,7 +9,7 @@ from queuectld.store import models
 from queuectld.store.changes import needed, refuse_state, retry
 from queuectld.store.dependencies import resolve
 from queuectld.store.models import Attempt
-from queuectld.store.moves import Standing, forget_parents, job, note_end
+from queuectld.store.moves import Standing, drop, job
 from queuectld.store.records import Removed
 from queuectld.store.registry import note_last_seq
 from queuectld.store.rows import read_output
@@ -45,16 +45,9 @@ def _delete(session: Session, found: Iterable[Standing], now: Now) -> Removed:
 
 
 def _delete_one(session: Session, each: Standing, now: Now) -> None:
-    forget_parents(session, each.seq)
-    # For those that depend on it, a job removed before it ran was cancelled.
-    note_end(session, each if each.finished_ms is not None else each._replace(state=JobState.CANCELLED))
     session.execute(_DELETE_ATTEMPTS, {"seq": each.seq})
     session.execute(_DELETE_JOB, {"seq": each.seq})
-    session.count(each.batch, each.queue, each.state, each.lane is not None, -1)
-    if each.lane is not None:
-        session.leave_lane(each.lane, each.seq)
-    if each.due_ms is not None or each.run_at_ms is not None:
-        session.due_changed = True
+    drop(session, each)
     queue = session.memory.queue_names[each.queue]
     session.tell(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
 

@@ -9,6 +9,7 @@ import msgpack
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Attempt, Command, Job, NewJob, Output
+from queuectld.domain.resources import Granted
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store import models
 from queuectld.store.records import Event
@@ -75,6 +76,8 @@ class Place(NamedTuple):
     reason: str | None
     depends_on: tuple[tuple[str, str], ...]
     environment: int
+    in_line: bool = False
+    bundle: int | None = None
 
 
 COMMON: Final = (
@@ -84,15 +87,15 @@ COMMON: Final = (
 )  # fmt: skip
 """Columns that are given for every new job."""
 RARE: Final[Mapping[str, Any]] = {
-    "due_ms": None, "run_at_ms": None, "finished_ms": None, "reason": None, "retry_on": None, "no_retry_on": None,
-    "stall_timeout_ms": None, "once": 0, "split_output": 0, "unique_key": None, "on_conflict": "error", "key": None,
-    "key_limit": 1, "slots": 1, "needs": None, "name": None, "labels": None, "depends_on": None, "argv": None,
-    "env": None, "stdin": None,
+    "in_line": 0, "due_ms": None, "run_at_ms": None, "finished_ms": None, "reason": None, "retry_on": None,
+    "no_retry_on": None, "stall_timeout_ms": None, "once": 0, "split_output": 0, "bundle": None, "unique_key": None,
+    "on_conflict": "error", "key": None, "key_limit": 1, "slots": 1, "needs": None, "name": None, "labels": None,
+    "depends_on": None, "argv": None, "env": None, "stdin": None,
 }  # fmt: skip
 """Columns that most new jobs have as here. Binding all of them takes longer than the insert itself."""
 FRESH: Final[Mapping[str, Any]] = {
     "attempts": 0, "run": 0, "runs": 0, "crashes": 0, "worker": None, "ending": None, "paused": 0,
-    "started_ms": None, "exit_code": None, "signal": None,
+    "started_ms": None, "exit_code": None, "signal": None, "granted": None,
 }  # fmt: skip
 """The other columns, as a job has them before it has run."""
 JOB_COLUMNS: Final = tuple(field.name for field in models.Job._meta.sorted_fields)
@@ -114,9 +117,10 @@ def rare_row(new: NewJob, at: Place) -> Row:
     """The rare columns of a new job, in their order; `ORDINARY` for most."""
     retry = new.retry
     return (
-        at.due_ms, at.run_at_ms, at.finished_ms, at.reason, _json(retry.retry_on), _json(retry.no_retry_on),
-        new.stall_timeout_ms, int(new.once), int(new.split_output), new.unique_key, new.on_conflict, new.key,
-        new.key_limit, new.slots, _json(new.needs), new.name, _json(new.labels), _json(at.depends_on),
+        int(at.in_line), at.due_ms, at.run_at_ms, at.finished_ms, at.reason, _json(retry.retry_on),
+        _json(retry.no_retry_on), new.stall_timeout_ms, int(new.once), int(new.split_output), at.bundle, new.unique_key,
+        new.on_conflict, new.key, new.key_limit, new.slots, _json(new.needs), new.name, _json(new.labels),
+        _json(at.depends_on),
         None if isinstance(new.command, str) else pack(list(new.command)),
         pack(dict(new.env)) if new.env else None,
         None if new.stdin is None else stored_text(new.stdin),
@@ -129,14 +133,15 @@ def job_values(new: NewJob, at: Place) -> dict[str, Any]:
 
 
 def read_job(row: Row) -> Job:
-    """The job of a row: all columns in their order, then the name of its queue."""
+    """The job of a row: all columns in their order, then the names of its queue and of its batch."""
     (
-        seq, id_, state, _queue, priority, rank, lane, _batch, due_ms, run_at_ms,
+        seq, id_, state, _queue, priority, rank, lane, _in_line, _batch, due_ms, run_at_ms,
         attempts, run, runs, crashes, worker, _ending, paused, created_ms, updated_ms, started_ms, finished_ms,
-        exit_code, signal, reason, max_retries, backoff_base, backoff_max, backoff_jitter, retry_on, no_retry_on,
-        timeout_ms, stall_timeout_ms, kill_grace_ms, umask, once, split_output, unique_key, on_conflict,
+        exit_code, signal, reason, granted, max_retries, backoff_base, backoff_max, backoff_jitter, retry_on,
+        no_retry_on, timeout_ms, stall_timeout_ms, kill_grace_ms, umask, once, split_output, _bundle, unique_key,
+        on_conflict,
         key, key_limit, slots, needs, name, labels, depends_on, _environment, cwd, command, argv, env, stdin,
-        queue_name,
+        queue_name, batch_name,
     ) = row  # fmt: skip
     return Job(
         seq=seq, id=id_, command=read_command(command, argv), state=STATES[state], queue=queue_name,
@@ -149,14 +154,30 @@ def read_job(row: Row) -> Job:
         timeout_ms=timeout_ms, stall_timeout_ms=stall_timeout_ms, kill_grace_ms=kill_grace_ms,
         depends_on=tuple((parent, on) for parent, on in json.loads(depends_on)) if depends_on else (),
         unique_key=unique_key, on_conflict=on_conflict, key=key, key_limit=key_limit, slots=slots,
-        needs=json.loads(needs) if needs else {}, once=bool(once), split_output=bool(split_output),
+        needs=read_needs(needs), batch=batch_name, granted=read_granted(granted), once=bool(once),
+        split_output=bool(split_output),
     )  # fmt: skip
 
 
 def read_new_job(new: NewJob, at: Place) -> Job:
     """The job that a new one is when it has just been stored."""
     values = {**FRESH, **job_values(new, at)}
-    return read_job((*(values[name] for name in JOB_COLUMNS), new.queue))
+    return read_job((*(values[name] for name in JOB_COLUMNS), new.queue, new.batch))
+
+
+def read_needs(stored: str | None) -> dict[str, int]:
+    """Amounts of resources by their names."""
+    return json.loads(stored) if stored else {}
+
+
+def stored_granted(granted: Granted) -> str | None:
+    """The numbered resources of a run as they are stored; NULL for none."""
+    return json.dumps(granted) if granted else None
+
+
+def read_granted(stored: str | None) -> dict[str, tuple[int, ...]]:
+    """What `stored_granted` was given."""
+    return {name: tuple(numbers) for name, numbers in json.loads(stored).items()} if stored else {}
 
 
 def read_command(command: str | bytes | None, argv: bytes | None) -> Command:

@@ -30,7 +30,7 @@ def ddl() -> list[str]:
         maker: Any = SchemaManager(model)
         lines.append(maker._create_table(safe=False).query()[0])
         lines.extend(index.query()[0] for index in maker._create_indexes(safe=False))
-    lines.append("INSERT INTO queue (id, name, paused) VALUES (1, 'default', 0)")
+    lines.append("INSERT INTO queue (id, name, paused, failures) VALUES (1, 'default', 0, 0)")
     return lines
 
 

@@ -5,6 +5,7 @@ It decides nothing about jobs; that is for the modules that call it.
 """
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +15,7 @@ from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Now
 from queuectld.store import memory
 from queuectld.store.lanes import Head
+from queuectld.store.limits import InHand, QueueLimits
 from queuectld.store.models import Count, Environment, Lane, Queue
 from queuectld.store.models import Event as EventTable
 from queuectld.store.records import Committed, Event
@@ -29,7 +31,10 @@ _COUNT_KEY = (
 _CHANGE_COUNT: Final = statement(Count.update({Count.n: Count.n + arg("n")}).where(_COUNT_KEY))
 _INSERT_COUNT: Final = insert_row(Count)
 _INSERT_EVENT: Final = insert_row(EventTable)
-_INSERT_QUEUE: Final = insert_row(Queue, ["name", "paused"])
+_INSERT_QUEUE: Final = insert_row(Queue, ["name", "paused", "failures"])
+_SET_USED: Final = statement(
+    Queue.update(starts=arg("starts"), failures=arg("failures")).where(Queue.id == arg("id"))
+)  # fmt: skip
 _INSERT_LANE: Final = insert_row(Lane, ["queue", "needs"])
 _INSERT_ENVIRONMENT: Final = insert_row(Environment, ["digest", "body"])
 _FIND_ENVIRONMENT: Final = statement(Environment.select(Environment.id).where(Environment.digest == arg("digest")))
@@ -62,6 +67,8 @@ class Session:
         self.ready = False
         self.due_changed = False
         self.settings_changed = False
+        self._used: set[int] = set()
+        """Queues whose starts or failures are to be written."""
         self._events: list[Event] = []
         self._counts: dict[tuple[int, int, str, int], int] = {}
         self._undo: list[Callable[[], object]] = []
@@ -99,14 +106,20 @@ class Session:
             values = {"batch": batch, "queue": queue, "state": state, "ready": ready, "n": n}
             if not self.execute(_CHANGE_COUNT, values).rowcount:
                 self.execute(_INSERT_COUNT, (batch, queue, state, ready, n))
+        for queue in self._used:
+            limits = self.memory.limits.queues.get(queue)
+            if limits is None:
+                continue  # the request that first named it was rolled back
+            values = {"id": queue, "starts": json.dumps(limits.starts), "failures": limits.failures}
+            self.execute(_SET_USED, values)
         if self.due_changed:
-            self.memory.due = memory.next_due(self.connection)
+            self.memory.due = memory.next_due(self.connection, self.memory.limits.next_opening())
 
     def committed(self) -> Committed:
         """What has just been committed; the next request starts afresh."""
         unfinished = bool(self.memory.sweeping or self.memory.resolving)
         done = Committed(self._events, self.ready, self.memory.due, unfinished)
-        self._events, self._counts, self._undo = [], {}, []
+        self._events, self._counts, self._undo, self._used = [], {}, [], set()
         self.ready = self.due_changed = False
         return done
 
@@ -155,8 +168,8 @@ class Session:
         known = self.memory.queue_ids.get(name)
         if known is not None:
             return known
-        number = self._inserted(_INSERT_QUEUE, (name, 0))
-        self.memory.add_queue(number, name, paused=False)
+        number = self._inserted(_INSERT_QUEUE, (name, 0, 0))
+        self.memory.add_queue(number, name, QueueLimits())
         self.on_rewind(partial(self.memory.forget_queue, number))
         return number
 
@@ -169,6 +182,58 @@ class Session:
         self.memory.add_lane(number, queue, needs)
         self.on_rewind(partial(self.memory.forget_lane, queue, needs))
         return number
+
+    def take(self, taken: InHand, now: Now) -> None:
+        """A worker has this job from now on: it counts against every limit."""
+        limits = self.memory.limits
+        limits.take(taken)
+        self.on_rewind(partial(limits.let_go, taken.seq))
+        queue = limits.queues[taken.queue]
+        if queue.rate is not None:
+            self.limit(taken.queue, starts=queue.rate.after(queue.starts, now.store_ms))
+            self.shut(taken.queue, memory.shut_until(queue))
+            self._used.add(taken.queue)
+        self.open_or_close(taken.queue)
+
+    def let_go(self, seq: int) -> InHand | None:
+        """No worker has this job any more. What was held back by it may be startable. None: nobody had it."""
+        taken = self.memory.limits.let_go(seq)
+        if taken is not None:
+            self.on_rewind(partial(self.memory.limits.take, taken))
+            self.open_or_close(taken.queue)
+            self.ready = True
+        return taken
+
+    def limit(self, queue: int, **values: Any) -> None:
+        """Change what is known of a queue's limits, by the names of their fields; `open_or_close` follows."""
+        limits = self.memory.limits.queues[queue]
+        for name, value in values.items():
+            self.on_rewind(partial(setattr, limits, name, getattr(limits, name)))
+            setattr(limits, name, value)
+
+    def shut(self, queue: int, until_ms: int | None) -> None:
+        """Have the rate keep a queue closed until a store time, or no longer."""
+        shut = self.memory.limits.shut
+        was = queue in shut
+        if (until_ms is not None) != was:
+            (shut.discard if was else shut.add)(queue)
+            self.on_rewind(partial(shut.add if was else shut.discard, queue))
+        self.limit(queue, opens_ms=until_ms)
+        self.due_changed = True
+
+    def count_failures(self, queue: int, failures: int) -> None:
+        """So many executions of the queue have failed one after the other."""
+        self.limit(queue, failures=failures)
+        self._used.add(queue)
+
+    def open_or_close(self, queue: int) -> None:
+        """Let the lanes of a queue be open just when its limits allow it."""
+        limits = self.memory.limits.queues[queue]
+        may_open = limits.may_open
+        if limits.is_open is not may_open:
+            self.memory.set_open(queue, may_open)
+            self.on_rewind(partial(self.memory.set_open, queue, not may_open))
+            self.ready = self.ready or may_open
 
     def environment_id(self, environment: Mapping[str, str]) -> int:
         """The number of an environment, stored once for each content."""

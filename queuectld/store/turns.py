@@ -5,18 +5,19 @@ from typing import Final
 
 from peewee import SQL
 
-from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectl_client.protocol.vocabulary import JobState
 from queuectld import failpoints
-from queuectld.domain.job import Claimed, Now
+from queuectld.domain.job import Now
 from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
 from queuectld.store import models, moves
 from queuectld.store.batches import let_in
+from queuectld.store.claims import claim_best, claim_own, open_again
 from queuectld.store.dependencies import resolve
-from queuectld.store.lanes import Head
 from queuectld.store.models import WAITS_FOR_STORE_TIME, WAITS_FOR_WALL_TIME
-from queuectld.store.moves import Standing, move, placed, read_standing, standing, worker_detail
+from queuectld.store.moves import Standing, move, out_of_hand, placed, read_standing, standing
 from queuectld.store.records import StoredOutcome, Turn
-from queuectld.store.rows import STATES, output_blob, plain, read_command, read_text, stored_text, unpack
+from queuectld.store.registry import pause_queue
+from queuectld.store.rows import output_blob, plain, stored_text
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, insert_row, statement
 
@@ -34,26 +35,6 @@ _DUE_BY_WALL: Final = statement(
     .order_by(_Job.run_at_ms)
     .limit(arg("slice"))
 )
-_HEAD: Final = statement(
-    _Job.select(_Job.priority, _Job.rank, _Job.seq, _Job.state)
-    .where((_Job.lane == arg("lane")) & _Job.lane.is_null(False))
-    .order_by(_Job.priority.desc(), _Job.rank)
-    .limit(arg("one"))
-)
-_RETURNED: Final = (
-    "id", "run", "attempts", "queue", "command", "argv", "cwd", "umask", "environment", "env", "stdin", "timeout_ms",
-    "stall_timeout_ms", "kill_grace_ms", "split_output",
-)  # fmt: skip
-_NULL: Final = SQL("NULL")
-_CLAIM: Final = statement(
-    _Job.update(
-        state=SQL("'processing'"), lane=_NULL, worker=arg("worker"), run=_Job.run + SQL("1"),
-        runs=_Job.runs + SQL("1"), started_ms=arg("now"), updated_ms=arg("now"), finished_ms=_NULL, exit_code=_NULL,
-        signal=_NULL, reason=_NULL,
-    )
-    .where((_Job.seq == arg("seq")) & (_Job.lane == arg("lane")))
-    .returning(*(getattr(_Job, name) for name in _RETURNED))
-)  # fmt: skip
 
 
 def turn(
@@ -70,12 +51,9 @@ def turn(
     resolve(session, now)
     due = _let_in_due(session, now)
     let_in(session, now, SLICE)
-    claimed = [done for worker, seq in dedicated.items() if (done := _claim_own(session, worker, seq, now))]
-    for worker in free:
-        head = session.lanes.best(lambda lane: read_head(session, lane))
-        if head is None:
-            break
-        claimed.append(_claim(session, head, worker, now))
+    open_again(session, now)
+    claimed = [done for worker, seq in dedicated.items() if (done := claim_own(session, worker, seq, now))]
+    claimed += claim_best(session, free, now)
     more = due >= SLICE or bool(session.memory.sweeping) or bool(session.memory.resolving)
     return Turn(stored, claimed, more)
 
@@ -98,8 +76,24 @@ def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chanc
     if change.to is JobState.FAILED and change.delay_ms is not None:
         detail["run_at_ms"] = now.wall_ms + change.delay_ms
     move(session, before, _after(session, before, outcome, change, now), now, detail=detail)
+    _count_failures(session, before, change, now)
     failpoints.reached("outcome.written")
     return StoredOutcome(outcome.seq, outcome.run, before.id, change.to)
+
+
+def _count_failures(session: Session, job: Standing, change: Change, now: Now) -> None:
+    """So many failures in a row pause a queue that has a limit of them. A crash is no failure of the job."""
+    limits = session.memory.limits.queues[job.queue]
+    if limits.failure_limit is None:
+        return
+    if change.to is JobState.COMPLETED:
+        if limits.failures:
+            session.count_failures(job.queue, 0)
+    elif change.attempts > job.attempts:
+        session.count_failures(job.queue, limits.failures + 1)
+        if limits.failures >= limits.failure_limit and not limits.paused:
+            because = f"{limits.failures} executions in a row failed, the last one of job {job.id} ({change.reason})"
+            pause_queue(session, job.queue, because, now)
 
 
 def _after(session: Session, before: Standing, outcome: Outcome, change: Change, now: Now) -> Standing:
@@ -116,6 +110,7 @@ def _store_cancelled(session: Session, before: Standing, outcome: Outcome) -> St
     """The run of a job that was cancelled in the middle of it: kept as an attempt; the job stays as it is."""
     new = _insert_attempt(session, before, outcome, before.reason)
     session.execute(_END_ENDING, {"seq": before.seq})
+    out_of_hand(session, before.seq)
     return StoredOutcome(outcome.seq, outcome.run, before.id, JobState.CANCELLED if new else None)
 
 
@@ -141,45 +136,6 @@ def _let_in_due(session: Session, now: Now) -> int:
     return len(rows)
 
 
-def read_head(session: Session, lane: int) -> Head | None:
-    """The first job of a lane, from the index."""
-    row = session.execute(_HEAD, {"lane": lane, "one": 1}).fetchone()
-    return None if row is None else Head(-row[0], row[1], row[2], lane, STATES[row[3]])
-
-
-def _claim_own(session: Session, worker: int, seq: int, now: Now) -> Claimed | None:
-    job = standing(session, seq)
-    if job is None or job.lane is None or not session.lanes.is_open(job.lane):
-        return None
-    return _claim(session, Head(-job.priority, job.rank, seq, job.lane, job.state), worker, now)
-
-
-def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
-    values = {"seq": head.seq, "lane": head.lane, "worker": worker, "now": now.wall_ms}
-    rows = session.execute(_CLAIM, values).fetchall()
-    if len(rows) != 1:
-        raise RuntimeError(f"job {head.seq} is not in lane {head.lane}, where it was found")
-    (
-        id_, run, attempts, queue, command, argv, cwd, umask, environment, env, stdin, timeout_ms, stall_timeout_ms,
-        kill_grace_ms, split_output,
-    ) = rows[0]  # fmt: skip
-    failpoints.reached("claim.written")
-    session.leave_lane(head.lane, head.seq)
-    session.count(None, queue, head.state, True, -1)
-    session.count(None, queue, JobState.PROCESSING, False, 1)
-    name = session.memory.queue_names[queue]
-    session.tell(
-        EventKind.JOB_PROCESSING, now, job_id=id_, seq=head.seq, queue=name, run=run, worker=worker,
-        detail={"attempt": attempts + 1} | worker_detail(session, worker),
-    )  # fmt: skip
-    return Claimed(
-        seq=head.seq, id=id_, run=run, attempt=attempts + 1, worker=worker, queue=name,
-        command=read_command(command, argv), cwd=read_text(cwd), umask=umask, environment_id=environment,
-        env=unpack(env) or {}, stdin=None if stdin is None else read_text(stdin), timeout_ms=timeout_ms,
-        stall_timeout_ms=stall_timeout_ms, kill_grace_ms=kill_grace_ms, split_output=bool(split_output),
-    )  # fmt: skip
-
-
 def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now) -> None:
     """Claims that never reached their worker: pending as before, counted nowhere but in the run number."""
     for seq, run in claims:
@@ -188,6 +144,7 @@ def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now)
             continue
         if before.state is JobState.CANCELLED and before.ending is not None:
             session.execute(_END_ENDING, {"seq": seq})
+            out_of_hand(session, seq)
         elif before.state is JobState.PROCESSING:
             after = before._replace(
                 state=JobState.PENDING, worker=None, paused=0, runs=before.runs - 1, started_ms=None

@@ -67,6 +67,7 @@ def test_the_domain_loads_nothing_but_itself() -> None:
         "queuectld",
         "queuectl_client",
         "queuectl_client.protocol",
+        "queuectl_client.protocol.amounts",
         "queuectl_client.protocol.vocabulary",
     }
 

@@ -37,7 +37,9 @@ async def test_what_is_read_is_what_was_answered_and_what_was_asked_for(lab: Lab
         "split_output",
     ):  # fmt: skip
         assert getattr(read, name) == getattr(asked, name), name
-    claimed = await lab.claim()
+    await lab.store.config_set("resources", "gpu=1", now=lab.now)
+    workers = await lab.hire(3)
+    claimed = await lab.claim(workers[0])
     assert (claimed.command, claimed.cwd, claimed.stdin) == (asked.command, asked.cwd, asked.stdin)
     assert await lab.store.environment(claimed.environment_id) == asked.environment
 

@@ -11,9 +11,13 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store import (
     adding,
     batches,
+    bundles,
     changes,
+    claims,
     dependencies,
+    endings,
     housekeeping,
+    keys,
     memory,
     moves,
     queries,
@@ -30,8 +34,9 @@ from queuectld.store.connection import open_writer
 from queuectld.store.queries import ListQuery
 
 MODULES = (
-    adding, batches, changes, dependencies, housekeeping, memory, moves, reads, registry, removal, requests, selectors,
-    session, turns,
+    adding, batches, bundles, changes, claims, dependencies, endings, housekeeping, keys, memory, moves, reads,
+    registry,
+    removal, requests, selectors, session, turns,
 )  # fmt: skip
 BIG = ("job", "event", "attempt", "request", "environment", "dependency")
 PAGED = {"housekeeping._UNUSED"}
@@ -102,15 +107,17 @@ def test_no_statement_walks_a_big_table_or_sorts_one(connection: sqlite3.Connect
 @pytest.mark.parametrize(
     "text, index",
     [
-        (turns._HEAD, "job_ready (lane=?)"),
+        (claims._HEAD, "job_ready (lane=?)"),
         (turns._DUE_BY_STORE, "job_due (due_ms>? AND due_ms<?)"),
         (turns._DUE_BY_WALL, "job_run_at (run_at_ms>? AND run_at_ms<?)"),
         (memory._NEXT_STORE_DUE, "job_due"),
         (memory._NEXT_WALL_DUE, "job_run_at"),
+        (keys._NEXT, "job_in_line (key=?)"),
+        (keys._WORST, "job_let_in (key=?)"),
         (reads._PROCESSING, "job_worker"),
         (registry._END_ENDING, "job_ending (ending=?)"),
         (adding._KEY_HOLDER, "job_unique_key (unique_key=?)"),
-        (dependencies._WAITS, "dependency_child (child=?)"),
+        (endings._WAITS, "dependency_child (child=?)"),
         (dependencies._CHILDREN, "PRIMARY KEY (parent=?)"),
     ],
 )

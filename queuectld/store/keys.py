@@ -1,0 +1,119 @@
+"""Jobs of one key wait for one another: no more of them are in their lanes or in hand than the key's limit.
+
+The others stand in line, without a lane, where no claim looks. Whenever one has run, the best of the line is let in:
+highest priority, then lowest rank. Each job's own `key_limit` counts at the moment it is let in.
+"""
+
+from typing import Final, NamedTuple
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.resources import demand
+from queuectld.store.lanes import Head
+from queuectld.store.models import LET_IN, Job
+from queuectld.store.rows import STATES, read_needs
+from queuectld.store.session import Session
+from queuectld.store.statement import arg, statement
+
+SLICE: Final = 500
+"""Most that are let in when one leaves; the others follow when these do."""
+_OF_KEY: Final = (Job.key == arg("key")) & SQL(LET_IN) & (Job.seq != arg("besides"))
+_LET_IN: Final = statement(
+    Job.select(SQL("count(*)")).from_(Job.select(SQL("1")).where(_OF_KEY).limit(arg("upto")))
+)
+_WORST: Final = statement(
+    Job.select(Job.seq, Job.priority, Job.rank, Job.lane, Job.queue, Job.state)
+    .where(_OF_KEY)
+    .order_by(Job.priority, Job.rank.desc())
+    .limit(arg("one"))
+)
+_NEXT: Final = statement(
+    Job.select(Job.seq, Job.priority, Job.rank, Job.queue, Job.state, Job.key_limit, Job.slots, Job.needs)
+    .where((Job.key == arg("key")) & (Job.in_line == SQL("1")))
+    .order_by(Job.priority.desc(), Job.rank)
+    .limit(arg("one"))
+)
+_PUT: Final = statement(Job.update(lane=arg("lane"), in_line=arg("in_line")).where(Job.seq == arg("seq")))
+
+
+class Keyed(NamedTuple):
+    """A job that has a key, and what decides its place among the others of it."""
+
+    seq: int
+    key: str
+    limit: int
+    priority: int
+    rank: float
+
+
+def let_in(session: Session, job: Keyed) -> bool:
+    """Whether the job may stand in its lane now. A worse one of its key, if there is one, goes back in line for it."""
+    held = occupied(session, job.key, job.limit + 1, besides=job.seq)
+    return held < job.limit or (held == job.limit and _put_back_worse(session, job))
+
+
+def occupied(session: Session, key: str, upto: int, *, besides: int = 0) -> int:
+    """How many others of the key are in their lanes or in hand; counted no further than about `upto`."""
+    limits = session.memory.limits
+    own = limits.in_hand.get(besides)
+    in_hand = limits.keys.get(key, 0) - (own is not None and own.key == key)
+    if in_hand >= upto:
+        return in_hand
+    values = {"key": key, "besides": besides, "upto": upto}
+    waiting: int = session.execute(_LET_IN, values).fetchone()[0]
+    return in_hand + waiting
+
+
+def lowest_priority(session: Session, key: str) -> int | None:
+    """The lowest priority among those of the key that wait in their lanes; None: there are none."""
+    row = session.execute(_WORST, {"key": key, "besides": 0, "one": 1}).fetchone()
+    return None if row is None else int(row[1])
+
+
+def let_next_in(session: Session, key: str) -> None:
+    """One of the key has left: let in who comes next, as long as its own limit allows."""
+    for _ in range(SLICE):
+        row = session.execute(_NEXT, {"key": key, "one": 1}).fetchone()
+        if row is None:
+            return
+        seq, priority, rank, queue, state, limit, slots, needs = row
+        if occupied(session, key, limit, besides=seq) >= limit:
+            return
+        _put_in_lane(session, Head(-priority, rank, seq, _lane(session, queue, slots, needs), STATES[state]), queue)
+
+
+def set_right(session: Session, key: str) -> None:
+    """A job of the key has got another place, so another one may be the next of those in line."""
+    row = session.execute(_NEXT, {"key": key, "one": 1}).fetchone()
+    if row is None:
+        return
+    seq, priority, rank, queue, state, limit, slots, needs = row
+    if let_in(session, Keyed(seq, key, limit, priority, rank)):
+        _put_in_lane(session, Head(-priority, rank, seq, _lane(session, queue, slots, needs), STATES[state]), queue)
+
+
+def _put_back_worse(session: Session, job: Keyed) -> bool:
+    row = session.execute(_WORST, {"key": job.key, "besides": job.seq, "one": 1}).fetchone()
+    if row is None or (-job.priority, job.rank) >= (-row[1], row[2]):
+        return False
+    seq, _, _, lane, queue, state = row
+    session.execute(_PUT, {"seq": seq, "lane": None, "in_line": 1})
+    session.leave_lane(lane, seq)
+    _count(session, queue, STATES[state], ready=False)
+    return True
+
+
+def _put_in_lane(session: Session, head: Head, queue: int) -> None:
+    session.execute(_PUT, {"seq": head.seq, "lane": head.lane, "in_line": 0})
+    session.enter_lane(head)
+    _count(session, queue, head.state, ready=True)
+
+
+def _lane(session: Session, queue: int, slots: int, needs: str | None) -> int:
+    return session.lane_id(queue, demand(slots, read_needs(needs)).key())
+
+
+def _count(session: Session, queue: int, state: JobState, *, ready: bool) -> None:
+    session.count(None, queue, state, not ready, -1)
+    session.count(None, queue, state, ready, 1)
