@@ -8,7 +8,8 @@ from hypothesis import settings
 
 from tests.support.daemon import Home
 
-for _name in [name for name in os.environ if name.startswith("QUEUECTL_")]:
+# What the shell of a developer sets must not change what is tested: PYTHONUNBUFFERED hides what is never flushed.
+for _name in [name for name in os.environ if name.startswith(("QUEUECTL_", "PYTHONUNBUFFERED"))]:
     del os.environ[_name]
 # A test that forgets its home must not start a daemon in the real one. Home's environment leaves this out.
 os.environ["QUEUECTL_NO_AUTOSTART"] = "1"

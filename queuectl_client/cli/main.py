@@ -78,8 +78,9 @@ def _run(args: list[str]) -> int:
         return READER_GONE
     except OSError as error:
         # Ours alone: the output cannot be written (a full disk), a file cannot be read.
-        invocation.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+        # What stdout still holds would fail again, in the middle of saying so.
         _abandon_stdout()
+        invocation.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
         return 1
     finally:
         invocation.close()

@@ -8,7 +8,6 @@ killed unless it exited 0, what is in the pipes is taken, the leader is reaped, 
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import time
 from functools import partial
@@ -293,7 +292,7 @@ class Execution:
         body.update(
             user_us=round(usage.ru_utime * 1_000_000),
             system_us=round(usage.ru_stime * 1_000_000),
-            max_rss_kib=_own_peak(usage.ru_maxrss),
+            max_rss_kib=_peak.of_job(usage.ru_maxrss),
             left_behind=tree.describe(left) if left else None,
             output=output,
         )
@@ -335,10 +334,22 @@ class Execution:
         }
 
 
-def _own_peak(max_rss_kib: int) -> int | None:
-    """The most memory the job held, in KiB; None where the figure may be this worker's own.
+class _Peak:
+    """Tells a job's high-water mark of memory from this worker's own.
 
-    Linux begins a process's high-water mark with that of the process it was started from (exec_mmap in fs/exec.c).
+    Linux begins a process's mark with that of the memory it was spawned from (exec_mmap in fs/exec.c): ours.
     """
-    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return max_rss_kib if max_rss_kib > ours else None
+
+    def __init__(self) -> None:
+        self._ours_kib = 0
+
+    def of_job(self, max_rss_kib: int) -> int | None:
+        """The most memory the job held, in KiB; None where the figure may be this worker's own."""
+        if max_rss_kib > self._ours_kib:
+            # Ours seldom grows, so it is read again only where that could make a difference.
+            with open("/proc/self/status", "rb") as status:
+                self._ours_kib = next(int(line.split()[1]) for line in status if line.startswith(b"VmHWM"))
+        return max_rss_kib if max_rss_kib > self._ours_kib else None
+
+
+_peak = _Peak()

@@ -214,7 +214,7 @@ def test_locks_are_not_inherited(place: Path) -> None:
     taken = lock.take(place / "start.lock", place / "q.lock")
     assert isinstance(taken, DaemonLock)
     child = subprocess.Popen(
-        [sys.executable, "-c", "import os, sys; print(os.listdir('/proc/self/fd')); sys.stdin.read()"],
+        [sys.executable, "-c", "import os, sys; print(os.listdir('/proc/self/fd'), flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         close_fds=False,
