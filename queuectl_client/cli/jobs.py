@@ -23,6 +23,8 @@ COUNTED: Final = 20_000
 """Rows that are counted one by one to say how many a cut table leaves out; beyond that: more than so many."""
 
 STATES: Final = tuple(render.STATE_LABELS)
+WAITING: Final = frozenset({"pending", "failed", "held", "blocked"})
+"""States in which it matters when a job may run next."""
 COLUMNS: Final = ("id", "state", "attempts", "queue", "created_at", "command")
 HEADINGS: Final = {"attempts": "TRIES", "exit_code": "EXIT"}
 
@@ -201,8 +203,8 @@ def _described(job: Job) -> Iterator[tuple[str, str]]:
     if job.get("worker"):
         yield "Worker", render.escape(job["worker"])
     yield "Enqueued", render.full_time(job["created_at"])
-    for key, title in (("run_at", "Not before"), ("started_at", "Started"), ("finished_at", "Finished")):
-        if job.get(key):
+    for key, title in (("started_at", "Started"), ("finished_at", "Finished"), ("run_at", "Not before")):
+        if job.get(key) and (key != "run_at" or job["state"] in WAITING):
             yield title, render.full_time(job[key])
     if job.get("timeout"):
         yield "Time-out", render.duration(job["timeout"])

@@ -227,6 +227,7 @@ class Adder:
             state = JobState.HELD
         elif parents is not None and (parents.waits_for or parents.later):
             state = JobState.BLOCKED
+        run_at_ms = new.run_at_ms if due_ms is None else now.wall_ms + new.delay_ms
         queue = session.queue_id(new.queue)
         waits = due_ms is not None or (new.run_at_ms is not None and new.run_at_ms > now.wall_ms)
         lane, in_line = None, False
@@ -234,7 +235,7 @@ class Adder:
             in_line = new.key is not None and not self._may_enter(new, new.key, seq)
             lane = None if in_line else session.lane_id(queue, lane_needs(new))
         return Place(
-            seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, new.run_at_ms, now.wall_ms,
+            seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, run_at_ms, now.wall_ms,
             now.wall_ms if state is JobState.CANCELLED else None, reason,
             parents.named if parents is not None else (), self._environment_of(new), in_line,
             None if new.batch is None else self._join(new.batch, state),

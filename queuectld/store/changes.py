@@ -100,7 +100,7 @@ def retry(session: Session, seqs: Sequence[int], now: Now, only: frozenset[JobSt
 
     def retried(each: Standing) -> Standing:
         if each.state is S.FAILED and only is ENDED_STATES:
-            return placed(session, each._replace(state=S.PENDING, due_ms=None), now)
+            return placed(session, each._replace(state=S.PENDING, due_ms=None, run_at_ms=None), now)
         if each.state not in only:
             wanted = "dead" if only == {S.DEAD} else "failed, dead, completed or cancelled"
             raise refuse_state(each, f"only a job that is {wanted} can be retried.")

@@ -261,7 +261,9 @@ def placed(session: Session, job: Standing, now: Now) -> Standing:
     `move` or `let_in` follows: a worse job of the same key may have made room for it.
     """
     due_ms = job.due_ms if job.due_ms is not None and job.due_ms > now.store_ms else None
-    waits = due_ms is not None or (job.run_at_ms is not None and job.run_at_ms > now.wall_ms)
+    # Beside a due time, `run_at_ms` only tells people when that is: a step of the wall clock must not move a backoff.
+    waits_for_wall = job.due_ms is None and job.state is JobState.PENDING and job.run_at_ms is not None
+    waits = due_ms is not None or (waits_for_wall and (job.run_at_ms or 0) > now.wall_ms)
     job = job._replace(lane=None, in_line=0)
     if job.state not in CLAIMABLE or waits or job.batch in session.memory.hidden:
         keep = job.due_ms if job.state not in CLAIMABLE else due_ms

@@ -98,8 +98,10 @@ def _count_failures(session: Session, job: Standing, change: Change, now: Now) -
 
 def _after(session: Session, before: Standing, outcome: Outcome, change: Change, now: Now) -> Standing:
     due_ms = None if change.delay_ms is None else now.store_ms + change.delay_ms
+    run_at_ms = now.wall_ms + (change.delay_ms or 0) if change.to is JobState.FAILED else before.run_at_ms
     after = before._replace(
         state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None, paused=0, due_ms=due_ms,
+        run_at_ms=run_at_ms,
         started_ms=outcome.started_ms, finished_ms=outcome.finished_ms, exit_code=outcome.exit_code,
         signal=outcome.signal, reason=plain(change.reason),
     )  # fmt: skip
