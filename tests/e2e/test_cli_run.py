@@ -65,7 +65,7 @@ def test_a_cancelled_job_exits_130(home: Home) -> None:
     "words, said",
     [
         (["--hold"], "it is held"),
-        (["--delay", "1h"], "its delay"),
+        (["--delay", "1h"], "no earlier than"),
         (["--run-at", "2999-01-01"], "no earlier than"),
         (["--queue", "q"], "queue q is paused"),
     ],
