@@ -4,6 +4,7 @@ The workers are the daemon's children. This process owns their pool by its conne
 the daemon drains the pool; when the daemon is gone, this takes the pool up again at the next one.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ RETURN_WITHIN_S: Final = 5.0
 """How long the next daemon is awaited before one is started."""
 TAKE_UP_WITHIN_S: Final = 10.0
 """How long a daemon keeps a pool for its client."""
+
+STOPPING: Final = b"\nStopping: the workers finish their current job. Ctrl-C again to leave them to it.\n"
 
 
 def run_pool(invocation: Invocation, count: int) -> int:
@@ -89,7 +92,9 @@ class ForegroundPool:
                 raise KeyboardInterrupt
             return
         self._stopping = True
-        self._invocation.say("\nStopping: the workers finish their current job. Ctrl-C again to leave them to it.")
+        if not self._invocation.quiet:
+            # Not `say`: the signal may have come in the middle of a write, and a stream cannot be entered twice.
+            os.write(sys.stderr.fileno(), STOPPING)
         self._stop()
 
     def _take_up(self, client: "Connection") -> None:
