@@ -15,6 +15,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.states import has_ended
 from queuectld.scheduler import selection
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.dispatcher import PASSING, RETRY_SECONDS
 from queuectld.store.records import Event
 from queuectld.store.store import Store
 from queuectld.workers.pool import WorkerPool
@@ -270,6 +271,8 @@ class Crew:
             await self._fill(pool)
         except Refused as error:
             log.error("%s", error.message)
+            if error.code in PASSING:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, lambda: self._spawn(self._refill(pool)))
 
     async def _end_pool(self, pool: Pool) -> None:
         await self._want(pool, 0)

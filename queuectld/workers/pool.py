@@ -6,9 +6,10 @@ workers there are is the crew's.
 
 import asyncio
 import logging
+import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
@@ -18,28 +19,17 @@ from queuectld.domain.outcome import Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.records import StoredOutcome, WorkerRow
 from queuectld.store.store import Store
-from queuectld.workers import spool, statefile, tree
+from queuectld.workers import spool, tree
 from queuectld.workers.follow import FollowedRun
 from queuectld.workers.frames import outcome_from_map, outputs_from_map, run_body
 from queuectld.workers.link import WorkerLink
 from queuectld.workers.overdue import Enforce, Overdue
+from queuectld.workers.owner import Bury, PoolOwner
 from queuectld.workers.process import RunKey, Worker, WorkerPlaces, reap, spawn, watch_exit
 from queuectld.workers.unstored import Unstored
 from queuectld.workers.versions import mismatch
 
 log = logging.getLogger(__name__)
-
-
-class PoolOwner(Protocol):
-    """Who decides what becomes of jobs and of the number of workers."""
-
-    def report(self, outcome: Outcome) -> None:
-        """An execution ended."""
-        ...
-
-    def wake(self) -> None:
-        """A worker became free."""
-        ...
 
 
 class WorkerPool:
@@ -60,7 +50,7 @@ class WorkerPool:
         self.job_socket = job_socket
         """What jobs find in QUEUECTL_SOCKET."""
         self._owner: PoolOwner | None = None
-        self._bury: Callable[[Worker], Awaitable[None]] | None = None
+        self._bury: Bury | None = None
         self.workers: dict[int, Worker] = {}
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
@@ -72,7 +62,7 @@ class WorkerPool:
     def attach(
         self,
         owner: PoolOwner,
-        bury: Callable[[Worker], Awaitable[None]],
+        bury: Bury,
         enforce: Enforce,
     ) -> None:
         """Who is told of outcomes, who settles what a dead worker leaves, who ends a run in a stopped one's place."""
@@ -192,10 +182,14 @@ class WorkerPool:
         worker.start_time = tree.start_time(worker.pid) or 0
         failpoints.reached("crew.spawned")
         self.workers[worker.id] = worker
-        await self._store.worker_started(
-            worker.id, worker.pid, worker.start_time, self._clock.boot_id, now=self._clock.now()
-        )
         self._watch(worker)
+        try:
+            await self._store.worker_started(
+                worker.id, worker.pid, worker.start_time, self._clock.boot_id, now=self._clock.now()
+            )
+        except Refused:
+            tree.send_signal(worker.pid, worker.start_time, signal.SIGKILL)  # what is not stored gets no work
+            raise
         return worker
 
     def take_over(self, row: WorkerRow) -> Worker:
@@ -230,10 +224,13 @@ class WorkerPool:
                 found.append(outcome)
         return found
 
+    def bury(self, worker: Worker) -> None:
+        """Have settled what a dead worker leaves, unless this daemon is ending: then the next one sees to it."""
+        if self._bury is not None:
+            self._spawn(self._bury(worker))
+
     def forget(self, worker: Worker) -> None:
         """It is gone, and what it ran is settled."""
-        spool.drop_reserve(str(self.places.state), worker.id)
-        spool.remove(statefile.path_of(str(self.places.state), worker.id))
         del self.workers[worker.id]
         worker.gone.set_result(None)
 
@@ -247,6 +244,7 @@ class WorkerPool:
 
     async def close(self) -> None:
         """Leave the workers to the next daemon: close every connection."""
+        self._bury = None
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
@@ -391,8 +389,7 @@ class WorkerPool:
         if not worker.ready.done():
             worker.ready.set_exception(Refused(ErrorCode.INTERNAL, f"worker {worker.name} ended before it was up"))
             worker.ready.exception()
-        assert self._bury is not None
-        self._spawn(self._bury(worker))
+        self.bury(worker)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -1,15 +1,18 @@
 """What becomes of a run that lost its worker: one code path for start-up and for a live worker's death."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from queuectld import failpoints
+from queuectld.domain.errors import Refused
 from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.dispatcher import PASSING, RETRY_SECONDS
 from queuectld.store.store import Store
-from queuectld.workers import orphans, salvage
+from queuectld.workers import orphans, salvage, spool, statefile
 from queuectld.workers.pool import WorkerPool
 from queuectld.workers.process import RunKey, Worker
 
@@ -61,7 +64,20 @@ class Recovery:
                 await self.settle(stray, RunKey(seq, run), job_id)
 
     async def bury(self, worker: Worker) -> None:
-        """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from."""
+        """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from.
+
+        While the store is full or locked it is tried again, every RETRY_SECONDS.
+        """
+        try:
+            await self._bury(worker)
+        except Refused as error:
+            if error.code not in PASSING:
+                raise
+            log.warning("worker %s is not settled, and is again in %d s: %s", worker.name, RETRY_SECONDS, error.message)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.bury, worker)
+
+    async def _bury(self, worker: Worker) -> None:
+        """Every step may be taken again."""
         for outcome in self._pool.adopt_spool(other for other in self._pool.workers if other != worker.id):
             self._reports.report(outcome)
         left = await self._left_running(worker)
@@ -73,9 +89,9 @@ class Recovery:
             await self._pool.unstored.until_stored(key)
         failpoints.reached("recovery.settled")
         self._clear_files(worker)
-        self._pool.forget(worker)
         failpoints.reached("recovery.forgotten")
         await self._store.worker_ended(worker.id, now=self._clock.now())
+        self._pool.forget(worker)
         self._buried(worker)
 
     async def settle(self, worker: Worker, key: RunKey, job_id: str) -> None:
@@ -133,10 +149,13 @@ class Recovery:
             return {}
 
     def _clear_files(self, worker: Worker) -> None:
+        places = self._pool.places
         try:
-            salvage.clear(self._pool.places.logs, worker.id)
+            salvage.clear(places.logs, worker.id)
+            spool.drop_reserve(str(places.state), worker.id)
+            spool.remove(statefile.path_of(str(places.state), worker.id))
         except OSError as error:
-            log.error("what worker %s had written cannot be removed: %s", worker.name, error)
+            log.error("files of worker %s cannot be removed: %s", worker.name, error)
 
     async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
         """What the store says it runs, and a cancelled job that it still had in hand."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,22 @@ def test_workers_killed_at_once_are_each_replaced_once_and_leave_nothing(stage: 
         eventually(lambda: {worker["state"] for worker in stage.workers()} == {"idle"}, deadline=DEADLINE_S)
         stage.enqueue(stage.marks.job("after"))
         stage.finish(workers=4)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["an idle worker", "a busy worker"])
+def test_a_worker_that_dies_while_the_store_is_locked_is_replaced_once_it_is_free(stage: Stage, busy: bool) -> None:
+    with stage.keeper:
+        [worker] = stage.scale(1)
+        if busy:
+            stage.run_gated()
+        somebody_else = sqlite3.connect(stage.home.store, isolation_level=None)
+        somebody_else.execute("BEGIN IMMEDIATE")
+        os.kill(worker["pid"], KILL)
+        eventually(lambda: "has locked the store" in stage.home.daemon_log(), deadline=DEADLINE_S)
+        somebody_else.close()
+        stage.open_gate()
+        stage.enqueue(stage.marks.job("after"))
+        stage.finish(workers=1)
 
 
 def test_a_job_that_may_run_only_once_is_dead_when_its_worker_was_killed(stage: Stage) -> None:
