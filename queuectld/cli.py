@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to end. The exit code: 0, 1 when it could not start or broke, 2 for bad usage."""
     options = _parser().parse_args(argv)
     os.umask(UMASK)
+    if options.verb != "serve":
+        from queuectld import offline
+
+        return offline.run(options.verb, options.file, socket=options.socket, force=options.force)
     logs.to_stderr("info")
     said = ReadyLine(options.ready_fd)
     try:
@@ -79,7 +83,15 @@ def _parser() -> argparse.ArgumentParser:
         "foreground and logs to stderr.",
         epilog="example: queuectld serve --socket /run/user/1000/q.sock",
     )
-    parser.add_argument("verb", nargs="?", choices=["serve"], default="serve", help="serve until told to end (default)")
+    parser.add_argument(
+        "verb",
+        nargs="?",
+        choices=["serve", "doctor", "backup"],
+        default="serve",
+        help="serve until told to end (default); doctor: what is wrong, as JSON; backup: copy the store to FILE",
+    )
+    parser.add_argument("file", nargs="?", metavar="FILE", help="where the backup goes")
+    parser.add_argument("--force", action="store_true", help="put the backup in the place of another file")
     parser.add_argument("--socket", metavar="PATH", help="where to listen (default: the place that clients look at)")
     parser.add_argument("--autostarted", action="store_true", help="run detached and log to queuectld.log")
     parser.add_argument("--by-hand", action="store_true", help="a person asked for it: detached workers come back")

@@ -38,6 +38,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "queue": Entry("queues:queue", "List, limit, pause and resume queues."),
         "config": Entry("config:config", "Show and set the defaults."),
         "daemon": Entry("daemon:daemon", "Start, stop and look at the daemon."),
+        "doctor": Entry("upkeep:doctor", "Look for what is wrong, and say the way out."),
+        "backup": Entry("upkeep:backup", "Copy the store to a file."),
         "completion": Entry("completion:completion", "Print the completion script of a shell."),
     },
 }

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from queuectld.store import files
 from queuectld.store.connection import open_reader
 
 SHOWN: Final = 5
@@ -102,6 +103,15 @@ def findings(connection: sqlite3.Connection) -> list[str]:
             more = " and more" if len(rows) > SHOWN else ""
             found.append(f"{name}: {json.dumps(rows[:SHOWN])}{more}")
     return found
+
+
+def examine(path: Path) -> tuple[int | None, list[str]]:
+    """The schema version of the store at `path` (None: there is no file), and what is wrong with it.
+
+    Raises StoreRefused, naming the file, when it cannot be read as a store at all.
+    """
+    version = files.look_at(path)
+    return version, [] if version is None else files.refusing(path, lambda: check_invariants(path))
 
 
 def check_invariants(path: Path | str) -> list[str]:

@@ -1,0 +1,76 @@
+"""`queuectl doctor` and `queuectl backup`: for the store itself, with or without a daemon.
+
+The store is the daemon's package to read, so both run `queuectld` as a program of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Final
+
+import click
+
+from queuectl_client.cli import render
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.verbs import pass_invocation, verb
+
+MARKS: Final = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
+
+
+@verb("doctor", example="queuectl doctor\nqueuectl doctor --json")
+@pass_invocation
+def doctor(invocation: Invocation) -> int:
+    """Look for what is wrong with the store, its folders and the daemon, and say the way out. Exit 1 for a problem.
+
+    It only looks, and needs no daemon.
+    """
+    done = _queuectld(invocation, "doctor")
+    if done.returncode not in (0, 1) or not done.stdout:
+        invocation.error(done.stderr.strip() or "queuectld could not be run")
+        return 1
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    if invocation.json:
+        invocation.document(found)
+    else:
+        for finding in found:
+            if not invocation.quiet or finding["level"] != "ok":
+                invocation.data(_line(finding))
+    return done.returncode
+
+
+@verb("backup", example="queuectl backup ~/queuectl-monday.db")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--force", is_flag=True, help="Put it in the place of another file.")
+@pass_invocation
+def backup(invocation: Invocation, file: str, force: bool) -> int:
+    """Copy the store to FILE, whole and readable by you alone, while the daemon runs or not.
+
+    To go back to it: stop the daemon, put the file in the place of the store, start the daemon.
+    """
+    done = _queuectld(invocation, "backup", os.path.abspath(file), *(["--force"] if force else []))
+    if done.returncode:
+        invocation.error(done.stderr.strip().removeprefix("queuectld: "))
+        return done.returncode
+    if invocation.json:
+        invocation.document({"file": os.path.abspath(file), "bytes": os.path.getsize(file)})
+    else:
+        invocation.say(f"The store is copied to {file} ({render.size(os.path.getsize(file))})")
+    return 0
+
+
+def _line(finding: dict[str, Any]) -> str:
+    line = f"{MARKS[finding['level']]:<8} {finding['subject']}: {render.escape(finding['said'])}"
+    return f"{line}\n         {render.escape(finding['way_out'])}" if finding["way_out"] else line
+
+
+def _queuectld(invocation: Invocation, *words: str) -> "subprocess.CompletedProcess[str]":
+    socket = ["--socket", invocation.socket] if invocation.socket else []
+    return subprocess.run(
+        [sys.executable, "-m", "queuectld", *words, *socket],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+    )

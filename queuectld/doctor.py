@@ -1,0 +1,172 @@
+"""What is wrong with the store, its folders and its daemon, and the way out. Looks only: it changes nothing.
+
+It runs beside a daemon or without one, so it works where the daemon refuses to start.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from queuectl_client.paths import Paths, read_lock
+from queuectld.config import SettingsRefused, read_settings
+from queuectld.server.socketfile import is_answered
+from queuectld.store import files
+from queuectld.store.invariants import examine as examine_store
+from queuectld.store.records import StoreRefused
+from queuectld.workers import spool
+
+OK: Final = "ok"
+WARNING: Final = "warning"
+PROBLEM: Final = "problem"
+
+ROOM_BYTES: Final = 256 * 1024 * 1024
+"""Below this a warning: a store grows by half a kilobyte or so with each job, and logs by more."""
+OTHERS: Final = 0o077
+
+
+class Finding(NamedTuple):
+    """One thing looked at: `level` is ok, warning or problem; `way_out` says what to do about it, if anything."""
+
+    level: str
+    subject: str
+    said: str
+    way_out: str | None = None
+
+
+def examine(paths: Paths) -> list[Finding]:
+    """All findings, in the order in which a person would look."""
+    looks = (_settings(paths), _daemon(paths), _folders(paths), _store(Path(paths.store)), _room(paths), _spool(paths))
+    return [finding for look in looks for finding in look]
+
+
+def is_well(found: list[Finding]) -> bool:
+    """Whether nothing is a problem."""
+    return all(finding.level != PROBLEM for finding in found)
+
+
+def _settings(paths: Paths) -> Iterator[Finding]:
+    path = Path(paths.config_file)
+    try:
+        read_settings(path)
+    except SettingsRefused as refused:
+        yield Finding(PROBLEM, "settings file", str(refused), f"mend or remove {path}")
+    else:
+        yield Finding(OK, "settings file", str(path) if path.exists() else f"{path} is not there; defaults hold")
+
+
+def _daemon(paths: Paths) -> Iterator[Finding]:
+    lock = read_lock(paths.lock)
+    socket = Path(str(lock.get("socket") or paths.socket))
+    answers = is_answered(socket)
+    if _is_held(Path(paths.lock)):
+        pid = lock.get("pid")
+        if answers:
+            yield Finding(OK, "daemon", f"runs as process {pid} and answers at {socket}")
+        else:
+            said = f"process {pid} holds {paths.lock}, but nobody answers at {socket}"
+            yield Finding(PROBLEM, "daemon", said, f"see {paths.daemon_log}; end process {pid}, jobs go on without it")
+    elif answers:
+        said = f"somebody answers at {socket} without holding {paths.lock}"
+        yield Finding(PROBLEM, "daemon", said, "end the program that listens there, or name another socket")
+    else:
+        yield Finding(OK, "daemon", "none is running; the next queuectl starts one")
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # A shared lock, tried and dropped at once: it keeps no candidate out for longer than this call.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _folders(paths: Paths) -> Iterator[Finding]:
+    places = {
+        "folder of the store": Path(paths.store).parent,
+        "folder of the socket": Path(paths.socket).parent,
+        "log folder": Path(paths.logs),
+        "state folder": Path(paths.state),
+    }
+    files_ = {"store file": Path(paths.store), "socket": Path(paths.socket), "lock file": Path(paths.lock)}
+    for subject, path in (places | files_).items():
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield Finding(PROBLEM, subject, f"{path}: {error.strerror}", f"make {path} reachable for this user")
+            continue
+        yield _ownership(subject, path, found)
+
+
+def _ownership(subject: str, path: Path, found: os.stat_result) -> Finding:
+    if stat.S_ISLNK(found.st_mode):
+        return Finding(PROBLEM, subject, f"{path} is a symbolic link", "put the real thing there")
+    if found.st_uid != os.geteuid():
+        said = f"{path} belongs to user {found.st_uid}, and this is user {os.geteuid()}"
+        return Finding(PROBLEM, subject, said, f"chown {os.geteuid()} {path}")
+    if stat.S_IMODE(found.st_mode) & OTHERS:
+        said = f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})"
+        return Finding(WARNING, subject, said, f"chmod go= {path}")
+    if stat.S_ISDIR(found.st_mode) and not os.access(path, os.W_OK | os.X_OK):
+        return Finding(PROBLEM, subject, f"{path} cannot be written to", f"chmod u+rwx {path}")
+    return Finding(OK, subject, str(path))
+
+
+def _store(path: Path) -> Iterator[Finding]:
+    try:
+        version, wrong = examine_store(path)
+    except StoreRefused as refused:
+        yield Finding(PROBLEM, "store", str(refused), _rescue(path))
+        return
+    if version is None:
+        yield Finding(OK, "store", f"{path} is not there yet")
+        return
+    for said in wrong:
+        yield Finding(PROBLEM, "store", said, _rescue(path))
+    if not wrong:
+        older = version < files.SCHEMA_VERSION
+        said = f"{path}, schema version {version}" + (", to be migrated by the next daemon" if older else "")
+        yield Finding(OK, "store", said)
+
+
+def _rescue(path: Path) -> str:
+    backups = sorted(path.parent.glob(f"{path.name}*backup*"))
+    if backups:
+        return f"stop the daemon, keep {path}, and put a backup in its place: {backups[-1]} is one"
+    return (
+        f"stop the daemon and keep a copy of {path}; put a backup (queuectl backup) in its place, or try"
+        f" `sqlite3 {path} .recover` into a new file; moved away, the next daemon begins with an empty store"
+    )
+
+
+def _room(paths: Paths) -> Iterator[Finding]:
+    for subject, path in (("disk of the store", Path(paths.store).parent), ("disk of the logs", Path(paths.logs))):
+        if not path.is_dir():
+            continue
+        free = shutil.disk_usage(path).free
+        said = f"{free // (1024 * 1024):,} MiB are free at {path}"
+        if free < files.ROOM_BYTES:
+            yield Finding(PROBLEM, subject, said, "make room; the daemon goes on by itself")
+        elif free < ROOM_BYTES:
+            yield Finding(WARNING, subject, said, "make room, for instance by removing jobs (queuectl rm)")
+        else:
+            yield Finding(OK, subject, said)
+
+
+def _spool(paths: Paths) -> Iterator[Finding]:
+    left = spool.read_all(paths.state)
+    if left:
+        said = f"{len(left)} results of jobs that ended while no daemon ran wait in {spool.folder_of(paths.state)}"
+        yield Finding(OK, "results to be stored", said, "the daemon takes them in when it starts")

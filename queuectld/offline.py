@@ -1,0 +1,44 @@
+"""What `queuectld` does beside a daemon or without one: examine the store, and copy it. Used by `queuectl`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from queuectl_client import paths as places
+from queuectld.doctor import examine, is_well
+from queuectld.logs import escaped
+from queuectld.store import files
+from queuectld.store.records import StoreRefused
+
+USAGE = 2
+
+
+def run(verb: str, file: str | None, *, socket: str | None, force: bool) -> int:
+    """Carry out `doctor` or `backup`. The exit code: 0; 1 when something is wrong or no copy was made; 2: bad usage."""
+    paths = places.resolve(socket=socket)
+    if verb == "doctor":
+        found = examine(paths)
+        print(json.dumps([finding._asdict() for finding in found]))
+        return 0 if is_well(found) else 1
+    if file is None:
+        print("queuectld: backup needs the FILE to write to", file=sys.stderr)
+        return USAGE
+    try:
+        return _backup(Path(paths.store), Path(file), force=force)
+    except (StoreRefused, OSError) as error:
+        print(f"queuectld: no backup was made: {escaped(str(error))}", file=sys.stderr)
+        return 1
+
+
+def _backup(store: Path, target: Path, *, force: bool) -> int:
+    """A whole copy under a name of its own, then in its place: a copy cut short never looks like a backup."""
+    if files.look_at(store) is None:
+        raise StoreRefused(f"there is no store at {store}")
+    if os.path.lexists(target) and not force:
+        raise FileExistsError(f"{target} is there already; --force puts the backup in its place")
+    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
+    files.refusing(store, lambda: files.copy_of(store, draft))
+    os.rename(draft, target)
+    files.sync_folder(target.parent)
+    return 0
