@@ -53,7 +53,8 @@ class RealDisk:
 
     def close(self) -> None:
         """Take it away; no process uses it any more."""
-        subprocess.run(["umount", str(self._home.path)], check=True)
+        # Lazily: a process that was just killed may hold it for a moment longer.
+        subprocess.run(["umount", "--lazy", str(self._home.path)], check=True)
 
 
 class PretendedDisk:
