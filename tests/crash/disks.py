@@ -16,6 +16,7 @@ from tests.support.daemon import Home
 
 SIZE: Final = "8m"
 STORE_WRITES: Final = "pwrite64,pwritev,fallocate"
+SYNCS: Final = "fsync,fdatasync"
 WRITES: Final = f"{STORE_WRITES},write,splice"
 """Not for the daemon: asyncio tells itself of signals by a write to a socket."""
 LET_TRACE: Final = """
