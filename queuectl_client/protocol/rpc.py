@@ -100,32 +100,40 @@ class Decoder:
         self._dead = False
         # It skips from message to message and builds nothing. The room: a message, and the piece it begins in.
         # Its buffer begins small (`read_size`, else 1 MiB) and grows, for most connections only ever send short calls.
-        self._framer = msgpack.Unpacker(read_size=_FIRST_BUFFER, max_buffer_size=2 * limits.message_bytes)
+        room = 2 * limits.message_bytes
+        self._framer: msgpack.Unpacker | None = msgpack.Unpacker(read_size=_FIRST_BUFFER, max_buffer_size=room)
 
     @property
     def half_read(self) -> bool:
         """Whether the stream stands in the middle of a message."""
         return bool(self._pending)
 
+    def close(self) -> None:
+        """Let go of what has come and was no whole message. Nothing more can be fed."""
+        self._dead = True
+        self._pending = bytearray()
+        self._framer = None
+
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Message]:
         """The messages that are whole with this piece of the stream, to be taken before the next piece is fed.
 
         Raises ProtocolError for what is no message or past a limit; the messages before it come first.
         """
-        if self._dead:
+        framer = self._framer
+        if self._dead or framer is None:
             raise ProtocolError(ErrorCode.INVALID_PARAMS, "the stream was broken before")
         step = self._limits.message_bytes
         for start in range(0, len(data), step):
             piece = data[start : start + step] if len(data) > step else data
             self._pending += piece
-            self._framer.feed(piece)
-            yield from self._whole_messages()
+            framer.feed(piece)
+            yield from self._whole_messages(framer)
 
-    def _whole_messages(self) -> Iterator[Message]:
+    def _whole_messages(self, framer: msgpack.Unpacker) -> Iterator[Message]:
         try:
             while True:
-                self._framer.skip()
-                end = self._framer.tell()
+                framer.skip()
+                end = framer.tell()
                 size, self._ended = end - self._ended, end
                 if size > self._limits.message_bytes:
                     raise self._too_long()

@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._is_finishing = True
         self._set_half_deadline(False)
-        self._count_half(0)
+        self._let_go()
         if self._unread_deadline is not None:
             self._unread_deadline.cancel()
         self._session.close(owner_lives=self._house.is_closing)
@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
         """See `session.Link`. Nothing more is read; calls that only wait are not owed."""
         self._is_finishing = True
         self._set_half_deadline(False)
+        self._let_go()
         if self._transport is None:
             return
         if self._session.is_owed:
@@ -141,6 +142,12 @@ class Connection(asyncio.Protocol):
         else:
             self._flush()
             self._transport.close()
+
+    def _let_go(self) -> None:
+        """Free what will not be read any more, now: the objects themselves wait for the garbage collector."""
+        self._messages = iter(())
+        self._decoder.close()
+        self._count_half(0)
 
     def abort(self) -> None:
         """Close at once, whatever is owed."""

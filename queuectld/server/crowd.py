@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 SILENT_S: Final = 30.0
 """A client that has said nothing for so long gives way when its place is needed."""
-HALF_MESSAGES_BYTES: Final = 128 * 1024 * 1024
-"""What half messages of all clients may hold together."""
+HALF_MESSAGES_BYTES: Final = 64 * 1024 * 1024
+"""What half messages of all clients may hold together. In memory each is there up to three times while it grows."""
 
 
 class Crowd:

@@ -57,7 +57,11 @@ class Overdue:
         del self._looks[key]
         if worker.gone.done() or worker.job != key:
             return
-        process = tree.look(worker.pid)
+        try:
+            process = tree.look(worker.pid)
+        except OSError:  # no descriptor is left: that tells nothing of it
+            self.expect(worker, key, round(LOOK_AGAIN_SECONDS * 1000), why)
+            return
         if process is None or process.start_time != worker.start_time:
             return
         if process.state not in STOPPED:

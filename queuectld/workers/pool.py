@@ -25,7 +25,7 @@ from queuectld.workers.frames import outcome_from_map, outputs_from_map, run_bod
 from queuectld.workers.link import WorkerLink
 from queuectld.workers.overdue import Enforce, Overdue
 from queuectld.workers.owner import Bury, PoolOwner
-from queuectld.workers.process import RunKey, Worker, WorkerPlaces, reap, spawn, watch_exit
+from queuectld.workers.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
 from queuectld.workers.unstored import Unstored
 from queuectld.workers.versions import mismatch
 
@@ -176,13 +176,15 @@ class WorkerPool:
         failpoints.reached("crew.stored")
         try:
             worker.pid = spawn(worker.id, self.places)
+            failpoints.reached("crew.spawned")
+            worker.start_time = tree.start_time(worker.pid) or 0
+            self._watch(worker)
         except OSError as error:
+            if worker.pid:
+                end_child(worker.pid)  # it could not be watched
             await self._store.worker_ended(worker.id, now=self._clock.now())
-            raise Refused(ErrorCode.INTERNAL, f"cannot start a worker: {error.strerror}") from error
-        worker.start_time = tree.start_time(worker.pid) or 0
-        failpoints.reached("crew.spawned")
+            raise Refused(ErrorCode.BUSY, f"cannot start a worker: {error.strerror}") from error
         self.workers[worker.id] = worker
-        self._watch(worker)
         try:
             await self._store.worker_started(
                 worker.id, worker.pid, worker.start_time, self._clock.boot_id, now=self._clock.now()

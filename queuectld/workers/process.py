@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -118,13 +119,19 @@ def spawn(worker_id: int, places: WorkerPlaces) -> int:
 def watch_exit(pid: int, started: int, ended: Callable[[], None]) -> Callable[[], None] | None:
     """Call `ended` once when this very process ends; None when it has already. Returns how to stop watching.
 
-    By pidfd, so that a pid used again by a stranger is never mistaken for the worker.
+    By pidfd, so that a pid used again by a stranger is never mistaken for the worker. Raises OSError when there is no
+    descriptor left.
     """
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
-    if not tree.is_alive(pid, started):
+    try:
+        lives = tree.is_alive(pid, started)
+    except OSError:
+        os.close(pidfd)
+        raise
+    if not lives:
         os.close(pidfd)
         return None
     loop = asyncio.get_running_loop()
@@ -139,6 +146,12 @@ def watch_exit(pid: int, started: int, ended: Callable[[], None]) -> Callable[[]
 
     loop.add_reader(pidfd, readable)
     return stop
+
+
+def end_child(pid: int) -> None:
+    """Kill a child of ours that was not reaped, so that its pid is nobody else's, and reap it."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def reap(pid: int) -> None:

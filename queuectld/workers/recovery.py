@@ -66,15 +66,20 @@ class Recovery:
     async def bury(self, worker: Worker) -> None:
         """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from.
 
-        While the store is full or locked it is tried again, every RETRY_SECONDS.
+        While the store is full or locked, or nothing can be looked at, it is tried again, every RETRY_SECONDS.
         """
         try:
             await self._bury(worker)
         except Refused as error:
             if error.code not in PASSING:
                 raise
-            log.warning("worker %s is not settled, and is again in %d s: %s", worker.name, RETRY_SECONDS, error.message)
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.bury, worker)
+            self._bury_later(worker, error.message)
+        except OSError as error:
+            self._bury_later(worker, str(error))
+
+    def _bury_later(self, worker: Worker, why: str) -> None:
+        log.warning("worker %s is not settled yet, and tried again in %d s: %s", worker.name, RETRY_SECONDS, why)
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.bury, worker)
 
     async def _bury(self, worker: Worker) -> None:
         """Every step may be taken again."""

@@ -7,7 +7,7 @@ reaped may be signalled by pid: their pid cannot be used again.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import signal
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Identity = tuple[int, int]
 
+BLINDED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What was taken for dead because of these could run a second time beside itself."""
 SWEEPS: Final = 20
 """A tree that forks while it is being signalled is listed again until nobody is new, at most this often."""
 
@@ -177,6 +179,11 @@ def describe(processes: Iterable[Process], *, most: int = 10) -> str:
 
 
 def _read(path: str) -> bytes | None:
-    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
-        return file.read()
-    return None
+    """None when the process is gone, or another user's. Raises OSError when we cannot look, which tells nothing."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError as error:
+        if error.errno in BLINDED:
+            raise
+        return None
