@@ -1,4 +1,5 @@
-"""The store's disk fails, somebody locks the store or takes it away: no false acknowledgement, and words that name it."""
+"""The store's disk fails, somebody locks the store or takes it away: no false acknowledgement, and words
+that name it."""
 
 import sqlite3
 from pathlib import Path
