@@ -211,7 +211,7 @@ def map_of(check_key: Check[str], check: Check[T], *, longest: int) -> Check[dic
 def environment(key: str, value: Any) -> dict[str, str]:
     """A map of variables to texts. No error ever shows a value: they often hold secrets."""
     if not isinstance(value, Mapping):
-        raise bad(key, value, "a map of variable names to strings")
+        raise BadParams(f"{key} must be a map of variable names to strings", key)
     checked: dict[str, str] = {}
     for name, item in value.items():
         if item is None:
@@ -219,7 +219,8 @@ def environment(key: str, value: Any) -> dict[str, str]:
         if isinstance(name, bytes):
             name = from_wire(name)
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise bad(f"a name in {key}", name, "a string that is not empty and without '=' and NUL")
+            begin = name.partition("=")[0] if isinstance(name, str) else name  # behind it comes what is no name
+            raise bad(f"a name in {key}", begin, "a string that is not empty and without '=' and NUL")
         if isinstance(item, bytes):
             item = from_wire(item)
         if not isinstance(item, str) or "\0" in item:
