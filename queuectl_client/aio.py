@@ -154,13 +154,17 @@ class AsyncClient(AsyncConnection):
         """Give a waiting job another place: `first`, `last`, `before` another job, or another `queue`."""
         return await self._jobs("job.move", id=id, **place)
 
+    async def explain(self, id: Ref) -> dict[str, Any]:
+        """Why a job does not run: `rules`, its `position` in line, and when it `starts_at` the earliest."""
+        return await self._map("job.explain", id=id)
+
     async def dlq_list(self, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
         """A page of dead jobs, `jobs` and `next`."""
         return await self._map("dlq.list", limit=limit, after=after)
 
-    async def dlq_retry(self, *ids: Ref, all: bool = False) -> list[AsyncJob]:
-        """Run dead jobs again."""
-        return await self._jobs("dlq.retry", ids=ids or None, all=all)
+    async def dlq_retry(self, *ids: Ref, all: bool = False, rate: str | None = None) -> list[AsyncJob]:
+        """Run dead jobs again; with a `rate` such as `10/m` one after the other."""
+        return await self._jobs("dlq.retry", ids=ids or None, all=all, rate=rate)
 
     async def dlq_purge(self, *ids: Ref, all: bool = False, older_than: float | None = None) -> list[AsyncJob]:
         """Forget dead jobs; `older_than`: those that have been dead for so many seconds."""
@@ -187,14 +191,15 @@ class AsyncClient(AsyncConnection):
         return await self._list("queue.list", "queues")
 
     async def queue_set(
-        self, name: str, *, concurrency: int | None = None, rate: str | None = None
+        self, name: str, *, concurrency: int | None = None, rate: str | None = None, failure_limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """Set the limits of a queue."""
-        return await self._list("queue.set", "queues", name=name, concurrency=concurrency, rate=rate)
+        """Set the limits of a queue; 0, or the rate `none`, for no limit. So many failures in a row pause it."""
+        limits = {"concurrency": concurrency, "rate": rate, "failure_limit": failure_limit}
+        return await self._list("queue.set", "queues", name=name, **limits)
 
-    async def queue_pause(self, name: str) -> list[dict[str, Any]]:
-        """Start no job of the queue until it is resumed."""
-        return await self._list("queue.pause", "queues", name=name)
+    async def queue_pause(self, name: str, *, wait: bool = False) -> list[dict[str, Any]]:
+        """Start no job of the queue until it is resumed; `wait`: return once none of it runs any more."""
+        return await self._list("queue.pause", "queues", name=name, wait=wait)
 
     async def queue_resume(self, name: str) -> list[dict[str, Any]]:
         """Start its jobs again."""

@@ -125,13 +125,17 @@ class Client(Connection):
         """Give a waiting job another place: `first`, `last`, `before` another job, or another `queue`."""
         return self._jobs("job.move", id=id, **place)
 
+    def explain(self, id: Ref) -> dict[str, Any]:
+        """Why a job does not run: `rules`, its `position` in line, and when it `starts_at` the earliest."""
+        return self._map("job.explain", id=id)
+
     def dlq_list(self, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
         """A page of dead jobs, `jobs` and `next`."""
         return self._map("dlq.list", limit=limit, after=after)
 
-    def dlq_retry(self, *ids: Ref, all: bool = False) -> list[Job]:
-        """Run dead jobs again."""
-        return self._jobs("dlq.retry", ids=ids or None, all=all)
+    def dlq_retry(self, *ids: Ref, all: bool = False, rate: str | None = None) -> list[Job]:
+        """Run dead jobs again; with a `rate` such as `10/m` one after the other."""
+        return self._jobs("dlq.retry", ids=ids or None, all=all, rate=rate)
 
     def dlq_purge(self, *ids: Ref, all: bool = False, older_than: float | None = None) -> list[Job]:
         """Forget dead jobs; `older_than`: those that have been dead for so many seconds."""
@@ -157,13 +161,16 @@ class Client(Connection):
         """All queues with their counts and limits."""
         return self._list("queue.list", "queues")
 
-    def queue_set(self, name: str, *, concurrency: int | None = None, rate: str | None = None) -> list[dict[str, Any]]:
-        """Set the limits of a queue."""
-        return self._list("queue.set", "queues", name=name, concurrency=concurrency, rate=rate)
+    def queue_set(
+        self, name: str, *, concurrency: int | None = None, rate: str | None = None, failure_limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Set the limits of a queue; 0, or the rate `none`, for no limit. So many failures in a row pause it."""
+        limits = {"concurrency": concurrency, "rate": rate, "failure_limit": failure_limit}
+        return self._list("queue.set", "queues", name=name, **limits)
 
-    def queue_pause(self, name: str) -> list[dict[str, Any]]:
-        """Start no job of the queue until it is resumed."""
-        return self._list("queue.pause", "queues", name=name)
+    def queue_pause(self, name: str, *, wait: bool = False) -> list[dict[str, Any]]:
+        """Start no job of the queue until it is resumed; `wait`: return once none of it runs any more."""
+        return self._list("queue.pause", "queues", name=name, wait=wait)
 
     def queue_resume(self, name: str) -> list[dict[str, Any]]:
         """Start its jobs again."""

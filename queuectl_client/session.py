@@ -29,8 +29,8 @@ SIGN_OF_LIFE_S: Final = 15.0
 
 _SLOW: Final = frozenset({"enqueue_many", "batch.add", "batch.commit", "worker.start", "worker.scale", "job.remove"})
 _READS: Final = frozenset(
-    {"status", "list", "job.get", "job.wait", "job.logs", "dlq.list", "config.get", "config.list", "queue.list"}
-    | {"worker.list", "daemon.info"}
+    {"status", "list", "job.get", "job.explain", "job.wait", "job.logs", "dlq.list", "config.get", "config.list"}
+    | {"queue.list", "worker.list", "daemon.info"}
 )
 _SAME_WHEN_REPEATED: Final = frozenset({"config.set", "config.unset", "queue.set", "queue.pause", "queue.resume"})
 
@@ -42,7 +42,7 @@ def patience_s(method: str, params: Mapping[str, Any], default: float | None = D
         return None if timeout is None else timeout + DEFAULT_PATIENCE_S
     if method in ("daemon.shutdown", "dlq.retry", "dlq.purge"):
         return None
-    if (method == "job.logs" and params.get("wait")) or (method == "worker.stop" and params.get("wait", True)):
+    if method in ("job.logs", "queue.pause", "worker.stop") and params.get("wait", method == "worker.stop"):
         return None
     return SLOW_PATIENCE_S if method in _SLOW and default is not None else default
 

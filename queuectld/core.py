@@ -80,15 +80,18 @@ class Core:
         def remove_files(files: Sequence[str]) -> None:
             remove_log_files(logs, files)
 
+        def is_draining() -> bool:
+            return self._dispatcher is not None and self._dispatcher.draining
+
         def facts() -> Mapping[str, Any]:
             return self._facts(paths)
 
         self.service = Service(
-            jobs=JobService(self.store, bus, self.clock, config, self._pool, remove_files),
+            jobs=JobService(self.store, bus, self.clock, config, self._pool, remove_files, is_draining),
             logs=LogService(self.store, bus, self._pool, logs),
             dlq=DlqService(self.store, self.clock, remove_files),
             config=config,
-            queues=QueueService(self.store, self.clock, self._dispatcher.wake),
+            queues=QueueService(self.store, bus, self.clock, self._dispatcher.wake),
             workers=self._crew,
             bus=bus,
             daemon=DaemonService(facts, self._dispatcher, self._end_workers, setup.exit_soon),

@@ -53,10 +53,10 @@ __all__ = [
     "MAX_JOBS", "MAX_LOG_BYTES", "MAX_PAGE", "MAX_WORKERS", "REQUESTS", "AnyRequest", "BadParams", "BatchAdd",
     "BatchCommit", "BatchOpen", "ConfigGet", "ConfigList", "ConfigSet", "ConfigUnset", "DaemonDrain", "DaemonInfo",
     "DaemonShutdown", "Defaults", "DlqList", "DlqPurge", "DlqRetry", "Enqueue", "EnqueueMany", "EventsSubscribe",
-    "Hello", "JobCancel", "JobEdit", "JobGet", "JobHold", "JobIds", "JobKill", "JobLogs", "JobMove", "JobPause",
-    "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs", "ListJobs", "Ping", "QueueList",
-    "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList", "WorkerScale", "WorkerStart",
-    "WorkerStop",
+    "Hello", "JobCancel", "JobEdit", "JobExplain", "JobGet", "JobHold", "JobIds", "JobKill", "JobLogs", "JobMove",
+    "JobPause", "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs", "ListJobs", "Ping",
+    "QueueList", "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList", "WorkerScale",
+    "WorkerStart", "WorkerStop",
 ]  # fmt: skip
 
 MAX_LOG_BYTES: Final = 1024 * 1024
@@ -113,6 +113,12 @@ class JobGet(Request):
     """One job with its attempts."""
 
     id: str = param(checks.selector)
+
+
+class JobExplain(JobGet):
+    """Why a job does not run, its place in line, and when it may start."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +260,7 @@ REQUESTS: Final[Mapping[str, type[AnyRequest]]] = {
     "job.remove": JobRemove,
     "job.edit": JobEdit,
     "job.move": JobMove,
+    "job.explain": JobExplain,
     "dlq.list": DlqList,
     "dlq.retry": DlqRetry,
     "dlq.purge": DlqPurge,

@@ -19,6 +19,13 @@ _KINDS = checks.list_of(checks.word_of(EventKind), longest=64, single=True)
 _RATE = re.compile(r"([1-9]\d{0,6})/([smhd])", re.ASCII)
 
 
+def _rate(key: str, value: Any) -> str:
+    """So many starts in a second, minute, hour or day; `none` for no limit."""
+    if isinstance(value, str) and (value == "none" or _RATE.fullmatch(value)):
+        return value
+    raise bad(key, value, "a number of starts and s, m, h or d, such as '10/m', or 'none'")
+
+
 @dataclass(frozen=True, slots=True)
 class Empty(Request):
     """A request without parameters."""
@@ -33,8 +40,8 @@ class DlqList(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class DlqRetry(Request):
-    """Run dead jobs again: those named, or all."""
+class DeadJobs(Request):
+    """Dead jobs: those named, or all."""
 
     SPELLINGS: ClassVar = {"id": "ids"}
     ids: tuple[str, ...] | None = param(checks.selectors, None)
@@ -47,7 +54,14 @@ class DlqRetry(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class DlqPurge(DlqRetry):
+class DlqRetry(DeadJobs):
+    """Run dead jobs again, at once or evenly at a rate such as `10/m`, the first one at once."""
+
+    rate: str | None = param(_rate, None)
+
+
+@dataclass(frozen=True, slots=True)
+class DlqPurge(DeadJobs):
     """Forget dead jobs. `older_than`: only those that have been dead for so many seconds."""
 
     older_than: float | None = param(checks.seconds(zero=True), None)
@@ -100,33 +114,32 @@ class QueueList(Empty):
     __slots__ = ()
 
 
-def _rate(key: str, value: Any) -> str:
-    """So many starts in a second, minute, hour or day; `none` for no limit."""
-    if isinstance(value, str) and (value == "none" or _RATE.fullmatch(value)):
-        return value
-    raise bad(key, value, "a number of starts and s, m, h or d, such as '10/m', or 'none'")
-
-
 @dataclass(frozen=True, slots=True)
 class QueueSet(Request):
-    """Set the limits of a queue; a concurrency of 0 and the rate `none` are no limit."""
+    """Set the limits of a queue; a concurrency or failure limit of 0 and the rate `none` are no limit.
+
+    `failure_limit`: so many executions that fail one after the other pause the queue.
+    """
 
     name: str = param(checks.queue_name)
     concurrency: int | None = param(checks.integer(0, 1_000_000), None)
     rate: str | None = param(_rate, None)
+    failure_limit: int | None = param(checks.integer(0, 1_000_000), None)
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePause(Request):
-    """Start no job of the queue until it is resumed."""
+    """Start no job of the queue until it is resumed. `wait`: answered once none of it runs any more."""
 
     name: str = param(checks.queue_name)
+    wait: bool = param(checks.boolean, False)
 
 
-class QueueResume(QueuePause):
+@dataclass(frozen=True, slots=True)
+class QueueResume(Request):
     """Start its jobs again."""
 
-    __slots__ = ()
+    name: str = param(checks.queue_name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from queuectl_client.protocol.amounts import amount, has_unit, is_resource_name
 SLOTS: Final = "slots"
 MOST_IDS: Final = 1024
 """A resource of so many, written without a unit, is one of numbered things; of memory no job is told which bytes."""
+VISIBLE_DEVICES: Final = "CUDA_VISIBLE_DEVICES"
+"""What programs that use a GPU look at."""
 
 Granted = Mapping[str, tuple[int, ...]]
 
@@ -133,7 +135,7 @@ def variables(granted: Granted, needs: Mapping[str, int]) -> dict[str, str]:
         numbers = granted.get(name)
         told[variable(name)] = str(much) if numbers is None else ",".join(map(str, numbers))
     if "gpu" in granted:
-        told["CUDA_VISIBLE_DEVICES"] = told[variable("gpu")]
+        told[VISIBLE_DEVICES] = told[variable("gpu")]
     return told
 
 

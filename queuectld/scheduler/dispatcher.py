@@ -115,10 +115,13 @@ class Dispatcher:
 
     async def _turn(self) -> None:
         assert self._pool is not None, "attach a pool before run"
-        free = [] if self.draining or not self._ready else self._pool.free()
+        is_due = self._is_due()
+        # What ends, and the time that comes, may open what was closed by a limit.
+        may_find = self._ready or bool(self._outcomes) or is_due
+        free = self._pool.free() if may_find and not self.draining else []
         dedicated = {} if self.draining else self._pool.dedicated()
         now = self._clock.now()
-        if not (self._outcomes or free or dedicated or self._unfinished or self._is_due()):
+        if not (self._outcomes or free or dedicated or self._unfinished or is_due):
             return
         outcomes, self._outcomes = self._outcomes, []
         if free:

@@ -1,12 +1,14 @@
 """The dead letter queue: looking at what gave up, running it again, throwing it away."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
+from queuectld.domain.rate import Rate, read_rate, spacing_ms
 from queuectld.scheduler import selection
 from queuectld.scheduler.clock import Clock
 from queuectld.store.queries import ListQuery
@@ -30,10 +32,13 @@ class DlqService:
         return await self._page(after=wanted.after, limit=wanted.limit)
 
     async def retry(self, wanted: DlqRetry) -> Sequence[Job]:
-        """Dead jobs back to pending with no attempts counted; their history stays."""
+        """Dead jobs back to pending with no attempts counted; their history stays. At a rate: one after the other."""
+        rate = read_rate(wanted.rate)
+        now = self._clock.now()
         retried: list[Job] = []
         async for seqs in self._slices(wanted.ids, every=wanted.all):
-            retried += await self._store.dlq_retry(seqs, now=self._clock.now())
+            delay = None if rate is None else partial(_spaced, rate, len(retried))
+            retried += await self._store.dlq_retry(seqs, now=now, delay_ms=delay)
         return retried
 
     async def purge(self, wanted: DlqPurge) -> Sequence[Job]:
@@ -74,6 +79,10 @@ class DlqService:
 
     async def _page(self, *, after: str | None, limit: int) -> Page:
         return await self._store.page(ListQuery(states=frozenset({JobState.DEAD}), after=after, limit=limit))
+
+
+def _spaced(rate: Rate, before: int, index: int) -> int:
+    return spacing_ms(rate, before + index)
 
 
 def _is_old(job: Job, before_ms: int | None) -> bool:

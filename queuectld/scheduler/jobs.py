@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from queuectl_client.protocol.jobspec import JobSpec
-from queuectl_client.protocol.messages import ListJobs
+from queuectl_client.protocol.messages import JobMove, ListJobs
 from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld import failpoints
@@ -18,8 +18,9 @@ from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.hands import Hands
 from queuectld.scheduler.settings import ConfigService
 from queuectld.scheduler.submission import Submission
+from queuectld.store.places import Target
 from queuectld.store.queries import ListQuery
-from queuectld.store.records import Added, AddedSummary, Page
+from queuectld.store.records import Added, AddedSummary, Explanation, Page, Rule
 from queuectld.store.store import Store
 
 RemoveFiles = Callable[[Sequence[str]], None]
@@ -39,7 +40,14 @@ class JobService:
     """Verbs on jobs. What changes something returns after its commit, or is Refused and changed nothing."""
 
     def __init__(
-        self, store: Store, bus: Bus, clock: Clock, config: ConfigService, hands: Hands, remove_files: RemoveFiles
+        self,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        config: ConfigService,
+        hands: Hands,
+        remove_files: RemoveFiles,
+        is_draining: Callable[[], bool],
     ) -> None:
         self._store = store
         self._bus = bus
@@ -47,6 +55,7 @@ class JobService:
         self._config = config
         self._hands = hands
         self._remove_files = remove_files
+        self._is_draining = is_draining
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> Job:
         """Store one job. A repeated `request` gives the job of the first time."""
@@ -165,7 +174,23 @@ class JobService:
     async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
         """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
         seq = await selection.one(self._store, ref)
-        return await self._store.edit(seq, editing.stored_changes(changes), rev=rev, now=self._clock.now())
+        edited = editing.stored_changes(changes, self._config.value)
+        return await self._store.edit(seq, edited, rev=rev, now=self._clock.now())
+
+    async def move(self, wanted: JobMove) -> Job:
+        """Give a waiting job another place."""
+        seq = await selection.one(self._store, wanted.id)
+        before = None if wanted.before is None else await selection.one(self._store, wanted.before)
+        end = "first" if wanted.first else "last" if wanted.last else None
+        return await self._store.move(seq, Target(end, before, wanted.queue), now=self._clock.now())
+
+    async def explain(self, ref: str) -> Explanation:
+        """Why a job does not run now, and when it may."""
+        told = await self._store.explain(await selection.one(self._store, ref), now=self._clock.now())
+        if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
+            told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
+            return told._replace(starts_ms=None)
+        return told
 
     async def remove(self, refs: Sequence[str]) -> list[Job]:
         """Forget jobs that do not run, their attempts and their output."""

@@ -1,10 +1,11 @@
-"""Queues: paused or open, and how many of their jobs may run at once."""
+"""Queues: paused or open, and how many of their jobs may run at once, how often, and after how many failures."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from queuectl_client.protocol.messages import QueueSet
-from queuectl_client.protocol.vocabulary import ErrorCode
-from queuectld.domain.errors import Refused
+from queuectl_client.protocol.messages import QueuePause, QueueSet
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.store.records import QueueRow
 from queuectld.store.store import Store
@@ -13,8 +14,9 @@ from queuectld.store.store import Store
 class QueueService:
     """Verbs on queues. A queue appears when it is first used; `default` is always there."""
 
-    def __init__(self, store: Store, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, bus: Bus, clock: Clock, wake: Callable[[], None]) -> None:
         self._store = store
+        self._bus = bus
         self._clock = clock
         self._wake = wake
 
@@ -23,16 +25,27 @@ class QueueService:
         return await self._store.queues()
 
     async def set(self, wanted: QueueSet) -> Sequence[QueueRow]:
-        """Change the limits of a queue. Refused (invalid_params) for what this version cannot honour."""
-        for name in ("concurrency", "rate"):
-            if getattr(wanted, name) is not None:
-                message = f"{name} is not supported by this version of queuectld"
-                raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name})
-        return [row for row in await self._store.queues() if row.name == wanted.name]
+        """Change the limits of a queue: those that are given. Its row, the same where nothing was."""
+        limits: dict[str, Any] = {}
+        if wanted.concurrency is not None:
+            limits["concurrency"] = wanted.concurrency or None
+        if wanted.rate is not None:
+            limits["rate"] = None if wanted.rate == "none" else wanted.rate
+        if wanted.failure_limit is not None:
+            limits["failure_limit"] = wanted.failure_limit or None
+        return [await self._store.queue_set(wanted.name, now=self._clock.now(), **limits)]
 
-    async def pause(self, name: str) -> Sequence[QueueRow]:
-        """Start no more jobs of this queue; running ones go on."""
-        return [await self._store.queue_pause(name, True, now=self._clock.now())]
+    async def pause(self, wanted: QueuePause) -> Sequence[QueueRow]:
+        """Start no more jobs of this queue. Those that run go on; with `wait` until none does."""
+        watch = self._bus.watch()
+        try:
+            row = await self._store.queue_pause(wanted.name, True, now=self._clock.now())
+            while wanted.wait and row.paused and row.counts[JobState.PROCESSING]:
+                await watch.woken()
+                row = next(each for each in await self._store.queues() if each.name == wanted.name)
+        finally:
+            watch.close()
+        return [row]
 
     async def resume(self, name: str) -> Sequence[QueueRow]:
         """Start jobs of this queue again."""

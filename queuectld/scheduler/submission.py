@@ -1,5 +1,6 @@
 """From what a client asked for to a job with everything decided: settings filled in, durations in milliseconds."""
 
+import difflib
 import os
 import pwd
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob
+from queuectld.domain.resources import VISIBLE_DEVICES, read_supplies, variable
 from queuectld.domain.retry import RetryPolicy
 
 DEFAULT_UMASK: Final = 0o077
@@ -23,12 +25,6 @@ JOB_VARIABLES: Final = frozenset({
     "QUEUECTL_SOCKET",
 })
 """Set anew for each execution; a job that enqueues a job must not hand its own on."""
-
-LATER: Final[Mapping[str, object]] = {"key": None, "key_limit": 1, "slots": 1, "needs": {}, "stall_timeout": None}
-"""Keys of the interface that this version cannot honour yet: refused rather than ignored.
-
-Each with the value that asks for nothing: a job that was printed has it, and can be enqueued again.
-"""
 
 
 class Submission:
@@ -44,7 +40,7 @@ class Submission:
         self._new: NewJob | None = None
 
     def new_job(self, spec: JobSpec, submitter: Submitter) -> NewJob:
-        """The job that `spec` asks for. Refused (invalid_params) for a key that this version cannot honour."""
+        """The job that `spec` asks for. Refused (invalid_params) for more than there is of a resource."""
         rest = spec[1:]
         if self._new is not None and submitter is self._submitter and rest == self._rest:
             return NewJob(spec.command, *self._new[1:])
@@ -54,10 +50,7 @@ class Submission:
 
 
 def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any]) -> NewJob:
-    for name, nothing in LATER.items():
-        if getattr(spec, name) not in (None, nothing):
-            message = f"{name} is not supported by this version of queuectld"
-            raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name})
+    refuse_unmet(spec.slots, spec.needs or {}, setting)
 
     def given(name: str) -> Any:
         value = getattr(spec, name)
@@ -79,6 +72,7 @@ def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any])
         queue=spec.queue or "default",
         priority=spec.priority or 0,
         timeout_ms=milliseconds(given("timeout")),
+        stall_timeout_ms=milliseconds(given("stall_timeout")),
         kill_grace_ms=milliseconds(given("kill_grace")) or 1,
         delay_ms=milliseconds(spec.delay) or 0,
         run_at_ms=spec.run_at,
@@ -88,12 +82,36 @@ def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any])
         env=spec.env or {},
         stdin=spec.stdin,
         depends_on=spec.depends_on or (),
+        batch=spec.batch,
         unique_key=spec.unique_key,
         on_conflict=spec.on_conflict or "error",
+        key=spec.key,
+        key_limit=spec.key_limit or 1,
+        slots=spec.slots or 1,
+        needs=dict(sorted((spec.needs or {}).items())),
         hold=bool(spec.hold),
         once=bool(spec.once),
         split_output=given("split_output"),
     )
+
+
+def refuse_unmet(slots: int | None, needs: Mapping[str, int], setting: Callable[[str], Any]) -> None:
+    """Refused (invalid_params) for a job that needs what there is not, or more of it than there is in all."""
+    supplies = read_supplies(setting("resources"))
+    for name, much in needs.items():
+        supply = supplies.get(name)
+        if supply is None:
+            near = difflib.get_close_matches(name, supplies, n=1, cutoff=0.5)
+            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(supplies) or 'none'}"
+            message = f"needs: there is no resource {name!r}; {known} (queuectl config set resources {name}=AMOUNT)"
+            raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "needs"})
+        if much > supply.amount:
+            message = f"needs: {name}={much} is more than there is in all, {supply.amount} (config resources)"
+            raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "needs"})
+    most = setting("slots")
+    if slots is not None and most is not None and slots > most:
+        message = f"slots: {slots} is more than there are in all, {most} (config slots)"
+        raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "slots"})
 
 
 def milliseconds(seconds: float | None) -> int | None:
@@ -108,7 +126,11 @@ def _environment(sent: Mapping[str, str] | None, setting: Callable[[str], Any]) 
         return {**_home(), "PATH": setting("path")}
     if JOB_VARIABLES.isdisjoint(sent):
         return sent
-    return {name: value for name, value in sent.items() if name not in JOB_VARIABLES}
+    # Sent from inside a job, whose resources are not those of the new one.
+    own = JOB_VARIABLES | {variable(name) for name in read_supplies(setting("resources"))}
+    if variable("gpu") in sent:
+        own |= {VISIBLE_DEVICES}
+    return {name: value for name, value in sent.items() if name not in own}
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from queuectld.domain.job import Attempt, Job
 from queuectld.scheduler.jobs import Status
 from queuectld.scheduler.service import WorkerTold
 from queuectld.scheduler.settings import SettingValue
-from queuectld.store.records import Event, QueueRow
+from queuectld.store.records import Event, Explanation, QueueRow
 
 JobMap = dict[str, Any]
 
@@ -107,6 +107,21 @@ def job_views(jobs: Iterable[Job]) -> list[JobMap]:
     return [job_view(job) for job in jobs]
 
 
+def explanation_view(told: Explanation) -> dict[str, Any]:
+    """Why a job does not run. `position` is exact unless `position_exact` is false: then it is that or more."""
+    return {
+        "job": told.id,
+        "state": str(told.state),
+        "rules": [
+            {"rule": rule.rule, "text": rule.words, "until": iso(rule.until_ms), "jobs": list(rule.jobs)}
+            for rule in told.rules
+        ],
+        "position": told.position,
+        "position_exact": told.exact,
+        "starts_at": iso(told.starts_ms),
+    }
+
+
 def attempt_view(number: int, attempt: Attempt) -> dict[str, Any]:
     """The `number`-th execution of a job, which has ended. `user_time` and `system_time` are seconds, from `wait4`."""
     outputs = attempt.output.values()
@@ -190,8 +205,11 @@ def queue_views(rows: Iterable[QueueRow]) -> list[dict[str, Any]]:
         {
             "name": row.name,
             "paused": row.paused,
+            "reason": row.paused_because,
             "concurrency": row.concurrency,
             "rate": row.rate,
+            "failure_limit": row.failure_limit,
+            "failures": row.failures,
             "counts": {str(state): row.counts.get(state, 0) for state in JobState},
             "ready": row.ready,
         }

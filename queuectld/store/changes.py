@@ -1,44 +1,30 @@
-"""What people do to jobs: cancel, hold, release, retry, pause, edit. Each of several jobs, or none of them."""
+"""What people do to jobs: cancel, hold, release, retry, pause. Each of several jobs, or none of them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.job import Job, Now
 from queuectld.store import models
 from queuectld.store.dependencies import resolve
 from queuectld.store.endings import is_waiting
 from queuectld.store.moves import Standing, job, move, placed, standing
 from queuectld.store.records import Cancelled
-from queuectld.store.rows import Place, job_values
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, statement
 
 S = JobState
 WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
 _Job: Final = models.Job
-_FIXED: Final = (
-    "max_retries", "backoff_base", "backoff_max", "backoff_jitter", "retry_on", "no_retry_on", "timeout_ms",
-    "stall_timeout_ms", "kill_grace_ms", "once", "split_output", "name", "labels", "cwd", "command", "argv", "env",
-    "stdin",
-)  # fmt: skip
-_EDIT: Final = statement(
-    _Job.update({getattr(_Job, name): arg(name) for name in (*_FIXED, "updated_ms")}).where(_Job.seq == arg("seq"))
-)
 _PAUSE: Final = statement(
     _Job.update(paused=arg("paused"), updated_ms=arg("now")).where(
         (_Job.seq == arg("seq")) & (_Job.run == arg("run")) & (_Job.state == arg("state"))
         & (_Job.paused != arg("paused"))
     )
 )  # fmt: skip
-EDITABLE: Final = frozenset({
-    "command", "name", "labels", "priority", "queue", "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "cwd", "env",
-    "stdin", "once", "split_output", "retry",
-})  # fmt: skip
-"""Fields of a NewJob that `edit` may change."""
 
 
 def needed(session: Session, seq: int) -> Standing:
@@ -95,8 +81,18 @@ def release(session: Session, seqs: Sequence[int], now: Now) -> list[Job]:
     return _change_all(session, seqs, now, released)
 
 
-def retry(session: Session, seqs: Sequence[int], now: Now, only: frozenset[JobState] = ENDED_STATES) -> list[Job]:
-    """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later."""
+def retry(
+    session: Session,
+    seqs: Sequence[int],
+    now: Now,
+    only: frozenset[JobState] = ENDED_STATES,
+    delay_ms: Callable[[int], int] | None = None,
+) -> list[Job]:
+    """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later.
+
+    `delay_ms` tells how long the job of each index is to wait; None: none waits.
+    """
+    delays = {} if delay_ms is None else {seq: delay_ms(index) for index, seq in enumerate(dict.fromkeys(seqs))}
 
     def retried(each: Standing) -> Standing:
         if each.state is S.FAILED and only is ENDED_STATES:
@@ -107,8 +103,10 @@ def retry(session: Session, seqs: Sequence[int], now: Now, only: frozenset[JobSt
         if each.ending is not None:
             raise refuse_state(each, f"its processes are still being ended by worker w{each.ending}.")
         _refuse_second_holder(session, each)
+        delay = delays.get(each.seq, 0)
         return placed(session, each._replace(
-            state=S.PENDING, attempts=0, crashes=0, due_ms=None, run_at_ms=None, started_ms=None, finished_ms=None,
+            state=S.PENDING, attempts=0, crashes=0, due_ms=now.store_ms + delay if delay else None,
+            run_at_ms=now.wall_ms + delay if delay else None, started_ms=None, finished_ms=None,
             exit_code=None, signal=None, reason=None,
         ), now)  # fmt: skip
 
@@ -150,38 +148,3 @@ def set_paused(session: Session, seq: int, run: int, paused: bool, now: Now) -> 
     queue = session.memory.queue_names[each.queue]
     session.tell(kind, now, job_id=each.id, seq=seq, queue=queue, run=run, worker=each.worker)
     return True
-
-
-def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None, now: Now) -> Job:
-    """Change a waiting job. `changes` are fields of a NewJob by name; what is not named stays.
-
-    `rev` is the `updated_ms` that the caller has read; None: whatever it is.
-    """
-    before = needed(session, seq)
-    if rev is not None and job(session, seq).updated_ms != rev:
-        message = f"job {before.id} was changed by somebody else meanwhile; look at it again"
-        raise Refused(ErrorCode.CONFLICT, message, {"id": before.id, "seq": seq})
-    unknown = changes.keys() - EDITABLE
-    if unknown:
-        raise Refused(ErrorCode.INVALID_PARAMS, f"{min(unknown)!r} of a job cannot be edited.")
-    if before.state not in WAITING:
-        raise refuse_state(before, "only a waiting job can be edited.")
-    stored = job(session, seq)
-    kept = {name: getattr(stored, name) for name in EDITABLE if name not in changes}
-    new = NewJob(**kept, **changes)
-    _write_fixed(session, seq, new, now)
-    queue = session.queue_id(new.queue)
-    after = before._replace(queue=queue, priority=new.priority)
-    if queue != before.queue and before.lane is not None:
-        after = after._replace(lane=session.lane_id(queue, before.lane_needs))
-    if after != before:
-        move(session, before, after, now)
-    detail = {"changed": sorted(changes)}
-    session.tell(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=new.queue, detail=detail)
-    return job(session, seq)
-
-
-def _write_fixed(session: Session, seq: int, new: NewJob, now: Now) -> None:
-    place = Place(seq, "", S.PENDING, 0, None, None, None, None, now.wall_ms, None, None, (), 0)
-    values = job_values(new, place)
-    session.execute(_EDIT, {name: values[name] for name in _FIXED} | {"updated_ms": now.wall_ms, "seq": seq})

@@ -139,7 +139,7 @@ def move(
     if before.batch is not None and before.batch not in session.memory.hidden:
         after = after._replace(batch=None)
     if after.state not in CLAIMABLE:
-        after = after._replace(in_line=0)
+        after = after._replace(lane=None, in_line=0)
     values = {name: getattr(after, name) for name in WRITTEN}
     values |= {"state": after.state.value, "updated_ms": now.wall_ms, "seq": before.seq}
     values |= {"was_state": before.state.value, "was_run": before.run}
@@ -150,7 +150,7 @@ def move(
         if after.batch is None:
             _tell(session, before, after, now, detail)
         _note_change(session, before, after)
-    if before.holds_key and not after.holds_key:
+    if before.holds_key and not (after.holds_key and after.key == before.key):
         keys.let_next_in(session, _key(before))
     return after
 

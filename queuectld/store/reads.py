@@ -38,9 +38,10 @@ _COUNTS: Final = statement(
 )
 _QUEUES: Final = statement(
     models.Queue.select(
-        models.Queue.id, models.Queue.name, models.Queue.paused, models.Queue.concurrency, models.Queue.rate
+        models.Queue.id, models.Queue.name, models.Queue.paused, models.Queue.paused_because,
+        models.Queue.concurrency, models.Queue.rate, models.Queue.failure_limit, models.Queue.failures,
     ).order_by(models.Queue.name)
-)
+)  # fmt: skip
 _PROCESSING: Final = statement(
     _Job.select(_Job.seq, _Job.run, _Job.worker, _Job.id).where(_Job.worker.is_null(False))
 )  # fmt: skip
@@ -105,10 +106,11 @@ def queues(connection: sqlite3.Connection) -> list[QueueRow]:
         ready[queue] = ready.get(queue, 0) + (n if is_ready else 0)
     return [
         QueueRow(
-            name, bool(paused), concurrency, rate, states.get(number, dict.fromkeys(JobState, 0)), ready.get(number, 0)
+            name, bool(paused), because, concurrency, rate, failure_limit, failures,
+            states.get(number, dict.fromkeys(JobState, 0)), ready.get(number, 0),
         )
-        for number, name, paused, concurrency, rate in connection.execute(_QUEUES)
-    ]
+        for number, name, paused, because, concurrency, rate, failure_limit, failures in connection.execute(_QUEUES)
+    ]  # fmt: skip
 
 
 def processing(connection: sqlite3.Connection) -> list[Busy]:

@@ -129,10 +129,37 @@ class QueueRow(NamedTuple):
 
     name: str
     paused: bool
+    paused_because: str | None
     concurrency: int | None
     rate: str | None
+    failure_limit: int | None
+    failures: int
     counts: Mapping[JobState, int]
     ready: int
+
+
+class Rule(NamedTuple):
+    """Something that holds a job back: a word for programs, a sentence, until when (Unix ms), and because of whom."""
+
+    rule: str
+    words: str
+    until_ms: int | None = None
+    jobs: tuple[str, ...] = ()
+
+
+class Explanation(NamedTuple):
+    """Why a job does not run now. No rules: it starts in a moment.
+
+    `position` is its place in line, 1 for the next one, and at least that where `exact` is false; None: it stands in
+    no line. `starts_ms` is the earliest moment (Unix ms) that is known; None: it depends on others.
+    """
+
+    id: str
+    state: JobState
+    rules: list[Rule]
+    position: int | None
+    exact: bool
+    starts_ms: int | None
 
 
 class PoolRow(NamedTuple):

@@ -1,6 +1,6 @@
 """How jobs leave the store for good, and how the DLQ is emptied."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
@@ -52,9 +52,11 @@ def _delete_one(session: Session, each: Standing, now: Now) -> None:
     session.tell(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
 
 
-def retry_dead(session: Session, seqs: Sequence[int], now: Now) -> list[Job]:
-    """Let dead jobs run again. Raises Refused when one is not dead."""
-    return retry(session, seqs, now, only=frozenset({JobState.DEAD}))
+def retry_dead(
+    session: Session, seqs: Sequence[int], now: Now, delay_ms: Callable[[int], int] | None = None
+) -> list[Job]:
+    """Let dead jobs run again, each after the delay for its index. Raises Refused when one is not dead."""
+    return retry(session, seqs, now, frozenset({JobState.DEAD}), delay_ms)
 
 
 def purge_dead(session: Session, seqs: Sequence[int], now: Now) -> Removed:

@@ -153,6 +153,11 @@ class Session:
         if not self.ready and self.lanes.is_open(head.lane):
             self.ready = True
 
+    def doubt_lane(self, lane: int) -> None:
+        """Jobs of this lane stand in another order than before."""
+        self.lanes.doubt(lane)
+        self._touch(lane)
+
     def leave_lane(self, lane: int, seq: int) -> None:
         """A job of the store no longer stands in its lane."""
         self.lanes.withdraw(lane, seq)

@@ -16,6 +16,8 @@ from queuectld.domain.outcome import Outcome
 from queuectld.store import (
     batches,
     changes,
+    edits,
+    explaining,
     files,
     housekeeping,
     invariants,
@@ -27,6 +29,7 @@ from queuectld.store import (
     turns,
 )  # fmt: skip
 from queuectld.store.connection import open_reader, open_writer
+from queuectld.store.places import Target
 from queuectld.store.queries import ListQuery
 from queuectld.store.questions import Questions
 from queuectld.store.reader import Reader
@@ -38,6 +41,7 @@ from queuectld.store.records import (
     Committed,
     Due,
     Event,
+    Explanation,
     QueueRow,
     Removed,
     StoreFailed,
@@ -246,17 +250,27 @@ class Store(Questions):
         """Delete ended or waiting jobs; gives the log files that are now nobody's."""
         return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
 
-    async def edit(self, seq: int, edits: Mapping[str, Any], *, now: Now, rev: int | None = None) -> Job:
+    async def edit(self, seq: int, edited: Mapping[str, Any], *, now: Now, rev: int | None = None) -> Job:
         """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
-        return await self._write(partial(changes.edit, seq=seq, changes=edits, rev=rev, now=now))
+        return await self._write(partial(edits.edit, seq=seq, changes=edited, rev=rev, now=now))
+
+    async def move(self, seq: int, target: Target, *, now: Now) -> Job:
+        """Give a waiting job another place among the others, or another queue."""
+        return await self._write(partial(edits.relocate, seq=seq, target=target, now=now))
+
+    async def explain(self, seq: int, *, now: Now) -> Explanation:
+        """Why a job does not run now. Told by the writing thread, which knows what is in hand; it writes nothing."""
+        return await self._write(partial(explaining.explain, seq=seq, now=now))
 
     async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
         """Note that a run is stopped or goes on. False: it has ended, or it was so already."""
         return await self._write(partial(changes.set_paused, seq=seq, run=run, paused=paused, now=now))
 
-    async def dlq_retry(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
-        """Let dead jobs run again. Refused (wrong_state) when one is not dead."""
-        return await self._write(partial(removal.retry_dead, seqs=seqs, now=now), weight=len(seqs))
+    async def dlq_retry(
+        self, seqs: Sequence[int], *, now: Now, delay_ms: Callable[[int], int] | None = None
+    ) -> list[Job]:
+        """Let dead jobs run again, each after the delay for its index. Refused (wrong_state) when one is not dead."""
+        return await self._write(partial(removal.retry_dead, seqs=seqs, now=now, delay_ms=delay_ms), weight=len(seqs))
 
     async def dlq_purge(self, seqs: Sequence[int], *, now: Now) -> Removed:
         """Delete dead jobs. Refused (wrong_state) when one is not dead."""
@@ -294,7 +308,7 @@ class Store(Questions):
         await self._write(partial(registry.set_value, key=ANCHOR, value=list(anchor)))
 
     async def queue_set(self, name: str, *, now: Now, **fields: Any) -> QueueRow:
-        """Set `paused`, `concurrency` or `rate` of a queue, which exists afterwards."""
+        """Set `paused`, `concurrency`, `rate` or `failure_limit` (None: none) of a queue, which exists afterwards."""
         await self._write(partial(registry.set_queue, name=name, fields=fields, now=now))
         return next(queue for queue in await self.queues() if queue.name == name)
 

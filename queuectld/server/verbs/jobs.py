@@ -8,7 +8,7 @@ from queuectld.domain.job import Job
 from queuectld.scheduler.service import Service
 from queuectld.server.order import Kind
 from queuectld.server.route import Handler, Peer, Route
-from queuectld.server.views import job_view, job_views, job_with_attempts
+from queuectld.server.views import explanation_view, job_view, job_views, job_with_attempts
 
 
 async def enqueue(service: Service, _peer: Peer, request: wire.Enqueue) -> Any:
@@ -54,6 +54,16 @@ async def edit(service: Service, _peer: Peer, request: wire.JobEdit) -> Any:
     return {"jobs": [job_view(await service.jobs.edit(request.id, request.changes, request.rev))]}
 
 
+async def move(service: Service, _peer: Peer, request: wire.JobMove) -> Any:
+    """The job at its new place."""
+    return {"jobs": [job_view(await service.jobs.move(request))]}
+
+
+async def explain(service: Service, _peer: Peer, request: wire.JobExplain) -> Any:
+    """What holds the job back."""
+    return explanation_view(await service.jobs.explain(request.id))
+
+
 def _each(act: Callable[[Service, Sequence[str]], Awaitable[list[Job]]]) -> Handler:
     """The handler of a verb that does one thing to each of the jobs named."""
 
@@ -79,4 +89,6 @@ ROUTES: Final[Mapping[str, Route]] = {
     "job.retry": Route(Kind.CHANGE, wire.JobRetry, _each(lambda service, ids: service.jobs.retry(ids))),
     "job.remove": Route(Kind.CHANGE, wire.JobRemove, _each(lambda service, ids: service.jobs.remove(ids))),
     "job.edit": Route(Kind.CHANGE, wire.JobEdit, edit),
+    "job.move": Route(Kind.CHANGE, wire.JobMove, move),
+    "job.explain": Route(Kind.READ, wire.JobExplain, explain),
 }

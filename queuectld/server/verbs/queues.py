@@ -22,7 +22,7 @@ async def set_limits(service: Service, _peer: Peer, request: wire.QueueSet) -> A
 
 async def pause(service: Service, _peer: Peer, request: wire.QueuePause) -> Any:
     """The queue, paused."""
-    return {"queues": queue_views(await service.queues.pause(request.name))}
+    return {"queues": queue_views(await service.queues.pause(request))}
 
 
 async def resume(service: Service, _peer: Peer, request: wire.QueueResume) -> Any:
@@ -33,6 +33,6 @@ async def resume(service: Service, _peer: Peer, request: wire.QueueResume) -> An
 ROUTES: Final[Mapping[str, Route]] = {
     "queue.list": Route(Kind.READ, wire.QueueList, list_queues),
     "queue.set": Route(Kind.CHANGE, wire.QueueSet, set_limits),
-    "queue.pause": Route(Kind.CHANGE, wire.QueuePause, pause),
+    "queue.pause": Route(Kind.CHANGE, wire.QueuePause, pause, waits_with="wait"),
     "queue.resume": Route(Kind.CHANGE, wire.QueueResume, resume),
 }
