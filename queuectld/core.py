@@ -26,6 +26,7 @@ from queuectld.scheduler.service import DaemonService, Service
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.store import Store
+from queuectld.workers import cgroup
 from queuectld.workers.crew import Crew
 from queuectld.workers.pool import WorkerPool
 from queuectld.workers.process import WorkerPlaces
@@ -110,6 +111,7 @@ class Core:
         assert self._crew is not None
         assert self._dispatcher is not None
         failpoints.reached("daemon.opened")
+        _settle_in_group()
         await self._save_anchor()
         await self.store.discard_open_batches()
         await self._crew.come_back(by_hand=by_hand)
@@ -174,3 +176,13 @@ class Core:
             "state": str(paths.state),
             "workers": self._pool.worker_count(),
         }
+
+
+def _settle_in_group() -> None:
+    """Say whether workers get control groups, once this process is in none of theirs."""
+    cgroup.step_out()
+    above = cgroup.delegated()
+    if above is None:
+        log.info("no control group is delegated: a job's processes are known by descent, session and environment")
+    else:
+        log.info("each worker gets a control group in %s", above)

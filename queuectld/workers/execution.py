@@ -144,6 +144,7 @@ class Execution:
             "start_time": start_time,
             "started_ms": self._started_ms,
             "socket": self._job["socket"],
+            "cgroup": self._family.group_path,
             **self._worker.identity,
         }
         try:

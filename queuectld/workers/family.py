@@ -2,7 +2,8 @@
 
 The worker is a child subreaper, so every process that a job started and that lost its parent becomes a child of the
 worker: its `setsid` children and double forks too. What a job leaves behind after exit 0 lives on, and must not be
-taken for a part of the next job.
+taken for a part of the next job. Where the worker has a control group, it tells the same at once, and is emptied of
+what was left behind.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from queuectld.workers.cgroup import WorkerGroup
+
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
@@ -31,7 +34,8 @@ def become_subreaper() -> None:
 class Family:
     """The worker's descendants. One job at a time; its leader is not reaped before `forget_leader`."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: WorkerGroup | None = None) -> None:
+        self._group = group
         self._me = os.getpid()
         self._left: set[tuple[int, int]] = set()
         self._leader = 0
@@ -61,7 +65,7 @@ class Family:
             if pid != self._leader:
                 found.append(process)
             found.extend(tree.descendants(pid))
-        return [process for process in found if process.is_alive]
+        return self._with_group([process for process in found if process.is_alive])
 
     def is_alone(self) -> bool:
         """Whether the worker has no child but the job's leader."""
@@ -75,6 +79,8 @@ class Family:
 
     def kill(self) -> None:
         """KILL to every process of the job, group or not."""
+        if self._group is not None:
+            self._group.kill_others()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._leader, signal.SIGKILL)
         tree.signal_all(self.members, signal.SIGKILL)
@@ -96,7 +102,16 @@ class Family:
         left = [process for pid in self.children() if (process := tree.look(pid)) is not None]
         fresh = [process for process in left if self._is_ours(process)]
         self._left = {process.identity for process in left}
-        return [one for top in fresh for one in (top, *tree.descendants(top.pid)) if one.is_alive]
+        living = [one for top in fresh for one in (top, *tree.descendants(top.pid)) if one.is_alive]
+        if self._group is not None:
+            living = self._with_group(living)
+            self._group.expel()
+        return living
+
+    @property
+    def group_path(self) -> str | None:
+        """The control group that holds the job and nothing but it (and this worker), where there is one."""
+        return self._group.path if self._group is not None and self._group.is_pure else None
 
     @property
     def has_left_some(self) -> bool:
@@ -106,14 +121,27 @@ class Family:
     def _is_ours(self, process: tree.Process) -> bool:
         """Whether a child of the worker belongs to the job rather than to an earlier one.
 
-        A child of something left behind becomes ours when its parent ends, and is not known: its environment tells.
+        A child of something left behind becomes ours when its parent ends, and is not known: the control group tells,
+        or its environment.
         """
         if process.identity in self._left:
             return False
         if not self._left:
             return True
+        in_group = self._group is not None and self._group.is_pure and process.pid in self._group.pids()
+        if in_group:
+            return True
         entries = tree.environ(process.pid)
         job, run = entries.get(b"QUEUECTL_JOB_ID"), entries.get(b"QUEUECTL_RUN")
         if job is None or run is None:
-            return True
+            # Of the job unless the group, which only what was left behind has gone out of, says otherwise.
+            return self._group is None or not self._group.is_pure
         return self._marks == (job, run)
+
+    def _with_group(self, found: list[tree.Process]) -> list[tree.Process]:
+        """These, and who else is in the control group; the leader is not counted."""
+        if self._group is None:
+            return found
+        known = {process.identity for process in found}
+        others = self._group.processes()
+        return found + [one for one in others if one.pid != self._leader and one.identity not in known]

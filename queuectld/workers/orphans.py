@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from queuectld.workers import statefile, tree
+from queuectld.workers import cgroup, statefile, tree
 from queuectld.workers.process import RunKey, watch_exit
 
 LONGEST_GRACE_MS: Final = 10_000
@@ -21,7 +21,7 @@ class Trace(NamedTuple):
 
 
 def find(state: Path, worker: int, key: RunKey, job_id: str, socket: str) -> Trace:
-    """The traces of one execution: by the worker's state file, and by the environment its processes carry."""
+    """The traces of one execution: by its worker's state file and control group, by its processes' environment."""
     record = statefile.read(statefile.path_of(str(state), worker))
     if record is not None and (record.get("seq"), record.get("run")) != key:
         record = None
@@ -33,9 +33,11 @@ async def end(state: Path, worker: int, key: RunKey, job_id: str, socket: str, g
     grace = min(grace_ms, LONGEST_GRACE_MS) / 1000
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
         while True:
-            living = find(state, worker, key, job_id, socket).processes
+            record, living = find(state, worker, key, job_id, socket)
             if not living:
                 return
+            if number == signal.SIGKILL:
+                _kill_group(record)
             for process in living:
                 tree.send_signal(process.pid, process.start_time, number)
                 if number == signal.SIGTERM:
@@ -47,13 +49,25 @@ async def end(state: Path, worker: int, key: RunKey, job_id: str, socket: str, g
 def _living(record: dict[str, Any] | None, key: RunKey, job_id: str, socket: str) -> Iterable[tree.Process]:
     marks = {"QUEUECTL_JOB_ID": job_id, "QUEUECTL_RUN": str(key.run), "QUEUECTL_SOCKET": socket}
     found = {process.identity: process for process in tree.find_by_environ(marks)}
-    if record is not None and record.get("boot_id") == tree.boot_id() and record.get("pid"):
-        leader = tree.look(record["pid"])
+    if record is not None and record.get("boot_id") == tree.boot_id():
+        leader = tree.look(record["pid"]) if record.get("pid") else None
         # A leader that is gone cannot vouch for its session: the number may be a stranger's by now.
         if leader is not None and leader.start_time == record.get("start_time"):
             members = [*tree.session_members(leader.pid), *tree.descendants(leader.pid)]
             found.update({process.identity: process for process in members})
+        if record.get("cgroup"):  # whatever became of their environment, session and parents
+            found.update({process.identity: process for process in cgroup.processes(record["cgroup"])})
+            # The worker lives there as well, should it only be stopped.
+            found.pop((record["worker_pid"], record["worker_start_time"]), None)
     return [process for process in found.values() if process.is_alive]
+
+
+def _kill_group(record: dict[str, Any] | None) -> None:
+    """KILL to the whole control group of a worker that is dead; one that is stopped lives in it itself."""
+    if record is None or not record.get("cgroup") or record.get("boot_id") != tree.boot_id():
+        return
+    if not tree.is_alive(record["worker_pid"], record["worker_start_time"]):
+        cgroup.kill(record["cgroup"])
 
 
 async def _all_ended(processes: Iterable[tree.Process], patience: float | None) -> bool:

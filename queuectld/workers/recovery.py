@@ -12,7 +12,7 @@ from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import PASSING, RETRY_SECONDS
 from queuectld.store.store import Store
-from queuectld.workers import orphans, salvage, spool, statefile
+from queuectld.workers import cgroup, orphans, salvage, spool, statefile
 from queuectld.workers.pool import WorkerPool
 from queuectld.workers.process import RunKey, Worker
 
@@ -158,7 +158,11 @@ class Recovery:
         try:
             salvage.clear(places.logs, worker.id)
             spool.drop_reserve(str(places.state), worker.id)
-            spool.remove(statefile.path_of(str(places.state), worker.id))
+            path = statefile.path_of(str(places.state), worker.id)
+            group = (statefile.read(path) or {}).get("cgroup")
+            if group and not cgroup.remove(group):
+                log.warning("somebody lives on in the control group %s of worker %s", group, worker.name)
+            spool.remove(path)
         except OSError as error:
             log.error("files of worker %s cannot be removed: %s", worker.name, error)
 

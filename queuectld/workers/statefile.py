@@ -43,8 +43,9 @@ def open_for_writing(path: str) -> int:
 
 def write(descriptor: int, record: Mapping[str, Any]) -> None:
     """Replace the record in place: {seq, run, job, pid, start_time, started_ms, boot_id, socket, worker_pid,
-    worker_start_time}.
+    worker_start_time, cgroup}.
 
+    `cgroup` is the folder of the worker's control group; None where it has none, or shares it with earlier jobs.
     `pid` is 0 until it is known (RUNNING_AFTER_MS after the start): until then the run is found by its environment.
     Raises OSError.
     """

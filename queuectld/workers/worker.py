@@ -17,7 +17,7 @@ import time
 
 import queuectld
 from queuectld import failpoints
-from queuectld.workers import spool, statefile, tree, wire
+from queuectld.workers import cgroup, spool, statefile, tree, wire
 from queuectld.workers.deadlines import Deadlines
 from queuectld.workers.execution import Execution
 from queuectld.workers.family import Family, become_subreaper
@@ -41,11 +41,20 @@ OPTIONS: Final = ("--id", "--socket", "--state", "--logs", "--nofile", "--patien
 class Worker:
     """The worker: at most one execution, its uplink, and the outcomes nobody has acknowledged yet."""
 
-    def __init__(self, number: int, *, socket: str, state: str, logs: str, patience: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        *,
+        socket: str,
+        state: str,
+        logs: str,
+        patience: float,
+        group: cgroup.WorkerGroup | None = None,
+    ) -> None:
         self.number = number
         self.loop = Loop()
         self.runner = Runner()
-        self.family = Family()
+        self.family = Family(group)
         self.pipes = Pipes(self.loop)
         self.deadlines = Deadlines(self.loop)
         self.execution: Execution | None = None
@@ -53,6 +62,9 @@ class Worker:
         self.identity = {"worker_pid": me, "worker_start_time": tree.start_time(me), "boot_id": tree.boot_id()}
         self._state = state
         self.state_fd = statefile.open_for_writing(statefile.path_of(state, number))
+        if group is not None:
+            # Of no run: it says what is to be removed when this worker is killed before its first.
+            statefile.write(self.state_fd, {"seq": 0, "run": 0, "pid": 0, "cgroup": group.path, **self.identity})
         self._logs = logs
         self._patience = patience
         self._files: dict[str, OutputFiles] = {}
@@ -288,17 +300,22 @@ def main(arguments: list[str]) -> int:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         soft = int(options["--nofile"])
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft if hard < 0 else min(soft, hard), hard))
+    number = int(options["--id"])
+    group = cgroup.enter(number)
     worker = Worker(
-        int(options["--id"]),
+        number,
         socket=options["--socket"],
         state=options["--state"],
         logs=options["--logs"],
         patience=float(options.get("--patience", PATIENCE_SECONDS)),
+        group=group,
     )
     gc.collect()
     gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
     gc.set_threshold(10_000)
     worker.work()
+    if group is not None:
+        group.leave()
     return 0
 
 
