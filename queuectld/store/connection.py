@@ -4,6 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from queuectld.store import files
+
 BUSY_MS: Final = 5_000
 """How long a write waits for a stranger who locks the store, before it is told "busy"."""
 LOG_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -31,6 +33,13 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
     _set(connection, "query_only", "ON")
     _set(connection, "cache_size", "-4096")
+    _harden(connection)
+    return connection
+
+
+def open_onlooker(path: Path) -> sqlite3.Connection:
+    """A connection for somebody beside the daemon, or without one: it changes nothing, beside the store either."""
+    connection = sqlite3.connect(files.read_only(path), uri=True, isolation_level=None)
     _harden(connection)
     return connection
 

@@ -49,6 +49,15 @@ def look_at(path: Path) -> int | None:
     return _number(header, 60)
 
 
+def read_only(path: Path) -> str:
+    """A URI to look at a store without a change to it or beside it.
+
+    Where no log is, nobody has the store open: SQLite is told so (`immutable`), or it would begin a log to read it.
+    """
+    only = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
+    return f"{path.absolute().as_uri()}?{only}"
+
+
 def refuse_newer(path: Path, version: int) -> None:
     """Raise StoreRefused when a newer queuectl wrote the store."""
     if version > SCHEMA_VERSION:
@@ -136,7 +145,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
 
 def copy_of(path: Path, target: Path) -> None:
     """Let `target` be a whole copy of a store that may be in use."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection = sqlite3.connect(read_only(path), uri=True)
     try:
         copy(connection, target)
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from queuectld.store import files
-from queuectld.store.connection import open_reader
+from queuectld.store.connection import open_onlooker
 
 SHOWN: Final = 5
 """Rows named for one finding."""
@@ -116,7 +116,7 @@ def examine(path: Path) -> tuple[int | None, list[str]]:
 
 def check_invariants(path: Path | str) -> list[str]:
     """What is wrong with the store file at `path`, open elsewhere or not; it is not written to."""
-    connection = open_reader(Path(path))
+    connection = open_onlooker(Path(path))
     try:
         return findings(connection)
     finally:

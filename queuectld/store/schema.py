@@ -58,7 +58,7 @@ def prepare(path: Path, migrations: Mapping[int, Step] = MIGRATIONS, version: in
 def _probe(path: Path) -> int:
     """The version of a store that can be read, on a connection that cannot write."""
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        connection = sqlite3.connect(files.read_only(path), uri=True, isolation_level=None)
         try:
             names = described(connection)
             if "job" not in names or "event" not in names:

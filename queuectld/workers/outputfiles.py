@@ -130,7 +130,7 @@ class OutputFiles:
         if self._spare is not None and offset == 0:
             self._current, self._spare = self._spare, None
         else:
-            self._current = os.open(path, _FLAGS, 0o600)
+            self._current = _create(path)
         self._pieces.append(Piece(path, offset))
         return self._current, self._size_of(len(self._pieces) - 1)
 
@@ -167,6 +167,14 @@ def live_files(folder: str, worker: int) -> list[tuple[str, str, int, int]]:
             with contextlib.suppress(FileNotFoundError):
                 found.append((name, parts[1], int(parts[2]), os.stat(os.path.join(folder, name)).st_size))
     return sorted(found, key=lambda one: (one[1], one[2]))
+
+
+def _create(path: str) -> int:
+    try:
+        return os.open(path, _FLAGS, 0o600)
+    except FileNotFoundError:  # somebody has removed the log folder
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        return os.open(path, _FLAGS, 0o600)
 
 
 def _rename(source: str, target: str) -> None:

@@ -1,6 +1,7 @@
 """The store's disk fails, somebody locks the store or takes it away: no false acknowledgement, and words
 that name it."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -93,10 +94,13 @@ def test_somebody_who_locks_the_store_delays_it_and_then_it_is_busy(home: Home, 
 
 
 def test_a_result_waits_for_somebody_who_locks_the_store(home: Home, daemon: Daemon) -> None:
-    home.ok("enqueue", "--id", "running", "--max-retries", "1", "sleep 0.3; exit 4")
+    gate = home.path / "gate"
+    os.mkfifo(gate)
+    home.ok("enqueue", "--id", "running", "--max-retries", "1", f"read line < {gate}; exit 4")
     eventually(lambda: home.states()["running"] == "processing")
     lock = sqlite3.connect(home.store, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
+    gate.write_text("go\n")
     eventually(lambda: "locked" in home.daemon_log(), deadline=30)
     lock.execute("ROLLBACK")
     lock.close()
