@@ -74,23 +74,27 @@ def lowest_priority(session: Session, key: str) -> int | None:
 def let_next_in(session: Session, key: str) -> None:
     """One of the key has left: let in who comes next, as long as its own limit allows."""
     for _ in range(SLICE):
-        row = session.execute(_NEXT, {"key": key, "one": 1}).fetchone()
-        if row is None:
+        if not _let_first_in(session, key):
             return
-        seq, priority, rank, queue, state, limit, slots, needs = row
-        if occupied(session, key, limit, besides=seq) >= limit:
-            return
-        _put_in_lane(session, Head(-priority, rank, seq, _lane(session, queue, slots, needs), STATES[state]), queue)
 
 
 def set_right(session: Session, key: str) -> None:
-    """A job of the key has got another place, so another one may be the next of those in line."""
+    """A job of the key has got another place: one that is in line may now go before one that was let in."""
+    _let_first_in(session, key)
+
+
+def _let_first_in(session: Session, key: str) -> bool:
     row = session.execute(_NEXT, {"key": key, "one": 1}).fetchone()
     if row is None:
-        return
+        return False
     seq, priority, rank, queue, state, limit, slots, needs = row
-    if let_in(session, Keyed(seq, key, limit, priority, rank)):
-        _put_in_lane(session, Head(-priority, rank, seq, _lane(session, queue, slots, needs), STATES[state]), queue)
+    if not let_in(session, Keyed(seq, key, limit, priority, rank)):
+        return False
+    lane = session.lane_id(queue, demand(slots, read_needs(needs)).key())
+    session.execute(_PUT, {"seq": seq, "lane": lane, "in_line": 0})
+    session.enter_lane(Head(-priority, rank, seq, lane, STATES[state]))
+    _count(session, queue, STATES[state], ready=True)
+    return True
 
 
 def _put_back_worse(session: Session, job: Keyed) -> bool:
@@ -102,16 +106,6 @@ def _put_back_worse(session: Session, job: Keyed) -> bool:
     session.leave_lane(lane, seq)
     _count(session, queue, STATES[state], ready=False)
     return True
-
-
-def _put_in_lane(session: Session, head: Head, queue: int) -> None:
-    session.execute(_PUT, {"seq": head.seq, "lane": head.lane, "in_line": 0})
-    session.enter_lane(head)
-    _count(session, queue, head.state, ready=True)
-
-
-def _lane(session: Session, queue: int, slots: int, needs: str | None) -> int:
-    return session.lane_id(queue, demand(slots, read_needs(needs)).key())
 
 
 def _count(session: Session, queue: int, state: JobState, *, ready: bool) -> None:

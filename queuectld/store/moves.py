@@ -152,6 +152,9 @@ def move(
         _note_change(session, before, after)
     if before.holds_key and not (after.holds_key and after.key == before.key):
         keys.let_next_in(session, _key(before))
+    elif after.key is not None and after.lane is not None and before.state is JobState.PROCESSING:
+        # It comes back to its lane; a better one of its key may have come to the line while it ran.
+        keys.set_right(session, after.key)
     return after
 
 

@@ -14,7 +14,9 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.retry import RetryPolicy
+from queuectld.store import memory
 from queuectld.store.invariants import check_invariants
+from queuectld.store.places import Target
 from tests.store.lab import Lab, new
 
 POLICY = RetryPolicy(2, 2, 8)
@@ -38,20 +40,24 @@ class Walk:
             await self.lab.add(
                 queue=f"q{n % 2}", priority=n, retry=POLICY, delay_ms=(0, 0, 3000)[n % 3], hold=n == 1, once=n == 2,
                 depends_on=parents, unique_key="u" if n == 5 else None, on_conflict="replace",
+                key=(None, "k", "k", "l")[last % 4], key_limit=1 + n % 2, slots=1 + n // 4,
+                needs={"gpu": 1 + n % 2} if last % 3 == 1 else {}, batch="b" if n % 2 else None,
                 run_at_ms=self.lab.wall_ms + 2000 if n == 4 else None,
             )  # fmt: skip
         except Refused:
             return  # the parent is hidden or gone, or the key's holder is processing
 
     async def add_many(self, n: int) -> None:
-        await self.lab.store.add_many([new(queue="q1", retry=POLICY) for _ in range(n)], now=self.lab.now)
+        jobs = [new(queue="q1", retry=POLICY, key="k" if n > 3 else None, batch="b") for _ in range(n)]
+        jobs += [new(depends_on=(("batch:b", "completed"),))] if jobs else []
+        await self.lab.store.add_many(jobs, now=self.lab.now)
 
     async def batch_step(self, n: int) -> None:
         if self.batch is None:
             self.batch = await self.lab.store.batch_open(now=self.lab.now)
         elif n < 3:
             parents = (("1", "completed"),) if n == 1 and await self.lab.store.find("1") else ()
-            jobs = [new(depends_on=parents, retry=POLICY) for _ in range(n)]
+            jobs = [new(depends_on=parents, retry=POLICY, key="k", batch="b2") for _ in range(n)]
             await self.lab.store.batch_add(self.batch, jobs, now=self.lab.now)
         else:
             token, self.batch = self.batch, None
@@ -99,6 +105,25 @@ class Walk:
             except Refused:
                 continue
 
+    async def edit(self, n: int) -> None:
+        store, now = self.lab.store, self.lab.now
+        for seq in range(n + 1, n + 4):
+            try:
+                if seq % 2:
+                    end = ("first", "last", None)[n % 3]
+                    await store.move(seq, Target(end, None if end else n + 1, "q1" if n == 4 else None), now=now)
+                else:
+                    keys = {"priority": n - 2, "key": "k" if n > 2 else None, "slots": 1 + n % 3}
+                    await store.edit(seq, keys | ({"delay_ms": 0} if n == 5 else {}), now=now)
+                await store.explain(seq, now=now)
+            except Refused:
+                continue
+
+    async def set_limits(self, n: int) -> None:
+        limits = {"concurrency": n or None, "rate": "2/s" if n > 3 else None, "failure_limit": n if n == 3 else None}
+        await self.lab.store.queue_set(f"q{n % 2}", now=self.lab.now, **limits)
+        await self.lab.store.config_set("resources", f"gpu={1 + n % 3}", now=self.lab.now)
+
     async def pause_queue(self, n: int) -> None:
         await self.lab.store.queue_pause(f"q{n % 2}", n > 2, now=self.lab.now)
 
@@ -117,15 +142,32 @@ class Walk:
         assert seen == list(range(1, len(seen) + 1))
         for busy in await self.lab.store.processing():
             assert self.running[busy.worker].seq == busy.seq
+        self.limits_hold()
         counts = (await self.lab.store.counts()).by_state
         jobs = await self.lab.store.many(range(1, 200))
         assert counts == {state: sum(job.state is state for job in jobs) for state in JobState}
         assert all(job.finished_ms is not None for job in jobs if job.state in ENDED_STATES)
 
 
+    def limits_hold(self) -> None:
+        """What is counted in memory is what a daemon would count that starts now."""
+        session = self.lab.store._writer._session
+        fresh = memory.load(self.lab.store._reader._connection)
+        limits, anew = session.memory.limits, fresh.limits
+        assert (limits.in_hand, limits.keys) == (anew.in_hand, anew.keys)
+        used = {name: much for name, much in limits.resources.used.items() if much}
+        assert used == {name: much for name, much in anew.resources.used.items() if much}
+        for queue, kept in limits.queues.items():
+            assert (kept.in_hand, kept.failures, kept.starts, kept.is_open) == (
+                anew.queues[queue].in_hand, anew.queues[queue].failures, anew.queues[queue].starts, kept.may_open
+            )  # fmt: skip
+            for lane in session.memory.lanes_of[queue]:
+                assert session.lanes.is_open(lane) is kept.is_open
+
+
 STEPS = (
     "add", "add", "add_many", "batch_step", "turn", "turn", "turn", "lose_claims", "by_people", "by_people",
-    "pause_queue", "time_passes", "restart",
+    "pause_queue", "time_passes", "restart", "edit", "set_limits",
 )  # fmt: skip
 
 

@@ -15,11 +15,14 @@ from queuectld.store import (
     changes,
     claims,
     dependencies,
+    edits,
     endings,
+    explaining,
     housekeeping,
     keys,
     memory,
     moves,
+    places,
     queries,
     reads,
     registry,
@@ -34,9 +37,8 @@ from queuectld.store.connection import open_writer
 from queuectld.store.queries import ListQuery
 
 MODULES = (
-    adding, batches, bundles, changes, claims, dependencies, endings, housekeeping, keys, memory, moves, reads,
-    registry,
-    removal, requests, selectors, session, turns,
+    adding, batches, bundles, changes, claims, dependencies, edits, endings, explaining, housekeeping, keys, memory,
+    moves, places, reads, registry, removal, requests, selectors, session, turns,
 )  # fmt: skip
 BIG = ("job", "event", "attempt", "request", "environment", "dependency")
 PAGED = {"housekeeping._UNUSED"}
@@ -112,6 +114,9 @@ def test_no_statement_walks_a_big_table_or_sorts_one(connection: sqlite3.Connect
         (turns._DUE_BY_WALL, "job_run_at (run_at_ms>? AND run_at_ms<?)"),
         (memory._NEXT_STORE_DUE, "job_due"),
         (memory._NEXT_WALL_DUE, "job_run_at"),
+        (places._FIRST, "job_ready (lane=?)"),
+        (places._LAST, "job_ready (lane=?)"),
+        (places._AHEAD, "job_ready (lane=? AND priority=? AND rank<?)"),
         (keys._NEXT, "job_in_line (key=?)"),
         (keys._WORST, "job_let_in (key=?)"),
         (reads._PROCESSING, "job_worker"),

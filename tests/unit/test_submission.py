@@ -1,0 +1,51 @@
+"""From what was asked for to a job with everything decided."""
+
+from typing import Any
+
+import pytest
+
+from queuectl_client.protocol.jobspec import JobSpec
+from queuectl_client.protocol.submissions import Submitter
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import NewJob
+from queuectld.domain.settings import SETTINGS
+from queuectld.scheduler.submission import Submission
+
+Map = dict[str, Any]
+
+
+def _made(keys: Map, settings: Map | None = None, environment: dict[str, str] | None = None) -> NewJob:
+    values = {name: setting.default for name, setting in SETTINGS.items()} | (settings or {})
+    spec = JobSpec.from_map({"command": "true"} | keys)
+    return Submission(values.__getitem__).new_job(spec, Submitter(environment or {}, 0))
+
+
+def test_keys_of_control_arrive() -> None:
+    needs = {"mem": "1K", "gpu": 1}
+    keys = {"key": "k", "key_limit": 3, "slots": 2, "stall_timeout": 1.5, "batch": "b", "needs": needs}
+    job = _made(keys, {"resources": "gpu=1,mem=2K"})
+    assert (job.key, job.key_limit, job.slots, job.stall_timeout_ms, job.batch) == ("k", 3, 2, 1500, "b")
+    assert list(job.needs.items()) == [("gpu", 1), ("mem", 1024)]
+    plain = _made({}, {"stall_timeout": 9})
+    assert (plain.key, plain.key_limit, plain.slots, plain.needs, plain.stall_timeout_ms) == (None, 1, 1, {}, 9000)
+
+
+@pytest.mark.parametrize(
+    "keys, settings, words",
+    [
+        ({"needs": {"gpu": 1}}, {}, "there are none"),
+        ({"needs": {"gqu": 1}}, {"resources": "gpu=1"}, "did you mean gpu"),
+        ({"needs": {"gpu": 2}}, {"resources": "gpu=1"}, "more than there is in all, 1"),
+        ({"slots": 5}, {"slots": 4}, "more than there are in all, 4"),
+    ],
+)
+def test_what_there_is_not_is_refused(keys: Map, settings: Map, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        _made(keys, settings)
+
+
+def test_a_job_added_by_a_job_does_not_get_its_resources() -> None:
+    sent = {"QUEUECTL_RUN": "1", "QUEUECTL_GPU": "0", "CUDA_VISIBLE_DEVICES": "0", "QUEUECTL_HOME": "/h", "A": "1"}
+    assert _made({}, {"resources": "gpu=1"}, sent).environment == {"QUEUECTL_HOME": "/h", "A": "1"}
+    by_hand = {"CUDA_VISIBLE_DEVICES": "3"}
+    assert _made({}, {"resources": "gpu=1"}, by_hand).environment == by_hand
