@@ -12,6 +12,7 @@ from tests.bench import (
     idle,
     latency,
     length,
+    limits,
     machine,
     start,
     throughput,
@@ -29,6 +30,7 @@ MEASUREMENTS = {
     "idle": ("Memory and wake-ups of what is idle", idle.measure),
     "workers": ("Few workers and many", workers.measure),
     "start": ("Start of the daemon", start.measure),
+    "limits": ("Beside jobs that a limit holds back", limits.measure),
     "length": ("The same at every length of the queue", length.measure),
 }
 
