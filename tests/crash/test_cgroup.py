@@ -23,11 +23,25 @@ MOST_FORKS = 5000
 HYDRA = """
 import os, pathlib, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setsid()
 os.closerange(0, 3)
 for number in range({most}):
     if os.fork():
         os._exit(0)
 pathlib.Path({end!r}).touch()
+"""
+
+OUTRUN = """
+import subprocess
+from queuectld.workers import cgroup, family, tree
+group = cgroup.enter(7)
+mine = family.Family(group)
+jobs = [subprocess.Popen(["sleep", "1000"], start_new_session=True) for _ in range(2)]
+mine.adopt(jobs[0].pid, "job", 1)
+if group is not None:
+    tree.SWEEPS = 0
+mine.kill()
+print(*(job.wait(20) for job in jobs), cgroup.own() == (group.path if group is not None else cgroup.own()))
 """
 
 
@@ -148,6 +162,11 @@ def test_a_job_that_forks_faster_than_it_is_signalled_ends_all_the_same(
         assert [one["pid"] for one in stage.workers()] == [worker["pid"]]
 
 
+def test_a_group_is_killed_at_once_where_every_sweep_was_outrun(stage: Stage, group: Scratch | None) -> None:
+    """And the worker is back in it afterwards. Without a group there are the sweeps alone."""
+    assert printed(stage.keeper.python, OUTRUN) == "-9 -9 True\n"
+
+
 def test_what_a_job_left_behind_after_exit_0_outlives_the_end_of_later_ones(
     stage: Stage, group: Scratch | None, escape: Escape
 ) -> None:
@@ -167,16 +186,24 @@ def test_what_a_job_left_behind_after_exit_0_outlives_the_end_of_later_ones(
         assert not escape.has_ended()
 
 
-@pytest.mark.parametrize("how", ["drained", "killed"])
+@pytest.mark.parametrize("how", ["drained", "killed", "drained without a daemon"])
 def test_a_group_goes_with_its_worker(stage: Stage, group: Scratch | None, how: str) -> None:
     with stage.keeper:
         workers = stage.scale(2)
+        started = {one["pid"]: tree.start_time(one["pid"]) or 0 for one in workers}
         if group is not None:
             assert group.groups() == {f"queuectl-{one['id']}-{one['pid']}" for one in workers}
         if how == "killed":
             for one in workers:
                 os.kill(one["pid"], KILL)
             eventually(lambda: not {one["pid"] for one in stage.workers()} & {one["pid"] for one in workers})
+        elif how != "drained":
+            stage.keeper.end(stay_down=True)
+            for one in workers:
+                os.kill(one["pid"], signal.SIGTERM)
+            eventually(lambda: not any(tree.is_alive(one["pid"], started[one["pid"]]) for one in workers))
+            assert group is None or group.groups() == set()
+            stage.keeper.start()
         stage.scale(0)
         eventually(lambda: stage.workers() == [], deadline=DEADLINE_S)
         assert group is None or group.groups() == set()
