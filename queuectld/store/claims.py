@@ -67,8 +67,9 @@ def claim_best(session: Session, free: Sequence[int], now: Now) -> list[Claimed]
         for worker in free:
             head = _best_fitting(session, fetch, reserved)
             if head is None:
-                # Whatever became startable in this commit was looked at just now.
-                session.ready = False
+                # Whatever became startable in this commit was looked at just now; unless a claim has closed the queue
+                # of a job that was looked past before, which keeps nothing from others any more.
+                session.ready = bool(claimed and reserved)
                 break
             claimed.append(_claim(session, head, worker, now))
     finally:

@@ -7,12 +7,13 @@ It decides nothing about jobs; that is for the modules that call it.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Now
+from queuectld.domain.resources import PLAIN
 from queuectld.store import memory
 from queuectld.store.lanes import Head
 from queuectld.store.limits import InHand, QueueLimits
@@ -162,6 +163,12 @@ class Session:
         """A job of the store no longer stands in its lane."""
         self.lanes.withdraw(lane, seq)
         self._touch(lane)
+        self._keeps_nothing_more((lane,))
+
+    def _keeps_nothing_more(self, lanes: Iterable[int]) -> None:
+        """The head of a lane may have kept resources from jobs that can have them now."""
+        if any(self.memory.demands.get(lane) is not PLAIN for lane in lanes):
+            self.ready = True
 
     def _touch(self, lane: int) -> None:
         if lane != self._touched:
@@ -238,7 +245,10 @@ class Session:
         if limits.is_open is not may_open:
             self.memory.set_open(queue, may_open)
             self.on_rewind(partial(self.memory.set_open, queue, not may_open))
-            self.ready = self.ready or may_open
+            if may_open:
+                self.ready = True
+            else:
+                self._keeps_nothing_more(self.memory.lanes_of[queue])
 
     def environment_id(self, environment: Mapping[str, str]) -> int:
         """The number of an environment, stored once for each content."""

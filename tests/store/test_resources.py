@@ -100,3 +100,21 @@ async def test_a_worker_of_its_own_waits_for_resources_too(lab: Lab) -> None:
     assert (await lab.turn(dedicated={workers[1]: 2})).claimed == []
     assert (await lab.turn([lab.end(claimed)], dedicated={workers[1]: 2})).claimed[0].seq == 2
     assert check_invariants(lab.path) == []
+
+
+@in_lab
+async def test_a_big_job_that_goes_or_is_paused_lets_the_others_start(lab: Lab) -> None:
+    workers = await lab.hire(2)
+    await lab.add()
+    await lab.claim(workers[0])
+    await lab.add(queue="big", slots=2)
+    await lab.add(queue="big", slots=2)
+    await lab.add(id="small")
+    assert (await lab.turn(free=workers[1:])).claimed == []
+    assert not lab.commits[-1].ready
+    await lab.store.cancel([2], now=lab.now)
+    assert lab.commits[-1].ready
+    assert (await lab.turn(free=workers[1:])).claimed == []
+    await lab.store.queue_pause("big", True, now=lab.now)
+    assert lab.commits[-1].ready
+    assert (await lab.claim(workers[1])).id == "small"
