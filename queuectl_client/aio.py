@@ -3,7 +3,7 @@
 `client.Client` has the same methods; a test compares the two.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -145,6 +145,11 @@ class AsyncClient(AsyncConnection):
     async def remove(self, *ids: Ref) -> list[AsyncJob]:
         """Forget jobs that do not run, with their output."""
         return await self._jobs("job.remove", ids=ids)
+
+    async def prune(self, *, older_than: float = 0, states: Sequence[str] = ("completed", "cancelled")) -> int:
+        """Forget ended jobs of these states that ended so many seconds ago, or more. How many they were."""
+        answer = await self.call("job.prune", older_than=older_than, states=states)
+        return int(answer["removed"])
 
     async def edit(self, id: Ref, changes: Mapping[str, Any], *, rev: int | None = None) -> list[AsyncJob]:
         """Change keys of a waiting job; None: back to the default. `rev`: only if it still is the one that was read."""

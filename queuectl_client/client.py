@@ -4,7 +4,7 @@
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -116,6 +116,11 @@ class Client(Connection):
     def remove(self, *ids: Ref) -> list[Job]:
         """Forget jobs that do not run, with their output."""
         return self._jobs("job.remove", ids=ids)
+
+    def prune(self, *, older_than: float = 0, states: Sequence[str] = ("completed", "cancelled")) -> int:
+        """Forget ended jobs of these states that ended so many seconds ago, or more. How many they were."""
+        answer = self.call("job.prune", older_than=older_than, states=states)
+        return int(answer["removed"])
 
     def edit(self, id: Ref, changes: Mapping[str, Any], *, rev: int | None = None) -> list[Job]:
         """Change keys of a waiting job; None: back to the default. `rev`: only if it still is the one that was read."""

@@ -40,7 +40,7 @@ def patience_s(method: str, params: Mapping[str, Any], default: float | None = D
     if method == "job.wait":
         timeout = params.get("timeout")
         return None if timeout is None else timeout + DEFAULT_PATIENCE_S
-    if method in ("daemon.shutdown", "dlq.retry", "dlq.purge"):
+    if method in ("daemon.shutdown", "dlq.retry", "dlq.purge", "job.prune"):
         return None
     if method in ("job.logs", "queue.pause", "worker.stop") and params.get("wait", method == "worker.stop"):
         return None

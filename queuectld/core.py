@@ -22,6 +22,7 @@ from queuectld.scheduler.dlq import DlqService, remove_log_files
 from queuectld.scheduler.joblogs import LogService
 from queuectld.scheduler.jobs import JobService
 from queuectld.scheduler.queues import QueueService
+from queuectld.scheduler.retention import Retention
 from queuectld.scheduler.service import DaemonService, Service
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Committed, StoreFailed
@@ -59,6 +60,7 @@ class Core:
         self._started_at = time.time()
         self._dispatcher: Dispatcher | None = None
         self._crew: Crew | None = None
+        self._retention: Retention | None = None
         self.store = Store.open(
             Path(paths.store),
             host=socket.gethostname(),
@@ -87,6 +89,8 @@ class Core:
         def facts() -> Mapping[str, Any]:
             return self._facts(paths)
 
+        self._retention = Retention(self.store, self.clock, logs, remove_files)
+        self._sweeps: asyncio.Task[None] | None = None
         self.service = Service(
             jobs=JobService(self.store, bus, self.clock, config, self._pool, remove_files, is_draining),
             logs=LogService(self.store, bus, self._pool, logs),
@@ -95,6 +99,7 @@ class Core:
             queues=QueueService(self.store, bus, self.clock, self._dispatcher.wake),
             workers=self._crew,
             bus=bus,
+            retention=self._retention,
             daemon=DaemonService(facts, self._dispatcher, self._end_workers, setup.exit_soon),
         )
 
@@ -121,11 +126,17 @@ class Core:
         await self._crew.settle_in()
         self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
         self._turns.add_done_callback(self._turns_ended)
+        assert self._retention is not None
+        self._sweeps = asyncio.get_running_loop().create_task(self._retention.run(), name="retention")
+        self._sweeps.add_done_callback(_log_failure)
 
     async def stop(self) -> None:
         """Take no more turns, leave the workers to the next daemon, close the store."""
         assert self._crew is not None
         self._crew.close()
+        if self._sweeps is not None:
+            self._sweeps.cancel()
+            await asyncio.gather(self._sweeps, return_exceptions=True)
         if self._turns is not None:
             self._turns.remove_done_callback(self._turns_ended)
             self._turns.cancel()
@@ -151,6 +162,8 @@ class Core:
             self._dispatcher.committed(commit)
         if self._crew is not None and commit.events:
             self._crew.published(commit.events)
+        if self._retention is not None:
+            self._retention.committed(commit)
 
     def _broken(self, error: StoreFailed) -> None:
         """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""
@@ -176,6 +189,12 @@ class Core:
             "state": str(paths.state),
             "workers": self._pool.worker_count(),
         }
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    """What old jobs are not removed for does not end the daemon; the next one tries again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("old jobs are no longer removed", exc_info=error)
 
 
 def _settle_in_group() -> None:

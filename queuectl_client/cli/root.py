@@ -40,6 +40,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "daemon": Entry("daemon:daemon", "Start, stop and look at the daemon."),
         "doctor": Entry("upkeep:doctor", "Look for what is wrong, and say the way out."),
         "backup": Entry("upkeep:backup", "Copy the store to a file."),
+        "prune": Entry("upkeep:prune", "Remove old jobs that have ended."),
         "completion": Entry("completion:completion", "Print the completion script of a shell."),
     },
 }

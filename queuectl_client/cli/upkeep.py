@@ -1,6 +1,7 @@
-"""`queuectl doctor` and `queuectl backup`: for the store itself, with or without a daemon.
+"""`queuectl doctor`, `queuectl backup` and `queuectl prune`: for the store as a whole.
 
-The store is the daemon's package to read, so both run `queuectld` as a program of its own.
+The first two work with or without a daemon. The store is the daemon's package to read, so they run `queuectld` as a
+program of its own.
 """
 
 import json
@@ -13,6 +14,7 @@ import click
 
 from queuectl_client.cli import render
 from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.values import DURATION
 from queuectl_client.cli.verbs import pass_invocation, verb
 
 MARKS: Final = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
@@ -57,6 +59,28 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     else:
         invocation.say(f"The store is copied to {file} ({render.size(os.path.getsize(file))})")
     return 0
+
+
+@verb("prune", example="queuectl prune --older-than 7d\nqueuectl prune --state dead --older-than 30d")
+@click.option("--older-than", type=DURATION, default=0, metavar="DURATION", help="Only those that ended so long ago.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(("completed", "cancelled", "dead")),
+    help="Only these; completed and cancelled unless given.",
+)
+@pass_invocation
+def prune(invocation: Invocation, older_than: float, states: tuple[str, ...]) -> None:
+    """Remove jobs that have ended, with their attempts and output. Dead ones go only when told so.
+
+    To have it done by itself: queuectl config set keep_completed 7d (keep_cancelled, keep_dead).
+    """
+    answer = invocation.call("job.prune", older_than=older_than, states=list(states) or None)
+    if invocation.json:
+        invocation.document(answer)
+    else:
+        invocation.data(str(answer["removed"]) if invocation.quiet else f"{answer['removed']} jobs removed")
 
 
 def _line(finding: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from queuectl_client.protocol.operations import (
     DlqRetry,
     Empty,
     EventsSubscribe,
+    JobPrune,
     Ping,
     QueueList,
     QueuePause,
@@ -54,9 +55,9 @@ __all__ = [
     "BatchCommit", "BatchOpen", "ConfigGet", "ConfigList", "ConfigSet", "ConfigUnset", "DaemonDrain", "DaemonInfo",
     "DaemonShutdown", "Defaults", "DlqList", "DlqPurge", "DlqRetry", "Enqueue", "EnqueueMany", "EventsSubscribe",
     "Hello", "JobCancel", "JobEdit", "JobExplain", "JobGet", "JobHold", "JobIds", "JobKill", "JobLogs", "JobMove",
-    "JobPause", "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs", "ListJobs", "Ping",
-    "QueueList", "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList", "WorkerScale",
-    "WorkerStart", "WorkerStop",
+    "JobPause", "JobPrune", "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs",
+    "ListJobs", "Ping", "QueueList", "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList",
+    "WorkerScale", "WorkerStart", "WorkerStop",
 ]  # fmt: skip
 
 MAX_LOG_BYTES: Final = 1024 * 1024
@@ -261,6 +262,7 @@ REQUESTS: Final[Mapping[str, type[AnyRequest]]] = {
     "job.edit": JobEdit,
     "job.move": JobMove,
     "job.explain": JobExplain,
+    "job.prune": JobPrune,
     "dlq.list": DlqList,
     "dlq.retry": DlqRetry,
     "dlq.purge": DlqPurge,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from queuectl_client.protocol import checks
 from queuectl_client.protocol.checks import BadParams, bad
 from queuectl_client.protocol.message import Request, param
-from queuectl_client.protocol.vocabulary import EventKind
+from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 
 MAX_PAGE: Final = 5000
 """Rows looked at for one answer."""
@@ -65,6 +65,17 @@ class DlqPurge(DeadJobs):
     """Forget dead jobs. `older_than`: only those that have been dead for so many seconds."""
 
     older_than: float | None = param(checks.seconds(zero=True), None)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPrune(Request):
+    """Forget ended jobs of these states, with their output; `older_than`: that ended so many seconds ago, or more."""
+
+    states: tuple[str, ...] = param(
+        checks.list_of(checks.word_of(sorted(ENDED_STATES)), longest=8, single=True),
+        (JobState.COMPLETED, JobState.CANCELLED),
+    )
+    older_than: float = param(checks.seconds(zero=True), 0)
 
 
 def _config_key(key: str, value: Any) -> str:

@@ -55,6 +55,8 @@ class EventKind(StrEnum):
     JOB_REMOVED = "job.removed"
     JOBS_ADDED = "jobs.added"
     """A batch was stored: one event for all of its jobs, `first_seq` to `last_seq`."""
+    JOBS_REMOVED = "jobs.removed"
+    """Old jobs were pruned: one event for `count` of them."""
     QUEUE_CHANGED = "queue.changed"
     CONFIG_CHANGED = "config.changed"
     WORKER_STARTED = "worker.started"

@@ -15,6 +15,8 @@ from queuectld.domain.resources import read_supplies
 MAX_SECONDS: Final = 10 * 365 * 86_400
 """Ten years: longer durations are a slip of the finger, and stay far from integer limits in milliseconds."""
 
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
 Value = int | float | str | bool | None
 
 
@@ -58,6 +60,13 @@ def _or_none(read: Callable[[Any], Value]) -> Callable[[Any], Value]:
     return read_or_none
 
 
+def _duration(given: Any) -> Value:
+    """Seconds, or text with a unit: `90`, `12h`, `7d`."""
+    if isinstance(given, str) and given[-1:] in _UNITS:
+        given = float(given[:-1]) * _UNITS[given[-1]]
+    return _number(0, MAX_SECONDS, above=True)(given)
+
+
 def _flag(given: Any) -> Value:
     if isinstance(given, bool):
         return given
@@ -86,6 +95,8 @@ def _text(given: Any) -> str:
 
 
 _SECONDS = f"a number of seconds above 0, at most {MAX_SECONDS}"
+
+_KEPT = f"none, {_SECONDS}, or such as 12h or 7d"
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "max_retries": Setting(3, "a whole number from 0 to 1000", _whole(0, 1000), "executions before a job is dead"),
@@ -125,6 +136,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _or_none(_supplies),
         "named resources that jobs share",
     ),
+    "keep_completed": Setting(None, _KEPT, _or_none(_duration), "how long completed jobs are kept; none: for ever"),
+    "keep_cancelled": Setting(None, _KEPT, _or_none(_duration), "how long cancelled jobs are kept"),
+    "keep_dead": Setting(None, _KEPT, _or_none(_duration), "how long dead jobs stay in the DLQ"),
     "split_output": Setting(False, "true or false", _flag, "keep stdout and stderr apart"),
 }
 

@@ -12,6 +12,7 @@ from queuectld.scheduler.dlq import DlqService
 from queuectld.scheduler.joblogs import LogService
 from queuectld.scheduler.jobs import JobService
 from queuectld.scheduler.queues import QueueService
+from queuectld.scheduler.retention import Retention
 from queuectld.scheduler.settings import ConfigService
 
 
@@ -120,4 +121,5 @@ class Service:
     queues: QueueService
     workers: WorkerService
     bus: Bus
+    retention: Retention
     daemon: DaemonService

@@ -6,6 +6,7 @@ from typing import Final
 
 from peewee import SQL, fn
 
+from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.store.models import Environment, Event, Job, Request
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, statement
@@ -20,6 +21,16 @@ _OLD_REQUESTS: Final = statement(
     Request.select(Request.n, Request.created_ms).order_by(Request.n).limit(arg("slice"))
 )  # fmt: skip
 _DELETE_REQUESTS: Final = statement(Request.delete().where(Request.n <= arg("upto")))
+_OLDEST_REQUEST: Final = statement(Request.select(Request.created_ms).order_by(Request.n).limit(arg("slice")))
+_STANDINGS: Final = statement(
+    Job.select(Job.seq, Job.state, Job.finished_ms)
+    .where(Job.seq > arg("after"))
+    .order_by(Job.seq)
+    .limit(arg("slice"))
+)
+_PRESENT: Final = statement(
+    Job.select(Job.seq).where(SQL("seq IN (SELECT value FROM json_each(:seqs))"))
+)  # fmt: skip
 _USED: Final = statement(
     Job.select(Job.seq, Job.environment).where(Job.seq > arg("after")).order_by(Job.seq).limit(arg("slice"))
 )
@@ -51,6 +62,27 @@ def prune_requests(session: Session, before_ms: int) -> bool:
     if old:
         session.execute(_DELETE_REQUESTS, {"upto": old})
     return bool(rows) and old == rows[-1][0]
+
+
+def oldest_request(connection: sqlite3.Connection) -> int | None:
+    """The wall time of the oldest answer that is kept; None when there is none."""
+    row = connection.execute(_OLDEST_REQUEST, {"slice": 1}).fetchone()
+    return row[0] if row else None
+
+
+def ended_jobs(connection: sqlite3.Connection, after: int) -> tuple[int, list[tuple[int, JobState, int]]]:
+    """Of the next jobs those that have ended: number, state, wall time. And the last number looked at; 0: no more.
+
+    By number, without an index on the time: that would cost each job that ends, and this runs now and then.
+    """
+    rows = connection.execute(_STANDINGS, {"after": after, "slice": LOOKED_AT}).fetchall()
+    ended = [(seq, JobState(state), finished) for seq, state, finished in rows if state in ENDED_STATES]
+    return (rows[-1][0] if rows else 0), ended
+
+
+def present(connection: sqlite3.Connection, seqs: set[int]) -> set[int]:
+    """Those of the jobs that are in the store."""
+    return {row[0] for row in connection.execute(_PRESENT, {"seqs": json.dumps(sorted(seqs))})}
 
 
 def used_environments(connection: sqlite3.Connection, after: int) -> tuple[int, set[int]]:

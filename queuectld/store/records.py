@@ -109,6 +109,13 @@ class Removed(NamedTuple):
     files: list[str]
 
 
+class Pruned(NamedTuple):
+    """How many jobs are gone, and the files with their output, which are now nobody's."""
+
+    count: int  # type: ignore[assignment]  # nobody counts in this tuple
+    files: list[str]
+
+
 class Page(NamedTuple):
     """One page of a listing. `next` is where the next one starts; None: this was the last."""
 

@@ -1,6 +1,6 @@
 """How jobs leave the store for good, and how the DLQ is emptied."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
@@ -9,8 +9,8 @@ from queuectld.store import models
 from queuectld.store.changes import needed, refuse_state, retry
 from queuectld.store.dependencies import resolve
 from queuectld.store.models import Attempt
-from queuectld.store.moves import Standing, drop, job
-from queuectld.store.records import Removed
+from queuectld.store.moves import Standing, drop, job, standing
+from queuectld.store.records import Pruned, Removed
 from queuectld.store.registry import note_last_seq
 from queuectld.store.rows import read_output
 from queuectld.store.session import Session
@@ -37,19 +37,48 @@ def _delete(session: Session, found: Iterable[Standing], now: Now) -> Removed:
     removed = Removed([], [])
     for each in found:
         removed.jobs.append(job(session, each.seq))
-        for (packed,) in session.execute(_OUTPUTS, {"seq": each.seq}):
-            removed.files.extend(path for output in read_output(packed).values() for path, _, _ in output.files)
+        removed.files.extend(_files_of(session, each.seq))
         _delete_one(session, each, now)
     resolve(session, now)
     return removed
 
 
-def _delete_one(session: Session, each: Standing, now: Now) -> None:
+def _files_of(session: Session, seq: int) -> list[str]:
+    packed = [row[0] for row in session.execute(_OUTPUTS, {"seq": seq})]
+    return [path for each in packed for output in read_output(each).values() for path, _, _ in output.files]
+
+
+def _delete_rows(session: Session, each: Standing) -> None:
     session.execute(_DELETE_ATTEMPTS, {"seq": each.seq})
     session.execute(_DELETE_JOB, {"seq": each.seq})
     drop(session, each)
+
+
+def _delete_one(session: Session, each: Standing, now: Now) -> None:
+    _delete_rows(session, each)
     queue = session.memory.queue_names[each.queue]
     session.tell(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
+
+
+def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int], now: Now) -> Pruned:
+    """Delete those of the jobs that ended, in one of these states, before its wall time. One event for all of them."""
+    note_last_seq(session)
+    pruned, files = list[int](), list[str]()
+    for seq in seqs:
+        each = standing(session, seq)
+        # It may have been retried since it was looked at, or removed.
+        if each is None or each.ending is not None or each.state not in before:
+            continue
+        if each.finished_ms is None or each.finished_ms > before[each.state]:
+            continue
+        files.extend(_files_of(session, seq))
+        _delete_rows(session, each)
+        pruned.append(seq)
+    if pruned:
+        detail = {"first_seq": pruned[0], "last_seq": pruned[-1], "count": len(pruned)}
+        session.tell(EventKind.JOBS_REMOVED, now, detail=detail)
+    resolve(session, now)
+    return Pruned(len(pruned), files)
 
 
 def retry_dead(

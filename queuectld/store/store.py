@@ -19,8 +19,6 @@ from queuectld.store import (
     edits,
     explaining,
     files,
-    housekeeping,
-    invariants,
     memory,
     registry,
     removal,
@@ -31,7 +29,6 @@ from queuectld.store import (
 from queuectld.store.connection import open_reader, open_writer
 from queuectld.store.places import Target
 from queuectld.store.queries import ListQuery
-from queuectld.store.questions import Questions
 from queuectld.store.reader import Reader
 from queuectld.store.records import (
     Added,
@@ -49,12 +46,11 @@ from queuectld.store.records import (
     Turn,
 )  # fmt: skip
 from queuectld.store.session import Session
+from queuectld.store.upkeep import SLICE, Upkeep
 from queuectld.store.writer import Writer
 
 __all__ = ["Committed", "Event", "ListQuery", "Store", "StoreFailed", "StoreRefused"]
 T = TypeVar("T")
-SLICE: Final = 500
-"""Jobs per commit where there may be many, so that no other request waits long."""
 BULK: Final = 1_000
 """Jobs of one request that are stored in one commit; more come as a batch of its own."""
 FLAG: Final = "flag:"
@@ -65,7 +61,7 @@ def _ignore(_: StoreFailed) -> None:
     """Nobody asked to be told."""
 
 
-class Store(Questions):
+class Store(Upkeep):
     """All jobs and what belongs to them, in one SQLite file."""
 
     def __init__(
@@ -78,19 +74,19 @@ class Store(Questions):
         on_broken: Callable[[StoreFailed], None],
     ) -> None:
         """Not to be called: `Store.open` looks at the file first."""
-        self.path = path
         connection = open_writer(path)
         session = Session(connection, host)
         self._on_committed = on_committed
         self._settings, self._values = memory.read_settings(connection)
         self.due: Due = session.memory.due
         """When the next waiting job comes due, as of the last commit."""
+        self.first_seq: int = session.memory.last_seq + 1
+        """The number of the first job that is added from now on."""
         self.last_event_seq: int = session.memory.last_event_seq
         """The number of the newest event, as of the last commit."""
-        super().__init__(Reader(open_reader(path), loop))
-        self._writer = Writer(path, connection, session, loop, self._deliver, on_broken)
+        writer = Writer(path, connection, session, loop, self._deliver, on_broken)
+        super().__init__(path, Reader(open_reader(path), loop), writer, loop)
         self._clearing: set[asyncio.Task[None]] = set()
-        self._loop = loop
 
     @classmethod
     def open(
@@ -341,39 +337,7 @@ class Store(Questions):
         """Forget a worker whose process is gone, and what it was still ending."""
         await self._write(partial(registry.end_worker, worker=worker, now=now))
 
-    # -- housekeeping
-
-    async def prune_events(self, keep: int = 100_000) -> None:
-        """Forget all events but the newest, in slices."""
-        while await self._write(partial(housekeeping.prune_events, keep=keep), weight=SLICE):
-            pass
-
-    async def prune_requests(self, before_ms: int) -> None:
-        """Forget the answers to requests made before a wall time, in slices."""
-        while await self._write(partial(housekeeping.prune_requests, before_ms=before_ms), weight=SLICE):
-            pass
-
-    async def prune_environments(self) -> int:
-        """Forget environments that no job has any more; says how many."""
-        used: set[int] = set()
-        seen = 0
-        while (found := await self.ask(partial(housekeeping.used_environments, after=seen)))[0]:
-            used |= found[1]
-            seen = found[0]
-        return await self._write(partial(housekeeping.prune_environments, used=used, seen=seen), weight=SLICE)
-
-    async def backup(self, target: Path) -> None:
-        """Let `target` be a whole copy of the store, readable by its owner alone. Raises FileExistsError."""
-        await self._loop.run_in_executor(None, files.copy_of, self.path, target)
-
-    async def integrity(self) -> list[str]:
-        """What is wrong with the store: SQLite's own check, and what must always hold. Empty: nothing."""
-        return await self.ask(invariants.findings)
-
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._clearing.add(task)
         task.add_done_callback(self._clearing.discard)
-
-    def _write(self, run: Callable[[Session], T], weight: int = 1) -> "asyncio.Future[T]":
-        return self._writer.submit(run, weight)

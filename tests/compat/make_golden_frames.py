@@ -95,6 +95,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("daemon.shutdown", {"now": True}),
     ("events.subscribe", {"since": 12, "kinds": ["job.dead"], "job": "17", "queue": "slow", "pool": 1}),
     ("ping", {}),
+    ("job.prune", {"states": ["completed", "dead"], "older_than": 604800}),
 ]
 
 

@@ -167,11 +167,11 @@ def test_a_job_shows_its_keys_and_what_can_be_done(server: FakeServer, client: C
 
 
 def test_every_verb_is_known_to_the_daemon(server: FakeServer, client: Client) -> None:
-    listed = {"jobs": [JOB], "queues": [], "workers": [], "config": [], "value": 3, "next": None}
+    listed = {"jobs": [JOB], "queues": [], "workers": [], "config": [], "value": 3, "next": None, "removed": 4}
     server.answers |= {method: lambda _: listed for method in REQUESTS if method not in server.answers}
     client.cancel("a"), client.kill("a"), client.pause("a"), client.resume("a"), client.hold("a"), client.release("a")
     client.retry("a"), client.remove("a"), client.edit("a", {"priority": 3}), client.move("a", first=True)
-    client.explain("a")
+    client.explain("a"), client.prune(older_than=3)
     client.dlq_list(), client.dlq_retry(all=True), client.dlq_purge("a", older_than=3)
     client.config_get("max_retries"), client.config_set("max_retries", 3), client.config_unset("max_retries")
     client.config_list(), client.queues(), client.queue_set("q", concurrency=3), client.queue_pause("q")

@@ -29,6 +29,15 @@ def test_every_setting_has_its_own_name_and_takes_its_default(name: str) -> None
     assert setting.about
 
 
+def test_how_long_jobs_are_kept_takes_units() -> None:
+    assert setting_value("keep_completed", "7d") == 604_800
+    assert setting_value("keep_dead", "90") == setting_value("keep_dead", 90) == 90
+    assert setting_value("keep_cancelled", "1.5h") == 5400
+    for wrong in ("7x", "d", "0", "-1d", "9999w", ""):
+        with pytest.raises(Refused, match="12h or 7d"):
+            setting_value("keep_completed", wrong)
+
+
 @pytest.mark.parametrize(
     ("given", "near"),
     [

@@ -12,10 +12,10 @@ from queuectl_client.protocol.vocabulary import JobState
 
 METHODS = (
     "enqueue enqueue_many batch.open batch.add batch.commit status list job.get job.wait job.logs job.cancel job.kill "
-    "job.pause job.resume job.hold job.release job.retry job.remove job.edit job.move job.explain dlq.list dlq.retry "
-    "dlq.purge config.get config.set config.list config.unset queue.list queue.set queue.pause queue.resume "
-    "worker.start worker.stop worker.list worker.scale daemon.info daemon.drain daemon.shutdown events.subscribe hello "
-    "ping"
+    "job.pause job.resume job.hold job.release job.retry job.remove job.prune job.edit job.move job.explain dlq.list "
+    "dlq.retry dlq.purge config.get config.set config.list config.unset queue.list queue.set queue.pause queue.resume "
+    "worker.start worker.stop worker.list worker.scale daemon.info daemon.drain daemon.shutdown events.subscribe "
+    "hello ping"
 )
 
 
@@ -46,6 +46,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("job.kill", {"ids": ["a"], "signal": 9}),
     ("job.edit", {"id": "a", "changes": {"priority": 5, "timeout": None}, "rev": 0}),
     ("job.move", {"id": "a", "before": "b", "queue": "q"}),
+    ("job.prune", {"states": ("dead",), "older_than": 5}),
     ("dlq.purge", {"all": True, "older_than": 5}),
     ("config.set", {"key": "max_retries", "value": 5}),
     ("queue.set", {"name": "q", "concurrency": 3, "rate": "10/m"}),

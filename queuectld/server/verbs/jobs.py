@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
+from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Job
 from queuectld.scheduler.service import Service
 from queuectld.server.order import Kind
@@ -64,6 +65,12 @@ async def explain(service: Service, _peer: Peer, request: wire.JobExplain) -> An
     return explanation_view(await service.jobs.explain(request.id))
 
 
+async def prune(service: Service, _peer: Peer, request: wire.JobPrune) -> Any:
+    """How many jobs are gone."""
+    states = [JobState(state) for state in request.states]
+    return {"removed": await service.retention.prune(states, request.older_than)}
+
+
 def _each(act: Callable[[Service, Sequence[str]], Awaitable[list[Job]]]) -> Handler:
     """The handler of a verb that does one thing to each of the jobs named."""
 
@@ -88,6 +95,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     "job.release": Route(Kind.CHANGE, wire.JobRelease, _each(lambda service, ids: service.jobs.release(ids))),
     "job.retry": Route(Kind.CHANGE, wire.JobRetry, _each(lambda service, ids: service.jobs.retry(ids))),
     "job.remove": Route(Kind.CHANGE, wire.JobRemove, _each(lambda service, ids: service.jobs.remove(ids))),
+    "job.prune": Route(Kind.CHANGE, wire.JobPrune, prune),
     "job.edit": Route(Kind.CHANGE, wire.JobEdit, edit),
     "job.move": Route(Kind.CHANGE, wire.JobMove, move),
     "job.explain": Route(Kind.READ, wire.JobExplain, explain),
