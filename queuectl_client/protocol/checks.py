@@ -249,4 +249,5 @@ def moment_or_unix(key: str, value: Any) -> int:
 def time_text(unix_ms: int) -> str:
     """The wire's form of a time: ISO 8601 in UTC with milliseconds and Z."""
     moment_utc = datetime.fromtimestamp(unix_ms // 1000, UTC)
-    return f"{moment_utc:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+    # Not by strftime, which does not pad years before 1000.
+    return f"{moment_utc.replace(tzinfo=None).isoformat()}.{unix_ms % 1000:03d}Z"

@@ -237,7 +237,8 @@ def worker_views(workers: Iterable[WorkerTold]) -> list[dict[str, Any]]:
 @lru_cache(maxsize=8192)
 def _iso_second(second: int) -> str:
     # Jobs of a page share their seconds, so most are formatted once.
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    at = time.gmtime(second)
+    return f"{at.tm_year:04d}-{time.strftime('%m-%dT%H:%M:%S', at)}"  # strftime does not pad years before 1000
 
 
 def _byte_count(text: str | None) -> int | None:

@@ -8,7 +8,10 @@ from queuectld.domain.outcome import EndKind, Outcome
 
 
 def outcome_from_map(body: Mapping[str, Any]) -> Outcome:
-    """The outcome that an `ended` frame or a spool file tells. Raises KeyError, ValueError or TypeError on rubbish."""
+    """The outcome that an `ended` frame or a spool file tells. Raises KeyError, ValueError or TypeError on rubbish.
+
+    Every type is looked at: what passes here goes into the store together with the outcomes of other workers.
+    """
     return Outcome(
         seq=int(body["seq"]),
         run=int(body["run"]),
@@ -16,25 +19,41 @@ def outcome_from_map(body: Mapping[str, Any]) -> Outcome:
         started_ms=int(body["started_ms"]),
         finished_ms=int(body["finished_ms"]),
         duration_ms=int(body["duration_ms"]),
-        exit_code=body.get("exit_code"),
-        signal=body.get("signal"),
-        words=body.get("words") or "",
-        worker=body.get("worker"),
-        pid=body.get("pid"),
-        user_us=body.get("user_us"),
-        system_us=body.get("system_us"),
-        max_rss_kib=body.get("max_rss_kib"),
-        left_behind=body.get("left_behind"),
+        exit_code=_number(body.get("exit_code")),
+        signal=_number(body.get("signal")),
+        words=_text(body.get("words")) or "",
+        worker=_number(body.get("worker")),
+        pid=_number(body.get("pid")),
+        user_us=_number(body.get("user_us")),
+        system_us=_number(body.get("system_us")),
+        max_rss_kib=_number(body.get("max_rss_kib")),
+        left_behind=_text(body.get("left_behind")),
         output=outputs_from_map(body.get("output") or {}),
     )
 
 
 def outputs_from_map(body: Mapping[str, Any]) -> dict[str, Output]:
-    """Where each stream's output is."""
-    return {
-        stream: Output(size, inline, tuple((name, first, length) for name, first, length in files))
-        for stream, (size, inline, files) in body.items()
-    }
+    """Where each stream's output is. Raises ValueError or TypeError on rubbish."""
+    if not isinstance(body, Mapping):
+        raise TypeError("output is no map")
+    return {stream: _output(*where) for stream, where in body.items()}
+
+
+def _output(size: int, inline: bytes | None, files: list[Any]) -> Output:
+    if not isinstance(inline, bytes | None):
+        raise TypeError("output is bytes")
+    pieces = tuple((str(_text(name)), int(first), int(length)) for name, first, length in files)
+    return Output(int(size), inline, pieces)
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str | None):
+        return value
+    raise TypeError(f"{type(value).__name__} in the place of text")
 
 
 def run_body(claimed: Claimed, *, shell: list[str], socket: str, log_max_bytes: int) -> dict[str, Any]:
