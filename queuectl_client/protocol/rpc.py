@@ -85,6 +85,18 @@ class ProtocolError(Exception):
         self.msgid = msgid
 
 
+class Extension:
+    """A value of an extension type. Nothing here takes one; it is only what a message may carry by the way."""
+
+    def __init__(self, code: int, data: bytes) -> None:
+        self.code = code
+        self.size = len(data)
+
+    def __repr__(self) -> str:
+        """As an error tells of it."""
+        return f"extension type {self.code}"
+
+
 class Decoder:
     """Cuts a stream of bytes into messages. Good for one connection; after a ProtocolError for nothing more.
 
@@ -149,22 +161,36 @@ class Decoder:
             raise self._broken(_no_message(error)) from None
 
     def _build(self, packed: bytes) -> Message:
-        self._containers = self._values = 0
-        # Every list and map comes by `_count` as soon as it is whole, so a flood of them is stopped half-way.
-        value = msgpack.unpackb(
-            packed,
-            unicode_errors="surrogateescape",  # plain clients send any bytes as str; we take them as text all the same
-            list_hook=self._count,
-            object_hook=self._count,
-            ext_hook=_refuse_ext,
-            max_array_len=self._limits.items,
-            max_map_len=self._limits.items,
-            max_ext_len=0,
-        )
+        try:
+            value = self._unpack(packed, object_hook=self._count)
+        except TypeError:
+            # A map with a list or a map as a key, which no dict takes. It may be in a notification that nobody knows.
+            value = self._unpack(packed, object_pairs_hook=self._count_pairs)
         # A message can only be deeper than the limit when it has more lists and maps than that.
         if self._containers > self._limits.depth and _deeper_than(self._limits.depth, value):
             raise ProtocolError(ErrorCode.TOO_LARGE, f"more than {self._limits.depth} lists and maps in one another")
         return _as_message(value)
+
+    def _unpack(self, packed: bytes, **map_hook: Any) -> Any:
+        """The value. Every list and map comes by `_count` as soon as it is whole: a flood of them is stopped half-way.
+
+        Keys that are no text and extension types are let in here: `params_of` and the checks of a request refuse them
+        in words, and the connection stays.
+        """
+        self._containers = self._values = 0
+        return msgpack.unpackb(
+            packed,
+            unicode_errors="surrogateescape",  # plain clients send any bytes as str; we take them as text all the same
+            list_hook=self._count,
+            ext_hook=Extension,
+            strict_map_key=False,
+            max_array_len=self._limits.items,
+            max_map_len=self._limits.items,
+            **map_hook,
+        )
+
+    def _count_pairs(self, pairs: list[tuple[Any, Any]]) -> Any:
+        return self._count({_as_key(key): value for key, value in pairs})
 
     def _count(self, container: Any) -> Any:
         self._containers += 1
@@ -190,6 +216,9 @@ def params_of(params: Any) -> dict[str, Any]:
         if not params:
             return {}
         if len(params) == 1 and isinstance(params[0], dict):
+            for name in params[0]:
+                if not isinstance(name, str):
+                    raise ValueError(f"parameters go by name, and {name!r} is no name")
             return params[0]
     raise ValueError("params must be an array of no or one map: parameters go by name")
 
@@ -264,8 +293,9 @@ def _deeper_than(limit: int, value: Any) -> bool:
     return True
 
 
-def _refuse_ext(code: int, _data: bytes) -> Any:
-    raise ProtocolError(ErrorCode.INVALID_PARAMS, f"extension types are not used here, but type {code} came")
+def _as_key(key: Any) -> Any:
+    """A key as a dict takes it: for a list or a map something that is as little a name as they are."""
+    return (type(key).__name__,) if type(key) in _CONTAINERS else key
 
 
 def _no_message(error: Exception) -> ProtocolError:
