@@ -92,6 +92,8 @@ def enqueue_file(invocation: Invocation, name: str, options: JobMap, *, shell: b
     with file:
         stored = _send(invocation.client(), reader, reader.pieces(file))
     if not stored.ids:
+        if invocation.json:
+            invocation.document([])
         invocation.say("No jobs: there was no line with a command.")
         return 0
     if not (wait and invocation.json):

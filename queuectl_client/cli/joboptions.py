@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from queuectl_client.cli.values import DURATION, PAIR, Pair
+from queuectl_client.cli.values import DURATION, PAIR, WHOLE, Pair
 
 JobMap = dict[str, Any]
 
@@ -17,8 +17,8 @@ _OPTIONS: Final = (
     click.option("--name", metavar="TEXT", help="A name for people."),
     click.option("--label", "labels", type=PAIR, multiple=True, help="A label; may be given again."),
     click.option("--queue", metavar="NAME", help="Its queue; default when not given."),
-    click.option("--priority", type=int, metavar="N", help="Higher runs first."),
-    click.option("--max-retries", type=int, metavar="N", help="Executions at most; 0 and 1 mean one."),
+    click.option("--priority", type=WHOLE, metavar="N", help="Higher runs first."),
+    click.option("--max-retries", type=WHOLE, metavar="N", help="Executions at most; 0 and 1 mean one."),
     click.option("--backoff-base", type=float, metavar="N", help="Waits N, N*N, N*N*N … seconds between executions."),
     click.option("--backoff-max", type=DURATION, help="The longest wait between two executions."),
     click.option("--backoff-jitter", type=float, metavar="SHARE", help="0 to 1: how much a wait may be shortened."),
@@ -44,8 +44,8 @@ _OPTIONS: Final = (
         "--on-conflict", type=click.Choice(("error", "skip", "replace")), help="What to do when the key is taken."
     ),
     click.option("--key", metavar="KEY", help="Jobs of one key run one after the other."),
-    click.option("--key-limit", type=int, metavar="N", help="So many of one key at once."),
-    click.option("--slots", type=int, metavar="N", help="Worker slots it takes."),
+    click.option("--key-limit", type=WHOLE, metavar="N", help="So many of one key at once."),
+    click.option("--slots", type=WHOLE, metavar="N", help="Worker slots it takes."),
     click.option("--needs", type=Pair("RESOURCE=N"), multiple=True, help="An amount of a resource it takes."),
     click.option("--hold", is_flag=True, help="Keep it back until it is released."),
     click.option("--once", is_flag=True, help="Never run it a second time after a crash."),

@@ -1,5 +1,6 @@
 """Values of options as people type them: durations with units, pairs, times."""
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,6 +22,25 @@ def seconds(text: str) -> float | None:
     if _DURATION.fullmatch(text):
         return sum(float(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
     return None
+
+
+class Whole(click.ParamType[float]):
+    """A whole number. One that no message can hold goes as a float, so that the daemon can say what is allowed."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of what was typed."""
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        if abs(number) < 2**63:
+            return number
+        return float(number) if abs(number) < 10**300 else math.copysign(1e300, number)
+
+
+WHOLE: Final = Whole()
 
 
 class Duration(click.ParamType[float]):

@@ -197,3 +197,14 @@ def test_a_folder_that_was_removed_is_told(home: Home, tmp_path: Path) -> None:
         "run", f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && queuectl enqueue true"
     )
     assert done.returncode == 2
+
+
+def test_an_empty_file_is_an_empty_array(home: Home) -> None:
+    assert home.ok("enqueue", "--json", "-f", "-", input="\n") == "[]\n"
+
+
+def test_a_number_that_no_message_holds_is_refused_with_what_is_allowed(home: Home) -> None:
+    done = home.cli("enqueue", "--max-retries", "9" * 400, "true")
+    assert done.returncode == 2
+    assert "from 0 to 1,000" in done.stderr
+    assert home.ok("list", "--json") == "[]\n"
