@@ -1,6 +1,5 @@
 """Values of options as people type them: durations with units, pairs, times."""
 
-import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -37,7 +36,7 @@ class Whole(click.ParamType[float]):
             self.fail(f"{value!r} is not a whole number", param, ctx)
         if abs(number) < 2**63:
             return number
-        return float(number) if abs(number) < 10**300 else math.copysign(1e300, number)
+        return float(max(-(10**300), min(number, 10**300)))
 
 
 WHOLE: Final = Whole()
