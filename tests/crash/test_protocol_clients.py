@@ -6,6 +6,8 @@ import resource
 import select
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import repeat
@@ -184,7 +186,7 @@ def flood(method: str, **params: Any) -> Iterator[bytes]:
         lambda: flood("ping"),
         lambda: flood("hello", protocol=1),
         lambda: flood("no.such.method"),
-        lambda: flood("job.wait"),
+        lambda: flood("job.wait", ids=["job_1"]),
         lambda: repeat(rpc.notification("cancel", {"msgid": 1}) * 64, 100_000),
         lambda: repeat(rpc.request(1, "enqueue", {"command": "true", "stdin": "x" * 4_000_000}), 50),
     ],
@@ -193,10 +195,10 @@ def flood(method: str, **params: Any) -> Iterator[bytes]:
 def test_a_flood_from_a_client_that_never_reads_is_held_back(home: Home, calls: Callable[[], Iterator[bytes]]) -> None:
     with others_are_served(home, UNDER_WAY_KIB) as daemon:
         before = memory_kib(daemon.pid)
-        with connected(home.socket) as end:
-            send_as_much_as_goes(end, calls())
-            with client(home) as asking:
-                assert asking.status()["workers"] == 0
+        with client(home) as asking, connected(home.socket) as end:
+            asking.enqueue("true")
+            assert send_as_much_as_goes(end, calls()), "it is not taken in until the client has to be dropped"
+            assert asking.status()["workers"] == 0
             assert memory_kib(daemon.pid) - before < UNDER_WAY_KIB
 
 
@@ -264,6 +266,26 @@ def test_out_of_descriptors_a_dead_workers_job_runs_again_only_once_it_is_gone(h
         assert not is_alive(first)
         assert asking.get(job.id).data["crashes"] == 1
         asking.cancel(job.id)
+
+
+BLIND = """
+import os, resource
+from queuectld.workers import tree
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+assert tree.look(os.getppid()) is not None
+assert tree.look(2**22 + 1) is None
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+for look in (tree.look, tree.environ, lambda pid: tree.is_alive(pid, 0)):
+    try:
+        print(look(os.getppid()))
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_who_cannot_look_takes_nobody_for_dead() -> None:
+    done = subprocess.run([sys.executable, "-c", BLIND], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "Too many open files\n" * 3
 
 
 def is_alive(pid: int) -> bool:

@@ -43,18 +43,18 @@ def all_that_comes(end: socket.socket) -> bytes:
     return said
 
 
-def send_as_much_as_goes(end: socket.socket, frames: Iterator[bytes]) -> int:
-    """Send frames until the other side takes no more of them for a second; how many bytes went."""
+def send_as_much_as_goes(end: socket.socket, frames: Iterator[bytes]) -> bool:
+    """Send frames until the other side takes no more of them for a second. False: it hung up instead."""
     end.settimeout(1)
-    sent = 0
     try:
         for frame in frames:
             end.sendall(frame)
-            sent += len(frame)
-    except (TimeoutError, ConnectionError):
+    except TimeoutError:
         pass
+    except ConnectionError:
+        return False
     end.settimeout(DEADLINE_S)
-    return sent
+    return True
 
 
 def memory_kib(pid: int) -> int:
