@@ -78,8 +78,11 @@ def _last(session: Session, moved: Standing) -> Standing:
     priority, rank = max(tails, key=lambda end: (-end[0], end[1]))
     if moved.priority < priority:
         return moved
-    # By half a step: the next job to be added has a rank one above the last one, and goes behind.
-    return moved._replace(priority=priority, rank=rank + 0.5)
+    # Half-way to the next job to be added, which goes behind; where that is too near, as if it were that job.
+    behind = (rank + session.next_seq()) / 2
+    if behind <= rank:
+        behind = session.memory.last_seq = session.next_seq()
+    return moved._replace(priority=priority, rank=behind)
 
 
 def _ends(session: Session, moved: Standing, text: str) -> list[tuple[int, float]]:

@@ -71,6 +71,20 @@ async def test_nothing_of_a_paused_queue_is_claimed_until_it_goes_on_also_after_
 
 
 @in_lab
+async def test_what_was_added_or_looked_past_while_its_queue_was_paused_is_claimed_when_it_goes_on(lab: Lab) -> None:
+    (worker,) = await lab.hire()
+    await lab.add(id="first")
+    assert await lab.drain(worker) == ["first"]
+    assert await lab.drain(worker) == []
+    await lab.store.queue_pause("default", True, now=lab.now)
+    await lab.add(id="second")
+    await lab.add(id="other", queue="q")
+    assert await lab.drain(worker) == ["other"]
+    await lab.store.queue_pause("default", False, now=lab.now)
+    assert await lab.drain(worker) == ["second"]
+
+
+@in_lab
 async def test_a_delayed_job_keeps_its_place_once_its_time_has_come(lab: Lab) -> None:
     await lab.add(id="later", delay_ms=1000)
     await lab.add(id="sooner")

@@ -1,11 +1,17 @@
 """How many of a queue run at once and how often they start; what a restart and a rollback leave of that."""
 
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
+
 import pytest
 
-from queuectl_client.protocol.vocabulary import JobState
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
+from queuectld.store.session import Session
+from queuectld.store.turns import turn
 from tests.store.lab import Lab, in_lab, new
 
 ONCE = RetryPolicy(1, 2, 2)
@@ -135,19 +141,18 @@ async def test_what_a_refused_request_changed_of_limits_is_taken_back(lab: Lab) 
     await lab.hire(2)
     claimed = await lab.claim(lab.workers[0])
     writer = lab.store._writer
-    before = writer._session.memory.limits.queues.copy()
+    before = deepcopy(writer._session.memory.limits.queues)
 
-    def fail(session: object) -> None:
-        from queuectld.store.turns import turn
-
-        turn(writer._session, [lab.end(claimed)], lab.workers, {}, lab.now, 3, 0.0)
-        raise Refused("conflict", "no")  # type: ignore[arg-type]
+    def fail(session: Session, free: Sequence[int]) -> None:
+        turn(session, [lab.end(claimed)], free, {}, lab.now, 3, 0.0)
+        raise Refused(ErrorCode.CONFLICT, "no")
 
     await lab.add(queue="q")
-    with pytest.raises(Refused):
-        await writer.submit(fail)
-    limits = writer._session.memory.limits
-    assert limits.queues == before
-    assert set(limits.in_hand) == {1}
+    for free in ([], lab.workers):
+        with pytest.raises(Refused):
+            await writer.submit(partial(fail, free=free))
+        limits = writer._session.memory.limits
+        assert limits.queues == before
+        assert set(limits.in_hand) == {1}
     assert (await lab.get(1)).state is JobState.PROCESSING
     assert (await lab.turn(free=lab.workers[1:])).claimed == []

@@ -28,6 +28,16 @@ async def test_first_last_and_before(lab: Lab) -> None:
 
 
 @in_lab
+async def test_what_is_moved_to_the_end_again_and_again_is_before_what_is_added_next(lab: Lab) -> None:
+    names = [f"n{number:03}" for number in range(120)]
+    await _order(lab, *names)
+    for seq in range(1, 121):
+        await lab.store.move(seq, Target("last"), now=lab.now)
+    await lab.add(id="next")
+    assert await lab.drain((await lab.hire())[0]) == [*names, "next"]
+
+
+@in_lab
 async def test_first_is_first_whatever_the_priorities(lab: Lab) -> None:
     await lab.add(id="low", priority=-5)
     await lab.add(id="high", priority=9)
