@@ -32,6 +32,9 @@ ANSWERS_S: Final = 2.5
 MOST_DESCRIPTORS: Final = 65_536
 """Enough for 1,000 clients and as many workers; some systems allow a thousand million."""
 
+KEPT_DESCRIPTORS: Final = 200
+LEAST_CLIENTS: Final = 16
+
 
 class Start(NamedTuple):
     """What has been made ready for the daemon. `paths.socket` is where it listens."""
@@ -82,7 +85,7 @@ class _Daemon:
         workers = Listener(loop, [worker_socket], core.admit_worker)
         try:
             await core.start(lambda: workers.serve(lock), by_hand=start.by_hand)
-            crowd = Crowd(core.service, start.settings.max_connections)
+            crowd = Crowd(core.service, room_for_clients(start.settings.max_connections))
             listener = Listener(loop, start.sockets, crowd.admit)
             listener.serve(lock)
             failpoints.reached("daemon.serving")
@@ -119,6 +122,15 @@ def raise_descriptor_limit() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return soft
+
+
+def room_for_clients(wanted: int) -> int:
+    """How many clients there may be, so that descriptors are left for the store and for workers, two for each."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = wanted if soft == resource.RLIM_INFINITY else max(LEAST_CLIENTS, soft - KEPT_DESCRIPTORS)
+    if room < wanted:
+        log.warning("no more than %d clients at a time are let in: only %d files may be open", room, soft)
+    return min(room, wanted)
 
 
 def _log_unforeseen(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:

@@ -268,6 +268,28 @@ def test_out_of_descriptors_a_dead_workers_job_runs_again_only_once_it_is_gone(h
         asking.cancel(job.id)
 
 
+def test_clients_never_use_up_the_descriptors_that_workers_need(home: Home) -> None:
+    code = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (250, 250));"
+        "os.execv(sys.executable, [sys.executable, '-m', 'queuectld', 'serve'])"
+    )
+    with open(home.path / "test-daemon.log", "ab") as log:
+        daemon = subprocess.Popen([sys.executable, "-c", code], env=home.env, stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        eventually(lambda: home.lock.exists() and home.lock.read_text(), DEADLINE_S)
+        with client(home) as asking, ExitStack() as stack:
+            asking.status()
+            ends = [stack.enter_context(connected(home.socket)) for _ in range(260)]
+            refused = eventually(lambda: select.select(ends, [], [], 0)[0], DEADLINE_S)
+            assert b"busy: 50 clients are connected already" in refused[0].recv(1000)
+            assert len(asking.worker_start(2)["workers"]) == 2
+            assert asking.enqueue("true").wait(DEADLINE_S).exit_code == 0
+        assert "no more than 50 clients" in home.daemon_log()
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
 BLIND = """
 import os, resource
 from queuectld.workers import tree
