@@ -146,7 +146,7 @@ def test_an_outcome_that_was_told_and_not_stored_is_told_again(daemon: FakeDaemo
 
 
 def test_the_kill_ladder_goes_on_when_the_daemon_goes(daemon: FakeDaemon) -> None:
-    daemon.run("trap '' TERM; touch ready; while :; do :; done", cwd=str(daemon.home))
+    daemon.run("trap '' TERM; : > ready; while :; do :; done", cwd=str(daemon.home))
     eventually((daemon.home / "ready").exists)
     daemon.kill("cancelled", grace_ms=300)
     daemon.vanish()

@@ -145,7 +145,7 @@ def test_who_ignores_term_is_killed_after_the_grace(daemon: FakeDaemon, pids: tu
 
 
 def test_term_comes_first_and_the_job_may_end_in_its_own_way(daemon: FakeDaemon) -> None:
-    daemon.run("trap 'echo bye; exit 5' TERM; touch ready; while :; do :; done", cwd=str(daemon.home))
+    daemon.run("trap 'echo bye; exit 5' TERM; : > ready; while :; do :; done", cwd=str(daemon.home))
     eventually((daemon.home / "ready").exists)
     daemon.kill("cancelled")
     body = daemon.expect("ended")
@@ -154,7 +154,7 @@ def test_term_comes_first_and_the_job_may_end_in_its_own_way(daemon: FakeDaemon)
 
 
 def test_a_job_told_to_end_that_exits_0_is_not_a_success(daemon: FakeDaemon) -> None:
-    daemon.run("trap 'exit 0' TERM; touch ready; while :; do :; done", cwd=str(daemon.home))
+    daemon.run("trap 'exit 0' TERM; : > ready; while :; do :; done", cwd=str(daemon.home))
     eventually((daemon.home / "ready").exists)
     daemon.kill("cancelled")
     body = daemon.expect("ended")
@@ -171,7 +171,7 @@ def test_a_job_cut_short_by_the_end_of_its_worker_is_interrupted(daemon: FakeDae
 
 
 def test_a_second_kill_makes_the_grace_shorter(daemon: FakeDaemon) -> None:
-    daemon.run("trap '' TERM; touch ready; while :; do :; done", cwd=str(daemon.home))
+    daemon.run("trap '' TERM; : > ready; while :; do :; done", cwd=str(daemon.home))
     eventually((daemon.home / "ready").exists)
     daemon.kill("cancelled", grace_ms=600_000)
     daemon.kill("shutdown", grace_ms=0)
@@ -180,7 +180,7 @@ def test_a_second_kill_makes_the_grace_shorter(daemon: FakeDaemon) -> None:
 
 
 def test_a_tree_that_keeps_forking_is_ended(daemon: FakeDaemon) -> None:
-    daemon.run("touch ready; f() { while :; do setsid true & true; done; }; f & f & f", cwd=str(daemon.home))
+    daemon.run(": > ready; f() { while :; do setsid true & true; done; }; f & f & f", cwd=str(daemon.home))
     eventually((daemon.home / "ready").exists)
     daemon.kill("cancelled", grace_ms=100)
     daemon.expect("ended")
@@ -197,7 +197,7 @@ def test_a_kill_for_a_run_that_is_over_does_nothing(daemon: FakeDaemon) -> None:
 
 def test_a_signal_alone_reaches_every_process_and_nothing_more_happens(daemon: FakeDaemon) -> None:
     script = (
-        "trap 'echo outer' USR1; sh -c 'trap \"echo inner; exit\" USR1; touch ready; while :; do :; done'; echo end"
+        "trap 'echo outer' USR1; sh -c 'trap \"echo inner; exit\" USR1; : > ready; while :; do :; done'; echo end"
     )
     daemon.run(script, cwd=str(daemon.home))
     eventually((daemon.home / "ready").exists)

@@ -113,7 +113,7 @@ BAD: list[Callable[[Client], Any]] = [
     lambda asking: asking.enqueue("true", env={"TOKEN": SECRET}, id="job_2"),
     lambda asking: asking.enqueue_many([{"command": "true", "env": {"TOKEN": SECRET}}, {"command": ""}]),
     lambda asking: asking.edit("job_1", {"env": {"TOKEN": f"{SECRET}\0"}}),
-    lambda asking: asking.edit("job_2", {"env": {"TOKEN": SECRET}}),
+    lambda asking: asking.edit("job_2", {"env": {"TOKEN": [SECRET]}}),
 ]
 
 
