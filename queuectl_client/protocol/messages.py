@@ -97,6 +97,7 @@ class ListJobs(Request):
     queue: str | None = param(checks.queue_name, None)
     label: Mapping[str, str] | None = param(label_filter, None)
     name: str | None = param(_NAME, None)
+    batch: str | None = param(checks.job_id, None)
     since: int | None = param(checks.moment_or_unix, None)
     ids: tuple[str, ...] | None = param(checks.selectors, None)
     order: str = param(checks.word_of(("oldest", "newest")), "oldest")

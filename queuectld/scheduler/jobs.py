@@ -109,6 +109,7 @@ class JobService:
             queue=wanted.queue,
             labels=wanted.label or {},
             name_glob=wanted.name,
+            batch=wanted.batch,
             since_ms=wanted.since,
             newest_first=wanted.order == "newest",
             after=wanted.after,

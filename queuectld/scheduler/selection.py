@@ -24,8 +24,8 @@ async def one(store: Store, ref: str) -> int:
 async def several(store: Store, refs: Sequence[str]) -> list[int]:
     """The seqs of all jobs named, each once, in the order named. Refused (not_found) for a name that fits none.
 
-    An exact id wins, then a number means a seq, then a selector: `last`, `3-9`, `label:k=v`, `name:x*`, `@failed`,
-    `all`.
+    An exact id wins, then a number means a seq, then a selector: `last`, `3-9`, `label:k=v`, `name:x*`,
+    `batch:b`, `@failed`, `all`.
     """
     seqs: dict[int, None] = {}
     for ref in refs:
@@ -44,7 +44,7 @@ async def several(store: Store, refs: Sequence[str]) -> list[int]:
 
 def is_selector(ref: str) -> bool:
     """Whether `ref` has the form of a selector, which may fit no job at all."""
-    if ref in ("last", "all") or ref.startswith(("@", "label:", "name:")):
+    if ref in ("last", "all") or ref.startswith(("@", "label:", "name:", "batch:")):
         return True
     first, dash, last = ref.partition("-")
     return bool(dash) and first.isascii() and first.isdigit() and last.isascii() and last.isdigit()

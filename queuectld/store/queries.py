@@ -37,6 +37,7 @@ class ListQuery:
     queue: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     name_glob: str | None = None
+    batch: str | None = None
     since_ms: int | None = None
     newest_first: bool = False
     after: str | None = None
@@ -79,7 +80,9 @@ def _cursor(after: str) -> int:
 
 
 def _sources(query: ListQuery) -> list[Node]:
-    """Where the rows come from: by number through all jobs, or through an index of the few in a rare state."""
+    """Where the rows come from: by number through all jobs, or through an index of a batch or of a rare state."""
+    if query.batch is not None:
+        return [SQL("bundle = (SELECT id FROM bundle WHERE name = ?)", [query.batch])]
     if query.states and query.states <= LISTED_STATES:
         return [SQL(f"state = '{state}'") for state in sorted(query.states)]
     if query.states == {JobState.PROCESSING}:

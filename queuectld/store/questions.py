@@ -40,7 +40,8 @@ class Questions:
     async def select(self, selector: str, limit: int) -> list[int]:
         """The numbers of the jobs a selector names, at most `limit`; empty when it names none.
 
-        An id or a number, `last`, `3-9`, `label:k=v`, `name:x*`, `@failed`, `all`. Refused for a state there is not.
+        An id or a number, `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`, `@failed`, `all`. Refused for a state
+        there is not.
         """
         few = await self.ask(partial(selectors.select_few, selector=selector, limit=limit))
         query = selectors.listing(selector)

@@ -1,4 +1,4 @@
-"""What a person may write where an id goes: `17`, `last`, `3-9`, `label:k=v`, `name:x*`, `@failed`, `all`."""
+"""What a person may write for an id: `17`, `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`, `@failed`, `all`."""
 
 import re
 import sqlite3
@@ -59,6 +59,8 @@ def listing(selector: str) -> ListQuery | None:
     if kind == "label" and "=" in rest:
         key, _, value = rest.partition("=")
         return ListQuery(labels={key: value})
+    if kind == "batch" and rest:
+        return ListQuery(batch=rest)
     if kind == "name" and rest:
         return ListQuery(name_glob=rest)
     return None

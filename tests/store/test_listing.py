@@ -89,6 +89,9 @@ async def test_selectors(lab: Lab) -> None:
     assert await select("label:k=v=w", 10) == [1]
     assert await select("name:x[2-3]", 10) == [2, 3]
     assert await select("all", 3) == [1, 2, 3]
+    await lab.add(batch="b")
+    await lab.add(batch="b")
+    assert (await select("batch:b", 10), await select("batch:c", 10)) == ([8, 9], [])
     for nothing in ("99", "nobody", "5-3", "label:k", "name:", "9" * 40, "٣"):
         assert await select(nothing, 10) == []
     with pytest.raises(Refused, match="@held") as refused:
