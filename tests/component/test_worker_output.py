@@ -72,8 +72,10 @@ def test_output_is_in_a_file_before_the_job_ends(daemon: FakeDaemon) -> None:
 
 
 def test_a_follower_is_told_where_the_output_stands(daemon: FakeDaemon) -> None:
+    # Two, for whoever opens the first again may find its writer there, about to leave: an end of file.
     os.mkfifo(daemon.home / "gate")
-    daemon.run("printf 12345; read -r _ < gate; printf 678; read -r _ < gate", cwd=str(daemon.home))
+    os.mkfifo(daemon.home / "second")
+    daemon.run("printf 12345; read -r _ < gate; printf 678; read -r _ < second", cwd=str(daemon.home))
     daemon.send("follow", {"seq": 1, "run": 1, "on": True})
 
     def told(size: int) -> list[object]:
@@ -86,7 +88,7 @@ def test_a_follower_is_told_where_the_output_stands(daemon: FakeDaemon) -> None:
     open_gate(daemon.home / "gate")
     assert told(8) == [8, None, [["worker-12.both.0.log", 0, 8]]]
     assert (daemon.logs / "worker-12.both.0.log").read_bytes() == b"12345678"
-    open_gate(daemon.home / "gate")
+    open_gate(daemon.home / "second")
     assert daemon.output(daemon.expect("ended")) == b"12345678"
 
 
