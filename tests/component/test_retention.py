@@ -202,14 +202,15 @@ async def test_it_is_woken_for_what_gets_old_and_for_nothing_else(place: Place) 
 
     async def counted() -> int | None:
         nonlocal sweeps
+        due = await real()
         sweeps += 1
-        return await real()
+        return due
 
     place.retention._sweep = counted  # type: ignore[method-assign]
     lab.store._on_committed = place.retention.committed
     task = asyncio.get_running_loop().create_task(place.retention.run())
     (seq,) = await place.ended()
-    assert sweeps == 1
+    await until(lambda: sweeps == 1)
     await lab.store.config_set("keep_completed", 3600, now=lab.now)
     await until(lambda: sweeps == 2 and place.retention._due_ms is not None)
     assert place.retention._due_ms == lab.wall_ms + 7 + 3_600_000
