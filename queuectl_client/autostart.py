@@ -83,7 +83,7 @@ def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: boo
     why = ["--by-hand"] if by_hand else []
     try:
         candidate = subprocess.Popen(
-            [sys.executable, "-m", "queuectld", "serve", "--autostarted", "--ready-fd", str(told), *why],
+            [sys.executable, "-P", "-m", "queuectld", "serve", "--autostarted", "--ready-fd", str(told), *why],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

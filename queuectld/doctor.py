@@ -107,6 +107,9 @@ def _folders(paths: Paths) -> Iterator[Finding]:
         except OSError as error:
             yield Finding(PROBLEM, subject, f"{path}: {error.strerror}", f"make {path} reachable for this user")
             continue
+        if subject in places and not stat.S_ISDIR(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+            yield Finding(PROBLEM, subject, f"{path} is not a folder", "move it away, or name another place")
+            continue
         yield _ownership(subject, path, found)
 
 
@@ -166,7 +169,12 @@ def _room(paths: Paths) -> Iterator[Finding]:
 
 
 def _spool(paths: Paths) -> Iterator[Finding]:
-    left = spool.read_all(paths.state)
+    try:
+        left = spool.read_all(paths.state)
+    except OSError as error:
+        said = f"{spool.folder_of(paths.state)}: {error.strerror}"
+        yield Finding(PROBLEM, "results to be stored", said, f"make {paths.state} a folder that this user can read")
+        return
     if left:
         said = f"{len(left)} results of jobs that ended while no daemon ran wait in {spool.folder_of(paths.state)}"
         yield Finding(OK, "results to be stored", said, "the daemon takes them in when it starts")

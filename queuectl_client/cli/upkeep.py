@@ -91,7 +91,7 @@ def _line(finding: dict[str, Any]) -> str:
 def _queuectld(invocation: Invocation, *words: str) -> "subprocess.CompletedProcess[str]":
     socket = ["--socket", invocation.socket] if invocation.socket else []
     return subprocess.run(
-        [sys.executable, "-m", "queuectld", *words, *socket],
+        [sys.executable, "-P", "-m", "queuectld", *words, *socket],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

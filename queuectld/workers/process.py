@@ -98,6 +98,7 @@ def spawn(worker_id: int, places: WorkerPlaces) -> int:
     """
     command = [
         sys.executable,
+        "-P",  # nothing that lies in the working directory is ever imported
         "-m",
         "queuectld.workers.worker",
         *("--id", str(worker_id)),

@@ -1,6 +1,9 @@
 """Where queuectl lives: paths of any length, and clients that come at the same time to where nothing runs yet."""
 
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from tests.support.daemon import QUEUECTL, Home
 
@@ -42,3 +45,14 @@ def test_of_twenty_clients_at_once_none_fails_and_one_says_that_it_started_the_d
     assert [client.returncode for client in clients] == [0] * 20, said
     assert len({out for out, _ in said}) == 20
     assert sum("Started the queuectl daemon." in err for _, err in said) == 1
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["autostarted", "by hand"])
+def test_nothing_that_lies_in_the_working_directory_is_imported(home: Home, tmp_path: Path, by_hand: bool) -> None:
+    """A folder is somebody's project: it may well have a `socket.py`."""
+    for name in ("msgpack", "peewee", "queuectl_client", "queuectld", "selectors", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working directory')\n")
+    if by_hand:
+        home.start_daemon(cwd=tmp_path)
+    assert home.ok("run", "echo hi", cwd=tmp_path) == "hi\n"
+    assert "problem" not in home.ok("doctor", cwd=tmp_path)

@@ -29,6 +29,17 @@ def test_all_is_well_before_the_first_use_while_a_daemon_runs_and_after_it(home:
     assert "none is running" in home.ok("doctor")
 
 
+def test_a_file_where_a_folder_belongs_is_a_problem_for_all_verbs(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    env = {"QUEUECTL_HOME": str(tmp_path / "taken")}
+    done = home.cli("doctor", env=env)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{tmp_path}/taken is not a folder" in done.stdout
+    done = home.cli("enqueue", "true", env=env)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"{tmp_path}/taken/" in done.stderr
+
+
 @pytest.mark.parametrize("content", [b"", b"not a store" * 1000], ids=["empty", "foreign"])
 def test_a_store_that_is_none_is_a_problem_with_a_way_out_and_is_left_as_it_is(home: Home, content: bytes) -> None:
     home.store.parent.mkdir(mode=0o700, exist_ok=True)

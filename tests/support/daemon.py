@@ -44,15 +44,16 @@ class Home:
         env: Mapping[str, str] | None = None,
         deadline: float = 20,
         python: str = sys.executable,
+        cwd: str | Path = "/",
     ) -> "Daemon":
         """Start `queuectld serve` (as installed for `python`) and return when it says that it is ready."""
         reading, writing = os.pipe()
         log = open(self.path / "test-daemon.log", "ab")  # noqa: SIM115  (closed below; the child has its own)
         try:
             process = subprocess.Popen(
-                [python, "-m", "queuectld", "serve", "--ready-fd", str(writing), *args],
+                [python, "-P", "-m", "queuectld", "serve", "--ready-fd", str(writing), *args],
                 env=self.env | dict(env or {}),
-                cwd="/",
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
