@@ -60,6 +60,7 @@ class JobSpec(NamedTuple):
     hold: bool | None = None
     once: bool | None = None
     split_output: bool | None = None
+    stdin_open: bool | None = None
 
     @classmethod
     def from_map(cls, job: Mapping[str, Any]) -> Self:
@@ -261,6 +262,7 @@ CHECKS: Final[Mapping[str, Check[Any]]] = {
     "hold": checks.boolean,
     "once": checks.boolean,
     "split_output": checks.boolean,
+    "stdin_open": checks.boolean,
 }
 """The input keys of a job and their checks; config has the ranges of the keys it gives defaults for."""
 

@@ -74,6 +74,8 @@ class NewJob(NamedTuple):
     hold: bool = False
     once: bool = False
     split_output: bool = False
+    stdin_open: bool = False
+    """Whether more than `stdin` can be sent to it while it runs."""
 
     def __repr__(self) -> str:
         """Without environment and stdin."""
@@ -135,6 +137,7 @@ class Job:
     """The numbered resources that its last run had."""
     once: bool = False
     split_output: bool = False
+    stdin_open: bool = False
 
 
 class Claimed(NamedTuple):
@@ -157,6 +160,7 @@ class Claimed(NamedTuple):
     stall_timeout_ms: int | None
     kill_grace_ms: int
     split_output: bool
+    stdin_open: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any])
         hold=bool(spec.hold),
         once=bool(spec.once),
         split_output=given("split_output"),
+        stdin_open=bool(spec.stdin_open),
     )
 
 

@@ -94,6 +94,7 @@ def job_view(job: Job) -> JobMap:
         "paused": job.paused,
         "ready": job.ready,
         "split_output": job.split_output,
+        "stdin_open": job.stdin_open,
         "umask": job.umask,
         "env_names": sorted(job.env),
         "stdin_bytes": _byte_count(job.stdin),

@@ -34,7 +34,7 @@ _HEAD: Final = statement(
 )
 _RETURNED: Final = (
     "id", "run", "attempts", "queue", "key", "command", "argv", "cwd", "umask", "environment", "env", "stdin",
-    "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "split_output",
+    "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "split_output", "stdin_open",
 )  # fmt: skip
 _NULL: Final = SQL("NULL")
 _CLAIM: Final = statement(
@@ -126,7 +126,7 @@ def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
         raise RuntimeError(f"job {head.seq} is not in lane {head.lane}, where it was found")
     (
         id_, run, attempts, queue, key, command, argv, cwd, umask, environment, env, stdin, timeout_ms,
-        stall_timeout_ms, kill_grace_ms, split_output,
+        stall_timeout_ms, kill_grace_ms, split_output, stdin_open,
     ) = rows[0]  # fmt: skip
     failpoints.reached("claim.written")
     session.leave_lane(head.lane, head.seq)
@@ -143,7 +143,7 @@ def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
         command=read_command(command, argv), cwd=read_text(cwd), umask=umask, environment_id=environment,
         env=_environment(env, wanted, granted), stdin=None if stdin is None else read_text(stdin),
         timeout_ms=timeout_ms, stall_timeout_ms=stall_timeout_ms, kill_grace_ms=kill_grace_ms,
-        split_output=bool(split_output),
+        split_output=bool(split_output), stdin_open=bool(stdin_open),
     )  # fmt: skip
 
 

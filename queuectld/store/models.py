@@ -197,6 +197,7 @@ class Job(Record):
     umask = IntegerField()
     once = IntegerField()
     split_output = IntegerField()
+    stdin_open = IntegerField()
     bundle = IntegerField(null=True)
     unique_key = TextField(null=True)
     on_conflict = TextField()

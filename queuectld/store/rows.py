@@ -88,9 +88,9 @@ COMMON: Final = (
 """Columns that are given for every new job."""
 RARE: Final[Mapping[str, Any]] = {
     "in_line": 0, "due_ms": None, "run_at_ms": None, "finished_ms": None, "reason": None, "retry_on": None,
-    "no_retry_on": None, "stall_timeout_ms": None, "once": 0, "split_output": 0, "bundle": None, "unique_key": None,
-    "on_conflict": "error", "key": None, "key_limit": 1, "slots": 1, "needs": None, "name": None, "labels": None,
-    "depends_on": None, "argv": None, "env": None, "stdin": None,
+    "no_retry_on": None, "stall_timeout_ms": None, "once": 0, "split_output": 0, "stdin_open": 0,
+    "bundle": None, "unique_key": None, "on_conflict": "error", "key": None, "key_limit": 1, "slots": 1,
+    "needs": None, "name": None, "labels": None, "depends_on": None, "argv": None, "env": None, "stdin": None,
 }  # fmt: skip
 """Columns that most new jobs have as here. Binding all of them takes longer than the insert itself."""
 FRESH: Final[Mapping[str, Any]] = {
@@ -118,9 +118,9 @@ def rare_row(new: NewJob, at: Place) -> Row:
     retry = new.retry
     return (
         int(at.in_line), at.due_ms, at.run_at_ms, at.finished_ms, at.reason, _json(retry.retry_on),
-        _json(retry.no_retry_on), new.stall_timeout_ms, int(new.once), int(new.split_output), at.bundle, new.unique_key,
-        new.on_conflict, new.key, new.key_limit, new.slots, _json(new.needs), new.name, _json(new.labels),
-        _json(at.depends_on),
+        _json(retry.no_retry_on), new.stall_timeout_ms, int(new.once), int(new.split_output), int(new.stdin_open),
+        at.bundle, new.unique_key, new.on_conflict, new.key, new.key_limit, new.slots, _json(new.needs), new.name,
+        _json(new.labels), _json(at.depends_on),
         None if isinstance(new.command, str) else pack(list(new.command)),
         pack(dict(new.env)) if new.env else None,
         None if new.stdin is None else stored_text(new.stdin),
@@ -138,9 +138,9 @@ def read_job(row: Row) -> Job:
         seq, id_, state, _queue, priority, rank, lane, _in_line, _batch, due_ms, run_at_ms,
         attempts, run, runs, crashes, worker, _ending, paused, created_ms, updated_ms, started_ms, finished_ms,
         exit_code, signal, reason, granted, max_retries, backoff_base, backoff_max, backoff_jitter, retry_on,
-        no_retry_on, timeout_ms, stall_timeout_ms, kill_grace_ms, umask, once, split_output, _bundle, unique_key,
-        on_conflict,
-        key, key_limit, slots, needs, name, labels, depends_on, _environment, cwd, command, argv, env, stdin,
+        no_retry_on, timeout_ms, stall_timeout_ms, kill_grace_ms, umask, once, split_output, stdin_open, _bundle,
+        unique_key, on_conflict, key, key_limit, slots, needs, name, labels, depends_on, _environment, cwd, command,
+        argv, env, stdin,
         queue_name, batch_name,
     ) = row  # fmt: skip
     return Job(
@@ -155,7 +155,7 @@ def read_job(row: Row) -> Job:
         depends_on=tuple((parent, on) for parent, on in json.loads(depends_on)) if depends_on else (),
         unique_key=unique_key, on_conflict=on_conflict, key=key, key_limit=key_limit, slots=slots,
         needs=read_needs(needs), batch=batch_name, granted=read_granted(granted), once=bool(once),
-        split_output=bool(split_output),
+        split_output=bool(split_output), stdin_open=bool(stdin_open),
     )  # fmt: skip
 
 

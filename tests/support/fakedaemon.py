@@ -205,6 +205,7 @@ class FakeDaemon:
             "stall_timeout_ms": None,
             "kill_grace_ms": 10_000,
             "split_output": False,
+            "stdin_open": False,
             "shell": ["/bin/sh", "-c"],
             "socket": str(self.home / "queuectl.sock"),
             "log_max_bytes": 64 << 20,
