@@ -57,6 +57,8 @@ class Dispatcher:
         self._clock = clock
         self._setting = setting
         self._outcomes: list[Outcome] = []
+        self._not_begun: list[tuple[int, int]] = []
+        """Claims (seq, run) that nobody runs, and that are not stored as pending again yet."""
         self._wake = asyncio.Event()
         self._ready = True
         """Whether a claim may find something. True at first: the store has not been asked yet."""
@@ -93,6 +95,11 @@ class Dispatcher:
         self._outcomes.append(outcome)
         self._wake.set()
 
+    def give_back(self, seq: int, run: int) -> None:
+        """Nobody has begun to run this claim. It is kept until it is stored as pending again."""
+        self._not_begun.append((seq, run))
+        self._wake.set()
+
     async def run(self) -> None:
         """Take turns until cancelled; the turn under way is finished first."""
         loop = asyncio.get_running_loop()
@@ -115,6 +122,9 @@ class Dispatcher:
 
     async def _turn(self) -> None:
         assert self._pool is not None, "attach a pool before run"
+        await self._return_claims()
+        if self._not_begun:
+            return  # or a worker would be given a second claim while the store says that it has the first
         is_due = self._is_due()
         # What ends, and the time that comes, may open what was closed by a limit.
         may_find = self._ready or bool(self._outcomes) or is_due
@@ -139,8 +149,6 @@ class Dispatcher:
             # Not stored, so not forgotten: the next turn tries again.
             self._outcomes[:0] = outcomes
             self._ready = True
-            if not (isinstance(error, Refused) and error.code in PASSING):
-                raise
             self._retry_later(error)
             return
         if self._held_up:
@@ -152,11 +160,25 @@ class Dispatcher:
         if turn.more:
             self._wake.set()
         self._pool.stored(turn.stored)
-        lost = [(claimed.seq, claimed.run) for claimed in turn.claimed if not await self._pool.start(claimed)]
-        if lost:
-            await self._store.return_claims(lost, now=self._clock.now())
+        for claimed in turn.claimed:
+            if not await self._pool.start(claimed):
+                self.give_back(claimed.seq, claimed.run)
 
-    def _retry_later(self, error: Refused) -> None:
+    async def _return_claims(self) -> None:
+        """Store claims as pending again; when they cannot be stored now, the next turn tries again."""
+        claims, self._not_begun = self._not_begun, []
+        if not claims:
+            return
+        try:
+            await self._store.return_claims(claims, now=self._clock.now())
+        except BaseException as error:
+            self._not_begun[:0] = claims
+            self._retry_later(error)
+
+    def _retry_later(self, error: BaseException) -> None:
+        """Take a turn in a while. Raises `error` when it does not go away by itself."""
+        if not (isinstance(error, Refused) and error.code in PASSING):
+            raise error
         if not self._held_up:
             # Once: on a full disk, with nobody there, this may go on for days.
             log.warning("a turn was not stored; it is tried again every %d s: %s", RETRY_SECONDS, error.message)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from queuectld.store.answers import answer
+
 T = TypeVar("T")
 Question = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
 log = logging.getLogger(__name__)
@@ -56,15 +58,6 @@ class Reader:
         except BaseException as error:
             failure = error
         try:
-            self._loop.call_soon_threadsafe(_resolve, future, value, failure)
+            self._loop.call_soon_threadsafe(answer, future, value, failure)
         except RuntimeError:
             log.warning("the store had an answer and nobody waited for it")
-
-
-def _resolve(future: "asyncio.Future[Any]", value: Any, failure: BaseException | None) -> None:
-    if future.done():
-        return
-    if failure is not None:
-        future.set_exception(failure)
-    else:
-        future.set_result(value)

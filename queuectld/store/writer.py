@@ -5,10 +5,12 @@ It runs again from the start when the disk was full, so it must change nothing b
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
@@ -16,6 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
+from queuectld.store.answers import answer
 from queuectld.store.files import Standing, is_out_of_room
 from queuectld.store.memory import read_settings
 from queuectld.store.records import Committed, StoreFailed
@@ -39,6 +42,7 @@ GONE_WRONG: Final = frozenset({
 """Errors that no repeat mends. An fsync is never tried twice: the pages it lost would be taken for written."""
 NOTHING: Final = "nothing was stored"
 STAYS: Final = "the daemon stops. All that was acknowledged is on disk, in the log beside the store"
+UNKNOWN: Final = "All that was acknowledged is on disk; of what was not, it is not known."
 log = logging.getLogger(__name__)
 
 
@@ -119,12 +123,24 @@ class Writer:
         while going:
             group, going = self._gather()
             if group:
-                self._carry_out(group)
+                self._guard(group, partial(self._carry_out, group))
         if self._broken is None:
-            self._checkpoint("TRUNCATE")
+            self._guard((), partial(self._checkpoint, "TRUNCATE"))
         # SQLite's last connection moves the log into the file when it is closed. After an I/O error the log is to
         # stay as it is for the next daemon, so the reader's connection must then still be open.
         self._connection.close()
+
+    def _guard(self, group: Sequence[Work], step: Callable[[], object]) -> None:
+        """Take a step. Were this thread to end by a fault of ours, all who ask would wait for ever, and nobody know."""
+        try:
+            step()
+        except BaseException as error:
+            log.critical("a fault in the thread that writes", exc_info=error)
+            with contextlib.suppress(sqlite3.Error):
+                self._roll_back()
+            broken = self._break(f"{_fault(error)} in the thread that writes; the daemon stops. {UNKNOWN}")
+            # Who was answered before the fault keeps that answer: it is under way to the loop already.
+            self._call(_answer_all, [Told(work.future, None, broken) for work in group])
 
     def _gather(self) -> tuple[list[Work], bool]:
         """All that waits, up to a weight; False: nothing comes after it."""
@@ -227,21 +243,22 @@ class Writer:
                 self._carry_out([work], again=again)
             return
         if is_full:
-            answer: Exception = Refused(ErrorCode.NO_SPACE, f"The disk of the store {self._path} is full; {NOTHING}.")
+            reason: Exception = Refused(ErrorCode.NO_SPACE, f"The disk of the store {self._path} is full; {NOTHING}.")
         elif code & 0xFF in BUSY:
-            answer = Refused(ErrorCode.BUSY, f"Another program has locked the store {self._path}; {NOTHING}.")
+            reason = Refused(ErrorCode.BUSY, f"Another program has locked the store {self._path}; {NOTHING}.")
         elif is_fatal(error):
-            answer = self._break(
+            reason = self._break(
                 f"The store {self._path} cannot be written any more ({error.sqlite_errorname}: {error}); the daemon"
-                " stops. All that was acknowledged is on disk; of what was not, it is not known."
+                f" stops. {UNKNOWN}"
             )
         else:
-            answer = error
-        self._hand_over(None, [Told(work.future, None, answer) for work in group])
+            reason = error
+        self._hand_over(None, [Told(work.future, None, reason) for work in group])
 
     def _break(self, words: str) -> StoreFailed:
-        self._broken = StoreFailed(words)
-        self._call(self._on_broken, self._broken)
+        if self._broken is None:
+            self._broken = StoreFailed(words)
+            self._call(self._on_broken, self._broken)
         return self._broken
 
     def _hand_over(self, committed: Committed | None, told: Sequence[Told]) -> None:
@@ -261,14 +278,13 @@ class Writer:
         """On the loop: events first, then the answers."""
         try:
             self._deliver(committed, settings, values)
+        except Exception as error:  # no request's fault: its answer is as true as before
+            log.critical("a commit was not told to all of the daemon", exc_info=error)
+            self._break(
+                f"{_fault(error)} while a commit was told to the daemon, which stops: it may have missed a job."
+            )
         finally:
-            for future, value, error in told:
-                if future.done():
-                    continue
-                if error is not None:
-                    future.set_exception(error)
-                else:
-                    future.set_result(value)
+            _answer_all(told)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -297,6 +313,17 @@ class Writer:
     def _is_full(self, error: sqlite3.Error) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)
         return code in FULL or (code == sqlite3.SQLITE_IOERR_WRITE and is_out_of_room(self._path.parent))
+
+
+def _answer_all(told: Sequence[Told]) -> None:
+    """On the loop: tell everybody who still waits what became of the request."""
+    for each in told:
+        answer(*each)
+
+
+def _fault(error: BaseException) -> str:
+    """What went wrong, in words that hold nothing of a job: they may be shown to any client."""
+    return f"An unforeseen {type(error).__name__}"
 
 
 def is_fatal(error: sqlite3.Error) -> bool:

@@ -6,8 +6,9 @@ client is gone), `job` (one worker for one job alone).
 
 import asyncio
 import logging
-from collections.abc import Hashable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol.messages import WorkerStart, WorkerStop
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState, WorkerState
@@ -85,6 +86,10 @@ class Pool:
         """Two workers that die at once are two reasons to fill the pool, and it is to be filled once."""
 
 
+Care = Callable[[Pool], Coroutine[Any, Any, None]]
+"""Something that is done about a pool, and may be done again."""
+
+
 class Crew:
     """Verbs on workers, and the care for pools."""
 
@@ -117,7 +122,7 @@ class Crew:
             started = await self._fill(pool)
         except BaseException:
             if pool.kind == FOREGROUND:
-                self._spawn(self._end_pool(pool))
+                self._spawn(self._end_pool, pool)
             raise
         return StartedWorkers([self._view(worker) for worker in started], pool.id, event_seq)
 
@@ -159,7 +164,7 @@ class Crew:
             if pool.owner == owner:
                 pool.owner = None
                 log.info("the client of worker pool %d is gone; its workers drain", pool.id)
-                self._spawn(self._end_pool(pool))
+                self._spawn(self._end_pool, pool)
 
     # --- start and stop of the daemon ---
 
@@ -177,11 +182,11 @@ class Crew:
         suspended = self._store.flag(SUSPENDED) is not None
         for pool in list(self._pools.values()):
             if pool.kind == DETACHED and not suspended:
-                self._spawn(self._refill(pool))
+                self._spawn(self._refill, pool)
             elif pool.kind == FOREGROUND:
                 asyncio.get_running_loop().call_later(TAKE_UP_SECONDS, self._give_up_on, pool)
             elif pool.kind == JOB:
-                self._spawn(self._care_for_job(pool))
+                self._spawn(self._care_for_job, pool)
 
     async def all_gone(self, *, now: bool) -> None:
         """End all workers, and leave word that only a start by hand brings the detached ones back."""
@@ -211,7 +216,7 @@ class Crew:
                 continue
             for pool in list(self._pools.values()):
                 if pool.job_seq == event.seq:
-                    self._spawn(self._care_for_job(pool))
+                    self._spawn(self._care_for_job, pool)
 
     def buried(self, worker: Worker) -> None:
         """A worker is gone: start another where its pool wants one, or forget the pool when it is done with."""
@@ -219,13 +224,13 @@ class Crew:
         if pool is None or self._closing:
             return
         if worker.draining and pool.wanted == 0 and not self._in(pool) and pool.kind != DETACHED:
-            self._spawn(self._forget(pool))
+            self._spawn(self._forget, pool)
         elif len(self._in(pool)) < pool.wanted:
             lived_ms = self._clock.now().wall_ms - worker.since_ms
             pool.failures = pool.failures + 1 if lived_ms < SHORT_LIFE_MS and worker.jobs_done == 0 else 0
             pause = 0 if pool.failures < 2 else min(2 ** (pool.failures - 2), LONGEST_PAUSE_SECONDS)
             log.warning("worker %s is gone; another one starts in %d s", worker.name, pause)
-            asyncio.get_running_loop().call_later(pause, lambda: self._spawn(self._refill(pool)))
+            asyncio.get_running_loop().call_later(pause, self._spawn, self._refill, pool)
 
     # --- pools ---
 
@@ -243,14 +248,20 @@ class Crew:
         return pool
 
     async def _want(self, pool: Pool, count: int) -> None:
-        if pool.wanted != count:
-            pool.wanted = count
+        before = pool.wanted
+        if before == count:
+            return
+        pool.wanted = count
+        try:
             await self._store.pool_set(pool.id, count)
+        except Refused:
+            pool.wanted = before  # or it would be taken for stored when this is tried again
+            raise
 
     async def _forget(self, pool: Pool) -> None:
+        await self._store.pool_remove(pool.id)
         self._pools.pop(pool.id, None)
         self._workers.dedication.pop(pool.id, None)
-        await self._store.pool_remove(pool.id)
 
     async def _fill(self, pool: Pool) -> Sequence[Worker]:
         """Start what the pool is short of, and return the new workers once they are up."""
@@ -265,14 +276,8 @@ class Crew:
         return started
 
     async def _refill(self, pool: Pool) -> None:
-        if self._closing or pool.id not in self._pools:
-            return
-        try:
+        if not self._closing and pool.id in self._pools:
             await self._fill(pool)
-        except Refused as error:
-            log.error("%s", error.message)
-            if error.code in PASSING:
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, lambda: self._spawn(self._refill(pool)))
 
     async def _end_pool(self, pool: Pool) -> None:
         await self._want(pool, 0)
@@ -312,7 +317,7 @@ class Crew:
     def _give_up_on(self, pool: Pool) -> None:
         if pool.owner is None and not self._closing and pool.id in self._pools:
             log.info("nobody took worker pool %d up within %d s; it drains", pool.id, TAKE_UP_SECONDS)
-            self._spawn(self._end_pool(pool))
+            self._spawn(self._end_pool, pool)
 
     # --- a worker for one job ---
 
@@ -364,12 +369,18 @@ class Crew:
             worker.jobs_done,
         )
 
-    def _spawn(self, work: "asyncio.Future[None] | object") -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _spawn(self, care: Care, pool: Pool) -> None:
+        """Care for a pool in the background. What a full or locked store keeps from being done is done later."""
+        task = asyncio.ensure_future(care(pool))
         self._work.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, care, pool))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, care: Care, pool: Pool, task: "asyncio.Task[None]") -> None:
         self._work.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("care for workers failed", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Refused):
+            log.error("%s", error.message)
+            if error.code in PASSING and not self._closing:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._spawn, care, pool)
+        elif error is not None:
+            log.error("care for workers failed", exc_info=error)

@@ -5,6 +5,7 @@ daemon end the job's processes in its place. The run is then fenced: whatever th
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -17,6 +18,8 @@ LOOK_AGAIN_SECONDS: Final = 10.0
 """A worker that lives sees to it; should it be stopped meanwhile, the daemon finds it at its next look."""
 STOPPED: Final = "Tt"
 """States of proc(5): stopped by a signal, stopped by a tracer."""
+
+log = logging.getLogger(__name__)
 
 Enforce = Callable[[Worker, RunKey, str], Awaitable[None]]
 
@@ -67,6 +70,13 @@ class Overdue:
         if process.state not in STOPPED:
             self.expect(worker, key, round(LOOK_AGAIN_SECONDS * 1000), why)
             return
-        task = asyncio.ensure_future(self._enforce(worker, key, why))
+        task: asyncio.Task[None] = asyncio.ensure_future(self._end(worker, key, why))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+    async def _end(self, worker: Worker, key: RunKey, why: str) -> None:
+        try:
+            await self._enforce(worker, key, why)
+        except Exception as error:  # whatever kept it from being ended, it is still overdue
+            log.error("job %d (run %d) is overdue and not ended yet", key.seq, key.run, exc_info=error)
+            self.expect(worker, key, round(LOOK_AGAIN_SECONDS * 1000), why)

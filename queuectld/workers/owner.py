@@ -17,6 +17,10 @@ class PoolOwner(Protocol):
         """An execution ended."""
         ...
 
+    def give_back(self, seq: int, run: int) -> None:
+        """A worker was given this, and has not begun to run it."""
+        ...
+
     def wake(self) -> None:
         """A worker became free."""
         ...

@@ -20,6 +20,7 @@ from queuectld.scheduler.clock import Clock
 from queuectld.store.records import StoredOutcome, WorkerRow
 from queuectld.store.store import Store
 from queuectld.workers import spool, tree
+from queuectld.workers.background import Background
 from queuectld.workers.follow import FollowedRun
 from queuectld.workers.frames import outcome_from_map, outputs_from_map, run_body
 from queuectld.workers.link import WorkerLink
@@ -57,7 +58,7 @@ class WorkerPool:
         self.unstored = Unstored()
         self._follows: dict[RunKey, FollowedRun] = {}
         self._overdue: Overdue | None = None
-        self._dying: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def attach(
         self,
@@ -72,7 +73,7 @@ class WorkerPool:
 
     def admit(self, client: socket.socket) -> None:
         """Take in who has connected to the workers' socket; its hello tells which worker it is."""
-        self._spawn(asyncio.get_running_loop().connect_accepted_socket(lambda: WorkerLink(self), client))
+        self._background.start(asyncio.get_running_loop().connect_accepted_socket(lambda: WorkerLink(self), client))
 
     # --- what the dispatcher asks (scheduler.dispatcher.WorkerPool) ---
 
@@ -229,7 +230,7 @@ class WorkerPool:
     def bury(self, worker: Worker) -> None:
         """Have settled what a dead worker leaves, unless this daemon is ending: then the next one sees to it."""
         if self._bury is not None:
-            self._spawn(self._bury(worker))
+            self._background.start(self._bury(worker))
 
     def forget(self, worker: Worker) -> None:
         """It is gone, and what it ran is settled."""
@@ -252,8 +253,7 @@ class WorkerPool:
                 worker.link.close()
         if self._overdue is not None:
             self._overdue.close()
-        for task in self._dying:
-            task.cancel()
+        self._background.close()
 
     # --- what links tell (LinkOwner) ---
 
@@ -312,15 +312,16 @@ class WorkerPool:
 
     def _compare(self, worker: Worker, running: RunKey | None, told: Sequence[Outcome]) -> None:
         """What this worker says it runs, against what it was given."""
+        assert self._owner is not None
         given = worker.job
         worker.job = running
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
             # The connection broke with the claim still on its way: nobody has begun to run it.
-            self._spawn(self._store.return_claims([given], now=self._clock.now()))
+            self._owner.give_back(given.seq, given.run)
         if running is not None and worker.link is not None:
             if running in self._follows:
                 worker.link.send("follow", {"seq": running.seq, "run": running.run, "on": True})
-            self._spawn(self._check_running(worker, running))
+            self._background.start(self._check_running(worker, running))
 
     async def _check_running(self, worker: Worker, running: RunKey) -> None:
         """A job that was cancelled while its worker had no daemon still has to be ended."""
@@ -358,10 +359,11 @@ class WorkerPool:
 
     def _returned(self, worker: Worker, key: RunKey) -> None:
         """The worker was drained or busy when the claim came: it has not begun."""
+        assert self._owner is not None
         if worker.job == key:
             worker.job = None
             worker.job_id = None
-        self._spawn(self._store.return_claims([key], now=self._clock.now()))
+        self._owner.give_back(key.seq, key.run)
 
     def _take(self, worker: Worker, outcome: Outcome) -> None:
         assert self._owner is not None
@@ -392,8 +394,3 @@ class WorkerPool:
             worker.ready.set_exception(Refused(ErrorCode.INTERNAL, f"worker {worker.name} ended before it was up"))
             worker.ready.exception()
         self.bury(worker)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._dying.add(task)
-        task.add_done_callback(self._dying.discard)

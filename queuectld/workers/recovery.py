@@ -10,7 +10,8 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
-from queuectld.scheduler.dispatcher import PASSING, RETRY_SECONDS
+from queuectld.scheduler.dispatcher import RETRY_SECONDS
+from queuectld.store.records import StoreFailed
 from queuectld.store.store import Store
 from queuectld.workers import cgroup, orphans, salvage, spool, statefile
 from queuectld.workers.pool import WorkerPool
@@ -66,19 +67,21 @@ class Recovery:
     async def bury(self, worker: Worker) -> None:
         """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from.
 
-        While the store is full or locked, or nothing can be looked at, it is tried again, every RETRY_SECONDS.
+        Whatever keeps it from that (the store is full or locked, nothing can be looked at), it is tried again, every
+        RETRY_SECONDS: nothing stays `processing` that nobody runs.
         """
         try:
             await self._bury(worker)
-        except Refused as error:
-            if error.code not in PASSING:
-                raise
-            self._bury_later(worker, error.message)
-        except OSError as error:
-            self._bury_later(worker, str(error))
+        except StoreFailed:
+            return  # the daemon is about to end, and the next one settles it
+        except (Refused, OSError) as error:
+            self._bury_later(worker, error)
+        except Exception as error:  # a fault of ours concerns this run, and no other
+            self._bury_later(worker, error, traceback=True)
 
-    def _bury_later(self, worker: Worker, why: str) -> None:
-        log.warning("worker %s is not settled yet, and tried again in %d s: %s", worker.name, RETRY_SECONDS, why)
+    def _bury_later(self, worker: Worker, why: Exception, *, traceback: bool = False) -> None:
+        words = "worker %s is not settled yet, and tried again in %d s: %s"
+        log.warning(words, worker.name, RETRY_SECONDS, why, exc_info=why if traceback else None)
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.bury, worker)
 
     async def _bury(self, worker: Worker) -> None:

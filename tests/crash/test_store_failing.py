@@ -148,3 +148,27 @@ def test_the_log_stays_small_however_much_is_stored(home: Home, daemon: Daemon) 
     assert most < 24 * 1024 * 1024
     home.ok("daemon", "stop")
     assert not log_of(home).exists()
+
+
+@pytest.mark.parametrize("point", ["store.written", "store.committed"])
+def test_a_fault_in_the_thread_that_writes_stops_the_daemon_and_nobody_waits_for_ever(home: Home, point: str) -> None:
+    """An OSError where none is foreseen. The next daemon knows all that was acknowledged."""
+    fired = home.path / "fired"
+    fired.mkdir()
+    armed = {"QUEUECTL_FAILPOINTS": f"{point}=enospc@12", "QUEUECTL_FAILPOINTS_DIR": str(fired)}
+    daemon = home.start_daemon(env=armed)
+    acknowledged = []
+    for number in range(40):
+        done = home.cli("enqueue", "--id", f"j{number}", "--hold", "true", "--no-autostart")
+        if done.returncode:
+            break
+        acknowledged.append(f"j{number}")
+    assert daemon.wait(20) == 1
+    assert done.returncode == 1
+    assert "the daemon stops" in done.stderr
+    assert acknowledged
+    assert "An unforeseen OSError in the thread that writes" in home.daemon_log()
+    home.start_daemon()
+    known = home.states()
+    assert set(acknowledged) <= set(known)
+    assert len(known) <= len(acknowledged) + 1

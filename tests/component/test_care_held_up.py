@@ -1,0 +1,149 @@
+"""What the daemon does by itself is done again when the store was full, or a fault came in between: nothing stays."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Claimed
+from queuectld.scheduler import dispatcher
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.workers import crew, overdue, recovery
+from queuectld.workers.crew import Crew
+from queuectld.workers.overdue import Overdue
+from queuectld.workers.pool import WorkerPool
+from queuectld.workers.process import RunKey, Worker
+from queuectld.workers.recovery import Recovery
+from tests.store.lab import Lab, in_lab
+
+PATIENCE = 30
+FULL = Refused(ErrorCode.NO_SPACE, "the disk is full")
+
+
+class Failing:
+    """A coroutine function that raises the first time, and is itself from then on."""
+
+    def __init__(self, real: Callable[..., Coroutine[Any, Any, Any]], error: Exception) -> None:
+        self.real = real
+        self.error: Exception | None = error
+        self.done = asyncio.Event()
+
+    async def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        answer = await self.real(*arguments, **named)
+        self.done.set()
+        return answer
+
+
+class LostWorkers:
+    """A pool of one free worker that is gone before it has seen its job."""
+
+    def __init__(self, worker: int) -> None:
+        self._free = [worker]
+
+    def free(self) -> Sequence[int]:
+        return self._free
+
+    def dedicated(self) -> dict[int, int]:
+        return {}
+
+    async def start(self, _: Claimed) -> bool:
+        self._free = []
+        return False
+
+    def stored(self, _: Any) -> None:
+        """Nothing to tell."""
+
+
+def test_a_claim_that_reached_nobody_is_given_back_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.01)
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        (worker,) = await lab.hire()
+        await lab.add()
+        give_back = Failing(lab.store.return_claims, FULL)
+        monkeypatch.setattr(lab.store, "return_claims", give_back)
+        turns = Dispatcher(lab.store, Bus(lab.store), Clock(None), lambda _: 3)
+        turns.attach(LostWorkers(worker))
+        going = asyncio.create_task(turns.run())
+        await asyncio.wait_for(give_back.done.wait(), PATIENCE)
+        assert not going.done(), "a full disk ends no daemon"
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+        job = await lab.get(1)
+        assert (job.state, job.runs, job.crashes) == (JobState.PENDING, 0, 0)
+
+    scenario(tmp_path)
+
+
+async def _nothing(*_: Any) -> None:
+    """Done."""
+
+
+@pytest.mark.parametrize("error", [FULL, OSError(24, "Too many open files"), ZeroDivisionError()])
+def test_a_dead_worker_is_settled_whatever_comes_in_between(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "RETRY_SECONDS", 0.01)
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        pool = WorkerPool(lab.store, Clock(None), lambda _: 3, cast(Any, SimpleNamespace()), "")
+        burying = Recovery(lab.store, Clock(None), pool, cast(Any, None), lambda _: None)
+        step = Failing(_nothing, error)
+        monkeypatch.setattr(burying, "_bury", step)
+        pool.attach(cast(Any, None), burying.bury, cast(Any, None))
+        pool.bury(Worker(1, 1, 1, 0))
+        await asyncio.wait_for(step.done.wait(), PATIENCE)
+
+    scenario(tmp_path)
+
+
+def test_an_overdue_run_is_ended_whatever_comes_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overdue, "MARGIN_SECONDS", 0)
+    monkeypatch.setattr(overdue, "LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(overdue.tree, "look", lambda _: SimpleNamespace(start_time=0, state="T"))
+
+    async def scenario() -> None:
+        end = Failing(_nothing, FULL)
+        looks = Overdue(end)
+        worker = Worker(1, 1, 1, 0)
+        worker.job = RunKey(1, 1)
+        looks.expect(worker, worker.job, 0, "timeout")
+        await asyncio.wait_for(end.done.wait(), PATIENCE)
+        looks.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "RETRY_SECONDS", 0.01)
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        workers = cast(Any, SimpleNamespace(workers={}, dedication={}))
+        gang = Crew(lab.store, Clock(None), workers)
+        pool = await gang._new_pool(crew.FOREGROUND, 2)
+        pool.owner = "a client"
+        note = Failing(lab.store.pool_set, FULL)
+        forget = Failing(lab.store.pool_remove, FULL)
+        monkeypatch.setattr(lab.store, "pool_set", note)
+        monkeypatch.setattr(lab.store, "pool_remove", forget)
+        gang.owner_gone("a client")
+        await asyncio.wait_for(forget.done.wait(), PATIENCE)
+        assert note.done.is_set()
+        assert await lab.store.pools() == []
+
+    scenario(tmp_path)
