@@ -1,13 +1,18 @@
-"""What people do to jobs: cancel, hold, release, retry, pause. Each of several jobs, or none of them."""
+"""What people do to jobs: cancel, hold, release, retry, pause.
 
-from collections.abc import Callable, Sequence
+Each of several jobs, or none of them; or, where `left` is given, those that it can be done to, and in `left` why the
+others were left out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from peewee import SQL
 
-from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKind, JobState
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
+from queuectld.domain.permits import PERMITS, Verb, refusal
 from queuectld.store import models
 from queuectld.store.dependencies import resolve
 from queuectld.store.endings import is_waiting
@@ -17,7 +22,8 @@ from queuectld.store.session import Session
 from queuectld.store.statement import arg, statement
 
 S = JobState
-WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
+Left = list[Refused] | None
+"""Where the refusals of jobs go that are left out; None: the first one is raised."""
 _Job: Final = models.Job
 _PAUSE: Final = statement(
     _Job.update(paused=arg("paused"), updated_ms=arg("now")).where(
@@ -35,17 +41,49 @@ def needed(session: Session, seq: int) -> Standing:
     return found
 
 
-def refuse_state(job: Standing, sentence: str) -> Refused:
-    """The refusal for a job in the wrong state."""
-    return Refused(ErrorCode.WRONG_STATE, f"Job {job.id} is {job.state}; {sentence}", {"id": job.id, "seq": job.seq})
+def refuse_state(job: Standing, why: str) -> Refused:
+    """The refusal for a job in the wrong state. `why` is a sentence without its full stop."""
+    data = {"id": job.id, "seq": job.seq, "state": str(job.state), "why": why}
+    return Refused(ErrorCode.WRONG_STATE, f"Job {job.id} is {job.state}; {why}.", data)
 
 
-def cancel(session: Session, seqs: Sequence[int], now: Now, reason: str) -> list[Cancelled]:
+def refuse_unfit(session: Session, verb: Verb, job: Standing) -> None:
+    """Raises Refused when this cannot be done to the job."""
+    why = refusal(verb, job.state)
+    if why is not None:
+        refused = refuse_state(job, why)
+        if verb in _OF_THE_DLQ:
+            refused.message = f"{job.id} is not in the dead letter queue: it is {job.state}"
+        raise refused
+    if PERMITS[verb].at_rest and job.ending is not None:
+        raise refuse_state(job, f"its processes are still being ended by worker w{job.ending}")
+    if verb in _AGAIN:
+        _refuse_second_holder(session, job)
+
+
+_OF_THE_DLQ: Final = frozenset({Verb.DLQ_RETRY, Verb.DLQ_PURGE})
+_AGAIN: Final = frozenset({Verb.DLQ_RETRY, Verb.RETRY})
+
+
+def each_fit(session: Session, verb: Verb, seqs: Iterable[int], left: Left = None) -> Iterator[Standing]:
+    """Where each of the jobs stands, one after the other as it is asked for, once it is known that this can be done."""
+    for seq in dict.fromkeys(seqs):
+        try:
+            found = needed(session, seq)
+            refuse_unfit(session, verb, found)
+        except Refused as refused:
+            if left is None:
+                raise
+            left.append(refused)
+        else:
+            yield found
+
+
+def cancel(
+    session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled", left: Left = None
+) -> list[Cancelled]:
     """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then."""
-    found = [needed(session, seq) for seq in dict.fromkeys(seqs)]
-    for each in found:
-        if each.state in ENDED_STATES:
-            raise refuse_state(each, "it has ended and cannot be cancelled.")
+    found = list(each_fit(session, Verb.CANCEL, seqs, left))
     for each in found:
         move(session, each, each._replace(
             state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
@@ -58,69 +96,65 @@ def cancel(session: Session, seqs: Sequence[int], now: Now, reason: str) -> list
     ]  # fmt: skip
 
 
-def hold(session: Session, seqs: Sequence[int], now: Now) -> list[Job]:
+def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Job]:
     """Keep waiting jobs back until they are released. One that is held already stays so."""
 
     def held(each: Standing) -> Standing:
-        if each.state not in WAITING:
-            raise refuse_state(each, "only a waiting job can be held.")
         return each._replace(state=S.HELD, lane=None)
 
-    return _change_all(session, seqs, now, held)
+    return _change_each(session, each_fit(session, Verb.HOLD, seqs, left), now, held)
 
 
-def release(session: Session, seqs: Sequence[int], now: Now) -> list[Job]:
+def release(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Job]:
     """Let held jobs run when their time comes and the jobs they depend on have ended."""
 
     def released(each: Standing) -> Standing:
-        if each.state is not S.HELD:
-            raise refuse_state(each, "only a held job can be released.")
         state = S.BLOCKED if is_waiting(session, each.seq) else S.PENDING
         return placed(session, each._replace(state=state), now)
 
-    return _change_all(session, seqs, now, released)
+    return _change_each(session, each_fit(session, Verb.RELEASE, seqs, left), now, released)
 
 
 def retry(
     session: Session,
     seqs: Sequence[int],
     now: Now,
-    only: frozenset[JobState] = ENDED_STATES,
+    left: Left = None,
+    *,
+    verb: Verb = Verb.RETRY,
     delay_ms: Callable[[int], int] | None = None,
 ) -> list[Job]:
     """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later.
 
-    `delay_ms` tells how long the job of each index is to wait; None: none waits.
+    `delay_ms` tells how long the job of each index, of those that run again, is to wait; None: none waits.
     """
-    delays = {} if delay_ms is None else {seq: delay_ms(index) for index, seq in enumerate(dict.fromkeys(seqs))}
+    count = 0
 
     def retried(each: Standing) -> Standing:
-        if each.state is S.FAILED and only is ENDED_STATES:
+        nonlocal count
+        if each.state is S.FAILED:
             return placed(session, each._replace(state=S.PENDING, due_ms=None, run_at_ms=None), now)
-        if each.state not in only:
-            wanted = "dead" if only == {S.DEAD} else "failed, dead, completed or cancelled"
-            raise refuse_state(each, f"only a job that is {wanted} can be retried.")
-        if each.ending is not None:
-            raise refuse_state(each, f"its processes are still being ended by worker w{each.ending}.")
-        _refuse_second_holder(session, each)
-        delay = delays.get(each.seq, 0)
+        delay = 0 if delay_ms is None else delay_ms(count)
+        count += 1
         return placed(session, each._replace(
             state=S.PENDING, attempts=0, crashes=0, due_ms=now.store_ms + delay if delay else None,
             run_at_ms=now.wall_ms + delay if delay else None, started_ms=None, finished_ms=None,
             exit_code=None, signal=None, reason=None,
         ), now)  # fmt: skip
 
-    return _change_all(session, seqs, now, retried)
+    return _change_each(session, each_fit(session, verb, seqs, left), now, retried)
 
 
-def _change_all(session: Session, seqs: Sequence[int], now: Now, change: Callable[[Standing], Standing]) -> list[Job]:
-    unique = list(dict.fromkeys(seqs))
-    for seq in unique:
-        before = needed(session, seq)
+def _change_each(
+    session: Session, fit: Iterator[Standing], now: Now, change: Callable[[Standing], Standing]
+) -> list[Job]:
+    changed: list[int] = []
+    for before in fit:
         after = change(before)
         if after != before:
             move(session, before, after, now)
-    return [job(session, seq) for seq in unique]
+        changed.append(before.seq)
+    return [job(session, seq) for seq in changed]
 
 
 _KEY_HOLDER: Final = statement(
@@ -133,9 +167,10 @@ def _refuse_second_holder(session: Session, each: Standing) -> None:
     if each.unique_key is None:
         return
     row = session.execute(_KEY_HOLDER, {"key": each.unique_key}).fetchone()
-    if row is not None:
+    if row is not None and row[0] != each.seq:
         message = f"The unique key {each.unique_key!r} of job {each.id} is now held by job {row[1]}."
-        raise Refused(ErrorCode.CONFLICT, message, {"id": row[1], "seq": row[0]})
+        data = {"id": row[1], "seq": row[0], "state": str(each.state), "why": f"job {row[1]} now has its unique key"}
+        raise Refused(ErrorCode.CONFLICT, message, data)
 
 
 def set_paused(session: Session, seq: int, run: int, paused: bool, now: Now) -> bool:

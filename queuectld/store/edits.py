@@ -8,9 +8,10 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.permits import WAITING, Verb
 from queuectld.domain.states import CLAIMABLE
 from queuectld.store import keys, models
-from queuectld.store.changes import WAITING, needed, refuse_state
+from queuectld.store.changes import needed, refuse_state, refuse_unfit
 from queuectld.store.dependencies import INSERT_DEPENDENCY, Parents, waits_for
 from queuectld.store.endings import forget_parents
 from queuectld.store.moves import Standing, job, move, placed
@@ -57,7 +58,7 @@ def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None
     if unknown:
         raise Refused(ErrorCode.INVALID_PARAMS, f"{min(unknown)!r} of a job cannot be edited.")
     if before.state is S.PROCESSING or before.ending is not None:
-        raise refuse_state(before, "only a job that does not run can be edited.")
+        raise refuse_state(before, "only a job that does not run can be edited")
     changes = dict(changes)
     after = _timed(before, changes, now)
     if isinstance(changes.get("retry"), Mapping):
@@ -80,11 +81,10 @@ def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None
 def relocate(session: Session, seq: int, target: Target, now: Now) -> Job:
     """Give a waiting job another place, or another queue, or both."""
     before = needed(session, seq)
-    if before.state not in WAITING:
-        raise refuse_state(before, "only a waiting job can be moved.")
+    refuse_unfit(session, Verb.MOVE, before)
     other = None if target.before is None else needed(session, target.before)
     if other is not None and other.state not in WAITING:
-        raise refuse_state(other, "no job can be moved before it.")
+        raise refuse_state(other, "no job can be moved before it")
     after = place_of(session, before, target, other)
     _settle(session, before, after, now)
     queue = session.memory.queue_names[after.queue]
@@ -108,7 +108,7 @@ def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
     if changes.keys().isdisjoint({"delay_ms", "run_at_ms"}):
         return before
     if before.state not in WAITING:
-        raise refuse_state(before, "only a waiting job has a time to run.")
+        raise refuse_state(before, "only a waiting job has a time to run")
     delay_ms, run_at_ms = changes.get("delay_ms") or 0, changes.get("run_at_ms")
     changes |= {"delay_ms": delay_ms, "run_at_ms": run_at_ms}
     if before.state is S.FAILED:
@@ -121,7 +121,7 @@ def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
 def _rewired(session: Session, before: Standing, changes: dict[str, Any]) -> Standing:
     """Let the job wait for others than until now."""
     if before.state not in WAITING or before.state is S.FAILED:
-        raise refuse_state(before, "it no longer waits for other jobs.")
+        raise refuse_state(before, "it no longer waits for other jobs")
     parents = Parents(session, changes["depends_on"])
     if parents.hopeless is not None:
         raise Refused(ErrorCode.WRONG_STATE, f"Job {before.id} could never run: {parents.hopeless}.", {"id": before.id})

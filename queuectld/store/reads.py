@@ -23,6 +23,7 @@ _MANY: Final = statement(
     .where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
     .order_by(_Job.seq)
 )
+_LAST_SEQ: Final = statement(_Job.select(fn.MAX(_Job.seq)))
 _ATTEMPTS: Final = statement(
     models.Attempt.select().where(models.Attempt.seq == arg("seq")).order_by(models.Attempt.run)
 )
@@ -61,6 +62,11 @@ def get(connection: sqlite3.Connection, seq: int) -> Job | None:
     """The job; None when there is none."""
     row = connection.execute(_GET, {"seq": seq}).fetchone()
     return None if row is None else read_job(row)
+
+
+def last_seq(connection: sqlite3.Connection) -> int:
+    """The number of the newest job; 0 when there is none."""
+    return connection.execute(_LAST_SEQ).fetchone()[0] or 0
 
 
 def many(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Job]:

@@ -1,19 +1,21 @@
 """How jobs leave the store for good, and how the DLQ is emptied."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Job, Now
+from queuectld.domain.permits import Verb
 from queuectld.store import models
-from queuectld.store.changes import needed, refuse_state, retry
+from queuectld.store.changes import Left, each_fit, retry
 from queuectld.store.dependencies import resolve
+from queuectld.store.edits import edit
 from queuectld.store.models import Attempt
 from queuectld.store.moves import Standing, drop, job, standing
 from queuectld.store.records import Pruned, Removed
 from queuectld.store.registry import note_last_seq
 from queuectld.store.rows import read_output
-from queuectld.store.session import Session
+from queuectld.store.session import NOTHING, Session
 from queuectld.store.statement import arg, statement
 
 _OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(Attempt.seq == arg("seq")))
@@ -21,15 +23,9 @@ _DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(Attempt.seq == arg("s
 _DELETE_JOB: Final = statement(models.Job.delete().where(models.Job.seq == arg("seq")))
 
 
-def remove(session: Session, seqs: Sequence[int], now: Now) -> Removed:
+def remove(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
     """Delete ended or waiting jobs with their attempts. Their numbers stay used up."""
-    found = [needed(session, seq) for seq in dict.fromkeys(seqs)]
-    for each in found:
-        if each.state is JobState.PROCESSING:
-            raise refuse_state(each, "cancel it before it is removed.")
-        if each.ending is not None:
-            raise refuse_state(each, f"its processes are still being ended by worker w{each.ending}.")
-    return _delete(session, found, now)
+    return _delete(session, list(each_fit(session, Verb.REMOVE, seqs, left)), now)
 
 
 def _delete(session: Session, found: Iterable[Standing], now: Now) -> Removed:
@@ -82,16 +78,21 @@ def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int],
 
 
 def retry_dead(
-    session: Session, seqs: Sequence[int], now: Now, delay_ms: Callable[[int], int] | None = None
+    session: Session,
+    seqs: Sequence[int],
+    now: Now,
+    left: Left = None,
+    *,
+    changes: Mapping[str, Any] = NOTHING,
+    delay_ms: Callable[[int], int] | None = None,
 ) -> list[Job]:
-    """Let dead jobs run again, each after the delay for its index. Raises Refused when one is not dead."""
-    return retry(session, seqs, now, frozenset({JobState.DEAD}), delay_ms)
+    """Let dead jobs run again, changed as `edit` does it, each after the delay for its index."""
+    fit = [each.seq for each in each_fit(session, Verb.DLQ_RETRY, seqs, left)]
+    for seq in fit if changes else ():
+        edit(session, seq, changes, None, now)
+    return retry(session, fit, now, left, verb=Verb.DLQ_RETRY, delay_ms=delay_ms)
 
 
-def purge_dead(session: Session, seqs: Sequence[int], now: Now) -> Removed:
-    """Delete dead jobs. Raises Refused when one is not dead."""
-    found = [needed(session, seq) for seq in dict.fromkeys(seqs)]
-    for each in found:
-        if each.state is not JobState.DEAD:
-            raise refuse_state(each, "only a dead job can be purged from the DLQ.")
-    return _delete(session, found, now)
+def purge_dead(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
+    """Delete dead jobs."""
+    return _delete(session, list(each_fit(session, Verb.DLQ_PURGE, seqs, left)), now)

@@ -13,7 +13,9 @@ from typing import Any, Final, TypeVar
 
 from queuectld.domain.job import Job, NewJob, Now
 from queuectld.domain.outcome import Outcome
+from queuectld.domain.permits import Verb
 from queuectld.store import (
+    acts,
     batches,
     changes,
     edits,
@@ -21,11 +23,11 @@ from queuectld.store import (
     files,
     memory,
     registry,
-    removal,
     requests,
     schema,
     turns,
 )  # fmt: skip
+from queuectld.store.acts import Done
 from queuectld.store.connection import open_reader, open_writer
 from queuectld.store.places import Target
 from queuectld.store.queries import ListQuery
@@ -45,7 +47,7 @@ from queuectld.store.records import (
     StoreRefused,
     Turn,
 )  # fmt: skip
-from queuectld.store.session import Session
+from queuectld.store.session import NOTHING, Session
 from queuectld.store.upkeep import SLICE, Upkeep
 from queuectld.store.writer import Writer
 
@@ -226,25 +228,40 @@ class Store(Upkeep):
 
     # -- what people do to jobs; of several, all or none
 
+    async def act(
+        self, verb: Verb, seqs: Sequence[int], *, now: Now, picked: bool = False, how: Mapping[str, Any] = NOTHING
+    ) -> Done:
+        """Do it to each of the jobs, with more arguments in `how`. Refused when it cannot be done to one of them.
+
+        `picked`: those to which it cannot be done are left out.
+        """
+        work = partial(acts.act, verb=verb, seqs=seqs, now=now, picked=picked, how=how)
+        return await self._write(work, weight=len(seqs))
+
+    async def look(self, verb: Verb, seqs: Sequence[int], *, picked: bool = False) -> Done:
+        """As `act`, and nothing is changed."""
+        return await self._write(partial(acts.look, verb=verb, seqs=seqs, picked=picked), weight=len(seqs))
+
     async def cancel(self, seqs: Sequence[int], *, now: Now, reason: str = "cancelled") -> list[Cancelled]:
         """End jobs for good. Refused (wrong_state) when one has ended."""
         return await self._write(partial(changes.cancel, seqs=seqs, now=now, reason=reason), weight=len(seqs))
 
     async def hold(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
         """Keep waiting jobs back until they are released."""
-        return await self._write(partial(changes.hold, seqs=seqs, now=now), weight=len(seqs))
+        return (await self.act(Verb.HOLD, seqs, now=now)).jobs
 
     async def release(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
         """Let held jobs wait as others do."""
-        return await self._write(partial(changes.release, seqs=seqs, now=now), weight=len(seqs))
+        return (await self.act(Verb.RELEASE, seqs, now=now)).jobs
 
     async def retry(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
         """Let ended jobs run again, from 0 attempts; failed ones at once."""
-        return await self._write(partial(changes.retry, seqs=seqs, now=now), weight=len(seqs))
+        return (await self.act(Verb.RETRY, seqs, now=now)).jobs
 
     async def remove(self, seqs: Sequence[int], *, now: Now) -> Removed:
         """Delete ended or waiting jobs; gives the log files that are now nobody's."""
-        return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
+        done = await self.act(Verb.REMOVE, seqs, now=now)
+        return Removed(done.jobs, done.files)
 
     async def edit(self, seq: int, edited: Mapping[str, Any], *, now: Now, rev: int | None = None) -> Job:
         """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
@@ -266,11 +283,12 @@ class Store(Upkeep):
         self, seqs: Sequence[int], *, now: Now, delay_ms: Callable[[int], int] | None = None
     ) -> list[Job]:
         """Let dead jobs run again, each after the delay for its index. Refused (wrong_state) when one is not dead."""
-        return await self._write(partial(removal.retry_dead, seqs=seqs, now=now, delay_ms=delay_ms), weight=len(seqs))
+        return (await self.act(Verb.DLQ_RETRY, seqs, now=now, how={"delay_ms": delay_ms})).jobs
 
     async def dlq_purge(self, seqs: Sequence[int], *, now: Now) -> Removed:
         """Delete dead jobs. Refused (wrong_state) when one is not dead."""
-        return await self._write(partial(removal.purge_dead, seqs=seqs, now=now), weight=len(seqs))
+        done = await self.act(Verb.DLQ_PURGE, seqs, now=now)
+        return Removed(done.jobs, done.files)
 
     # -- settings, queues, pools and workers
 

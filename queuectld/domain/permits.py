@@ -1,0 +1,65 @@
+"""What a person may do to a job in which state: a table, so that every layer decides it alike."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
+
+S = JobState
+
+WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
+"""States of a job that will run, and does not now."""
+RUNNING: Final = frozenset({S.PROCESSING})
+
+
+class Verb(StrEnum):
+    """What a person does to jobs."""
+
+    CANCEL = "cancel"
+    KILL = "kill"
+    PAUSE = "pause"
+    RESUME = "resume"
+    HOLD = "hold"
+    RELEASE = "release"
+    RETRY = "retry"
+    REMOVE = "remove"
+    MOVE = "move"
+    DLQ_RETRY = "dlq retry"
+    DLQ_PURGE = "dlq purge"
+
+
+class Permit(NamedTuple):
+    """The states in which a job may have it done to it, and what is said of a job in another one.
+
+    `at_rest`: not while a worker still ends the processes of its last run.
+    """
+
+    states: frozenset[JobState]
+    otherwise: str
+    at_rest: bool = False
+
+
+PERMITS: Final[Mapping[Verb, Permit]] = {
+    Verb.CANCEL: Permit(WAITING | RUNNING, "it has ended and cannot be cancelled"),
+    Verb.KILL: Permit(RUNNING, "only a running job can be sent a signal"),
+    Verb.PAUSE: Permit(RUNNING, "only a running job can be paused"),
+    Verb.RESUME: Permit(RUNNING, "only a running job can be resumed"),
+    Verb.HOLD: Permit(WAITING, "only a waiting job can be held"),
+    Verb.RELEASE: Permit(frozenset({S.HELD}), "only a held job can be released"),
+    Verb.RETRY: Permit(
+        ENDED_STATES | {S.FAILED},
+        "only a job that has failed, or has ended, can be retried",
+        at_rest=True,
+    ),
+    Verb.REMOVE: Permit(WAITING | ENDED_STATES, "cancel it before it is removed", at_rest=True),
+    Verb.MOVE: Permit(WAITING, "only a waiting job can be moved"),
+    Verb.DLQ_RETRY: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
+    Verb.DLQ_PURGE: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
+}
+
+
+def refusal(verb: Verb, state: JobState) -> str | None:
+    """Why it cannot be done to a job in this state; None: it can."""
+    permit = PERMITS[verb]
+    return None if state in permit.states else permit.otherwise
