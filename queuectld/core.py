@@ -94,7 +94,7 @@ class Core:
         self.service = Service(
             jobs=JobService(self.store, bus, self.clock, config, self._pool, remove_files, is_draining),
             logs=LogService(self.store, bus, self._pool, logs),
-            dlq=DlqService(self.store, self.clock, remove_files),
+            dlq=DlqService(self.store, self.clock, config, remove_files),
             config=config,
             queues=QueueService(self.store, bus, self.clock, self._dispatcher.wake),
             workers=self._crew,
@@ -138,8 +138,9 @@ class Core:
             self._sweeps.cancel()
             await asyncio.gather(self._sweeps, return_exceptions=True)
         if self._turns is not None:
+            assert self._dispatcher is not None
             self._turns.remove_done_callback(self._turns_ended)
-            self._turns.cancel()
+            self._dispatcher.end()
             await asyncio.gather(self._turns, return_exceptions=True)
         await self._pool.close()
         failpoints.reached("daemon.closing")

@@ -6,7 +6,13 @@ A word that goes over the wire, into the store or onto the screen is spelled her
 from enum import StrEnum
 
 
-class JobState(StrEnum):
+class _Word(StrEnum):
+    """A word is looked up as fast as its text: the hash that Enum has is a function of Python."""
+
+    __hash__ = str.__hash__
+
+
+class JobState(_Word):
     """Where a job stands."""
 
     PENDING = "pending"
@@ -22,7 +28,7 @@ class JobState(StrEnum):
 ENDED_STATES = frozenset({JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED})
 
 
-class ErrorCode(StrEnum):
+class ErrorCode(_Word):
     """Why a request was refused."""
 
     INVALID_PARAMS = "invalid_params"
@@ -38,7 +44,7 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-class EventKind(StrEnum):
+class EventKind(_Word):
     """What an event tells. `job.<state>` is told when a job has moved to that state."""
 
     JOB_PENDING = "job.pending"
@@ -63,7 +69,7 @@ class EventKind(StrEnum):
     WORKER_ENDED = "worker.ended"
 
 
-class WorkerState(StrEnum):
+class WorkerState(_Word):
     """What a worker does."""
 
     STARTING = "starting"

@@ -70,6 +70,7 @@ class Dispatcher:
         """Whether the newest turn could not be stored, for a reason that goes away by itself."""
         self.draining = False
         """No new claims; what ends is still stored."""
+        self._ending = False
 
     def attach(self, pool: WorkerPool) -> None:
         """The workers to serve; before `run`."""
@@ -100,23 +101,22 @@ class Dispatcher:
         self._not_begun.append((seq, run))
         self._wake.set()
 
+    def end(self) -> None:
+        """Take no more turns: `run` returns once the turn under way is over, with what it has claimed."""
+        self._ending = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Take turns until cancelled; the turn under way is finished first."""
+        """Take turns until told to end."""
         loop = asyncio.get_running_loop()
         self._alarm = Alarm(loop, self._clock.offset_ms, self._alarm_fired)
         self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)
         self._wake.set()
         try:
-            while True:
+            while not self._ending:
                 await self._wake.wait()
                 self._wake.clear()
-                # A turn is never cancelled midway: its commit may already be on disk.
-                turn = asyncio.ensure_future(self._turn())
-                try:
-                    await asyncio.shield(turn)
-                except asyncio.CancelledError:
-                    await turn
-                    raise
+                await self._turn()
         finally:
             self._alarm.close()
 
@@ -186,10 +186,7 @@ class Dispatcher:
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
 
     def _is_due(self) -> bool:
-        now, due = self._clock.now(), self._store.due
-        return (due.store_ms is not None and due.store_ms <= now.store_ms) or (
-            due.wall_ms is not None and due.wall_ms <= now.wall_ms
-        )
+        return self._store.due.has_come(self._clock.now())
 
     def _alarm_fired(self) -> None:
         assert self._alarm is not None

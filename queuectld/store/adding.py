@@ -19,7 +19,18 @@ from queuectld.store.endings import note_end
 from queuectld.store.lanes import Head
 from queuectld.store.moves import job, move, standing
 from queuectld.store.records import Added
-from queuectld.store.rows import COMMON, FRESH, ORDINARY, RARE, Place, Row, common_row, job_values, rare_row
+from queuectld.store.rows import (
+    COMMON,
+    FRESH,
+    ORDINARY,
+    RARE,
+    Place,
+    Row,
+    common_row,
+    job_values,
+    rare_row,
+    read_new_job,
+)
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, insert_row, statement
 
@@ -47,22 +58,22 @@ _KEY_HOLDER: Final = statement(
 ENOUGH: Final = 1_000_000
 """The highest limit of a key there can be."""
 _SPARE: Final = 16
-"""Numbers looked at beyond those needed, so that a few taken ids cost no second look."""
+"""Numbers of many looked at beyond those needed, so that a few taken ids cost no second look."""
 _FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobState}
 
 
 def add(session: Session, new: NewJob, now: Now) -> Job:
     """Store one job. Refused when its id or its unique key is taken; `skip` gives the job that has the key."""
     adder = Adder(session, now, None, (new,))
-    seq, fresh = adder.put(new)
+    seq, place = adder.put(new)
     adder.close()
-    stored = job(session, seq)
-    if fresh:
-        session.tell(
-            _FIRST_STATE_EVENT[stored.state], now, job_id=stored.id, seq=seq, queue=stored.queue,
-            detail={} if stored.reason is None else {"reason": stored.reason},
-        )  # fmt: skip
-    return stored
+    if place is None:
+        return job(session, seq)
+    session.tell(
+        _FIRST_STATE_EVENT[place.state], now, job_id=place.id, seq=seq, queue=new.queue,
+        detail={} if place.reason is None else {"reason": place.reason},
+    )  # fmt: skip
+    return read_new_job(new, place)
 
 
 def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
@@ -122,12 +133,12 @@ class Adder:
         self._forward: dict[str, list[tuple[int, str]]] = {}
         self._looked_at: set[int] = set()
 
-    def put(self, new: NewJob) -> tuple[int, bool]:
-        """The job's number, and whether it is a new one. On disk after `flush`."""
+    def put(self, new: NewJob) -> tuple[int, Place | None]:
+        """The job's number, and where it stands; None: it was there already. On disk after `flush`."""
         if new.unique_key is not None:
             holder = self._holder_of_key(new)
             if holder is not None:
-                return holder, False
+                return holder, None
         parents = None
         if new.depends_on:
             self.flush()
@@ -151,7 +162,7 @@ class Adder:
             self._look_forward(parents, seq)
         if new.id is not None and self._has_come(seq, new.id) and place.state is JobState.CANCELLED:
             note_end(self._session, seq, new.id, place.state)
-        return seq, True
+        return seq, place
 
     def _refuse_circle(self, new: NewJob, parents: Parents) -> None:
         """A job of a batch must not wait for the end of that batch, nor for a job that does."""
@@ -309,7 +320,8 @@ class Adder:
                 return seq
 
     def _look_ahead(self, first: int) -> None:
-        self._numbers_seen = first + self._still_to_number + _SPARE
+        spare = _SPARE if self._still_to_number > 1 else 0
+        self._numbers_seen = first + self._still_to_number - 1 + spare
         names = json.dumps([f"job_{seq}" for seq in range(first, self._numbers_seen + 1)])
         self._taken = {row[0] for row in self._session.execute(_TAKEN, {"ids": names})}
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import Claimed, Job
+from queuectld.domain.job import Claimed, Job, Now
 
 
 class StoreRefused(Exception):
@@ -24,6 +24,12 @@ class Due(NamedTuple):
 
     store_ms: int | None
     wall_ms: int | None
+
+    def has_come(self, now: Now) -> bool:
+        """Whether one of the two is not in the future."""
+        return (self.store_ms is not None and self.store_ms <= now.store_ms) or (
+            self.wall_ms is not None and self.wall_ms <= now.wall_ms
+        )
 
 
 class Event(NamedTuple):

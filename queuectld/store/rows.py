@@ -98,7 +98,7 @@ FRESH: Final[Mapping[str, Any]] = {
     "started_ms": None, "exit_code": None, "signal": None, "granted": None,
 }  # fmt: skip
 """The other columns, as a job has them before it has run."""
-JOB_COLUMNS: Final = tuple(field.name for field in models.Job._meta.sorted_fields)
+
 ORDINARY: Final = tuple(RARE.values())
 
 
@@ -159,10 +159,30 @@ def read_job(row: Row) -> Job:
     )  # fmt: skip
 
 
+def read_shown(keys: Sequence[str], row: Row) -> Row:
+    """The values of single keys, as `columns` and `filtering.shown_columns` have them in a row."""
+    return tuple([_SHOWN[key](value) if key in _SHOWN else value for key, value in zip(keys, row, strict=True)])
+
+
+_SHOWN: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "command": lambda value: value if isinstance(value, str) else unpack(value),
+    "cwd": read_text,
+}
+
+
 def read_new_job(new: NewJob, at: Place) -> Job:
-    """The job that a new one is when it has just been stored."""
-    values = {**FRESH, **job_values(new, at)}
-    return read_job((*(values[name] for name in JOB_COLUMNS), new.queue, new.batch))
+    """The job that a new one is when it has just been stored: as `read_job` would read it."""
+    return Job(
+        seq=at.seq, id=at.id, command=new.command, state=at.state, queue=new.queue, priority=new.priority,
+        rank=at.seq, attempts=0, run=0, runs=0, crashes=0, retry=new.retry, created_ms=at.created_ms,
+        updated_ms=at.created_ms, run_at_ms=at.run_at_ms, due_ms=at.due_ms, ready=at.lane is not None,
+        finished_ms=at.finished_ms, reason=at.reason, name=new.name, labels=dict(new.labels), cwd=new.cwd,
+        umask=new.umask, env=dict(new.env), stdin=new.stdin, timeout_ms=new.timeout_ms,
+        stall_timeout_ms=new.stall_timeout_ms, kill_grace_ms=new.kill_grace_ms, depends_on=at.depends_on,
+        batch=new.batch, unique_key=new.unique_key, on_conflict=new.on_conflict, key=new.key,
+        key_limit=new.key_limit, slots=new.slots, needs=dict(new.needs), once=new.once,
+        split_output=new.split_output, stdin_open=new.stdin_open,
+    )  # fmt: skip
 
 
 def read_needs(stored: str | None) -> dict[str, int]:

@@ -19,7 +19,7 @@ from queuectld.store.lanes import Head
 from queuectld.store.limits import InHand, QueueLimits
 from queuectld.store.models import Count, Environment, Lane, Queue
 from queuectld.store.models import Event as EventTable
-from queuectld.store.records import Committed, Event
+from queuectld.store.records import Committed, Due, Event
 from queuectld.store.rows import event_row, pack
 from queuectld.store.statement import arg, insert_row, statement
 
@@ -53,6 +53,7 @@ class Mark(NamedTuple):
     counts: dict[tuple[int, int, str, int], int]
     ready: bool
     due_changed: bool
+    due: Due
 
 
 class Session:
@@ -80,7 +81,7 @@ class Session:
         self._touched = None
         return Mark(
             self.memory.last_seq, self.memory.last_event_seq, len(self._events), len(self._undo),
-            dict(self._counts), self.ready, self.due_changed,
+            dict(self._counts), self.ready, self.due_changed, self.memory.due,
         )  # fmt: skip
 
     def rewind(self, mark: Mark) -> None:
@@ -89,7 +90,7 @@ class Session:
         self.memory.last_seq, self.memory.last_event_seq = mark.last_seq, mark.last_event_seq
         del self._events[mark.events :]
         self._counts = dict(mark.counts)
-        self.ready, self.due_changed = mark.ready, mark.due_changed
+        self.ready, self.due_changed, self.memory.due = mark.ready, mark.due_changed, mark.due
         while len(self._undo) > mark.undo:
             self._undo.pop()()
 

@@ -97,6 +97,10 @@ def _count_failures(session: Session, job: Standing, change: Change, now: Now) -
 
 
 def _after(session: Session, before: Standing, outcome: Outcome, change: Change, now: Now) -> Standing:
+    if change.to is JobState.PENDING:
+        # It waits as if it had never begun; what became of this run stands in its attempt alone.
+        waiting = before._replace(state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None)
+        return placed(session, waiting._replace(paused=0, due_ms=None, started_ms=None), now)
     due_ms = None if change.delay_ms is None else now.store_ms + change.delay_ms
     run_at_ms = now.wall_ms + (change.delay_ms or 0) if change.to is JobState.FAILED else before.run_at_ms
     after = before._replace(
@@ -130,6 +134,8 @@ def _insert_attempt(session: Session, job: Standing, outcome: Outcome, reason: s
 
 def _let_in_due(session: Session, now: Now) -> int:
     """Give a lane to those whose time has come. A failed job stays `failed` until it is claimed."""
+    if not session.memory.due.has_come(now):
+        return 0  # what this commit has changed sooner than that is of the next turn: it sets the alarm
     rows = session.execute(_DUE_BY_STORE, {"now": now.store_ms, "slice": SLICE}).fetchall()
     if len(rows) < SLICE:
         values = {"now": now.wall_ms, "slice": SLICE - len(rows)}

@@ -46,6 +46,18 @@ async def test_what_is_read_is_what_was_answered_and_what_was_asked_for(lab: Lab
 
 
 @in_lab
+async def test_wherever_a_job_comes_to_stand_it_is_read_as_it_was_answered(lab: Lab) -> None:
+    dead = await lab.add("false", retry=RetryPolicy(1, 2, 60))
+    await lab.turn([lab.end(await lab.claim(), 1)])
+    for asked in (
+        new(hold=True), new(delay_ms=5), new(run_at_ms=lab.wall_ms + 9), new(run_at_ms=1), new(batch="b"),
+        new(depends_on=((dead.id, "completed"),)), new(key="k"), new(key="k"),
+    ):  # fmt: skip
+        answered = await lab.store.add(asked, now=lab.now)
+        assert await lab.get(answered.seq) == answered
+
+
+@in_lab
 async def test_a_taken_id_is_a_conflict_that_names_the_job(lab: Lab) -> None:
     await lab.add(id="nightly")
     with pytest.raises(Refused) as refused:

@@ -1,5 +1,7 @@
 """The turn: what an end makes of a job, once; what a claim gives."""
 
+import sqlite3
+
 import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
@@ -180,3 +182,25 @@ async def test_a_pause_of_a_run_is_noted_and_ends_with_it(lab: Lab) -> None:
     assert not (await lab.get(1)).paused
     assert not await lab.store.set_paused(1, claimed.run, False, now=lab.now)
     assert "job.paused" in lab.kinds()
+
+
+@in_lab
+async def test_what_was_due_in_a_turn_that_found_no_room_is_due_in_the_next(lab: Lab) -> None:
+    (worker,) = await lab.hire()
+    await lab.add(delay_ms=100)
+    lab.pass_time(100)
+    session = lab.store._writer._session
+    flush = session.flush
+
+    def full() -> None:
+        flush()
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    session.flush = full  # type: ignore[method-assign]
+    with pytest.raises(Refused) as refused:
+        await lab.turn(free=[worker])
+    assert refused.value.code is ErrorCode.NO_SPACE
+    session.flush = flush  # type: ignore[method-assign]
+    assert [claimed.id for claimed in (await lab.turn(free=[worker])).claimed] == ["job_1"]
