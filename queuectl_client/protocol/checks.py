@@ -125,6 +125,21 @@ def text(longest: int, *, empty: bool = False) -> Check[str]:
     return check
 
 
+def some_bytes(longest: int) -> Check[bytes]:
+    """A check for bytes, or text that stands for its UTF-8, of at most `longest` bytes. No error ever shows them."""
+
+    def check(key: str, value: Any) -> bytes:
+        if isinstance(value, str):
+            value = value.encode("utf-8", "surrogateescape")
+        if not isinstance(value, bytes):
+            raise BadParams(f"{key} must be bytes or a string", key)
+        if len(value) > longest:
+            raise BadParams(f"{key} has {len(value):,} bytes, but at most {longest:,} are allowed", key)
+        return value
+
+    return check
+
+
 def job_id(key: str, value: Any) -> str:
     """An id a new job may have."""
     if isinstance(value, str) and _ID.fullmatch(value) and value not in _RESERVED_IDS:

@@ -43,6 +43,13 @@ class Hands(Protocol):
         """The output of a running execution; None when no such worker is known."""
         ...
 
+    async def send(self, worker: int, seq: int, run: int, data: bytes, *, eof: bool) -> str | None:
+        """Give the job this to read, and the end of its stdin behind it at `eof`.
+
+        None once its worker has it; else why not, one of `sending.REFUSALS`.
+        """
+        ...
+
     def worker_count(self) -> int:
         """How many workers there are."""
         ...

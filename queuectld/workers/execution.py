@@ -15,6 +15,7 @@ from functools import partial
 from queuectld import failpoints
 from queuectld.workers import statefile, tree, wire
 from queuectld.workers.runner import TRANSIENT, CannotStart
+from queuectld.workers.stdin import OpenStdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Execution:
         self._words = ""
         self._followed = False
         self._deadlines = worker.deadlines
+        self._stdin = self._open_stdin() if job.get("stdin_open") else None
 
     # The start
 
@@ -80,7 +82,8 @@ class Execution:
             streams = ("stdout", "stderr") if self._job["split_output"] else ("both",)
             files = [(stream, self._worker.files_for(stream)) for stream in streams]
             self._pipes.open(files, self._job["log_max_bytes"], ends)
-            self.pid = self._worker.runner.start(self._job, self._environ, (ends[0], ends[-1]))
+            stdin = None if self._stdin is None else self._stdin.open()
+            self.pid = self._worker.runner.start(self._job, self._environ, (ends[0], ends[-1]), stdin)
         except CannotStart as error:
             self._cannot_start(error.words, error.exit_code)
         except OSError as error:
@@ -104,6 +107,8 @@ class Execution:
         failpoints.reached("worker.spawned")
         self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
+        if self._stdin is not None:
+            self._stdin.started()
         self._family.adopt(self.pid, self._job["id"], self.run)
         try:
             self._pidfd = os.pidfd_open(self.pid)
@@ -172,6 +177,21 @@ class Execution:
                 self._pipes.watch(self._output_came)
             self._pipes.write_through()
             self._tell_output()
+
+    def send(self, number: int, data: bytes, eof: bool) -> None:
+        """More for its stdin, which ends behind it at `eof`. Answered by a `sent` frame of this number."""
+        if self._stdin is None:
+            self._tell_sent(number, "closed")
+        else:
+            self._stdin.take(number, data, eof)
+
+    def _open_stdin(self) -> OpenStdin:
+        first = (self._job.get("stdin") or "").encode("utf-8", "surrogateescape")
+        return OpenStdin(self._loop, first, self._tell_sent)
+
+    def _tell_sent(self, number: int, refused: str | None) -> None:
+        body = {"seq": self.seq, "run": self.run, "number": number, "refused": refused}
+        self._worker.uplink.send("sent", body)
 
     def pause(self) -> None:
         """Every process of the job is stopped; its time-outs stand still."""
@@ -318,6 +338,8 @@ class Execution:
         self._worker.finished(self._outcome("cannot-start", exit_code, None))
 
     def _outcome(self, kind: str, exit_code: int | None, number: int | None) -> dict[str, Any]:
+        if self._stdin is not None:
+            self._stdin.close()
         finished_ms = time.time_ns() // 1_000_000
         duration_ms = round((time.monotonic() - self._started) * 1000)
         return {

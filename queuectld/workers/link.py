@@ -81,6 +81,12 @@ class WorkerLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(pack(kind, body))
 
+    def dismiss(self, hello: Mapping[str, Any]) -> None:
+        """It is a worker this store knows nothing of: what it did is of no use, and it may end."""
+        self.send("welcome", {})
+        self.send("stored", {"runs": [(outcome["seq"], outcome["run"]) for outcome in hello.get("ended") or ()]})
+        self.send("drain", {})
+
     def close(self) -> None:
         """Close the connection; what was sent still goes out."""
         if self._transport is not None:

@@ -21,12 +21,13 @@ from queuectld.store.records import StoredOutcome, WorkerRow
 from queuectld.store.store import Store
 from queuectld.workers import spool, tree
 from queuectld.workers.background import Background
-from queuectld.workers.follow import FollowedRun
-from queuectld.workers.frames import outcome_from_map, outputs_from_map, run_body
+from queuectld.workers.follow import FollowedRun, Follows
+from queuectld.workers.frames import outcome_from_map, run_body
 from queuectld.workers.link import WorkerLink
 from queuectld.workers.overdue import Enforce, Overdue
 from queuectld.workers.owner import Bury, PoolOwner
 from queuectld.workers.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
+from queuectld.workers.sending import Sending
 from queuectld.workers.unstored import Unstored
 from queuectld.workers.versions import mismatch
 
@@ -56,7 +57,8 @@ class WorkerPool:
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
         self.unstored = Unstored()
-        self._follows: dict[RunKey, FollowedRun] = {}
+        self._follows = Follows()
+        self._sending = Sending()
         self._overdue: Overdue | None = None
         self._background = Background()
 
@@ -114,6 +116,7 @@ class WorkerPool:
         worker.job = RunKey(claimed.seq, claimed.run)
         worker.job_id = claimed.id
         worker.link.send("run", body)
+        self._sending.begun(worker, worker.job)
         failpoints.reached("claim.sent")
         if claimed.timeout_ms is not None:
             self._expect_end(worker.id, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
@@ -154,15 +157,11 @@ class WorkerPool:
 
     def follow(self, worker: int, seq: int, run: int) -> FollowedRun | None:
         """The output of this execution from now on; None when this worker does not run it."""
-        key = RunKey(seq, run)
-        found = self.workers.get(worker)
-        if key in self._follows:
-            return self._follows[key]
-        if found is None or found.job != key:
-            return None
-        follow = self._follows[key] = FollowedRun()
-        self._tell(worker, "follow", {"seq": seq, "run": run, "on": True})
-        return follow
+        return self._follows.follow(self.workers.get(worker), RunKey(seq, run))
+
+    async def send(self, worker: int, seq: int, run: int, data: bytes, *, eof: bool) -> str | None:
+        """More for the stdin of this; None once its worker has it, else why not."""
+        return await self._sending.send(self.workers.get(worker), RunKey(seq, run), data, eof=eof)
 
     def worker_count(self) -> int:
         """How many workers there are."""
@@ -239,9 +238,8 @@ class WorkerPool:
 
     def run_over(self, key: RunKey) -> None:
         """This execution will tell no more: whoever follows its output reads it from the store from now on."""
-        follow = self._follows.pop(key, None)
-        if follow is not None:
-            follow.finish()
+        self._sending.over(key)
+        self._follows.over(key)
         if self._overdue is not None:
             self._overdue.settled(key)
 
@@ -272,22 +270,24 @@ class WorkerPool:
         elif kind == "returned":
             self._returned(worker, RunKey(body["seq"], body["run"]))
         elif kind == "output":
-            follow = self._follows.get(RunKey(body["seq"], body["run"]))
-            if follow is not None:
-                follow.told(outputs_from_map(body["output"]))
+            self._follows.told(body)
+        elif kind == "sent":
+            self._sending.told(body)
 
     def lost(self, link: WorkerLink) -> None:
         """A connection closed: look closer, but a worker is dead only when its process is."""
         worker = self.workers.get(link.worker) if link.worker is not None else None
         if worker is not None and worker.link is link:
             worker.link = None
+            if worker.job is not None:
+                self._sending.lost(worker.job)
 
     def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         assert self._owner is not None
         worker = self.workers.get(body["worker"])
         if worker is None or worker.pid != link.pid:
             log.warning("a worker that is not known here connected: %r, pid %d", body.get("worker"), link.pid)
-            self._dismiss(link, body)
+            link.dismiss(body)
             return
         if other_version := mismatch(worker.name, body):
             self._refuse(worker, link, other_version)
@@ -297,6 +297,7 @@ class WorkerPool:
         link.worker = worker.id
         worker.link = link
         worker.environments = type(worker.environments)()
+        worker.takes_input = "send" in (body.get("knows") or ())
         worker.jobs_done = body.get("jobs_done", worker.jobs_done)
         link.send("welcome", {})
         running = body.get("running")
@@ -317,10 +318,11 @@ class WorkerPool:
         worker.job = running
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
             # The connection broke with the claim still on its way: nobody has begun to run it.
+            self._sending.over(given)
             self._owner.give_back(given.seq, given.run)
         if running is not None and worker.link is not None:
-            if running in self._follows:
-                worker.link.send("follow", {"seq": running.seq, "run": running.run, "on": True})
+            self._follows.go_on(worker, running)
+            self._sending.begun(worker, running)
             self._background.start(self._check_running(worker, running))
 
     async def _check_running(self, worker: Worker, running: RunKey) -> None:
@@ -334,12 +336,6 @@ class WorkerPool:
         elif job.timeout_ms is not None:
             left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
             self._expect_end(worker.id, running, left_ms + job.kill_grace_ms, "timeout")
-
-    def _dismiss(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
-        """A worker this store knows nothing of: what it did is of no use, and it may end."""
-        link.send("welcome", {})
-        link.send("stored", {"runs": [(outcome["seq"], outcome["run"]) for outcome in body.get("ended") or ()]})
-        link.send("drain", {})
 
     def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
         """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
@@ -363,6 +359,7 @@ class WorkerPool:
         if worker.job == key:
             worker.job = None
             worker.job_id = None
+        self._sending.over(key)
         self._owner.give_back(key.seq, key.run)
 
     def _take(self, worker: Worker, outcome: Outcome) -> None:

@@ -56,6 +56,8 @@ class Worker:
         self.job_id: str | None = None
         self.jobs_done = 0
         self.draining = False
+        self.takes_input = False
+        """Whether it knows the frame `send`; one of an older version does not."""
         self.is_refused = False
         """It speaks another protocol, which was logged."""
         loop = asyncio.get_running_loop()

@@ -68,12 +68,20 @@ class Runner:
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._oom = OomScore()
 
-    def start(self, job: Mapping[str, Any], environ: Mapping[bytes, bytes], outputs: tuple[int, int]) -> int:
-        """The pid of the job's leader, with descriptors 1 and 2 from `outputs`.
+    def start(
+        self,
+        job: Mapping[str, Any],
+        environ: Mapping[bytes, bytes],
+        outputs: tuple[int, int],
+        stdin_end: int | None = None,
+    ) -> int:
+        """The pid of the job's leader, with descriptors 1 and 2 from `outputs`, and `stdin_end` for 0 where given.
 
         Raises CannotStart, or OSError with an errno in TRANSIENT when it is worth trying again.
         """
         command = job["command"]
+        if stdin_end is not None:
+            return self._start_in_folder(job, command, environ, (stdin_end, *outputs))
         text = job.get("stdin")
         stdin = self._null if text is None else _stdin_of(text.encode("utf-8", "surrogateescape"))
         try:

@@ -4,7 +4,7 @@ A frame is the MessagePack array `[kind, body]`, one after the other on a Unix s
 Text that is not UTF-8 is packed as its own bytes (surrogateescape, both ways); bytes stay bytes.
 
 worker to daemon:
-  hello    {worker, pid, start_time, boot_id, version, protocol, jobs_done, draining,
+  hello    {worker, pid, start_time, boot_id, version, protocol, jobs_done, draining, knows: KNOWS,
             running: null | {seq, run, pid, start_time, started_ms, paused}, ended: [outcome bodies]}
   running  {seq, run, pid, start_time, started_ms}   once a job has run RUNNING_AFTER_MS, not for shorter ones
   output   {seq, run, output: {stream: [size, inline, files]}}   only while followed: where its output stands
@@ -12,6 +12,7 @@ worker to daemon:
   ended    outcome body: the fields of `queuectld.domain.outcome.Outcome`, `kind` as its word and
            `output` as {stream: [size, inline | null, [[file below the log folder, offset, length], ...]]}
   returned {seq, run}   a `run` that came while it was busy or draining: it was not begun and will not be
+  sent     {seq, run, number, refused}   answers `send`; null: the job has it, or nearly, else `ended`, `closed`, `full`
   drained  {}   the last frame of a worker that was told to drain
 daemon to worker:
   welcome  {}   answers hello; unknown keys are ignored, as unknown kinds are on both sides
@@ -22,6 +23,7 @@ daemon to worker:
            or with `only_signal` just that signal
   pause, resume  {seq, run}
   follow   {seq, run, on}   write output through at once and tell `output` frames (`on` false: no longer)
+  send     {seq, run, number, data, eof}   more for the stdin of a job with `stdin_open`; only where hello `knows` it
   drain    {}
 
 This module owns the bytes alone: no socket, and nothing that a worker would have to import the domain for.
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
     Frame = tuple[str, dict[str, Any]]
 
 PROTOCOL: Final = 1
+KNOWS: Final = ("send",)
+"""Frames from the daemon that came after protocol 1 was first spoken. What an older worker would ignore, and so never
+answer, it is not sent: its hello does not name it, and whoever asks is told why. A newer one names more; nobody minds.
+"""
 RUNNING_AFTER_MS: Final = 100
 """A job that ends sooner is told by its outcome alone: two frames less for the many short ones."""
 TELL_EVERY_MS: Final = 50

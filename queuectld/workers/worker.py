@@ -83,6 +83,7 @@ class Worker:
             "pause": self._pause,
             "resume": self._resume,
             "follow": self._follow,
+            "send": self._send,
             "drain": lambda _body: self.drain(),
         }
 
@@ -217,6 +218,14 @@ class Worker:
         if execution is not None:
             execution.follow(body.get("on", True))
 
+    def _send(self, body: dict[str, Any]) -> None:
+        execution = self._named(body)
+        if execution is not None:
+            execution.send(body["number"], body["data"], body["eof"])
+        else:
+            told = {"seq": body["seq"], "run": body["run"], "number": body["number"], "refused": "ended"}
+            self.uplink.send("sent", told)
+
     def _named(self, body: dict[str, Any]) -> Execution | None:
         """The execution that the frame means; None when it ended before the frame came."""
         execution = self.execution
@@ -239,6 +248,7 @@ class Worker:
                 "protocol": wire.PROTOCOL,
                 "jobs_done": self._jobs_done,
                 "draining": self._draining,
+                "knows": wire.KNOWS,
                 "running": self.execution.standing if self.execution is not None else None,
                 "ended": list(self._unacknowledged.values()),
             },

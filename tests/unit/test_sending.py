@@ -1,0 +1,87 @@
+"""Input on its way from a client to a worker: each send is answered once, whatever becomes of worker and run."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+from queuectld.workers.link import WorkerLink
+from queuectld.workers.process import RunKey, Worker
+from queuectld.workers.sending import Sending
+
+RUN = RunKey(1, 1)
+
+
+class Recorder:
+    """A link that keeps what is sent over it."""
+
+    def __init__(self) -> None:
+        self.sent: list[Mapping[str, Any]] = []
+
+    def send(self, kind: str, body: Mapping[str, Any]) -> None:
+        assert kind == "send"
+        self.sent.append(body)
+
+
+def a_worker(*, job: RunKey | None = RUN, takes_input: bool = True) -> tuple[Worker, Recorder]:
+    worker, link = Worker(3, 1, 1, 0), Recorder()
+    worker.link, worker.job, worker.takes_input = cast(WorkerLink, link), job, takes_input
+    return worker, link
+
+
+async def _asked(sending: Sending, worker: Worker | None, data: bytes = b"x") -> "asyncio.Task[str | None]":
+    task = asyncio.create_task(sending.send(worker, RUN, data, eof=False))
+    await asyncio.sleep(0)
+    return task
+
+
+def test_a_worker_that_has_it_says_so() -> None:
+    async def play() -> None:
+        sending, (worker, link) = Sending(), a_worker()
+        first, second = await _asked(sending, worker, b"1"), await _asked(sending, worker, b"2")
+        assert [body["data"] for body in link.sent] == [b"1", b"2"]
+        sending.told({"number": link.sent[1]["number"], "refused": "full"})
+        sending.told({"number": link.sent[0]["number"], "refused": None})
+        sending.told({"number": 99, "refused": None})
+        assert (await first, await second) == (None, "full")
+
+    asyncio.run(play())
+
+
+def test_it_waits_for_a_worker_that_was_not_given_the_job_yet() -> None:
+    async def play() -> None:
+        sending, (worker, link) = Sending(), a_worker(job=None)
+        task = await _asked(sending, worker)
+        assert link.sent == []
+        worker.job = RUN
+        sending.begun(worker, RUN)
+        sending.told({"number": link.sent[0]["number"], "refused": None})
+        assert await task is None
+
+    asyncio.run(play())
+
+
+def test_it_waits_for_a_worker_that_is_about_to_connect_again() -> None:
+    async def play() -> None:
+        sending, (worker, link) = Sending(), a_worker()
+        over_the_old_link = await _asked(sending, worker)
+        worker.link = None
+        waiting = await _asked(sending, worker, b"2")
+        sending.lost(RUN)
+        assert await over_the_old_link == "lost"
+        worker.link = cast(WorkerLink, link)
+        sending.begun(worker, RUN)
+        assert link.sent[-1]["data"] == b"2"
+        sending.over(RUN)
+        assert await waiting == "ended"
+
+    asyncio.run(play())
+
+
+def test_an_older_worker_is_not_sent_what_it_would_never_answer() -> None:
+    async def play() -> None:
+        sending, (worker, link) = Sending(), a_worker(takes_input=False)
+        assert await sending.send(worker, RUN, b"x", eof=False) == "old"
+        assert await sending.send(None, RUN, b"x", eof=False) == "lost"
+        assert link.sent == []
+
+    asyncio.run(play())
