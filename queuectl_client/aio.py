@@ -130,6 +130,10 @@ class AsyncClient(AsyncConnection):
         """Let stopped jobs go on."""
         return await self._jobs("job.resume", ids=ids)
 
+    async def send_input(self, id: Ref, data: bytes | str = b"", *, eof: bool = False) -> list[AsyncJob]:
+        """Give a running job that has `stdin_open` more to read; `eof`: no more comes. Returns when it has it."""
+        return await self._jobs("job.send", id=id, data=data, eof=eof)
+
     async def hold(self, *ids: Ref) -> list[AsyncJob]:
         """Keep waiting jobs back until they are released."""
         return await self._jobs("job.hold", ids=ids)

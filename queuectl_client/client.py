@@ -101,6 +101,10 @@ class Client(Connection):
         """Let stopped jobs go on."""
         return self._jobs("job.resume", ids=ids)
 
+    def send_input(self, id: Ref, data: bytes | str = b"", *, eof: bool = False) -> list[Job]:
+        """Give a running job that has `stdin_open` more to read; `eof`: no more comes. Returns when it has it."""
+        return self._jobs("job.send", id=id, data=data, eof=eof)
+
     def hold(self, *ids: Ref) -> list[Job]:
         """Keep waiting jobs back until they are released."""
         return self._jobs("job.hold", ids=ids)

@@ -32,6 +32,7 @@ _OPTIONS: Final = (
     click.option("--cwd", metavar="DIR", help="The folder it runs in; this one when not given."),
     click.option("--env", "env", type=PAIR, multiple=True, help="A variable laid over this environment."),
     click.option("--stdin", metavar="TEXT", help="What it reads; nothing when not given."),
+    click.option("--stdin-open", is_flag=True, help="Let it read what queuectl send gives it while it runs."),
     click.option(
         "--after",
         "depends_on",

@@ -24,6 +24,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
     "Change jobs": {
         "cancel": Entry("change:cancel", "End jobs for good, waiting or running."),
         "kill": Entry("change:kill", "Send a signal to all of a running job."),
+        "send": Entry("send:send", "Give a running job something to read."),
         "pause": Entry("change:pause", "Stop running jobs (STOP) until they are resumed."),
         "resume": Entry("change:resume", "Let paused jobs go on (CONT)."),
         "hold": Entry("change:hold", "Keep waiting jobs back until they are released."),
