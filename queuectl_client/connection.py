@@ -131,6 +131,12 @@ class Connection:
             if not self._hear(None):
                 raise self._silent(self._timeout)
 
+    def drop_notifications(self, until: float) -> None:
+        """Take in what is told until then (a time of time.monotonic), and forget it. Raises ConnectionLost."""
+        while self._receive(until):
+            self._session.notifications.clear()
+        self._session.notifications.clear()
+
     def _reach(self) -> sockets.socket:
         return reach_daemon(self._paths, autostart=self._autostart, environ=self._environ, notice=self._notice)
 

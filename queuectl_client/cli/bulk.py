@@ -177,7 +177,7 @@ def _unsendable(piece: Piece) -> int | None:
 def _announce(invocation: Invocation, stored: Added) -> None:
     if invocation.json:
         from queuectl_client.cli.documents import write_array
-        from queuectl_client.cli.jobs import pages
+        from queuectl_client.cli.listing import pages
 
         ours = set(stored.seqs)
         selector = f"{min(ours)}-{max(ours)}"

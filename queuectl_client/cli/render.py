@@ -24,6 +24,8 @@ STATE_LABELS: Final[Mapping[str, str]] = {
     "blocked": "Blocked",
     "cancelled": "Cancelled",
 }
+STATE_ORDER: Final[Mapping[str, int]] = {state: place for place, state in enumerate(STATE_LABELS)}
+"""Where each state comes when jobs are sorted by it."""
 STATE_COLOURS: Final[Mapping[str, str]] = {
     "pending": "cyan",
     "processing": "blue",
@@ -130,6 +132,13 @@ def result_text(end: Mapping[str, Any]) -> str:
     return f"signal {end['signal']}" if end.get("signal") is not None else "-"
 
 
+def signal_text(number: int) -> str:
+    """SIGKILL, of 9; the number itself where it has no name."""
+    from signal import Signals
+
+    return next((signal.name for signal in Signals if signal == number), str(number))
+
+
 def plural(count: int, word: str) -> str:
     """1 job, 2 jobs."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
@@ -144,7 +153,7 @@ def fields(invocation: Invocation, pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def table(invocation: Invocation, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under their headers: fitted to the terminal with the last column cut, plain and whole anywhere else.
+    """Rows under their headers: fitted to the terminal with the widest columns cut, plain and whole anywhere else.
 
     Cells are escaped already. A row's cell `Completed` and its like get their colour on a terminal.
     """
@@ -164,10 +173,20 @@ def aligned(headers: Sequence[str], rows: Iterable[Sequence[str]], *, looked_at:
     """
     source = iter(rows)
     first = [headers, *islice(source, looked_at)]
-    widths = [max(len(row[column]) for row in first) for column in range(len(headers))]
+    widths = [max(cells(row[column]) for row in first) for column in range(len(headers))]
     for group in (first, source):
         for row in group:
-            yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            padded = (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
+            yield "  ".join(padded).rstrip()
+
+
+def cells(text: str) -> int:
+    """How many places of a terminal the text takes: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def on_terminal() -> bool:
@@ -184,3 +203,14 @@ def terminal_width() -> int:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80
     except OSError:
         return 80
+
+
+def terminal_height() -> int:
+    """Lines of the terminal on stdout; LINES wins; 24 when it does not say."""
+    named = os.environ.get("LINES", "")
+    if named.isdecimal() and int(named) > 0:
+        return int(named)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).lines or 24
+    except OSError:
+        return 24

@@ -5,10 +5,11 @@ from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from queuectl_client.cli.render import STATE_COLOURS, STATE_LABELS
+from queuectl_client.cli.render import STATE_COLOURS, STATE_LABELS, terminal_height, terminal_width
 
 GAP: Final = 2
 
@@ -20,20 +21,31 @@ def draw(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colours: bool
 
     The cells are text, never markup.
     """
-    console = Console(
-        width=width,
-        force_terminal=True,
-        color_system="standard" if colours else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for header, room in zip(headers, fitted(headers, rows, width), strict=True):
-        table.add_column(header, no_wrap=True, overflow="ellipsis", width=room)
-    for row in rows:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    console.print(table)
+    _console(colours, width).print(_table(headers, rows, width))
+
+
+class Screen:
+    """A table that is drawn again in its place."""
+
+    def __init__(self, headers: Sequence[str], *, colours: bool, around: int) -> None:
+        self._headers = headers
+        self._around = around
+        self._console = _console(colours, None)
+        # Drawn by us alone, when there is something new: no thread that does so four times a second.
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._live.start()
+
+    def room(self) -> int:
+        """How many rows the terminal has room for."""
+        return max(terminal_height() - self._around, 1)
+
+    def draw(self, rows: Sequence[Sequence[str]]) -> None:
+        """Show these rows in the place of the ones before."""
+        self._live.update(_table(self._headers, rows, terminal_width()), refresh=True)
+
+    def close(self) -> None:
+        """Leave the last picture, and give the cursor back."""
+        self._live.stop()
 
 
 def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
@@ -43,6 +55,26 @@ def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     while sum(widths) > room:
         widths[widths.index(max(widths))] -= 1
     return widths
+
+
+def _console(colours: bool, width: int | None) -> Console:
+    return Console(
+        width=width,
+        force_terminal=True,
+        color_system="standard" if colours else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for header, room in zip(headers, fitted(headers, rows, width), strict=True):
+        table.add_column(header, no_wrap=True, overflow="ellipsis", width=room)
+    for row in rows:
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    return table
 
 
 def _style(cell: str) -> str:

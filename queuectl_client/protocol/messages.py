@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol, Self
 
-from queuectl_client.protocol import checks
+from queuectl_client.protocol import checks, filters
 from queuectl_client.protocol.checks import BadParams, bad
+from queuectl_client.protocol.jobkeys import KINDS, spelled
 from queuectl_client.protocol.jobspec import JobSpec, label_filter, read_changes, signal_name
 from queuectl_client.protocol.message import Request, param
 from queuectl_client.protocol.operations import (
@@ -88,9 +89,19 @@ class StatusGet(Empty):
     __slots__ = ()
 
 
+def _job_key(_key: str, value: Any) -> str:
+    """A key of a job that can be had alone."""
+    if isinstance(value, str) and (name := spelled(value)) in KINDS:
+        return name
+    raise checks.unknown("key of a job", value, KINDS)
+
+
 @dataclass(frozen=True, slots=True)
 class ListJobs(Request):
-    """A page of jobs. `since` (Unix ms) is the time they were created; `after` is the `next` of the page before."""
+    """A page of jobs. `since` (Unix ms) is the time they were created; `after` is the `next` of the page before.
+
+    `seqs`: of these jobs alone, in this order. `keys`: nothing but these keys of each, of those a filter may name.
+    """
 
     SPELLINGS: ClassVar = {"id": "ids", "labels": "label", "states": "state"}
     state: tuple[JobState, ...] | None = param(checks.list_of(checks.word_of(JobState), longest=8, single=True), None)
@@ -99,7 +110,10 @@ class ListJobs(Request):
     name: str | None = param(_NAME, None)
     batch: str | None = param(checks.job_id, None)
     since: int | None = param(checks.moment_or_unix, None)
+    filter: str | None = param(filters.text, None)
     ids: tuple[str, ...] | None = param(checks.selectors, None)
+    seqs: tuple[int, ...] | None = param(checks.list_of(checks.integer(1, 2**53), longest=MAX_PAGE), None)
+    keys: tuple[str, ...] | None = param(checks.list_of(_job_key, longest=len(KINDS), single=True), None)
     order: str = param(checks.word_of(("oldest", "newest")), "oldest")
     limit: int = param(checks.integer(1, MAX_PAGE), 1000)
     after: str | None = param(_NAME, None)
@@ -108,6 +122,11 @@ class ListJobs(Request):
         """The parameters for the wire, the time in its ISO form."""
         params = Request.to_map(self)
         return params if self.since is None else params | {"since": checks.time_text(self.since)}
+
+    def check_together(self) -> None:
+        """Jobs are named one way, or not at all."""
+        if self.ids is not None and self.seqs is not None:
+            raise BadParams("jobs are named by ids or by seqs, not by both", "seqs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import signal as signals
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from queuectl_client.protocol import filters
 from queuectl_client.protocol.jobspec import JobSpec
 from queuectl_client.protocol.messages import JobMove, ListJobs
 from queuectl_client.protocol.submissions import Submitter
@@ -20,7 +21,7 @@ from queuectld.scheduler.settings import ConfigService
 from queuectld.scheduler.submission import Submission
 from queuectld.store.places import Target
 from queuectld.store.queries import ListQuery
-from queuectld.store.records import Added, AddedSummary, Explanation, Page, Rule
+from queuectld.store.records import Added, AddedSummary, Explanation, Page, Rows, Rule
 from queuectld.store.store import Store
 
 RemoveFiles = Callable[[Sequence[str]], None]
@@ -99,23 +100,29 @@ class JobService:
         return Status(counts.by_state, self._hands.worker_count(), counts.paused, self._store.last_event_seq)
 
     async def page(self, wanted: ListJobs) -> Page:
-        """One page of jobs, oldest or newest first."""
-        states = frozenset(wanted.state or ())
-        if wanted.ids is not None:
-            named = await selection.load(self._store, await selection.several(self._store, wanted.ids))
-            return Page([job for job in named if not states or job.state in states], None)
-        query = ListQuery(
-            states=states,
+        """One page of jobs, oldest or newest first; of named ones in the order named."""
+        return await self._store.page(await self._listing(wanted))
+
+    async def rows(self, wanted: ListJobs, keys: Sequence[str]) -> Rows:
+        """As `page`, but these keys alone."""
+        return await self._store.rows(await self._listing(wanted), keys)
+
+    async def _listing(self, wanted: ListJobs) -> ListQuery:
+        seqs = wanted.seqs if wanted.ids is None else await selection.several(self._store, wanted.ids)
+        return ListQuery(
+            states=frozenset(wanted.state or ()),
             queue=wanted.queue,
             labels=wanted.label or {},
             name_glob=wanted.name,
             batch=wanted.batch,
             since_ms=wanted.since,
+            where=None if wanted.filter is None else filters.parse(wanted.filter),
+            now_ms=self._clock.now().wall_ms,
+            seqs=seqs,
             newest_first=wanted.order == "newest",
             after=wanted.after,
             limit=wanted.limit,
         )
-        return await self._store.page(query)
 
     async def get(self, ref: str) -> tuple[Job, list[Attempt]]:
         """A job and its attempts that have ended, oldest first."""

@@ -5,10 +5,11 @@ added. Values of environment variables, and what a job reads as its input, are n
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from queuectl_client.protocol.jobkeys import KINDS, Kind
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job
 from queuectld.scheduler.jobs import Status
@@ -106,6 +107,28 @@ def job_view(job: Job) -> JobMap:
 def job_views(jobs: Iterable[Job]) -> list[JobMap]:
     """Several jobs, in their order."""
     return [job_view(job) for job in jobs]
+
+
+def row_views(keys: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[JobMap]:
+    """A few keys of several jobs, as `job_view` shows them; `duration` and `age` in seconds."""
+    shapes = [(place, _SHAPES[KINDS[key]]) for place, key in enumerate(keys) if KINDS[key] in _SHAPES]
+    shapes += [(place, number) for place, key in enumerate(keys) if key.startswith("backoff_")]
+    shown = []
+    for row in rows:
+        values = list(row)
+        for place, shape in shapes:
+            if values[place] is not None:
+                values[place] = shape(values[place])
+        shown.append(dict(zip(keys, values, strict=True)))
+    return shown
+
+
+_SHAPES: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.TIME: iso,
+    Kind.DURATION: seconds,
+    Kind.FLAG: bool,
+    Kind.WORKER: worker_id,
+}
 
 
 def explanation_view(told: Explanation) -> dict[str, Any]:

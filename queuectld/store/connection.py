@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from queuectld.store import files
+from queuectld.store import files, functions
 
 BUSY_MS: Final = 5_000
 """How long a write waits for a stranger who locks the store, before it is told "busy"."""
@@ -33,6 +33,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
     _set(connection, "query_only", "ON")
     _set(connection, "cache_size", "-4096")
+    functions.give(connection)
     _harden(connection)
     return connection
 

@@ -3,17 +3,19 @@
 import heapq
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from peewee import SQL, Node
 
+from queuectl_client.protocol.filters import Filter
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
+from queuectld.store import filtering
 from queuectld.store.models import LISTED_STATES, Job, Queue
 from queuectld.store.moves import WITH_NAMES
-from queuectld.store.records import Page
-from queuectld.store.rows import Row, read_job
+from queuectld.store.records import Page, Rows
+from queuectld.store.rows import Row, read_job, read_shown
 from queuectld.store.statement import arg, statement
 
 MAX_LOOKED_AT: Final = 5_000
@@ -24,13 +26,16 @@ VISIBLE: Final = SQL("(batch IS NULL OR batch NOT IN (SELECT id FROM batch WHERE
 _WORKED_ON: Final = SQL("seq IN (SELECT seq FROM job WHERE worker IS NOT NULL)")
 _QUEUE_ID: Final = statement(Queue.select(Queue.id).where(Queue.name == arg("name")))
 _NO_QUEUE: Final = -1
+_SEQ: Final = object()
+"""Keeps the place of a number among the values of a statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """Which jobs to list. Everything given must hold; `states` empty: any.
 
-    `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time.
+    `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time; `now_ms` is
+    the time of the question, from which a filter counts ages. `seqs`: of these jobs alone, in this order.
     """
 
     states: frozenset[JobState] = frozenset()
@@ -39,6 +44,9 @@ class ListQuery:
     name_glob: str | None = None
     batch: str | None = None
     since_ms: int | None = None
+    where: Filter | None = None
+    now_ms: int = 0
+    seqs: Sequence[int] | None = None
     newest_first: bool = False
     after: str | None = None
     limit: int = DEFAULT_LIMIT
@@ -46,19 +54,29 @@ class ListQuery:
 
 def page(connection: sqlite3.Connection, query: ListQuery) -> Page:
     """The next jobs of a listing. It may be empty while `next` is set: there was more to look at."""
-    rows, next_after = scan(connection, query, (Job, *WITH_NAMES))
-    return Page([read_job(row) for row in rows], next_after)
+    found, next_after = scan(connection, query, (Job, *WITH_NAMES))
+    return Page([read_job(row) for row in found], next_after)
+
+
+def rows(connection: sqlite3.Connection, query: ListQuery, keys: Sequence[str]) -> Rows:
+    """These keys alone of the next jobs of a listing. Much less work than the whole jobs."""
+    found, next_after = scan(connection, query, (Job.seq, *filtering.shown_columns(keys, query.now_ms)))
+    return Rows([read_shown(keys, row[1:]) for row in found], next_after)
 
 
 def seqs(connection: sqlite3.Connection, query: ListQuery) -> tuple[list[int], str | None]:
     """The numbers alone of the next jobs of a listing, and where the next page starts."""
-    rows, next_after = scan(connection, query, (Job.seq,))
-    return [row[0] for row in rows], next_after
+    found, next_after = scan(connection, query, (Job.seq,))
+    return [row[0] for row in found], next_after
 
 
 def scan(connection: sqlite3.Connection, query: ListQuery, columns: Sequence[Any]) -> tuple[list[Row], str | None]:
     """The next rows of a listing, the number in the first column, and where the next page starts."""
     after = None if query.after is None else _cursor(query.after)
+    if query.where is not None:
+        query = _narrowed(query, query.where)
+    if query.seqs is not None:
+        return _named(connection, query, query.seqs, after or 0, columns)
     sources = _sources(query)
     end = _end_of_window(connection, query, sources, after)
     conditions = [VISIBLE, *_filters(connection, query), *_between(query, after, end)]
@@ -67,10 +85,52 @@ def scan(connection: sqlite3.Connection, query: ListQuery, columns: Sequence[Any
     size = 0
     for row in heapq.merge(*streams, key=lambda row: int(row[0]), reverse=query.newest_first):
         found.append(row)
-        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        size += _size(row)
         if len(found) >= query.limit or size >= MAX_PAGE_BYTES:
             return found, str(row[0])
     return found, None if end is None else str(end)
+
+
+def _size(row: Row) -> int:
+    return sum(len(value) for value in row if isinstance(value, str | bytes))
+
+
+def _named(
+    connection: sqlite3.Connection, query: ListQuery, numbers: Sequence[int], start: int, columns: Sequence[Any]
+) -> tuple[list[Row], str | None]:
+    """Those of the jobs with these numbers that fit, in this order, from the `start`-th on."""
+    conditions = [SQL("seq = ?", [_SEQ]), VISIBLE, *_filters(connection, query)]
+    text, values = Job.select(*columns).where(*conditions).sql()
+    place = values.index(_SEQ)
+    found: list[Row] = []
+    size = 0
+    end = min(start + MAX_LOOKED_AT, len(numbers))
+    for position in range(start, end):
+        values[place] = numbers[position]
+        row = connection.execute(text, values).fetchone()
+        if row is None:
+            continue
+        found.append(row)
+        size += _size(row)
+        if len(found) >= query.limit or size >= MAX_PAGE_BYTES:
+            end = position + 1
+            break
+    return found, str(end) if end < len(numbers) else None
+
+
+def _narrowed(query: ListQuery, where: Filter) -> ListQuery:
+    """The listing with the state, queue and batch that its filter asks for anyway: they have indexes or numbers."""
+    named = filtering.states_named(where)
+    if named is not None and query.states:
+        named &= query.states
+    if named is not None and not named:
+        return replace(query, seqs=())
+    return replace(
+        query,
+        states=query.states if named is None else named,
+        queue=filtering.name_of(where, "queue") if query.queue is None else query.queue,
+        batch=filtering.name_of(where, "batch") if query.batch is None else query.batch,
+    )
 
 
 def _cursor(after: str) -> int:
@@ -82,12 +142,16 @@ def _cursor(after: str) -> int:
 def _sources(query: ListQuery) -> list[Node]:
     """Where the rows come from: by number through all jobs, or through an index of a batch or of a rare state."""
     if query.batch is not None:
-        return [SQL("bundle = (SELECT id FROM bundle WHERE name = ?)", [query.batch])]
+        return [_of_batch(query.batch)]
     if query.states and query.states <= LISTED_STATES:
         return [SQL(f"state = '{state}'") for state in sorted(query.states)]
     if query.states == {JobState.PROCESSING}:
         return [_WORKED_ON]
     return [SQL("1")]
+
+
+def _of_batch(name: str) -> Node:
+    return SQL("bundle = (SELECT id FROM bundle WHERE name = ?)", [name])
 
 
 def _end_of_window(
@@ -131,6 +195,10 @@ def _filters(connection: sqlite3.Connection, query: ListQuery) -> Iterator[Node]
         yield SQL("name GLOB ?", [query.name_glob])
     if query.since_ms is not None:
         yield Job.created_ms >= query.since_ms
+    if query.where is not None:
+        yield filtering.condition(query.where, query.now_ms)
+    if query.batch is not None and query.seqs is not None:
+        yield _of_batch(query.batch)
     for key, value in query.labels.items():
         yield SQL("EXISTS (SELECT 1 FROM json_each(labels) AS l WHERE l.key = ? AND l.value = ?)", [key, value])
 

@@ -10,7 +10,7 @@ from queuectld.domain.job import Attempt, Job, Output
 from queuectld.store import queries, reads, selectors
 from queuectld.store.queries import ListQuery
 from queuectld.store.reader import Reader
-from queuectld.store.records import Busy, Counts, Event, Page, PoolRow, QueueRow, WorkerRow
+from queuectld.store.records import Busy, Counts, Event, Page, PoolRow, QueueRow, Rows, WorkerRow
 
 T = TypeVar("T")
 
@@ -60,6 +60,10 @@ class Questions:
     async def page(self, query: ListQuery) -> Page:
         """The next jobs of a listing; it may be empty while `next` is set."""
         return await self.ask(partial(queries.page, query=query))
+
+    async def rows(self, query: ListQuery, keys: Sequence[str]) -> Rows:
+        """These keys alone (of `jobkeys.KINDS`) of the next jobs of a listing; else as `page`."""
+        return await self.ask(partial(queries.rows, query=query, keys=keys))
 
     async def attempts(self, seq: int) -> list[Attempt]:
         """The executions of a job that have ended, oldest first."""

@@ -129,6 +129,13 @@ class Page(NamedTuple):
     next: str | None
 
 
+class Rows(NamedTuple):
+    """One page of a listing of a few keys. Times are Unix time in milliseconds, durations milliseconds."""
+
+    rows: list[tuple[Any, ...]]
+    next: str | None
+
+
 class Counts(NamedTuple):
     """How many jobs there are, by state; how many are ready, by queue; which queues are paused."""
 

@@ -1,7 +1,7 @@
 """Between rows and what the domain calls them. Knows the order of the columns; executes nothing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -157,6 +157,17 @@ def read_job(row: Row) -> Job:
         needs=read_needs(needs), batch=batch_name, granted=read_granted(granted), once=bool(once),
         split_output=bool(split_output), stdin_open=bool(stdin_open),
     )  # fmt: skip
+
+
+def read_shown(keys: Sequence[str], row: Row) -> Row:
+    """The values of single keys, as `columns` and `filtering.shown_columns` have them in a row."""
+    return tuple([_SHOWN[key](value) if key in _SHOWN else value for key, value in zip(keys, row, strict=True)])
+
+
+_SHOWN: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "command": lambda value: value if isinstance(value, str) else unpack(value),
+    "cwd": read_text,
+}
 
 
 def read_shown(keys: Sequence[str], row: Row) -> Row:

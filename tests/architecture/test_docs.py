@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.messages import REQUESTS
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.settings import SETTINGS
@@ -42,6 +43,11 @@ def test_every_method_is_told_and_no_other() -> None:
     methods = text("docs/protocol.md").partition("## Methods")[2].partition("## Events")[0]
     told = {method for row in rows(methods)[2:] for method in words(row[0])}
     assert told == set(REQUESTS)
+
+
+def test_every_key_of_a_filter_is_told() -> None:
+    told = words(text("docs/protocol.md").partition("The keys are")[2].partition("\n\n")[0])
+    assert told - {"invalid_params", "data.position", "keys"} == {*KINDS, "label.NAME", "needs.RESOURCE"}
 
 
 @pytest.mark.parametrize("kind", [ErrorCode, EventKind], ids=["codes", "events"])

@@ -21,6 +21,7 @@ HOMES = {
     "sqlite3": ("queuectld.store",),
     "click": ("queuectl_client.cli", "queuectld.cli"),
     "rich": ("queuectl_client.cli",),
+    "lark": ("queuectl_client.protocol.filters",),
     "pickle": (),
     "shelve": (),
     "multiprocessing": (),

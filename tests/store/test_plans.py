@@ -3,10 +3,13 @@
 import re
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from queuectl_client.protocol import filters
+from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store import (
     adding,
@@ -18,6 +21,7 @@ from queuectld.store import (
     edits,
     endings,
     explaining,
+    functions,
     housekeeping,
     keys,
     memory,
@@ -152,3 +156,58 @@ def test_a_listing_of_a_batch_reads_its_index(connection: sqlite3.Connection) ->
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     assert "job_bundle (bundle=? AND seq" in plan[0], plan
     assert not any("TEMP B-TREE" in line or line.startswith("SCAN job") for line in plan), plan
+
+
+PAGES = [
+    ListQuery(where=filters.parse(text), newest_first=newest_first, now_ms=1, **more)
+    for newest_first in (True, False)
+    for more in ({}, {"seqs": (3, 4)})
+    for text in (
+        *(f"{key}!=none" for key in KINDS),
+        "state in (failed, dead) and attempts>2",
+        "queue=q and name~'x*' and label.user=ada",
+        "batch=b or needs.gpu>1",
+        "not (created_at>2h or duration>10s)",
+        "command~'*x*' and cwd!='/'",
+    )
+]
+
+
+@pytest.mark.parametrize("query", PAGES, ids=str)
+def test_no_filter_sorts_or_walks_farther_than_its_window(connection: sqlite3.Connection, query: ListQuery) -> None:
+    plans = _plans_of(connection, query)
+    assert plans
+    for plan in plans:
+        assert not any("TEMP B-TREE" in line for line in plan), plan
+        assert not any(re.match(r"SCAN (t1|job)\b", line) for line in plan), plan
+
+
+@pytest.mark.parametrize("keys", [list(KINDS), ["id"], ["seq", "command", "queue"]], ids=str)
+def test_keys_had_alone_are_read_as_jobs_are(connection: sqlite3.Connection, keys: list[str]) -> None:
+    for plan in _plans_of(connection, ListQuery(now_ms=1), keys):
+        assert not any("TEMP B-TREE" in line or re.match(r"SCAN (t1|job)\b", line) for line in plan), plan
+
+
+def test_a_filter_that_names_a_rare_state_or_a_batch_reads_its_index(connection: sqlite3.Connection) -> None:
+    for text, index in (
+        ("state=failed and attempts>2", "job_listed (state=? AND seq"),
+        ("paused=no and state in (dead)", "job_listed (state=? AND seq"),
+        ("state=processing and once", "job_worker"),
+        ("batch=b and state!=dead", "job_bundle (bundle=? AND seq"),
+    ):
+        plans = _plans_of(connection, ListQuery(where=filters.parse(text), now_ms=1))
+        assert any(index in line for plan in plans for line in plan), (text, plans)
+
+
+def _plans_of(connection: sqlite3.Connection, query: ListQuery, keys: list[str] | None = None) -> list[list[str]]:
+    """The plans of what is executed for a page that is not the first."""
+    functions.give(connection)
+    executed: list[str] = []
+    connection.set_trace_callback(executed.append)
+    asked = replace(query, after=None if query.seqs else "9")
+    if keys is None:
+        queries.page(connection, asked)
+    else:
+        queries.rows(connection, asked, keys)
+    connection.set_trace_callback(None)
+    return [[row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")] for text in executed if "job" in text]

@@ -9,7 +9,7 @@ from queuectld.domain.job import Job
 from queuectld.scheduler.service import Service
 from queuectld.server.order import Kind
 from queuectld.server.route import Handler, Peer, Route
-from queuectld.server.views import explanation_view, job_view, job_views, job_with_attempts
+from queuectld.server.views import explanation_view, job_view, job_views, job_with_attempts, row_views
 
 
 async def enqueue(service: Service, _peer: Peer, request: wire.Enqueue) -> Any:
@@ -24,7 +24,10 @@ async def enqueue_many(service: Service, _peer: Peer, request: wire.EnqueueMany)
 
 
 async def list_jobs(service: Service, _peer: Peer, request: wire.ListJobs) -> Any:
-    """A page of jobs, and where the next one begins."""
+    """A page of jobs, whole or a few keys of them, and where the next one begins."""
+    if request.keys:
+        rows = await service.jobs.rows(request, request.keys)
+        return {"jobs": row_views(request.keys, rows.rows), "next": rows.next}
     page = await service.jobs.page(request)
     return {"jobs": job_views(page.jobs), "next": page.next}
 

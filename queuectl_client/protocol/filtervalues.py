@@ -1,0 +1,111 @@
+"""The values in a filter, as people type them: each check gives the value in the form in which it is compared."""
+
+import math
+import re
+import signal as signals
+from difflib import get_close_matches
+from typing import Any, Final, NamedTuple
+
+from queuectl_client.protocol import amounts
+from queuectl_client.protocol.checks import BadParams, bad, moment
+from queuectl_client.protocol.jobspec import signal_name
+from queuectl_client.protocol.vocabulary import JobState
+
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_WITH_UNITS: Final = re.compile(r"(?:\d{1,15}(?:\.\d{1,9})?(?:ms|[smhdw]))+", re.IGNORECASE | re.ASCII)
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.IGNORECASE | re.ASCII)
+_FLAGS: Final = {"true": True, "yes": True, "false": False, "no": False}
+_MOST: Final = 2.0**62
+
+
+class Ago(NamedTuple):
+    """A moment, by how many seconds it lies before the one at which it is asked; negative: after it."""
+
+    seconds: float
+
+
+def number(key: str, given: Any) -> float:
+    """A whole number, or one with a fraction."""
+    try:
+        found = float(given)
+    except ValueError:
+        raise bad(key, given, "a number") from None
+    if not math.isfinite(found) or abs(found) > _MOST:
+        raise bad(key, given, "a number")
+    return int(given) if re.fullmatch(r"[+-]?\d+", given, re.ASCII) else found
+
+
+def duration(key: str, given: Any) -> float:
+    """Seconds: `90`, `1.5`, `10s`, `1h30m`."""
+    found = _seconds(given)
+    if found is not None:
+        return found
+    try:
+        return number(key, given)
+    except BadParams:
+        raise bad(key, given, "seconds (90) or units (90s, 10m, 2h, 7d)") from None
+
+
+def time(key: str, given: Any) -> int | Ago:
+    """Unix time in milliseconds of ISO 8601; or how long ago: `2h`, `now`; in the future with a plus."""
+    if given.lower() == "now":
+        return Ago(0)
+    ago = _seconds(given.removeprefix("+"))
+    if ago is not None:
+        return Ago(-ago if given.startswith("+") else ago)
+    try:
+        return moment(key, given)
+    except BadParams:
+        raise bad(key, given, "ISO 8601 ('2026-11-24 14:00'), now, an age (2h), or a time ahead (+2h)") from None
+
+
+def state(key: str, given: Any) -> str:
+    """The name of a state."""
+    if given.lower() in {*JobState}:
+        return str(given.lower())
+    near = get_close_matches(given.lower(), [*JobState], n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise BadParams(bad(key, given, f"one of {', '.join(JobState)}").message + hint)
+
+
+def signal(key: str, given: Any) -> int:
+    """The number of `KILL`, `SIGKILL` or 9."""
+    name = signal_name(given)
+    if name is not None and name in signals.Signals.__members__:
+        return int(signals.Signals[name])
+    if re.fullmatch(r"[1-9]\d?", given, re.ASCII):
+        return int(given)
+    raise bad(key, given, "a signal's name such as TERM or SIGKILL, or its number")
+
+
+def worker(key: str, given: Any) -> int:
+    """The number of `w12`."""
+    found = re.fullmatch(r"w?(\d{1,15})", given, re.ASCII | re.IGNORECASE)
+    if found:
+        return int(found[1])
+    raise bad(key, given, "a worker such as w3")
+
+
+def flag(key: str, given: Any) -> bool:
+    """True or false."""
+    if given.lower() in _FLAGS:
+        return _FLAGS[given.lower()]
+    raise bad(key, given, "true or false")
+
+
+def amount(key: str, given: Any) -> int:
+    """An amount of a resource: `2`, `4G`."""
+    if given == "0":
+        return 0
+    try:
+        return amounts.amount(given)
+    except ValueError:
+        raise bad(key, given, amounts.AMOUNT_WORDS) from None
+
+
+def _seconds(given: str) -> float | None:
+    """Seconds of a text with units; None for any other."""
+    if not _WITH_UNITS.fullmatch(given):
+        return None
+    found = sum(float(count) * _UNITS[unit.lower()] for count, unit in _PART.findall(given))
+    return found if found < 10**13 else None

@@ -1,0 +1,38 @@
+"""Where the keys of a job that can be filtered, sorted and shown alone are in its row.
+
+Every key of `jobkeys.KINDS` has an expression here, over the one row of `job`. Times are Unix time in milliseconds,
+durations milliseconds; what an argument is needed for is named (`:now`).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from queuectl_client.protocol.jobkeys import KINDS, Kind
+
+NOW: Final = "now"
+"""The argument that computed keys take: Unix time in milliseconds."""
+
+_NAMED_OTHERWISE: Final[Mapping[str, str]] = {
+    "queue": "(SELECT q.name FROM queue AS q WHERE q.id = queue)",
+    "batch": "(SELECT b.name FROM bundle AS b WHERE b.id = bundle)",
+    # An argv, and a command that is not UTF-8, are written out by a function of ours.
+    "command": "iif(typeof(command) = 'text', command, command_text(command, argv))",
+    "cwd": "iif(typeof(cwd) = 'text', cwd, command_text(cwd, NULL))",
+    "duration": "iif(state = 'processing', :now, finished_ms) - started_ms",
+    "age": ":now - created_ms",
+    "hold": "state = 'held'",
+    "ready": "lane IS NOT NULL",
+}
+_STORED: Final = {Kind.TIME: "_ms", Kind.DURATION: "_ms"}
+
+
+def _column(key: str, kind: Kind) -> str:
+    if kind in _STORED:
+        # created_at is created_ms; run_at, which is a key of its own, is run_at_ms.
+        return (key if key == "run_at" else key.removesuffix("_at")) + _STORED[kind]
+    return f'"{key}"'
+
+
+COLUMNS: Final[Mapping[str, str]] = {
+    key: f"({_NAMED_OTHERWISE[key]})" if key in _NAMED_OTHERWISE else _column(key, kind) for key, kind in KINDS.items()
+}
