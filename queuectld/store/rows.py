@@ -11,7 +11,6 @@ from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Attempt, Command, Job, NewJob, Output
 from queuectld.domain.resources import Granted
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store import models
 from queuectld.store.records import Event
 
 Row = tuple[Any, ...]
@@ -157,17 +156,6 @@ def read_job(row: Row) -> Job:
         needs=read_needs(needs), batch=batch_name, granted=read_granted(granted), once=bool(once),
         split_output=bool(split_output), stdin_open=bool(stdin_open),
     )  # fmt: skip
-
-
-def read_shown(keys: Sequence[str], row: Row) -> Row:
-    """The values of single keys, as `columns` and `filtering.shown_columns` have them in a row."""
-    return tuple([_SHOWN[key](value) if key in _SHOWN else value for key, value in zip(keys, row, strict=True)])
-
-
-_SHOWN: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "command": lambda value: value if isinstance(value, str) else unpack(value),
-    "cwd": read_text,
-}
 
 
 def read_shown(keys: Sequence[str], row: Row) -> Row:
