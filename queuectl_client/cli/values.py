@@ -1,26 +1,12 @@
 """Values of options as people type them: durations with units, pairs, times."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import click
 
-_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw])\s*)+", re.IGNORECASE)
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.IGNORECASE)
-
-
-def seconds(text: str) -> float | None:
-    """Seconds of `90`, `1.5`, `10s`, `5m`, `2h`, `7d`, `1h30m`; None for anything else."""
-    text = text.strip()
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
-        # The daemon has the last word on what is too small or too large.
-        number = float(text)
-        return int(number) if number.is_integer() and abs(number) < 2**53 else number
-    if _DURATION.fullmatch(text):
-        return sum(float(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
-    return None
+from queuectl_client.protocol.durations import seconds as seconds
+from queuectl_client.protocol.durations import with_units
 
 
 class Whole(click.ParamType[float]):
@@ -80,7 +66,7 @@ class Moment(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The time as the wire has it."""
-        ago = seconds(value) if _DURATION.fullmatch(value.strip()) else None
+        ago = with_units(value)
         try:
             if ago is not None:
                 return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from queuectl_client.protocol import durations
 from queuectl_client.protocol.text import from_wire, is_plain
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ TEN_YEARS_S: Final = 10 * 365 * 86_400
 """The longest duration; beyond it lies a typing error, and sums of times stay far from any overflow."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
-_REQUEST = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _RESERVED_IDS: Final = frozenset({"all", "last"})
 _SHOWN = 60
 
@@ -96,8 +97,17 @@ def number(low: float, high: float, unit: str = "", *, above: bool = False) -> C
 
 
 def seconds(*, zero: bool = False) -> Check[float]:
-    """A check for a duration in seconds, at most ten years."""
-    return number(0, TEN_YEARS_S, " of seconds", above=not zero)
+    """A check for a duration, at most ten years: a number of seconds, or text such as `90s` and `1h30m`."""
+    bounds = "from 0 to" if zero else "above 0 and at most"
+    words = f"a number of seconds {bounds} {TEN_YEARS_S:,}, or a duration {durations.DURATION_WORDS}"
+
+    def check(key: str, value: Any) -> float:
+        found = durations.with_units(value) if isinstance(value, str) else value
+        if type(found) in (int, float) and 0 <= found <= TEN_YEARS_S and (zero or found > 0):
+            return found  # type: ignore[no-any-return]
+        raise bad(key, value, words)
+
+    return check
 
 
 def os_text(key: str, value: Any) -> str:
@@ -156,9 +166,9 @@ def queue_name(key: str, value: Any) -> str:
 
 def request_id(key: str, value: Any) -> str:
     """The name a client gives a write, so that it can be asked for again."""
-    if isinstance(value, str) and _REQUEST.fullmatch(value):
-        return value
-    raise bad(key, value, "1 to 64 of A-Z, a-z, 0-9 and minus (a UUID)")
+    if isinstance(value, str) and _UUID.fullmatch(value.lower()):
+        return value.lower()
+    raise bad(key, value, "a UUID, such as '2f1c9a52-7f6e-4c0b-9d35-0a3f5d9a7c11'")
 
 
 def word_of(words: type[StrEnum] | Iterable[str]) -> Check[str]:
@@ -229,8 +239,6 @@ def environment(key: str, value: Any) -> dict[str, str]:
         raise BadParams(f"{key} must be a map of variable names to strings", key)
     checked: dict[str, str] = {}
     for name, item in value.items():
-        if item is None:
-            continue
         if isinstance(name, bytes):
             name = from_wire(name)
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
@@ -238,6 +246,10 @@ def environment(key: str, value: Any) -> dict[str, str]:
             raise bad(f"a name in {key}", begin, "a string that is not empty and without '=' and NUL")
         if isinstance(item, bytes):
             item = from_wire(item)
+        if item is None:
+            # To unset it, to leave it as it is, to make it empty: each is meant by somebody.
+            message = f"{shown(name)} in {key} is null, but it must be a string (a command runs without it by env -u)"
+            raise BadParams(message, key)
         if not isinstance(item, str) or "\0" in item:
             raise BadParams(f"the value of {shown(name)} in {key} must be a string without NUL", key)
         checked[name] = item

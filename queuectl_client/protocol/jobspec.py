@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from queuectl_client.protocol import amounts, checks
 from queuectl_client.protocol.checks import BadParams, Check, bad
+from queuectl_client.protocol.text import from_wire
 
 Command = str | tuple[str, ...]
 """A shell command, or an argv that runs without a shell."""
@@ -107,6 +108,8 @@ def read_keys(job: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, A
             if given in _OUTPUT_KEYS:
                 continue
             raise checks.unknown("key", given, CHECKS) from None
+        if name in values:
+            raise BadParams(f"{name} is given twice, as {name} and as {_camel(name)}", name)
         if value is not None:
             values[name] = check(given, value)
         elif keep_null:
@@ -120,10 +123,22 @@ def is_known_key(key: str) -> bool:
 
 
 def read_changes(key: str, value: Any) -> dict[str, Any]:
-    """Keys of the job and their new values; null: back to the default. What only the output has cannot be changed."""
+    """Keys of the job and their new values; null: back to the default. What only the output has cannot be changed.
+
+    In `env`, which takes the place of all of the old one, true stands for the value that a variable has: nobody is
+    shown it.
+    """
     if not isinstance(value, Mapping) or not value:
         raise bad(key, value, "a map of at least one key of the job")
+    env = value.get("env")
+    env = env if isinstance(env, Mapping) else {}
+    kept = {name for name, text in env.items() if text is True}
+    if kept:
+        value = {**value, "env": {name: "" if name in kept else text for name, text in env.items()}}
     changes: dict[str, Any] = read_keys(value, keep_null=True)
+    if kept:
+        names = {from_wire(name) if isinstance(name, bytes) else name for name in kept}
+        changes["env"] |= dict.fromkeys(names, True)
     if len(changes) < len(value):
         fixed = next(name for name in value if name not in changes)
         raise BadParams(f"{fixed} of a job cannot be changed", str(fixed))
@@ -182,9 +197,13 @@ def _exit_or_signal(key: str, value: Any) -> int | str:
     """An exit code that is a failure, or a signal's name in its long form."""
     if type(value) is int and 1 <= value <= 255:
         return value
-    if isinstance(value, str) and (name := signal_name(value)) is not None:
-        return name
-    raise bad(key, value, "a list of exit codes from 1 to 255 and signal names such as SIGKILL")
+    if isinstance(value, str):
+        code = _SYSEXITS.get(value.lower().removeprefix("ex_"))
+        if code is not None:
+            return code
+        if (name := signal_name(value)) is not None:
+            return name
+    raise bad(key, value, "a list of exit codes from 1 to 255, names of them such as tempfail, and signals like KILL")
 
 
 def _dependency(key: str, value: Any) -> tuple[str, str]:
@@ -226,6 +245,11 @@ def _camel(key: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
+_SYSEXITS: Final[Mapping[str, int]] = {
+    "usage": 64, "dataerr": 65, "noinput": 66, "nouser": 67, "nohost": 68, "unavailable": 69, "software": 70,
+    "oserr": 71, "osfile": 72, "cantcreat": 73, "ioerr": 74, "tempfail": 75, "protocol": 76, "noperm": 77, "config": 78,
+}  # fmt: skip
+"""The names that sysexits.h gives to exit codes, without their EX_."""
 _REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12]\d|30)", re.ASCII)
 _ON = checks.word_of(("completed", "dead", "any"))
 _CODES = checks.list_of(_exit_or_signal, longest=1000)

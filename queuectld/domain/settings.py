@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from queuectl_client.protocol import durations
 from queuectl_client.protocol.amounts import AMOUNT_WORDS, NAME_WORDS
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
@@ -14,8 +15,6 @@ from queuectld.domain.resources import read_supplies
 
 MAX_SECONDS: Final = 10 * 365 * 86_400
 """Ten years: longer durations are a slip of the finger, and stay far from integer limits in milliseconds."""
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 Value = int | float | str | bool | None
 
@@ -61,9 +60,9 @@ def _or_none(read: Callable[[Any], Value]) -> Callable[[Any], Value]:
 
 
 def _duration(given: Any) -> Value:
-    """Seconds, or text with a unit: `90`, `12h`, `7d`."""
-    if isinstance(given, str) and given[-1:] in _UNITS:
-        given = float(given[:-1]) * _UNITS[given[-1]]
+    """Seconds, or text with units: `90`, `12h`, `1h30m`."""
+    if isinstance(given, str):
+        given = durations.seconds(given)
     return _number(0, MAX_SECONDS, above=True)(given)
 
 
@@ -94,22 +93,18 @@ def _text(given: Any) -> str:
     return given
 
 
-_SECONDS = f"a number of seconds above 0, at most {MAX_SECONDS}"
+_SECONDS = f"a number of seconds above 0, at most {MAX_SECONDS}, or a duration {durations.DURATION_WORDS}"
 
-_KEPT = f"none, {_SECONDS}, or such as 12h or 7d"
+_KEPT = f"none, or {_SECONDS}"
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "max_retries": Setting(3, "a whole number from 0 to 1000", _whole(0, 1000), "executions before a job is dead"),
     "backoff_base": Setting(2, "a number from 1 to 1000", _number(1, 1000), "base of the wait before a retry"),
-    "backoff_max": Setting(3600, _SECONDS, _number(0, MAX_SECONDS, above=True), "longest wait before a retry, s"),
+    "backoff_max": Setting(3600, _SECONDS, _duration, "longest wait before a retry, s"),
     "backoff_jitter": Setting(0, "a number from 0 to 1", _number(0, 1), "share by which a wait may be shorter"),
-    "timeout": Setting(
-        None, f"none, or {_SECONDS}", _or_none(_number(0, MAX_SECONDS, above=True)), "longest execution, s"
-    ),
-    "stall_timeout": Setting(
-        None, f"none, or {_SECONDS}", _or_none(_number(0, MAX_SECONDS, above=True)), "longest time without output, s"
-    ),
-    "kill_grace": Setting(10, _SECONDS, _number(0, MAX_SECONDS, above=True), "time between TERM and KILL, s"),
+    "timeout": Setting(None, f"none, or {_SECONDS}", _or_none(_duration), "longest execution, s"),
+    "stall_timeout": Setting(None, f"none, or {_SECONDS}", _or_none(_duration), "longest time without output, s"),
+    "kill_grace": Setting(10, _SECONDS, _duration, "time between TERM and KILL, s"),
     "crash_limit": Setting(3, "a whole number from 0 to 1000", _whole(0, 1000), "crashes before a job is dead"),
     "shell": Setting("/bin/sh -c", "an absolute path and its options", _shell, "what runs a command string"),
     "path": Setting(

@@ -186,9 +186,14 @@ class Session:
             raise Refused(ErrorCode.WRONG_STATE, "hello is the first call of a connection, or it is not made")
         self.said_hello = True
         request = Hello.from_map(_named(params))
-        # An older client gets the protocol that it asked for, a newer one the newest there is here.
-        protocol = min(request.protocol, rpc.PROTOCOL_VERSION)
-        return {"server": f"queuectld {__version__}", "protocol": protocol, "capabilities": list(CAPABILITIES)}
+        if request.protocol > rpc.PROTOCOL_VERSION:
+            message = (
+                f"this daemon (queuectld {__version__}) speaks protocol {rpc.PROTOCOL_VERSION}, this client"
+                f" {request.protocol}: upgrade the daemon, then: queuectl daemon restart"
+            )
+            raise Refused(ErrorCode.VERSION, message, {"protocol": rpc.PROTOCOL_VERSION})
+        # An older client gets the protocol that it asked for.
+        return {"server": f"queuectld {__version__}", "protocol": request.protocol, "capabilities": list(CAPABILITIES)}
 
     def _start(self, call: Call) -> None:
         call.task = self._loop.create_task(self._carry_out(call))

@@ -43,6 +43,7 @@ JOB = {
     "hold": True,
     "once": True,
     "split_output": True,
+    "stdin_open": True,
 }
 
 REQUEST = "2f1c9a52-7f6e-4c0b-9d35-0a3f5d9a7c11"
@@ -64,6 +65,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("job.logs", {"id": "17", "attempt": 2, "stream": "stderr", "offset": -10, "limit": 4096, "wait": True}),
     ("job.cancel", {"ids": ["last", "label:team=a"]}),
     ("job.kill", {"ids": ["17"], "signal": "HUP"}),
+    ("job.send", {"id": "17", "data": "yes\n", "eof": True}),
     ("job.pause", {"ids": ["17"]}),
     ("job.resume", {"ids": ["17"]}),
     ("job.hold", {"id": "17"}),

@@ -10,6 +10,7 @@ from queuectl_client.protocol import rpc
 from queuectl_client.protocol.messages import REQUESTS
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
+from queuectld.scheduler.bulk import Changed
 from queuectld.server import session
 from queuectld.server.router import ROUTES
 from tests.support.eventually import eventually_async
@@ -51,8 +52,19 @@ async def test_hello_comes_first_or_not_at_all(tmp_path: Path) -> None:
         with pytest.raises(CallFailed) as failed:
             await client.call("hello")
         assert failed.value.error.startswith("wrong_state: ")
-        newer = await door.connect()
-        assert (await newer.call("hello", protocol=99))["protocol"] == rpc.PROTOCOL_VERSION
+        assert (await (await door.connect()).call("hello", protocol=1))["protocol"] == rpc.PROTOCOL_VERSION
+
+
+@scene
+async def test_a_newer_client_is_told_which_side_to_upgrade(tmp_path: Path) -> None:
+    async with FrontDoor(tmp_path) as door:
+        client = await door.connect()
+        with pytest.raises(CallFailed) as failed:
+            await client.call("hello", protocol=99)
+        assert failed.value.error["code"] == "version"
+        assert "speaks protocol 1, this client 99: upgrade the daemon" in failed.value.error["message"]
+        assert failed.value.error["data"] == {"protocol": 1}
+        await client.call("status")
 
 
 @pytest.mark.parametrize("params", [{}, [1], [{}, {}], None, "x", 7, [[]]])
@@ -114,7 +126,7 @@ async def test_an_error_nobody_foresaw_tells_no_secrets_and_harms_nobody(
 @scene
 async def test_an_answer_larger_than_a_message_is_refused_in_words(tmp_path: Path) -> None:
     async with FrontDoor(tmp_path) as door:
-        door.recorder.replies["jobs.cancel"] = [a_job(command="x" * 1_000_000)] * 9
+        door.recorder.replies["jobs.cancel"] = Changed([a_job(command="x" * 1_000_000)] * 9, 9, 9, [], None)
         client = await door.connect()
         with pytest.raises(CallFailed) as failed:
             await client.call("job.cancel", ids=["all"])

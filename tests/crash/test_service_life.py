@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 import venv
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Submitter(threading.Thread):
             with Client(autostart=False, environ=self._stage.home.env) as client:
                 while not self._over.wait(0.05):
                     job = self._stage.marks.job(f"job-{len(self._stage.jobs)}", meanwhile="sleep 0.1")
-                    client.call("enqueue", **job.spec, request=f"request-{job.id.replace('_', '-')}")
+                    client.call("enqueue", **job.spec, request=str(uuid.uuid5(uuid.NAMESPACE_OID, job.id)))
                     self._stage.jobs.append(job)
         except BaseException as error:
             self.error = error

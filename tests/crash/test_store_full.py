@@ -2,6 +2,7 @@
 
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,7 @@ def test_of_requests_that_share_a_commit_those_that_have_room_are_stored(home: H
             disk.fill()
         sizes = {"small": 10, "huge": 1_000_000, "another": 10}
         sent = [
-            client.send("enqueue", {"id": id, "command": "x" * size, "hold": True, "request": id})
+            client.send("enqueue", {"id": id, "command": "x" * size, "hold": True, "request": str(uuid.uuid4())})
             for id, size in sizes.items()
         ]
         answers = [answer(client, msgid) for msgid in sent]

@@ -10,6 +10,7 @@ from queuectl_client.protocol import rpc
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Job
 from queuectld.domain.retry import RetryPolicy
+from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import Status
 from queuectld.server.crowd import Crowd
@@ -123,7 +124,7 @@ class FakeService:
             "jobs.batch_add": Added(["job_1"], [1]),
             "jobs.batch_commit": AddedSummary(1, 1, 1),
             "jobs.wait": ([], True),
-            "jobs.cancel": [a_job()],
+            "jobs.cancel": Changed([a_job()], 1, 0, [], None),
             "jobs.get": (a_job(), []),
             "jobs.page": Page([a_job()], None),
         }

@@ -12,10 +12,10 @@ from queuectl_client.protocol.vocabulary import JobState
 
 METHODS = (
     "enqueue enqueue_many batch.open batch.add batch.commit status list job.get job.wait job.logs job.cancel job.kill "
-    "job.pause job.resume job.hold job.release job.retry job.remove job.prune job.edit job.move job.explain dlq.list "
-    "dlq.retry dlq.purge config.get config.set config.list config.unset queue.list queue.set queue.pause queue.resume "
-    "worker.start worker.stop worker.list worker.scale daemon.info daemon.drain daemon.shutdown events.subscribe "
-    "hello ping"
+    "job.send job.pause job.resume job.hold job.release job.retry job.remove job.prune job.edit job.move job.explain "
+    "dlq.list dlq.retry dlq.purge config.get config.set config.list config.unset queue.list queue.set "
+    "queue.pause queue.resume worker.start worker.stop worker.list worker.scale daemon.info "
+    "daemon.drain daemon.shutdown events.subscribe hello ping"
 )
 
 
@@ -25,6 +25,9 @@ def refusal(method: str, params: dict[str, Any]) -> BadParams:
     return caught.value
 
 
+A_UUID = "2f1c9a52-7f6e-4c0b-9d35-0a3f5d9a7c11"
+
+
 def test_every_method_of_the_interface_has_a_request() -> None:
     assert set(REQUESTS) == set(METHODS.split())
 
@@ -32,11 +35,11 @@ def test_every_method_of_the_interface_has_a_request() -> None:
 GOOD: list[tuple[str, dict[str, Any]]] = [
     ("hello", {"client": "x", "protocol": 1}),
     ("ping", {}),
-    ("enqueue", {"command": "a", "environment": {"A": "b"}, "umask": 18, "request": "a-1"}),
-    ("enqueue_many", {"jobs": [{"command": "a"}, {"command": "b", "priority": 3}], "request": "r"}),
+    ("enqueue", {"command": "a", "environment": {"A": "b"}, "umask": 18, "request": A_UUID}),
+    ("enqueue_many", {"jobs": [{"command": "a"}, {"command": "b", "priority": 3}], "request": A_UUID}),
     ("batch.open", {"defaults": {"cwd": "/"}}),
     ("batch.add", {"token": "t", "jobs": [{"command": "a"}]}),
-    ("batch.commit", {"token": "t", "request": "r"}),
+    ("batch.commit", {"token": "t", "request": A_UUID}),
     ("status", {}),
     ("list", {"state": ["dead", "failed"], "queue": "q", "label": {"a": "b"}, "name": "x*", "order": "newest",
               "since": "2026-11-24T03:08:02.123Z", "ids": ["3-9", "last"], "limit": 5, "after": "x"}),
@@ -45,6 +48,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("job.wait", {"ids": ["a", "b"], "any": True, "timeout": 0}),
     ("job.logs", {"id": "a", "attempt": 2, "stream": "stderr", "offset": -100, "limit": 10, "wait": True}),
     ("job.kill", {"ids": ["a"], "signal": 9}),
+    ("job.send", {"id": "a", "data": b"\xff", "eof": True}),
     ("job.edit", {"id": "a", "changes": {"priority": 5, "timeout": None}, "rev": 0}),
     ("job.move", {"id": "a", "before": "b", "queue": "q"}),
     ("job.prune", {"states": ("dead",), "older_than": 5}),
@@ -111,6 +115,11 @@ def test_requests_survive_the_way_to_their_map_and_back(method: str, params: dic
         ("events.subscribe", {"kinds": ["job.exploded"]}, "kinds"),
         ("enqueue", {"command": "a", "umask": 512}, "umask"),
         ("enqueue", {"command": "a", "request": "no spaces"}, "request"),
+        ("enqueue", {"command": "a", "request": "request-17"}, "a UUID"),
+        ("enqueue", {"command": "a", "maxRetries": 1, "max_retries": 2}, "max_retries is given twice"),
+        ("job.send", {"id": "a"}, "nothing to send"),
+        ("job.send", {"id": "a", "data": 5}, "data"),
+        ("job.send", {"id": "a", "data": b"x" * 262_145}, "at most 262,144"),
         ("enqueue", {"command": "a", "environment": []}, "environment"),
         ("enqueue_many", {}, "jobs"),
         ("enqueue_many", {"jobs": []}, "jobs"),

@@ -1,0 +1,35 @@
+"""Durations as people write them: `90`, `1.5`, `10s`, `5m`, `2h`, `7d`, `1h30m`.
+
+A number is seconds; in JSON a text needs its units, so that a number in quotes stays a mistake.
+"""
+
+import re
+from typing import Final
+
+DURATION_WORDS: Final = "such as 90s, 10m, 1h30m or 7d"
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.IGNORECASE | re.ASCII)
+_WITH_UNITS: Final = re.compile(rf"(?:{_PART.pattern}\s*)+", re.IGNORECASE | re.ASCII)
+_LONGEST: Final = 100
+"""Characters; no duration that makes sense is longer."""
+
+
+def seconds(text: str) -> float | None:
+    """The seconds that are meant; None for what is no duration. What is too small or too large others decide."""
+    text = text.strip()
+    if len(text) > _LONGEST:
+        return None
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    return with_units(text)
+
+
+def with_units(text: str) -> float | None:
+    """The same, where every number has its unit."""
+    text = text.strip()
+    if len(text) > _LONGEST or not _WITH_UNITS.fullmatch(text):
+        return None
+    total = sum(float(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
+    return int(total) if total.is_integer() else round(total, 6)
