@@ -124,7 +124,9 @@ class Connection(asyncio.Protocol):
         return not self._is_unread
 
     def call_ended(self) -> None:
-        """See `session.Link`."""
+        """See `session.Link`. Where no other answer is to come soon, this one leaves now."""
+        if self._outgoing and not self._session.is_owed:
+            self._flush()
         if self._is_finishing:
             self.finish()
         elif self._is_held:
