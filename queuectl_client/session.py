@@ -28,6 +28,10 @@ SIGN_OF_LIFE_S: Final = 15.0
 """How long nothing may come from a daemon that is waited for, before it is asked whether it lives (`ping`)."""
 
 _SLOW: Final = frozenset({"enqueue_many", "batch.add", "batch.commit", "worker.start", "worker.scale", "job.remove"})
+_ON_JOBS: Final = frozenset(
+    f"job.{verb}" for verb in ("cancel", "kill", "pause", "resume", "hold", "release", "retry", "remove")
+)
+_SELECTOR_SIGNS: Final = frozenset(":@-")
 _READS: Final = frozenset(
     {"status", "list", "job.get", "job.explain", "job.wait", "job.logs", "dlq.list", "config.get", "config.list"}
     | {"queue.list", "worker.list", "daemon.info"}
@@ -40,11 +44,20 @@ def patience_s(method: str, params: Mapping[str, Any], default: float | None = D
     if method == "job.wait":
         timeout = params.get("timeout")
         return None if timeout is None else timeout + DEFAULT_PATIENCE_S
-    if method in ("daemon.shutdown", "dlq.retry", "dlq.purge", "job.prune"):
+    if method in ("daemon.shutdown", "dlq.retry", "dlq.purge", "job.prune", "job.send"):
+        return None
+    if method in _ON_JOBS and params.get("limit") is None and _may_be_many(params.get("ids", params.get("id"))):
         return None
     if method in ("job.logs", "queue.pause", "worker.stop") and params.get("wait", method == "worker.stop"):
         return None
     return SLOW_PATIENCE_S if method in _SLOW and default is not None else default
+
+
+def _may_be_many(ref: object) -> bool:
+    """Whether there may be a selector in it that stands for any number of jobs."""
+    if isinstance(ref, list | tuple):
+        return any(map(_may_be_many, ref))
+    return isinstance(ref, str) and (ref == "all" or not _SELECTOR_SIGNS.isdisjoint(ref))
 
 
 def may_repeat(method: str, params: Mapping[str, Any]) -> bool:

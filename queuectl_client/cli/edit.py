@@ -1,88 +1,82 @@
-"""`queuectl edit`: change a job that waits, by key=value or in an editor."""
+"""`queuectl edit`: change a job that does not run, by KEY=VALUE or in an editor."""
 
-import json
-from collections.abc import Mapping
-from typing import Any, Final
+import os
+import sys
+from typing import Any
 
 import click
 
-from queuectl_client.cli.change import tell_changed
+from queuectl_client.cli.changes import Change, Job, needs_job, typed
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.joboptions import snake_case
-from queuectl_client.cli.values import DURATION, PAIR
 from queuectl_client.cli.verbs import pass_invocation, verb
-from queuectl_client.errors import InvalidParams
-
-IN_EDITOR: Final = ("command", "name", "labels", "priority", "queue", "timeout", "kill_grace", "max_retries", "cwd")
-"""What the editor shows; the values of a job's environment are never shown, and stay as they are."""
-
-_WHOLE: Final = frozenset({"priority", "max_retries"})
-_DURATIONS: Final = frozenset({"timeout", "stall_timeout", "kill_grace"})
+from queuectl_client.errors import Conflict, InvalidParams
 
 
 @verb(
     "edit",
     example="""
         queuectl edit job_7 priority=5 timeout=10m
-        queuectl edit job_7 'command=make test' labels=user=ada
+        queuectl edit job_7 'command=make test' labels.user=ada env.MODE=fast
         queuectl edit last
     """,
 )
 @click.argument("job", metavar="ID")
-@click.argument("changes", nargs=-1, type=PAIR, metavar="[KEY=VALUE]...")
+@click.argument("changes", nargs=-1, type=Change(), metavar="[KEY=VALUE]...")
 @pass_invocation
-def edit(invocation: Invocation, job: str, changes: tuple[tuple[str, str], ...]) -> None:
-    """Change a job that waits. Without KEY=VALUE its keys are opened in $EDITOR, as JSON.
+def edit(invocation: Invocation, job: str, changes: tuple[tuple[str, str], ...]) -> int:
+    """Change a job that waits, or that has ended, for its retry. Without KEY=VALUE it is opened in $EDITOR, as TOML.
 
-    `none` takes a value away: timeout=none.
+    KEY is a key of the job (command, queue, priority, timeout, retry_on, env, …). `none` takes a value away:
+    timeout=none. Lists are typed with commas: retry_on=75,SIGKILL. labels, needs and env are changed as a whole
+    (labels=a=1,b=2) or entry by entry (labels.a=1, env.MODE=none). What is not named stays as it is.
     """
-    if changes:
-        answer = invocation.call("job.edit", id=job, changes=dict(_typed(*change) for change in changes))
+    if not changes:
+        return _in_editor(invocation, job)
+    if not needs_job(changes):
+        answer = invocation.call("job.edit", id=job, changes=typed(changes))
     else:
         before = invocation.call("job.get", id=job)
-        edited = _edited(before)
-        if not edited:
+        answer = invocation.call("job.edit", id=before["id"], changes=typed(changes, before), rev=before["rev"])
+    return _tell(invocation, answer["jobs"][0])
+
+
+def _in_editor(invocation: Invocation, ref: str) -> int:
+    by_a_person = sys.stdin.isatty() and sys.stderr.isatty()
+    if not by_a_person and not (os.environ.get("VISUAL") or os.environ.get("EDITOR")):
+        raise click.UsageError("there is no terminal for an editor: give KEY=VALUE, such as priority=5")
+    from queuectl_client.cli import editfile
+
+    before: Job = invocation.call("job.get", id=ref)
+    text = editfile.written(before)
+    while True:
+        edited = click.edit(text, extension=".toml")
+        if edited is None:
             invocation.say("Nothing was changed.")
-            return
-        # Its id, for `last` may be another job by now; its rev, for the job may be another one than was shown.
-        answer = invocation.call("job.edit", id=before["id"], changes=edited, rev=before["rev"])
-    tell_changed(invocation, answer["jobs"], "changed")
-
-
-def _typed(key: str, text: str) -> tuple[str, Any]:
-    """A change as the wire has it: numbers, durations, maps and argv from their text; the rest is text."""
-    name = snake_case(key.replace("-", "_"))
-    if text == "none" and name != "command":
-        return name, None
-    if name in _WHOLE:
+            return 0
         try:
-            return name, int(text)
-        except ValueError:
-            raise InvalidParams(f"{key} is {text!r}, but it must be a whole number") from None
-    if name in _DURATIONS:
-        return name, DURATION.convert(text, None, None)
-    if name == "labels" and not text.startswith("{"):
-        return name, dict(PAIR.convert(pair, None, None) for pair in text.split(",") if pair)
-    if (name == "labels" and text.startswith("{")) or (name == "command" and text.startswith("[")):
-        return name, _read(text)
-    return name, text
+            return _send(invocation, before, editfile.changes(before, edited))
+        except (InvalidParams, Conflict) as error:
+            # What was typed is not thrown away for a slip of the pen.
+            if not by_a_person or isinstance(error, Conflict):
+                raise
+            invocation.error(error.message)
+            if not click.confirm("Edit it again?", default=True, err=True, prompt_suffix=" "):
+                raise
+            text = edited
 
 
-def _edited(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What a person changed in the editor."""
-    before = {key: job[key] for key in IN_EDITOR}
-    text = click.edit(json.dumps(before, indent=2) + "\n", extension=".json")
-    if text is None:
-        return {}
-    after = _read(text)
-    if not isinstance(after, dict):
-        raise InvalidParams("what was edited is no JSON object any more; nothing was changed")
-    gone = {key: None for key in before if key not in after}
-    return {key: value for key, value in (after | gone).items() if before.get(key) != value}
+def _send(invocation: Invocation, before: Job, changed: dict[str, Any]) -> int:
+    if not changed:
+        invocation.say("Nothing was changed.")
+        return 0
+    # Its id, for `last` may be another job by now; its rev, for the job may be another one than was shown.
+    answer = invocation.call("job.edit", id=before["id"], changes=changed, rev=before["rev"])
+    return _tell(invocation, answer["jobs"][0])
 
 
-def _read(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidParams(f"bad JSON: {error}; nothing was changed") from None
+def _tell(invocation: Invocation, job: Job) -> int:
+    if invocation.json:
+        invocation.document([job])
+    else:
+        invocation.data(job["id"] if invocation.quiet else f"Job {job['id']} changed")
+    return 0

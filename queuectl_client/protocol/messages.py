@@ -56,13 +56,16 @@ __all__ = [
     "BatchCommit", "BatchOpen", "ConfigGet", "ConfigList", "ConfigSet", "ConfigUnset", "DaemonDrain", "DaemonInfo",
     "DaemonShutdown", "Defaults", "DlqList", "DlqPurge", "DlqRetry", "Enqueue", "EnqueueMany", "EventsSubscribe",
     "Hello", "JobCancel", "JobEdit", "JobExplain", "JobGet", "JobHold", "JobIds", "JobKill", "JobLogs", "JobMove",
-    "JobPause", "JobPrune", "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSpec", "JobWait", "Jobs",
+    "JobPause", "JobPrune", "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSend", "JobSpec", "JobWait", "Jobs",
     "ListJobs", "Ping", "QueueList", "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList",
     "WorkerScale", "WorkerStart", "WorkerStop",
 ]  # fmt: skip
 
 MAX_LOG_BYTES: Final = 1024 * 1024
 """A page of output: an eighth of the largest message."""
+
+MAX_SEND_BYTES: Final = 256 * 1024
+"""What is sent to the stdin of a job in one call; more goes in several, each after the answer to the one before."""
 
 _NAME = checks.text(1024)
 
@@ -166,10 +169,17 @@ class JobLogs(Request):
 
 @dataclass(frozen=True, slots=True)
 class JobIds(Request):
-    """A request that names jobs and says no more."""
+    """Something that is done to jobs, each named by its id or with others by a selector.
+
+    `dry_run`: nothing is changed, the answer is the same. `limit`: stop after so many; the answer's `next` goes on as
+    `after` of the next call.
+    """
 
     SPELLINGS: ClassVar = {"id": "ids"}
     ids: tuple[str, ...] = param(checks.selectors)
+    dry_run: bool = param(checks.boolean, False)
+    limit: int | None = param(checks.integer(1, MAX_PAGE), None)
+    after: str | None = param(_NAME, None)
 
 
 class JobCancel(JobIds):
@@ -224,12 +234,24 @@ def _signal(key: str, value: Any) -> int | str:
 
 
 @dataclass(frozen=True, slots=True)
-class JobKill(Request):
+class JobKill(JobIds):
     """Send a signal to all processes of running jobs; retries apply."""
 
-    SPELLINGS: ClassVar = {"id": "ids"}
-    ids: tuple[str, ...] = param(checks.selectors)
     signal: int | str = param(_signal, "SIGTERM")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSend(Request):
+    """Give a running job that was enqueued with `stdin_open` more to read; `eof`: no more comes."""
+
+    id: str = param(checks.selector)
+    data: bytes = param(checks.some_bytes(MAX_SEND_BYTES), b"")
+    eof: bool = param(checks.boolean, False)
+
+    def check_together(self) -> None:
+        """Something to read, the end, or both."""
+        if not self.data and not self.eof:
+            raise BadParams("there is nothing to send: give data, eof, or both", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +272,7 @@ class JobMove(Request):
     last: bool = param(checks.boolean, False)
     before: str | None = param(checks.selector, None)
     queue: str | None = param(checks.queue_name, None)
+    dry_run: bool = param(checks.boolean, False)
 
     def check_together(self) -> None:
         """One place, a queue, or both."""
@@ -279,6 +302,7 @@ REQUESTS: Final[Mapping[str, type[AnyRequest]]] = {
     "job.release": JobRelease,
     "job.retry": JobRetry,
     "job.remove": JobRemove,
+    "job.send": JobSend,
     "job.edit": JobEdit,
     "job.move": JobMove,
     "job.explain": JobExplain,

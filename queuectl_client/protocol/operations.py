@@ -1,11 +1,13 @@
 """The requests of operating a queue: dead letter queue, config, queues, workers, the daemon, events."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from queuectl_client.protocol import checks
+from queuectl_client.protocol import checks, filters
 from queuectl_client.protocol.checks import BadParams, bad
+from queuectl_client.protocol.jobspec import label_filter, read_changes
 from queuectl_client.protocol.message import Request, param
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 
@@ -13,6 +15,7 @@ MAX_PAGE: Final = 5000
 """Rows looked at for one answer."""
 MAX_WORKERS: Final = 1000
 
+_TEXT = checks.text(1024)
 _COUNT = checks.integer(1, MAX_WORKERS)
 _POOL = checks.integer(1, 2**53)
 _KINDS = checks.list_of(checks.word_of(EventKind), longest=64, single=True)
@@ -32,32 +35,64 @@ class Empty(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class DlqList(Request):
-    """A page of dead jobs; `after` is the `next` of the page before."""
+class DeadFilter(Request):
+    """Which of the dead jobs; everything given must hold. None given: all of them.
 
-    limit: int = param(checks.integer(1, MAX_PAGE), 1000)
-    after: str | None = param(checks.text(1024), None)
+    `since` (Unix ms): dead since then. `reason`: what their reason begins with, such as `exit 3` or `timeout`.
+    """
+
+    SPELLINGS: ClassVar = {"id": "ids", "labels": "label"}
+    queue: str | None = param(checks.queue_name, None)
+    label: Mapping[str, str] | None = param(label_filter, None)
+    name: str | None = param(_TEXT, None)
+    since: int | None = param(checks.moment_or_unix, None)
+    reason: str | None = param(_TEXT, None)
+    filter: str | None = param(filters.text, None)
+    after: str | None = param(_TEXT, None)
+
+    def to_map(self) -> dict[str, Any]:
+        """The parameters for the wire, the time in its ISO form."""
+        params = Request.to_map(self)
+        return params if self.since is None else params | {"since": checks.time_text(self.since)}
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything but all is asked for."""
+        asked = (self.queue, self.label, self.name, self.since, self.reason, self.filter)
+        return any(value is not None for value in asked)
 
 
 @dataclass(frozen=True, slots=True)
-class DeadJobs(Request):
-    """Dead jobs: those named, or all."""
+class DlqList(DeadFilter):
+    """A page of dead jobs; `after` is the `next` of the page before."""
 
-    SPELLINGS: ClassVar = {"id": "ids"}
+    limit: int = param(checks.integer(1, MAX_PAGE), 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadJobs(DeadFilter):
+    """Something that is done to dead jobs: those named, all, or those that a filter fits. The rest as for `job.*`."""
+
     ids: tuple[str, ...] | None = param(checks.selectors, None)
     all: bool = param(checks.boolean, False)
+    dry_run: bool = param(checks.boolean, False)
+    limit: int | None = param(checks.integer(1, MAX_PAGE), None)
 
     def check_together(self) -> None:
-        """Ids or all, not both and not neither."""
-        if (self.ids is None) is not self.all:
-            raise BadParams("give ids or all, and not both", "ids")
+        """Ids, or all that the filter fits; not both and not neither."""
+        if (self.ids is None) is not (self.all or self.narrows):
+            raise BadParams("give ids or all or a filter (queue, label, …), and not both", "ids")
 
 
 @dataclass(frozen=True, slots=True)
 class DlqRetry(DeadJobs):
-    """Run dead jobs again, at once or evenly at a rate such as `10/m`, the first one at once."""
+    """Run dead jobs again, at once or evenly at a rate such as `10/m`, the first one at once.
+
+    `changes` are made to each of them first, as `job.edit` does it.
+    """
 
     rate: str | None = param(_rate, None)
+    changes: Mapping[str, Any] | None = param(read_changes, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +190,21 @@ class QueueResume(Request):
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart(Request):
-    """Start workers. `pool`: take up one's own pool again after the daemon restarted; `job`: for that job alone."""
+    """Start workers. `pool`: take up one's own pool again after the daemon restarted; `job`: for that job alone.
+
+    `request`: a repeat takes up the foreground pool that the first one began.
+    """
 
     count: int = param(_COUNT, 1)
     detach: bool = param(checks.boolean, False)
     pool: int | None = param(_POOL, None)
     job: str | None = param(checks.selector, None)
+    request: str | None = param(checks.request_id, None)
+
+    def check_together(self) -> None:
+        """Only of a new pool in the foreground is it remembered which request began it."""
+        if self.request is not None and (self.detach or self.pool is not None or self.job is not None):
+            raise BadParams("request goes with a new foreground pool: without detach, pool and job", "request")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,92 +1,109 @@
 """The dead letter queue: looking at what gave up, running it again, throwing it away."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
+from queuectl_client.protocol import filters
+from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
+from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
-from queuectl_client.protocol.vocabulary import ErrorCode, JobState
-from queuectld.domain.errors import Refused
-from queuectld.domain.job import Job
+from queuectl_client.protocol.operations import DeadFilter, DeadJobs
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.permits import Verb
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
-from queuectld.scheduler import selection
+from queuectld.scheduler import editing, selection
+from queuectld.scheduler.bulk import Bulk, Changed, Place
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.selection import Pick, both
+from queuectld.scheduler.settings import ConfigService
+from queuectld.store.acts import Done
 from queuectld.store.queries import ListQuery
 from queuectld.store.records import Page
 from queuectld.store.store import Store
 
-SLICE = 500
-"""Jobs changed in one request to the store, so that others get their turn in between."""
+DEAD: Final = Comparison(Key("state", Kind.STATE), "=", (str(JobState.DEAD),))
+_REASON: Final = Key("reason", Kind.TEXT)
+_FINISHED: Final = Key("finished_at", Kind.TIME)
 
 
 class DlqService:
-    """Verbs on dead jobs. A job that is not dead is refused (wrong_state), an unknown one too (not_found)."""
+    """Verbs on dead jobs. One that is named and not dead is refused (wrong_state), an unknown one too (not_found)."""
 
-    def __init__(self, store: Store, clock: Clock, remove_files: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, config: ConfigService, remove_files: Callable[[Sequence[str]], None]
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._config = config
         self._remove_files = remove_files
+        self._bulk = Bulk(store, clock)
 
     async def list(self, wanted: DlqList) -> Page:
         """One page of dead jobs, oldest first."""
-        return await self._page(after=wanted.after, limit=wanted.limit)
+        query = ListQuery(where=_dead(wanted), now_ms=self._clock.now().wall_ms, after=wanted.after, limit=wanted.limit)
+        return await self._store.page(query)
 
-    async def retry(self, wanted: DlqRetry) -> Sequence[Job]:
+    async def retry(self, wanted: DlqRetry) -> Changed:
         """Dead jobs back to pending with no attempts counted; their history stays. At a rate: one after the other."""
-        rate = read_rate(wanted.rate)
-        now = self._clock.now()
-        retried: list[Job] = []
-        async for seqs in self._slices(wanted.ids, every=wanted.all):
-            delay = None if rate is None else partial(_spaced, rate, len(retried))
-            retried += await self._store.dlq_retry(seqs, now=now, delay_ms=delay)
-        return retried
+        rate = None if wanted.rate == "none" else read_rate(wanted.rate)
+        how: dict[str, Any] = {}
+        if wanted.changes:
+            how["changes"] = editing.stored_changes(wanted.changes, self._config.value)
 
-    async def purge(self, wanted: DlqPurge) -> Sequence[Job]:
+        async def act(seqs: Sequence[int], place: Place, picked: bool) -> Done:
+            delay = None if rate is None else partial(_spaced, rate, place.done)
+            # Delays count from when the first of them began, however many slices and calls it takes.
+            now = self._clock.now() if rate is None else place.since
+            return await self._store.act(Verb.DLQ_RETRY, seqs, now=now, picked=picked, how={**how, "delay_ms": delay})
+
+        return await self._each(Verb.DLQ_RETRY, wanted, act)
+
+    async def purge(self, wanted: DlqPurge) -> Changed:
         """Dead jobs removed for good, with their attempts and output."""
-        now = self._clock.now()
-        before_ms = None if wanted.older_than is None else now.wall_ms - round(wanted.older_than * 1000)
-        purged: list[Job] = []
-        async for seqs in self._slices(wanted.ids, every=wanted.all, before_ms=before_ms):
-            removed = await self._store.dlq_purge(seqs, now=now)
-            self._remove_files(removed.files)
-            purged += removed.jobs
-        return purged
+        before_ms = None
+        if wanted.older_than is not None:
+            before_ms = self._clock.now().wall_ms - round(wanted.older_than * 1000)
 
-    async def _slices(
-        self, refs: Sequence[str] | None, *, every: bool, before_ms: int | None = None
-    ) -> AsyncIterator[Sequence[int]]:
-        if not every:
-            seqs = await selection.several(self._store, refs or [])
-            await self._refuse_living(seqs)
-            chosen = await selection.load(self._store, seqs)
-            yield [job.seq for job in chosen if _is_old(job, before_ms)]
-            return
-        after: str | None = None
-        while True:
-            page = await self._page(after=after, limit=SLICE)
-            seqs = [job.seq for job in page.jobs if _is_old(job, before_ms)]
-            if seqs:
-                yield seqs
-            if page.next is None:
-                return
-            after = page.next
+        async def act(seqs: Sequence[int], _: Place, picked: bool) -> Done:
+            done = await self._store.act(Verb.DLQ_PURGE, seqs, now=self._clock.now(), picked=picked)
+            self._remove_files(done.files)
+            return done
 
-    async def _refuse_living(self, seqs: Sequence[int]) -> None:
-        for job in await selection.load(self._store, seqs):
-            if job.state is not JobState.DEAD:
-                message = f"{job.id} is not in the dead letter queue: it is {job.state}"
-                raise Refused(ErrorCode.WRONG_STATE, message, {"id": job.id, "state": str(job.state)})
+        return await self._each(Verb.DLQ_PURGE, wanted, act, before_ms)
 
-    async def _page(self, *, after: str | None, limit: int) -> Page:
-        return await self._store.page(ListQuery(states=frozenset({JobState.DEAD}), after=after, limit=limit))
+    async def _each(self, verb: Verb, wanted: DeadJobs, act: Any, before_ms: int | None = None) -> Changed:
+        old = None if before_ms is None else Comparison(_FINISHED, "<=", (before_ms,))
+        if wanted.ids is None:
+            return await self._bulk.each(verb, (), wanted, act, listing=Pick(both(_dead(wanted), old)))
+        return await self._bulk.each(verb, wanted.ids, wanted, act, narrowed=old)
+
+
+def _dead(wanted: DeadFilter) -> Filter:
+    """The filter that a request has put together of its parameters."""
+    parts: list[Filter | None] = [DEAD]
+    if wanted.queue is not None:
+        parts.append(Comparison(Key("queue", Kind.TEXT), "=", (wanted.queue,)))
+    parts += [Comparison(Key("label", Kind.TEXT, key), "=", (value,)) for key, value in (wanted.label or {}).items()]
+    if wanted.name is not None:
+        parts.append(Comparison(Key("name", Kind.TEXT), "~", (wanted.name,)))
+    if wanted.since is not None:
+        parts.append(Comparison(_FINISHED, ">=", (wanted.since,)))
+    if wanted.reason is not None:
+        # `exit 1` is not `exit 12`.
+        begin = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in wanted.reason)
+        parts.append(Comparison(_REASON, "~", (f"{begin}*",)))
+        parts.append(Not(Comparison(_REASON, "~", (f"{begin}[0-9A-Za-z]*",))))
+    if wanted.filter is not None:
+        parts.append(filters.parse(wanted.filter))
+    whole = both(*parts)
+    assert whole is not None
+    return whole
 
 
 def _spaced(rate: Rate, before: int, index: int) -> int:
     return spacing_ms(rate, before + index)
-
-
-def _is_old(job: Job, before_ms: int | None) -> bool:
-    return before_ms is None or (job.finished_ms is not None and job.finished_ms <= before_ms)
 
 
 def remove_log_files(folder: Path, files: Sequence[str]) -> None:

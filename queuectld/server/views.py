@@ -12,6 +12,7 @@ from typing import Any, Final
 from queuectl_client.protocol.jobkeys import KINDS, Kind
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job
+from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.jobs import Status
 from queuectld.scheduler.service import WorkerTold
 from queuectld.scheduler.settings import SettingValue
@@ -129,6 +130,17 @@ _SHAPES: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     Kind.FLAG: bool,
     Kind.WORKER: worker_id,
 }
+
+
+def changed_view(changed: Changed) -> dict[str, Any]:
+    """What was done to jobs. `count` are all of them, `jobs` the first; `selected` were named by no id of their own."""
+    return {
+        "jobs": job_views(changed.jobs),
+        "count": changed.total,
+        "selected": changed.selected,
+        "left_out": [left._asdict() for left in changed.left_out],
+        "next": changed.next,
+    }
 
 
 def explanation_view(told: Explanation) -> dict[str, Any]:

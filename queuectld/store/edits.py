@@ -65,6 +65,8 @@ def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None
         changes["retry"] = stored.retry._replace(**changes["retry"])
     if "depends_on" in changes:
         after = _rewired(session, after, changes)
+    if "env" in changes:
+        changes["env"] = _with_kept(changes["env"], stored)
     kept = {name: getattr(stored, name) for name in EDITABLE - changes.keys() - {"delay_ms", "run_at_ms"}}
     new = NewJob(**kept, **changes)
     values = _write_fixed(session, seq, new, now)
@@ -76,6 +78,15 @@ def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None
     detail = {"changed": sorted(changes)}
     session.tell(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=new.queue, detail=detail)
     return job(session, seq)
+
+
+def _with_kept(env: Mapping[str, str | bool], stored: Job) -> dict[str, str]:
+    """The variables as they are to be; True stands for the value that is stored, which nobody is shown."""
+    missing = [name for name, value in env.items() if value is True and name not in stored.env]
+    if missing:
+        message = f"env: {missing[0]!r} is not set, so it has no value to keep; give it one"
+        raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "env"})
+    return {name: stored.env[name] if isinstance(value, bool) else value for name, value in env.items()}
 
 
 def relocate(session: Session, seq: int, target: Target, now: Now) -> Job:

@@ -95,7 +95,7 @@ def _over(job: Standing) -> Rule:
         return Rule("running", f"Worker w{job.worker} runs it{stopped}.")
     if job.ending is not None:
         return Rule("ending", f"It is cancelled; worker w{job.ending} still ends its processes.")
-    why = f" ({job.reason})" if job.reason else ""
+    why = f" ({job.reason})" if job.reason and job.reason != job.state else ""
     return Rule("ended", f"It has ended: {job.state}{why}. It runs again only when it is retried.")
 
 

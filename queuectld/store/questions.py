@@ -37,6 +37,14 @@ class Questions:
         """The number of the job with exactly this id, else with this number; None when there is none."""
         return await self.ask(partial(selectors.find, reference=ref))
 
+    async def find_each(self, refs: Sequence[str]) -> list[int | None]:
+        """As `find`, for several, in their order."""
+        return await self.ask(partial(selectors.find_each, references=refs))
+
+    async def last_seq(self) -> int:
+        """The number of the newest job that is there; 0 when there is none."""
+        return await self.ask(reads.last_seq)
+
     async def select(self, selector: str, limit: int) -> list[int]:
         """The numbers of the jobs a selector names, at most `limit`; empty when it names none.
 

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
@@ -29,6 +30,11 @@ def find(connection: sqlite3.Connection, reference: str) -> int | None:
     if row is None and _NUMBER.fullmatch(reference):
         row = connection.execute(_BY_SEQ, {"seq": int(reference)}).fetchone()
     return None if row is None else int(row[0])
+
+
+def find_each(connection: sqlite3.Connection, references: Sequence[str]) -> list[int | None]:
+    """As `find`, for several."""
+    return [find(connection, reference) for reference in references]
 
 
 def select_few(connection: sqlite3.Connection, selector: str, limit: int) -> list[int] | None:

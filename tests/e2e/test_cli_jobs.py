@@ -138,7 +138,8 @@ def test_hold_release_edit_and_rm(home: Home) -> None:
     assert home.states() == {"job_1": "pending"}
     assert home.ok("rm", "@pending") == "Job job_1 removed\n"
     assert home.states() == {}
-    assert home.cli("rm", "@pending").stderr == "No job matches.\n"
+    nothing = home.cli("rm", "@pending")
+    assert (nothing.returncode, nothing.stderr) == (4, "Error: no job matches '@pending'\n")
 
 
 def test_edit_in_an_editor(home: Home) -> None:

@@ -7,7 +7,7 @@ from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
 from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
-from queuectld.server.views import job_views
+from queuectld.server.views import changed_view, job_views
 
 
 async def list_dead(service: Service, _peer: Peer, request: wire.DlqList) -> Any:
@@ -18,12 +18,12 @@ async def list_dead(service: Service, _peer: Peer, request: wire.DlqList) -> Any
 
 async def retry(service: Service, _peer: Peer, request: wire.DlqRetry) -> Any:
     """The jobs that will run again."""
-    return {"jobs": job_views(await service.dlq.retry(request))}
+    return changed_view(await service.dlq.retry(request))
 
 
 async def purge(service: Service, _peer: Peer, request: wire.DlqPurge) -> Any:
     """The jobs that are gone."""
-    return {"jobs": job_views(await service.dlq.purge(request))}
+    return changed_view(await service.dlq.purge(request))
 
 
 ROUTES: Final[Mapping[str, Route]] = {

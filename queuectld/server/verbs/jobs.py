@@ -1,15 +1,15 @@
 """Verbs on jobs: adding, looking, waiting, and laying hands on."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.domain.job import Job
+from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.service import Service
 from queuectld.server.order import Kind
 from queuectld.server.route import Handler, Peer, Route
-from queuectld.server.views import explanation_view, job_view, job_views, job_with_attempts, row_views
+from queuectld.server.views import changed_view, explanation_view, job_view, job_views, job_with_attempts, row_views
 
 
 async def enqueue(service: Service, _peer: Peer, request: wire.Enqueue) -> Any:
@@ -50,7 +50,12 @@ async def logs(service: Service, _peer: Peer, request: wire.JobLogs) -> Any:
 
 async def kill(service: Service, _peer: Peer, request: wire.JobKill) -> Any:
     """The jobs that got the signal."""
-    return {"jobs": job_views(await service.jobs.kill(request.ids, request.signal))}
+    return changed_view(await service.jobs.kill(request, request.signal))
+
+
+async def send(service: Service, _peer: Peer, request: wire.JobSend) -> Any:
+    """The job that has it now."""
+    return {"jobs": [job_view(await service.jobs.send(request.id, request.data, eof=request.eof))]}
 
 
 async def edit(service: Service, _peer: Peer, request: wire.JobEdit) -> Any:
@@ -74,11 +79,11 @@ async def prune(service: Service, _peer: Peer, request: wire.JobPrune) -> Any:
     return {"removed": await service.retention.prune(states, request.older_than)}
 
 
-def _each(act: Callable[[Service, Sequence[str]], Awaitable[list[Job]]]) -> Handler:
+def _each(act: Callable[[Service, wire.JobIds], Awaitable[Changed]]) -> Handler:
     """The handler of a verb that does one thing to each of the jobs named."""
 
     async def handle(service: Service, _peer: Peer, request: wire.JobIds) -> Any:
-        return {"jobs": job_views(await act(service, request.ids))}
+        return changed_view(await act(service, request))
 
     return handle
 
@@ -90,14 +95,15 @@ ROUTES: Final[Mapping[str, Route]] = {
     "job.get": Route(Kind.READ, wire.JobGet, get),
     "job.wait": Route(Kind.WAIT, wire.JobWait, wait),
     "job.logs": Route(Kind.READ, wire.JobLogs, logs, waits_with="wait"),
-    "job.cancel": Route(Kind.CHANGE, wire.JobCancel, _each(lambda service, ids: service.jobs.cancel(ids))),
+    "job.cancel": Route(Kind.CHANGE, wire.JobCancel, _each(lambda service, wanted: service.jobs.cancel(wanted))),
     "job.kill": Route(Kind.CHANGE, wire.JobKill, kill),
-    "job.pause": Route(Kind.CHANGE, wire.JobPause, _each(lambda service, ids: service.jobs.pause(ids))),
-    "job.resume": Route(Kind.CHANGE, wire.JobResume, _each(lambda service, ids: service.jobs.resume(ids))),
-    "job.hold": Route(Kind.CHANGE, wire.JobHold, _each(lambda service, ids: service.jobs.hold(ids))),
-    "job.release": Route(Kind.CHANGE, wire.JobRelease, _each(lambda service, ids: service.jobs.release(ids))),
-    "job.retry": Route(Kind.CHANGE, wire.JobRetry, _each(lambda service, ids: service.jobs.retry(ids))),
-    "job.remove": Route(Kind.CHANGE, wire.JobRemove, _each(lambda service, ids: service.jobs.remove(ids))),
+    "job.pause": Route(Kind.CHANGE, wire.JobPause, _each(lambda service, wanted: service.jobs.pause(wanted))),
+    "job.resume": Route(Kind.CHANGE, wire.JobResume, _each(lambda service, wanted: service.jobs.resume(wanted))),
+    "job.send": Route(Kind.WAIT, wire.JobSend, send),
+    "job.hold": Route(Kind.CHANGE, wire.JobHold, _each(lambda service, wanted: service.jobs.hold(wanted))),
+    "job.release": Route(Kind.CHANGE, wire.JobRelease, _each(lambda service, wanted: service.jobs.release(wanted))),
+    "job.retry": Route(Kind.CHANGE, wire.JobRetry, _each(lambda service, wanted: service.jobs.retry(wanted))),
+    "job.remove": Route(Kind.CHANGE, wire.JobRemove, _each(lambda service, wanted: service.jobs.remove(wanted))),
     "job.prune": Route(Kind.CHANGE, wire.JobPrune, prune),
     "job.edit": Route(Kind.CHANGE, wire.JobEdit, edit),
     "job.move": Route(Kind.CHANGE, wire.JobMove, move),
