@@ -31,8 +31,11 @@ STOPPING: Final = b"\nStopping: the workers finish their current job. Ctrl-C aga
 
 def run_pool(invocation: Invocation, count: int) -> int:
     """Start a pool of `count` workers and show what they do until the last has ended; 0 then."""
+    from uuid import uuid4
+
     client = invocation.client()
-    started = client.call("worker.start", count=count)
+    # With a request, for a daemon that goes away before it has answered: the next one gives the same pool.
+    started = client.call("worker.start", count=count, request=str(uuid4()))
     pool = ForegroundPool(invocation, started)
     invocation.say(f"Started {plural(count, 'worker')}. Ctrl-C to stop once current jobs are done.")
     signal.signal(signal.SIGINT, pool.on_signal)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
-from queuectld.store import adding, batches
+from queuectld.store import adding, batches, registry
 from queuectld.store.models import Request
 from queuectld.store.moves import SELECT_JOB
 from queuectld.store.records import Added, AddedSummary
@@ -20,6 +20,7 @@ from queuectld.store.statement import arg, insert_row, statement
 ENQUEUE: Final = "enqueue"
 ENQUEUE_MANY: Final = "enqueue_many"
 BATCH_COMMIT: Final = "batch.commit"
+WORKER_START: Final = "worker.start"
 _REQUEST: Final = statement(Request.select(Request.verb, Request.answer).where(Request.id == arg("id")))
 _ADD_REQUEST: Final = insert_row(Request, ["id", "verb", "answer", "created_ms"])
 
@@ -71,6 +72,18 @@ def commit_batch_once(session: Session, token: str, now: Now, request: str | Non
     summary = batches.commit_batch(session, token, now)
     answer(session, request, BATCH_COMMIT, summary, now)
     return summary
+
+
+def add_pool_once(
+    session: Session, kind: str, wanted: int, event_seq: int, now: Now, request: str | None
+) -> tuple[int, int, bool]:
+    """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
+    known = answered(session, request, WORKER_START)
+    if known is not None:
+        return known[0], known[1], False
+    pool = registry.add_pool(session, kind, wanted, None, now)
+    answer(session, request, WORKER_START, [pool, event_seq], now)
+    return pool, event_seq, True
 
 
 def answered(session: Session, request: str | None, verb: str) -> Any:

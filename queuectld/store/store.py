@@ -334,6 +334,13 @@ class Store(Upkeep):
         """Store a pool of kind `detached`, `foreground` or `job`; gives its number, never used before."""
         return await self._write(partial(registry.add_pool, kind=kind, wanted=wanted, job_seq=job_seq, now=now))
 
+    async def pool_add_once(
+        self, kind: str, wanted: int, event_seq: int, *, now: Now, request: str | None
+    ) -> tuple[int, int, bool]:
+        """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
+        pool = partial(requests.add_pool_once, kind=kind, wanted=wanted, event_seq=event_seq, now=now, request=request)
+        return await self._write(pool)
+
     async def pool_set(self, pool: int, wanted: int) -> None:
         """Note how many workers the pool is to have."""
         await self._write(partial(registry.set_pool, pool=pool, wanted=wanted))

@@ -111,19 +111,12 @@ class Crew:
         if wanted.job is not None:
             return await self._start_for_job(wanted.job, event_seq)
         await self._store.set_flag(SUSPENDED, None)
-        if wanted.detach:
-            pool = await self._detached()
-            await self._fill(pool)
-            await self._want(pool, pool.wanted + wanted.count)
-        else:
-            pool = await self._new_pool(FOREGROUND, wanted.count)
-            pool.owner = owner
-        try:
-            started = await self._fill(pool)
-        except BaseException:
-            if pool.kind == FOREGROUND:
-                self._spawn(self._end_pool, pool)
-            raise
+        if not wanted.detach:
+            return await self._start_foreground(wanted, owner, event_seq)
+        pool = await self._detached()
+        await self._fill(pool)
+        await self._want(pool, pool.wanted + wanted.count)
+        started = await self._fill(pool)
         return StartedWorkers([self._view(worker) for worker in started], pool.id, event_seq)
 
     async def stop(self, wanted: WorkerStop) -> StoppedWorkers:
@@ -306,6 +299,24 @@ class Crew:
     async def _gone(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
             await asyncio.shield(worker.gone)
+
+    async def _start_foreground(self, wanted: WorkerStart, owner: Hashable, event_seq: int) -> StartedWorkers:
+        """A new pool; or, when it is asked for again because the answer was lost, the one that was begun."""
+        pool_id, event_seq, is_new = await self._store.pool_add_once(
+            FOREGROUND, wanted.count, event_seq, now=self._clock.now(), request=wanted.request
+        )
+        pool = self._pools.get(pool_id)
+        if is_new:
+            pool = self._pools[pool_id] = Pool(pool_id, FOREGROUND, wanted.count)
+        elif pool is None or pool.wanted == 0:
+            pool = await self._new_pool(FOREGROUND, wanted.count)  # that one has drained meanwhile
+        pool.owner = owner
+        try:
+            await self._fill(pool)
+        except BaseException:
+            self._spawn(self._end_pool, pool)
+            raise
+        return self._take_up(pool.id, owner, event_seq)
 
     def _take_up(self, pool_id: int, owner: Hashable, event_seq: int) -> StartedWorkers:
         pool = self._pools.get(pool_id)

@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 from collections.abc import Sequence
+from uuid import uuid4
 
+from queuectl_client import Client
 from tests.support.daemon import Home, terminate
 from tests.support.eventually import eventually
 from tests.support.terminal import Terminal
@@ -113,6 +115,25 @@ def test_a_worker_that_was_killed_is_replaced_and_the_client_stays(home: Home) -
     assert line_of(pool) == "[Worker 1] Processing job job_1"
     assert pool.poll() is None
     assert terminate(pool) == 0
+
+
+def test_a_pool_whose_answer_was_lost_is_the_same_when_it_is_asked_for_again(home: Home) -> None:
+    """Not a second one beside it, whose client would not see what the first one does."""
+    home.ok("daemon", "start")
+    request = str(uuid4())
+    with Client(autostart=False, environ=home.env) as client:
+        first = client.call("worker.start", count=2, request=request)
+        os.kill(home.daemon_pid(), signal.SIGKILL)
+    home.ok("daemon", "start")
+    home.ok("run", "true")
+    with Client(autostart=False, environ=home.env) as client:
+        again = client.call("worker.start", count=2, request=request)
+        assert (again["pool"], again["event_seq"]) == (first["pool"], first["event_seq"])
+        assert [one["pid"] for one in again["workers"]] == [one["pid"] for one in first["workers"]]
+        assert [one["pid"] for one in client.workers()] == [one["pid"] for one in first["workers"]]
+        client.call("worker.stop")
+        new = client.call("worker.start", count=1, request=request)
+        assert new["pool"] > first["pool"], "that one has ended"
 
 
 def test_a_foreground_pool_is_taken_up_at_the_next_daemon(home: Home) -> None:
