@@ -16,7 +16,8 @@ from queuectl_client.errors import InvalidParams
 JobLike = str | Sequence[str] | Mapping[str, Any]
 """A shell command, an argv, or a map with the keys of a job."""
 
-PIECE_JOBS: Final = 1000
+PIECE_JOBS: Final = 250
+"""Some 5 ms of work for each side: with more at a time the daemon keeps its other clients waiting for as long."""
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """Half of the largest message: the last job of a piece and the defaults fit into the other half."""
 _FIRST_LINES: Final = 512
