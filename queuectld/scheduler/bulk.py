@@ -26,7 +26,7 @@ MAX_AT_ONCE: Final = 1_000
 MAX_NAMED: Final = 100_000
 PAGES_A_CALL: Final = 20
 """Pages that a call with a `limit` looks at, so that it is short also where it finds nothing."""
-MAX_TOLD_BYTES: Final = 4 * 1024 * 1024
+MAX_TOLD_BYTES: Final = 6 * 1024 * 1024
 MAX_TOLD: Final = 5_000
 """Jobs that an answer tells in full; `count` says how many there were."""
 KEYS: Final = ("seq", "state", "updated_at")
