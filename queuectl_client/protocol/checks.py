@@ -102,7 +102,7 @@ def seconds(*, zero: bool = False) -> Check[float]:
     words = f"a number of seconds {bounds} {TEN_YEARS_S:,}, or a duration {durations.DURATION_WORDS}"
 
     def check(key: str, value: Any) -> float:
-        found = durations.with_units(value) if isinstance(value, str) else value
+        found: Any = durations.with_units(value) if isinstance(value, str) else value
         if type(found) in (int, float) and 0 <= found <= TEN_YEARS_S and (zero or found > 0):
             return found  # type: ignore[no-any-return]
         raise bad(key, value, words)

@@ -31,5 +31,5 @@ def with_units(text: str) -> float | None:
     text = text.strip()
     if len(text) > _LONGEST or not _WITH_UNITS.fullmatch(text):
         return None
-    total = sum(float(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
+    total: float = sum(float(number) * float(_UNITS[unit.lower()]) for number, unit in _PART.findall(text))
     return int(total) if total.is_integer() else round(total, 6)

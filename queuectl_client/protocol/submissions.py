@@ -81,6 +81,11 @@ class Defaults:
         self._values = read_keys(keys)
         self._submitter = _submitter(keys, NOBODY)
 
+    @property
+    def depends_on(self) -> tuple[tuple[str, str], ...]:
+        """What every job waits for that says nothing else."""
+        return self._values.get("depends_on") or ()
+
     def under(self, jobs: Any) -> Jobs:
         """The checked jobs, each with these defaults under it.
 

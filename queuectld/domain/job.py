@@ -5,7 +5,7 @@ In memory it is a `str` with those bytes as surrogate escapes (PEP 383), as Pyth
 `os.fsdecode` gives it; the store and the wire translate at their borders.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -62,7 +62,9 @@ class NewJob(NamedTuple):
     env: Mapping[str, str] = {}
     stdin: str | None = None
     depends_on: tuple[tuple[str, str], ...] = ()
-    """Pairs of an id (or `batch:NAME`) and `completed`, `dead` or `any`."""
+    """Pairs of an id, `batch:NAME` or a selector, and `completed`, `dead` or `any`."""
+    seen: Mapping[str, tuple[int, Sequence[int]]] = {}
+    """Where there is a selector among them: what it named up to which number (`queuectld.store.several`)."""
     batch: str | None = None
     """The batch that it belongs to, for those that wait for all of it."""
     unique_key: str | None = None

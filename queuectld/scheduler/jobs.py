@@ -11,7 +11,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Attempt, Job, NewJob
-from queuectld.scheduler import selection, sending, waiting
+from queuectld.scheduler import parents, selection, sending, waiting
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.hands import Hands
@@ -50,7 +50,7 @@ class JobService(JobHands):
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> Job:
         """Store one job. A repeated `request` gives the job of the first time."""
-        new = Submission(self._config.value).new_job(spec, submitter)
+        new = Submission(self._config.value, await parents.first_look(self._store, (spec,))).new_job(spec, submitter)
         failpoints.reached("enqueue.received")
         job = await self._store.add(new, now=self._clock.now(), request=request)
         failpoints.reached("enqueue.stored")
@@ -60,7 +60,7 @@ class JobService(JobHands):
         self, specs: Sequence[JobSpec], submitters: Sequence[Submitter], request: str | None
     ) -> Added:
         """Store all of the jobs, or none."""
-        new = self._new_jobs(specs, submitters)
+        new = await self._new_jobs(specs, submitters)
         return await self._store.add_many(new, now=self._clock.now(), request=request)
 
     async def batch_open(self) -> str:
@@ -69,7 +69,7 @@ class JobService(JobHands):
 
     async def batch_add(self, token: str, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> Added:
         """Store more jobs of an open batch, invisible to everybody until its commit."""
-        new = self._new_jobs(specs, submitters)
+        new = await self._new_jobs(specs, submitters)
         added = await self._store.batch_add(token, new, now=self._clock.now())
         failpoints.reached("batch.added")
         return added
@@ -134,6 +134,6 @@ class JobService(JobHands):
         """Give a running job this to read; `eof`: no more comes. Its worker has it when this returns."""
         return await sending.send(self._store, self._hands, ref, data, eof=eof)
 
-    def _new_jobs(self, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> list[NewJob]:
-        submission = Submission(self._config.value)
+    async def _new_jobs(self, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> list[NewJob]:
+        submission = Submission(self._config.value, await parents.first_look(self._store, specs))
         return [submission.new_job(spec, by) for spec, by in zip(specs, submitters, strict=True)]

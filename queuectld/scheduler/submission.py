@@ -14,6 +14,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob
 from queuectld.domain.resources import VISIBLE_DEVICES, read_supplies, variable
 from queuectld.domain.retry import RetryPolicy
+from queuectld.store.several import SeenBy
 
 DEFAULT_UMASK: Final = 0o077
 JOB_VARIABLES: Final = frozenset({
@@ -33,8 +34,10 @@ class Submission:
     Jobs that follow one another are mostly alike but for their command, so what was worked out for one serves the next.
     """
 
-    def __init__(self, setting: Callable[[str], Any]) -> None:
+    def __init__(self, setting: Callable[[str], Any], seen: SeenBy | None = None) -> None:
+        """`seen`: what selectors among `depends_on` were found to name."""
         self._setting = setting
+        self._seen = seen
         self._rest: tuple[Any, ...] | None = None
         self._submitter: Submitter | None = None
         self._new: NewJob | None = None
@@ -45,6 +48,8 @@ class Submission:
         if self._new is not None and submitter is self._submitter and rest == self._rest:
             return NewJob(spec.command, *self._new[1:])
         self._new = _new_job(spec, submitter, self._setting)
+        if self._seen and spec.depends_on:
+            self._new = self._new._replace(seen=self._seen)
         self._rest, self._submitter = rest, submitter
         return self._new
 

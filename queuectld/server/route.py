@@ -1,6 +1,6 @@
 """What a method is to the server: how its parameters are read, how it stands to its neighbours, who carries it out."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
 from queuectl_client.protocol.messages import AnyRequest, Defaults, EventsSubscribe
@@ -40,3 +40,5 @@ class Route(NamedTuple):
     handle: Handler
     waits_with: str | None = None
     """The parameter that makes a waiting call of it when it is true."""
+    alone_with: Callable[[Peer, Mapping[str, Any]], bool] | None = None
+    """Whether a call with these parameters, not checked yet, looks something up first, so that it goes on its own."""

@@ -171,6 +171,8 @@ class Session:
             return
         route = find_route(request.method)
         kind = Kind.WAIT if route.waits_with is not None and params.get(route.waits_with) is True else route.kind
+        if route.alone_with is not None and route.alone_with(self, params):
+            kind = Kind.CHANGE
         call = Call(request.msgid, route, kind, params, size)
         if kind is Kind.WAIT:
             if self._order.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:

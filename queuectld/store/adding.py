@@ -57,6 +57,8 @@ _KEY_HOLDER: Final = statement(
 )  # fmt: skip
 ENOUGH: Final = 1_000_000
 """The highest limit of a key there can be."""
+MOST_EDGES: Final = 200_000
+"""Pairs of a job and one that it waits for, in one request: a selector says many with few words."""
 _SPARE: Final = 16
 """Numbers of many looked at beyond those needed, so that a few taken ids cost no second look."""
 _FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobState}
@@ -125,6 +127,8 @@ class Adder:
         self._asked = {each.id for each in new if each.id is not None}
         self._expected = self._asked | {BATCH_PREFIX + each.batch for each in new if each.batch is not None}
         self._numbers_seen = 0
+        self._first = session.memory.last_seq + 1
+        self._edges_owed = 0
         self._taken: set[str] = set()
         self._still_to_number = len(new)
         self._keys: dict[str, _KeyUse] = {}
@@ -142,7 +146,13 @@ class Adder:
         parents = None
         if new.depends_on:
             self.flush()
-            parents = Parents(self._session, new.depends_on, self._batch, self._expected)
+            parents = Parents(
+                self._session, new.depends_on, self._batch, self._expected, new.seen, self._first
+            )  # fmt: skip
+            self._edges_owed += len(parents.waits_for)
+            if self._edges_owed > MOST_EDGES:
+                message = f"Together they would wait for more than {MOST_EDGES:,} jobs; wait for a batch instead."
+                raise Refused(ErrorCode.TOO_LARGE, message, {"key": "depends_on"})
             self._refuse_circle(new, parents)
         if new.id is not None:
             self._refuse_taken(new.id)

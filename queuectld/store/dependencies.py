@@ -15,6 +15,7 @@ from queuectld.store.endings import is_waiting
 from queuectld.store.models import Dependency, Forward, Job, Resolving
 from queuectld.store.moves import MAY_DEPEND, any_standing, move, placed
 from queuectld.store.session import Session
+from queuectld.store.several import SeenBy, all_named, is_selector
 from queuectld.store.statement import arg, insert_row, statement
 
 SLICE: Final = 500
@@ -57,12 +58,13 @@ MOST_FOLLOWED: Final = 20_000
 class Parents:
     """What the parents of a job leave it: those still to wait for, or why it can no longer run.
 
-    `later` are ids that nobody has yet, but a job of the same batch may come to have.
+    `later` are ids that nobody has yet, but a job of the same batch may come to have. `seen` is what was found of each
+    selector before; only jobs with a number below `before` count for them, not those of the same request.
     """
 
     def __init__(
         self, session: Session, depends_on: Iterable[tuple[str, str]], batch: int | None = None,
-        expected: Container[str] = (),
+        expected: Container[str] = (), seen: SeenBy | None = None, before: int | None = None,
     ) -> None:  # fmt: skip
         self.waits_for: dict[int, str] = {}
         self.later: dict[str, str] = {}
@@ -70,6 +72,11 @@ class Parents:
         self.hopeless: str | None = None
         for reference, on in depends_on:
             found = _look_up(session, reference, batch)
+            if found is None and is_selector(reference):
+                known = (seen or {}).get(reference, (0, ()))
+                end = session.memory.last_seq + 1 if before is None else before
+                self._add_all(session, reference, on, all_named(session.connection, reference, known, end))
+                continue
             if found is None and (batch is not None or reference in expected):
                 self.named += ((reference, on),)
                 self.later[reference] = on
@@ -79,10 +86,23 @@ class Parents:
                 name = reference.removeprefix(BATCH_PREFIX)
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no {what} {name!r} to depend on.", {"id": reference})
             self.named += ((found.name, on),)
-            if found.state is None:
-                self.waits_for[found.number] = on
-            elif not _comes_true(on, found.state):
-                self.hopeless = hopeless_reason(found.name, found.state, on)
+            self._add(found, on)
+
+    def _add_all(self, session: Session, selector: str, on: str, seqs: Iterable[int]) -> None:
+        rows = (session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone() for seq in seqs)
+        found = [_parent(row) for row in rows if row is not None]  # one that was removed since is none
+        if not found:
+            # To run at once would not be what was meant, and a slip of the finger looks the same.
+            raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
+        self.named += tuple((parent.name, on) for parent in found)
+        for parent in found:
+            self._add(parent, on)
+
+    def _add(self, parent: "_Parent", on: str) -> None:
+        if parent.state is None:
+            self.waits_for[parent.number] = on
+        elif not _comes_true(on, parent.state):
+            self.hopeless = hopeless_reason(parent.name, parent.state, on)
 
 
 class _Parent(NamedTuple):
@@ -103,6 +123,10 @@ def _look_up(session: Session, reference: str, batch: int | None) -> _Parent | N
         row = session.execute(_STATE_BY_SEQ, {"seq": min(int(reference), 2**62)}).fetchone()
     if row is None or (row[3] in session.memory.hidden and row[3] != batch):
         return None
+    return _parent(row)
+
+
+def _parent(row: tuple[int, str, str, int | None]) -> _Parent:
     state = JobState(row[2])
     return _Parent(row[0], row[1], state if state in ENDED_STATES else None)
 

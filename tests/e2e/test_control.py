@@ -163,3 +163,17 @@ def test_dead_jobs_run_again_at_a_rate(client: Client) -> None:
     client.wait(*added.ids, timeout=30)
     jobs = client.dlq_retry(all=True, rate="1/h")
     assert [job.run_at is None for job in jobs] == [True, False, False]
+
+
+def test_a_pipelined_call_finds_what_was_sent_before_it_and_not_what_came_after(client: Client) -> None:
+    client.config_set("slots", 1)
+    gate = client.enqueue("sleep 60", id="gate")
+    first = client.send("enqueue", {"command": "true", "id": "first", "hold": True, "labels": {"k": "v"}})
+    after = client.send("enqueue", {"command": "true", "id": "after", "depends_on": ["last"]})
+    label = client.send("enqueue", {"command": "true", "id": "label", "depends_on": ["label:k=v"]})
+    later = client.send("enqueue", {"command": "true", "id": "later", "labels": {"k": "v"}})
+    jobs = {job["id"]: job for job in map(client.result, (first, after, label, later))}
+    assert jobs["after"]["depends_on"] == [{"id": "first", "on": "completed"}]
+    assert jobs["label"]["depends_on"] == [{"id": "first", "on": "completed"}]
+    assert [jobs[id]["seq"] for id in ("first", "after", "label", "later")] == [2, 3, 4, 5]
+    gate.cancel()

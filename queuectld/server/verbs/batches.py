@@ -10,6 +10,7 @@ from queuectl_client.protocol import messages as wire
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.service import Service
+from queuectld.server.lookups import looks_up
 from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 
@@ -42,6 +43,6 @@ async def commit(service: Service, peer: Peer, request: wire.BatchCommit) -> Any
 
 ROUTES: Final[Mapping[str, Route]] = {
     "batch.open": Route(Kind.ADD, wire.BatchOpen, open_batch),
-    "batch.add": Route(Kind.ADD, wire.BatchAdd, add),
+    "batch.add": Route(Kind.ADD, wire.BatchAdd, add, alone_with=looks_up),
     "batch.commit": Route(Kind.ADD, wire.BatchCommit, commit),
 }

@@ -7,6 +7,7 @@ from queuectl_client.protocol import messages as wire
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.service import Service
+from queuectld.server.lookups import looks_up
 from queuectld.server.order import Kind
 from queuectld.server.route import Handler, Peer, Route
 from queuectld.server.views import changed_view, explanation_view, job_view, job_views, job_with_attempts, row_views
@@ -89,8 +90,8 @@ def _each(act: Callable[[Service, wire.JobIds], Awaitable[Changed]]) -> Handler:
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "enqueue": Route(Kind.ADD, wire.Enqueue, enqueue),
-    "enqueue_many": Route(Kind.ADD, wire.EnqueueMany, enqueue_many),
+    "enqueue": Route(Kind.ADD, wire.Enqueue, enqueue, alone_with=looks_up),
+    "enqueue_many": Route(Kind.ADD, wire.EnqueueMany, enqueue_many, alone_with=looks_up),
     "list": Route(Kind.READ, wire.ListJobs, list_jobs),
     "job.get": Route(Kind.READ, wire.JobGet, get),
     "job.wait": Route(Kind.WAIT, wire.JobWait, wait),

@@ -1,0 +1,37 @@
+"""Which calls that add jobs look for others first: those with a selector among `depends_on`.
+
+What such a call waits for depends on what was there before it, so it does not run beside its neighbours. The
+parameters are as they came, of any type.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from queuectld.server.route import Peer
+from queuectld.store.several import is_selector
+
+_SPELLINGS = ("depends_on", "dependsOn")
+
+
+def looks_up(peer: Peer, params: Mapping[str, Any]) -> bool:
+    """Whether this call of `enqueue`, `enqueue_many` or `batch.add` has a selector among what its jobs wait for."""
+    token, defaults, jobs = params.get("token"), params.get("defaults"), params.get("jobs")
+    opened = peer.batches.get(token) if isinstance(token, str) else None
+    if opened is not None and any(is_selector(reference) for reference, _ in opened.depends_on):
+        return True
+    named = [params, defaults, *(jobs if isinstance(jobs, list) else ())]
+    return any(map(_has_selector, named))
+
+
+def _has_selector(job: object) -> bool:
+    if not isinstance(job, Mapping):
+        return False
+    for spelling in _SPELLINGS:
+        named = job.get(spelling)
+        if isinstance(named, list) and any(map(_is_one, named)):
+            return True
+    return False
+
+
+def _is_one(dependency: object) -> bool:
+    return is_selector(dependency.get("id") if isinstance(dependency, Mapping) else dependency)
