@@ -31,7 +31,7 @@ def set_value(invocation: Invocation, key: str, value: str) -> None:
     if invocation.json:
         invocation.document(setting)
     else:
-        invocation.say(f"{setting['key']} is now {_shown(setting['value'])}")
+        invocation.say(f"{setting['key']} is now {render.setting_text(setting['value'])}")
 
 
 @config.verb("get", example="queuectl config get maxRetries\nqueuectl config get")
@@ -46,7 +46,7 @@ def get(invocation: Invocation, key: str | None) -> None:
     if invocation.json:
         invocation.document(setting)
     else:
-        invocation.data(_shown(setting["value"]))
+        invocation.data(render.setting_text(setting["value"]))
 
 
 @config.verb("list", example="queuectl config list")
@@ -65,7 +65,7 @@ def unset(invocation: Invocation, key: str) -> None:
     if invocation.json:
         invocation.document(setting)
     else:
-        invocation.say(f"{setting['key']} is now {_shown(setting['value'])}, the default")
+        invocation.say(f"{setting['key']} is now {render.setting_text(setting['value'])}, the default")
 
 
 def _show_all(invocation: Invocation) -> None:
@@ -77,16 +77,7 @@ def _show_all(invocation: Invocation) -> None:
             invocation.data(setting["key"])
     else:
         rows = [
-            (setting["key"], _shown(setting["value"]), "default" if setting["default"] else "set")
+            (setting["key"], render.setting_text(setting["value"]), "default" if setting["default"] else "set")
             for setting in settings
         ]
         render.table(invocation, ("KEY", "VALUE", "FROM"), rows)
-
-
-def _shown(value: object) -> str:
-    """A value as it would be typed."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return render.escape(value)

@@ -23,6 +23,7 @@ Job = Mapping[str, Any]
 CUT_AT: Final = 100
 """Rows of a table on a terminal: more would scroll away. What is piped or JSON is never cut."""
 
+COLUMNS: Final = columns.DEFAULT
 STATES: Final = tuple(render.STATE_LABELS)
 WAITING: Final = frozenset({"pending", "failed", "held", "blocked"})
 """States in which it matters when a job may run next."""
@@ -80,7 +81,7 @@ def _some_name(ctx: click.Context, parameter: click.Parameter, given: str | None
     "--columns",
     "shown",
     metavar="KEY,…",
-    help=f"What to show, with --json too; {','.join(columns.DEFAULT)} when not given.",
+    help=f"What to show, with --json too; {','.join(COLUMNS)} when not given.",
 )
 @click.option("--jsonl", is_flag=True, help="Print a JSON object a line.")
 @click.option(
@@ -126,7 +127,7 @@ def list_jobs(
 
 def _filters(states: tuple[str, ...], labels: tuple[tuple[str, str], ...], **rest: Any) -> dict[str, Any]:
     asked = {"state": list(states), "label": dict(labels), **rest}
-    return {key: value for key, value in asked.items() if value or key == "filter" and value is not None}
+    return {key: value for key, value in asked.items() if value or (key == "filter" and value is not None)}
 
 
 def _order(sort: str | None, reverse: bool) -> Order | None:
@@ -159,7 +160,7 @@ class Listing:
         self._order = order
         self._limit = limit
         self._jsonl = jsonl
-        self._columns: Sequence[str] = columns.DEFAULT
+        self._columns: Sequence[str] = COLUMNS
         self._chosen = False
         self._as_table = not (invocation.json or jsonl or invocation.quiet)
 

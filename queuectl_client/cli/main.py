@@ -56,7 +56,9 @@ def _run(args: list[str]) -> int:
     gc.enable()
     try:
         if "_QUEUECTL_COMPLETE" in os.environ:  # a shell's completion script asks
-            root.main(args, "queuectl", standalone_mode=False, obj=invocation)
+            from queuectl_client.cli.completing import answer
+
+            return answer(root, invocation, os.environ)
         # Not root.main: it has exit codes of its own for a broken pipe and an interrupt.
         with root.make_context("queuectl", args, obj=invocation) as ctx:
             result = root.invoke(ctx)

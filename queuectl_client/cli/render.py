@@ -139,6 +139,15 @@ def signal_text(number: int) -> str:
     return next((signal.name for signal in Signals if signal == number), str(number))
 
 
+def setting_text(value: object) -> str:
+    """A setting as it would be typed."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return escape(value)
+
+
 def plural(count: int, word: str) -> str:
     """1 job, 2 jobs."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
