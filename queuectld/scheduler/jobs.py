@@ -19,7 +19,7 @@ from queuectld.scheduler.jobhands import JobHands, RemoveFiles
 from queuectld.scheduler.settings import ConfigService
 from queuectld.scheduler.submission import Submission
 from queuectld.store.queries import ListQuery
-from queuectld.store.records import Added, AddedSummary, Page, Rows
+from queuectld.store.records import Added, AddedOne, AddedSummary, Page, Rows
 from queuectld.store.store import Store
 
 
@@ -48,13 +48,13 @@ class JobService(JobHands):
         super().__init__(store, clock, config, hands, remove_files, is_draining)
         self._bus = bus
 
-    async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> Job:
+    async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
         """Store one job. A repeated `request` gives the job of the first time."""
         new = Submission(self._config.value, await parents.first_look(self._store, (spec,))).new_job(spec, submitter)
         failpoints.reached("enqueue.received")
-        job = await self._store.add(new, now=self._clock.now(), request=request)
+        added = await self._store.add_or_find(new, now=self._clock.now(), request=request)
         failpoints.reached("enqueue.stored")
-        return job
+        return added
 
     async def enqueue_many(
         self, specs: Sequence[JobSpec], submitters: Sequence[Submitter], request: str | None

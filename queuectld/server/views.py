@@ -16,7 +16,7 @@ from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.jobs import Status
 from queuectld.scheduler.service import WorkerTold
 from queuectld.scheduler.settings import SettingValue
-from queuectld.store.records import Event, Explanation, QueueRow
+from queuectld.store.records import Added, AddedOne, Event, Explanation, QueueRow
 
 JobMap = dict[str, Any]
 
@@ -103,6 +103,22 @@ def job_view(job: Job) -> JobMap:
         "run": job.run,
         "rev": job.updated_ms,
     }
+
+
+def added_view(added: AddedOne) -> JobMap:
+    """The job of a request for one; `skipped` and `replaced` only where its unique key was taken."""
+    view = job_view(added.job)
+    if added.skipped:
+        view["skipped"] = True
+    if added.replaced is not None:
+        view["replaced"] = added.replaced
+    return view
+
+
+def many_view(added: Added) -> dict[str, Any]:
+    """The jobs of a request for many, in their order; `skipped` of them were there before, if any."""
+    view: dict[str, Any] = {"ids": list(added.ids), "seqs": list(added.seqs)}
+    return view | {"skipped": added.skipped} if added.skipped else view
 
 
 def job_views(jobs: Iterable[Job]) -> list[JobMap]:
@@ -221,7 +237,7 @@ def status_view(status: Status, facts: Mapping[str, Any]) -> dict[str, Any]:
         "workers": status.workers,
         "paused": list(status.paused),
         "event_seq": status.event_seq,
-        **{key: facts[key] for key in ("pid", "version", "uptime_s") if key in facts},
+        **{key: facts[key] for key in ("pid", "version", "uptime_s", "draining") if key in facts},
     }
 
 

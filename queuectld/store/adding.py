@@ -11,14 +11,14 @@ from peewee import SQL
 from queuectl_client.protocol.jobspec import BATCH_PREFIX
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.job import NewJob, Now
 from queuectld.domain.resources import demand
 from queuectld.store import bundles, keys, models
 from queuectld.store.dependencies import INSERT_DEPENDENCY, INSERT_FORWARD, Parents, has_come, resolve, waits_for
 from queuectld.store.endings import note_end
 from queuectld.store.lanes import Head
 from queuectld.store.moves import job, move, standing
-from queuectld.store.records import Added
+from queuectld.store.records import Added, AddedOne
 from queuectld.store.rows import (
     COMMON,
     FRESH,
@@ -47,7 +47,8 @@ _INSERT: Final = statement(
         | {getattr(_Job, name): arg(name) for name in (*COMMON, *RARE)}
     )
 )
-_SEQ_OF_ID: Final = statement(_Job.select(_Job.seq).where(_Job.id == arg("id")))
+_SEQ_OF_ID: Final = statement(_Job.select(_Job.seq, _Job.batch).where(_Job.id == arg("id")))
+_BATCH_OF: Final = statement(_Job.select(_Job.batch).where(_Job.seq == arg("seq")))
 _TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FROM json_each(:ids))")))
 _KEY_HOLDER: Final = statement(
     _Job.select(_Job.seq, _Job.id, _Job.state).where(
@@ -64,18 +65,18 @@ _SPARE: Final = 16
 _FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobState}
 
 
-def add(session: Session, new: NewJob, now: Now) -> Job:
+def add(session: Session, new: NewJob, now: Now) -> AddedOne:
     """Store one job. Refused when its id or its unique key is taken; `skip` gives the job that has the key."""
     adder = Adder(session, now, None, (new,))
     seq, place = adder.put(new)
     adder.close()
     if place is None:
-        return job(session, seq)
+        return AddedOne(job(session, seq), skipped=True)
     session.tell(
         _FIRST_STATE_EVENT[place.state], now, job_id=place.id, seq=seq, queue=new.queue,
         detail={} if place.reason is None else {"reason": place.reason},
     )  # fmt: skip
-    return read_new_job(new, place)
+    return AddedOne(read_new_job(new, place), replaced=adder.replaced)
 
 
 def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
@@ -98,7 +99,7 @@ def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None
             data = {**(refused.data or {}), "index": index}
             raise Refused(refused.code, f"job {index + 1}: {refused.message}", data) from refused
     adder.close()
-    return Added([adder.ids[seq] for seq in seqs], seqs), adder.fresh
+    return Added([adder.ids[seq] for seq in seqs], seqs, len(new) - adder.fresh), adder.fresh
 
 
 @dataclass(slots=True)
@@ -115,6 +116,7 @@ class Adder:
     def __init__(self, session: Session, now: Now, batch: int | None, new: Sequence[NewJob]) -> None:
         self.ids: dict[int, str] = {}
         self.fresh = 0
+        self.replaced: str | None = None
         self._named: dict[str, int] = {}
         self._session = session
         self._now = now
@@ -311,10 +313,13 @@ class Adder:
 
     def _refuse_taken(self, wanted: str) -> None:
         row = self._session.execute(_SEQ_OF_ID, {"id": wanted}).fetchone()
-        holder = row[0] if row is not None else self._named.get(wanted)
-        if holder is not None:
-            message = f"The id {wanted!r} is taken by job {holder}; an id is free again when its job is removed."
-            raise Refused(ErrorCode.CONFLICT, message, {"id": wanted, "seq": holder})
+        if wanted in self._named or (row is not None and self._batch is not None and row[1] == self._batch):
+            # Of a job that will never have been there: this request stores all of its jobs or none.
+            message = f"The id {wanted!r} is given twice: a job further up in the same request has it."
+            raise Refused(ErrorCode.CONFLICT, message, {"id": wanted})
+        if row is not None:
+            message = f"The id {wanted!r} is taken by job {row[0]}; an id is free again when its job is removed."
+            raise Refused(ErrorCode.CONFLICT, message, {"id": wanted, "seq": row[0]})
 
     def _number(self, wanted: str | None) -> int:
         """The next number whose `job_N` is not somebody else's id."""
@@ -354,9 +359,19 @@ class Adder:
                 state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms, reason=reason,
             ), self._now)  # fmt: skip
             resolve(session, self._now)
+            self.replaced = str(holder_id)
             return None
+        if seq in self.ids or (holder is None and self._is_of_this_batch(seq)):
+            message = f"The unique key {new.unique_key!r} is given twice: a job further up in the same request has it."
+            raise Refused(ErrorCode.CONFLICT, message, {"key": "unique_key"})
         message = f"The unique key {new.unique_key!r} is held by job {holder_id} ({state}) until it has ended."
+        if new.on_conflict == "replace":
+            message += " Nothing is replaced that runs, or by a batch in several messages."
         raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq})
+
+    def _is_of_this_batch(self, seq: int) -> bool:
+        row = self._session.execute(_BATCH_OF, {"seq": seq}).fetchone()
+        return self._batch is not None and row is not None and row[0] == self._batch
 
 
 def lane_needs(new: NewJob) -> str:

@@ -73,6 +73,16 @@ class Added(NamedTuple):
 
     ids: list[str]
     seqs: list[int]
+    skipped: int = 0
+    """So many of them were there before: they have the unique key of a job that was not stored for that."""
+
+
+class AddedOne(NamedTuple):
+    """The job of a request. `skipped`: it was there before; `replaced`: the id of the one whose place it has taken."""
+
+    job: Job
+    skipped: bool = False
+    replaced: str | None = None
 
 
 class AddedSummary(NamedTuple):

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.job import NewJob, Now
 from queuectld.store import adding, batches, registry
 from queuectld.store.models import Request
 from queuectld.store.moves import SELECT_JOB
-from queuectld.store.records import Added, AddedSummary
+from queuectld.store.records import Added, AddedOne, AddedSummary
 from queuectld.store.rows import Place, pack, read_job, read_new_job, unpack
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, insert_row, statement
@@ -25,20 +25,20 @@ _REQUEST: Final = statement(Request.select(Request.verb, Request.answer).where(R
 _ADD_REQUEST: Final = insert_row(Request, ["id", "verb", "answer", "created_ms"])
 
 
-def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> Job:
+def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> AddedOne:
     """Store a job, or give the one that this request has stored."""
     known = answered(session, request, ENQUEUE)
     if known is None:
-        job = adding.add(session, new, now)
-        answer(session, request, ENQUEUE, [job.seq, job.id], now)
-        return job
-    seq, id_ = known
+        added = adding.add(session, new, now)
+        answer(session, request, ENQUEUE, [added.job.seq, added.job.id, added.skipped, added.replaced], now)
+        return added
+    seq, id_, skipped, replaced = known
     row = session.execute(SELECT_JOB, {"seq": seq}).fetchone()
     if row is not None:
-        return read_job(row)
+        return AddedOne(read_job(row), skipped, replaced)
     # It has been removed since; who asks again learns what the first answer was.
     place = Place(seq, id_, JobState.PENDING, 0, None, None, None, new.run_at_ms, now.wall_ms, None, None, (), 0)
-    return read_new_job(new, place)
+    return AddedOne(read_new_job(new, place), skipped, replaced)
 
 
 def add_many_once(session: Session, new: Sequence[NewJob], now: Now, request: str | None) -> Added:

@@ -34,6 +34,7 @@ from queuectld.store.queries import ListQuery
 from queuectld.store.reader import Reader
 from queuectld.store.records import (
     Added,
+    AddedOne,
     AddedSummary,
     Anchor,
     Cancelled,
@@ -146,6 +147,10 @@ class Store(Upkeep):
 
         A repeat of `request` stores nothing and gives the same job.
         """
+        return (await self.add_or_find(new, now=now, request=request)).job
+
+    async def add_or_find(self, new: NewJob, *, now: Now, request: str | None = None) -> AddedOne:
+        """As `add`, and says whether the job was there before, and whose place it has taken."""
         return await self._write(partial(requests.add_once, new=new, now=now, request=request))
 
     async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:
@@ -166,6 +171,7 @@ class Store(Upkeep):
                 part = await self.batch_add(token, new[start : start + BULK], now=now, first=start)
                 added.ids.extend(part.ids)
                 added.seqs.extend(part.seqs)
+                added = added._replace(skipped=added.skipped + part.skipped)
             commit = partial(requests.commit_many, token=token, added=added, now=now, request=request)
             return await self._write(commit)
         except BaseException:

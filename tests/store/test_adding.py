@@ -132,8 +132,15 @@ def _all() -> object:
 
 @in_lab
 async def test_the_same_id_twice_in_one_request_is_refused(lab: Lab) -> None:
-    with pytest.raises(Refused, match=r"job 2: .*'a' is taken"):
+    with pytest.raises(Refused, match=r"job 2: .*'a' is given twice") as refused:
         await lab.store.add_many([new(id="a"), new(id="a")], now=lab.now)
+    assert refused.value.data == {"id": "a", "index": 1}  # no number: there never was such a job
+    token = await lab.store.batch_open(now=lab.now)
+    await lab.store.batch_add(token, [new(id="a", unique_key="u")], now=lab.now)
+    with pytest.raises(Refused, match=r"'a' is given twice"):
+        await lab.store.batch_add(token, [new(id="a")], now=lab.now)
+    with pytest.raises(Refused, match=r"'u' is given twice"):
+        await lab.store.batch_add(token, [new(unique_key="u")], now=lab.now)
 
 
 @in_lab
@@ -198,12 +205,24 @@ async def test_a_replaced_job_waits_for_nobody(lab: Lab) -> None:
 
 @in_lab
 async def test_two_of_one_request_with_one_key_conflict(lab: Lab) -> None:
-    with pytest.raises(Refused, match=r"job 2: "):
+    with pytest.raises(Refused, match=r"job 2: .*'u' is given twice"):
         await lab.store.add_many([new(unique_key="u"), new(unique_key="u")], now=lab.now)
     added = await lab.store.add_many(
         [new(unique_key="u"), new(unique_key="u", on_conflict="skip"), new()], now=lab.now
     )  # fmt: skip
-    assert added.seqs == [1, 1, 2]
+    assert (added.seqs, added.skipped) == ([1, 1, 2], 1)
+
+
+@in_lab
+async def test_what_became_of_a_unique_key_is_told_also_to_who_asks_again(lab: Lab) -> None:
+    first = await lab.store.add_or_find(new(unique_key="u"), now=lab.now)
+    assert (first.skipped, first.replaced) == (False, None)
+    for _ in range(2):
+        again = await lab.store.add_or_find(new(unique_key="u", on_conflict="skip"), now=lab.now, request="s")
+        assert (again.job.id, again.skipped, again.replaced) == (first.job.id, True, None)
+    for _ in range(2):
+        place = await lab.store.add_or_find(new(unique_key="u", on_conflict="replace"), now=lab.now, request="r")
+        assert (place.job.id, place.skipped, place.replaced) == ("job_2", False, first.job.id)
 
 
 @in_lab

@@ -16,7 +16,7 @@ from queuectld.scheduler.jobs import Status
 from queuectld.server.crowd import Crowd
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import bind
-from queuectld.store.records import Added, AddedSummary, Event, Page
+from queuectld.store.records import Added, AddedOne, AddedSummary, Event, Page
 
 DEADLINE_S = 20
 """For everything that has to come; a test that waits so long has failed."""
@@ -124,6 +124,7 @@ class FakeService:
             "jobs.batch_add": Added(["job_1"], [1]),
             "jobs.batch_commit": AddedSummary(1, 1, 1),
             "jobs.wait": ([], True),
+            "jobs.enqueue": AddedOne(a_job()),
             "jobs.cancel": Changed([a_job()], 1, 0, [], None),
             "jobs.get": (a_job(), []),
             "jobs.page": Page([a_job()], None),

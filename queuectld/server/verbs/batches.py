@@ -13,6 +13,7 @@ from queuectld.scheduler.service import Service
 from queuectld.server.lookups import looks_up
 from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
+from queuectld.server.views import many_view
 
 
 async def open_batch(service: Service, peer: Peer, request: wire.BatchOpen) -> Any:
@@ -30,7 +31,7 @@ async def add(service: Service, peer: Peer, request: wire.BatchAdd) -> Any:
         raise Refused(ErrorCode.NOT_FOUND, message, {"token": request.token})
     jobs = request.under(defaults)
     added = await service.jobs.batch_add(request.token, jobs.specs, jobs.submitters)
-    return {"ids": list(added.ids), "seqs": list(added.seqs)}
+    return many_view(added)
 
 
 async def commit(service: Service, peer: Peer, request: wire.BatchCommit) -> Any:

@@ -10,18 +10,27 @@ from queuectld.scheduler.service import Service
 from queuectld.server.lookups import looks_up
 from queuectld.server.order import Kind
 from queuectld.server.route import Handler, Peer, Route
-from queuectld.server.views import changed_view, explanation_view, job_view, job_views, job_with_attempts, row_views
+from queuectld.server.views import (
+    added_view,
+    changed_view,
+    explanation_view,
+    job_view,
+    job_views,
+    job_with_attempts,
+    many_view,
+    row_views,
+)
 
 
 async def enqueue(service: Service, _peer: Peer, request: wire.Enqueue) -> Any:
     """The job as it was stored."""
-    return job_view(await service.jobs.enqueue(request.spec, request.submitter, request.request))
+    return added_view(await service.jobs.enqueue(request.spec, request.submitter, request.request))
 
 
 async def enqueue_many(service: Service, _peer: Peer, request: wire.EnqueueMany) -> Any:
     """Ids and seqs of the jobs, in their order."""
     added = await service.jobs.enqueue_many(request.specs, request.submitters, request.request)
-    return {"ids": list(added.ids), "seqs": list(added.seqs)}
+    return many_view(added)
 
 
 async def list_jobs(service: Service, _peer: Peer, request: wire.ListJobs) -> Any:
