@@ -1,7 +1,8 @@
 """Stores that look as after months: many waiting jobs, half of them in a paused queue, and many finished ones.
 
-Waiting jobs come in through the store, a thousand at a time. Finished ones too, and are then finished by three
-statements: a million turns would take an hour. `check_invariants` has nothing to say against the result.
+The first thousand of each kind come in through the store, the others are copies of their rows under other numbers.
+Finished ones come in as waiting ones, too, and are then finished by three statements: a million turns would take an
+hour. `check_invariants` has nothing to say against the result.
 """
 
 import asyncio
@@ -9,9 +10,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from queuectld.domain.job import NewJob, Now
+from queuectld.domain.job import NewJob
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.clock import Clock
+from queuectld.store import models
 from queuectld.store.records import Committed
 from queuectld.store.store import Store
 
@@ -41,35 +43,51 @@ ATTEMPTS = """
 COUNTS = """
     UPDATE count SET state = 'completed', ready = 0 WHERE queue = (SELECT id FROM queue WHERE name = ?)
 """
+OTHERS = [field.name for field in models.Job._meta.sorted_fields if field.name not in ("seq", "id", "rank")]
+COPY = f"""
+    INSERT INTO job (seq, id, rank, {", ".join(OTHERS)})
+    SELECT seq + :more, 'job_' || (seq + :more), rank + :more, {", ".join(OTHERS)}
+    FROM job WHERE seq BETWEEN :first AND :last
+"""
+COUNT = "UPDATE count SET n = ? WHERE queue = (SELECT id FROM queue WHERE name = ?)"
 
 
 def fill(path: Path, waiting: int, finished: int = 0) -> None:
     """Make a store with so many jobs at `path`: finished ones first, as they would be the older ones."""
-    asyncio.run(_add(path, waiting, finished))
+    _add(path, PAST, finished)
     if finished:
         with closing(sqlite3.connect(path)) as connection, connection:
             for statement in (FINISH, ATTEMPTS, COUNTS):
                 connection.execute(statement, (PAST,))
+    _add(path, PAUSED, waiting // 2)
+    _add(path, OPEN, waiting - waiting // 2)
 
 
-async def _add(path: Path, waiting: int, finished: int) -> None:
+def _add(path: Path, queue: str, count: int) -> None:
+    """Let so many jobs wait in a queue that has none."""
+    if not count:
+        return
+    first, there = asyncio.run(_begin(path, queue, min(count, PIECE)))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        while there < count:
+            more = min(there, count - there)
+            connection.execute(COPY, {"first": first, "last": first + more - 1, "more": there})
+            there += more
+        connection.execute(COUNT, (count, queue))
+
+
+async def _begin(path: Path, queue: str, count: int) -> tuple[int, int]:
+    """Add jobs through the store. The number of the first one, and how many there are."""
+    job = NewJob(
+        command=COMMAND, retry=RETRY, queue=queue, priority=LOWEST, environment=ENVIRONMENT, cwd="/"
+    )  # fmt: skip
     store = Store.open(path, host="here", on_committed=_ignore, loop=asyncio.get_running_loop())
     try:
         now = Clock(None).now()
         await store.queue_pause(PAUSED, True, now=now)
-        await _many(store, PAST, finished, now)
-        await _many(store, PAUSED, waiting // 2, now)
-        await _many(store, OPEN, waiting - waiting // 2, now)
+        return (await store.add_many([job] * count, now=now)).seqs[0], count
     finally:
         await store.close()
-
-
-async def _many(store: Store, queue: str, count: int, now: Now) -> None:
-    job = NewJob(
-        command=COMMAND, retry=RETRY, queue=queue, priority=LOWEST, environment=ENVIRONMENT, cwd="/"
-    )  # fmt: skip
-    for start in range(0, count, PIECE):
-        await store.add_many([job] * min(PIECE, count - start), now=now)
 
 
 def _ignore(_: Committed) -> None:
