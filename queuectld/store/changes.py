@@ -100,7 +100,9 @@ def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> 
     """Keep waiting jobs back until they are released. One that is held already stays so."""
 
     def held(each: Standing) -> Standing:
-        return each._replace(state=S.HELD, lane=None)
+        # Where its time has come, it has come for good: released, it does not wait for the wall clock again.
+        has_come = each.lane is not None or bool(each.in_line)
+        return each._replace(state=S.HELD, lane=None, due_ms=now.store_ms if has_come else each.due_ms)
 
     return _change_each(session, each_fit(session, Verb.HOLD, seqs, left), now, held)
 

@@ -122,6 +122,7 @@ def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
         raise refuse_state(before, "only a waiting job has a time to run")
     delay_ms, run_at_ms = changes.get("delay_ms") or 0, changes.get("run_at_ms")
     changes |= {"delay_ms": delay_ms, "run_at_ms": run_at_ms}
+    before = before._replace(lane=None, in_line=0)
     if before.state is S.FAILED:
         before = before._replace(state=S.PENDING)
     if delay_ms:

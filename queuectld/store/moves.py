@@ -274,6 +274,8 @@ def placed(session: Session, job: Standing, now: Now) -> Standing:
     # Beside a due time, `run_at_ms` only tells people when that is: a step of the wall clock must not move a backoff.
     waits_for_wall = job.due_ms is None and job.state is JobState.PENDING and job.run_at_ms is not None
     waits = due_ms is not None or (waits_for_wall and (job.run_at_ms or 0) > now.wall_ms)
+    # A time that has come has come: a wall clock that is set back afterwards does not make the job wait again.
+    waits = waits and job.lane is None and not job.in_line
     if waits or job.batch in session.memory.hidden:
         return job._replace(lane=None, in_line=0, due_ms=due_ms)
     job = job._replace(lane=None, in_line=0, due_ms=None, batch=None)

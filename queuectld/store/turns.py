@@ -100,7 +100,7 @@ def _after(session: Session, before: Standing, outcome: Outcome, change: Change,
     if change.to is JobState.PENDING:
         # It waits as if it had never begun; what became of this run stands in its attempt alone.
         waiting = before._replace(state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None)
-        return placed(session, waiting._replace(paused=0, due_ms=None, started_ms=None), now)
+        return placed(session, waiting._replace(paused=0, due_ms=now.store_ms, started_ms=None), now)
     due_ms = None if change.delay_ms is None else now.store_ms + change.delay_ms
     run_at_ms = now.wall_ms + (change.delay_ms or 0) if change.to is JobState.FAILED else before.run_at_ms
     after = before._replace(
@@ -155,6 +155,7 @@ def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now)
             out_of_hand(session, seq)
         elif before.state is JobState.PROCESSING:
             after = before._replace(
-                state=JobState.PENDING, worker=None, paused=0, runs=before.runs - 1, started_ms=None
+                state=JobState.PENDING, worker=None, paused=0, runs=before.runs - 1, started_ms=None,
+                due_ms=now.store_ms,  # its time had come, whatever the wall clock says by now
             )  # fmt: skip
             move(session, before, placed(session, after, now), now)

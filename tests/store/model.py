@@ -1,0 +1,272 @@
+"""A store in a few dictionaries: what the real one must agree with. Written from the interface, not from the store."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.retry import RetryPolicy
+
+S = JobState
+CRASH_LIMIT: Final = 3
+THREE_TIMES: Final = RetryPolicy(3, 2, 3600)
+ENDED: Final = frozenset({S.COMPLETED, S.DEAD, S.CANCELLED})
+WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
+STARTABLE: Final = frozenset({S.PENDING, S.FAILED})
+
+
+class Refusal(Exception):
+    """The store must refuse this, with this code, and change nothing."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Refusal) and other.code is self.code
+
+    def __hash__(self) -> int:
+        return hash(self.code)
+
+
+@dataclass
+class Wanted:
+    """A job as it is asked for. `parents` are numbers of jobs, and how each is to end."""
+
+    queue: str = "default"
+    priority: int = 0
+    policy: RetryPolicy = THREE_TIMES
+    delay_ms: int = 0
+    run_at_ms: int | None = None
+    hold: bool = False
+    once: bool = False
+    parents: tuple[tuple[int, str], ...] = ()
+    unique: str | None = None
+    on_conflict: str = "error"
+    key: str | None = None
+
+
+@dataclass
+class ModelJob:
+    """What is known of a job. `ready`: its time has come, once for all, until it has run or is given another time."""
+
+    seq: int
+    wanted: Wanted
+    priority: int
+    state: JobState = S.PENDING
+    attempts: int = 0
+    runs: int = 0
+    crashes: int = 0
+    run: int = 0
+    worker: int | None = None
+    ending: int | None = None
+    due_ms: int | None = None
+    run_at_ms: int | None = None
+    ready: bool = False
+    parents: dict[int, str] = field(default_factory=dict)
+    ended_runs: list[int] = field(default_factory=list)
+
+    @property
+    def key(self) -> str | None:
+        return self.wanted.key
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether a worker still has processes of it."""
+        return self.worker is not None or self.ending is not None
+
+
+class Model:
+    """All jobs, and both clocks. Every method is what the verb of its name must do."""
+
+    def __init__(self, wall_ms: int, store_ms: int) -> None:
+        self.wall_ms = wall_ms
+        self.store_ms = store_ms
+        self.jobs: dict[int, ModelJob] = {}
+        self.paused: set[str] = set()
+
+    # -- in
+
+    def add(self, seq: int, wanted: Wanted) -> int:
+        """The number of the job, which may be one that was there already. Raises Refusal."""
+        holder = self._holder(wanted.unique)
+        if holder is not None and wanted.on_conflict == "skip":
+            return holder.seq
+        if holder is not None and (wanted.on_conflict == "error" or holder.state is S.PROCESSING):
+            raise Refusal(ErrorCode.CONFLICT)
+        if any(parent not in self.jobs for parent, _ in wanted.parents):
+            raise Refusal(ErrorCode.NOT_FOUND)
+        if holder is not None:
+            self._end(holder, S.CANCELLED)
+        job = self.jobs[seq] = ModelJob(seq, wanted, wanted.priority, run_at_ms=wanted.run_at_ms)
+        if wanted.delay_ms:
+            job.due_ms = self.store_ms + wanted.delay_ms
+        states = [(self.jobs[parent].state, on) for parent, on in wanted.parents]
+        if any(state in ENDED and not comes_true(on, state) for state, on in states):
+            job.state = S.CANCELLED
+            return seq
+        job.parents = {parent: on for parent, on in wanted.parents if self.jobs[parent].state not in ENDED}
+        job.state = S.HELD if wanted.hold else S.BLOCKED if job.parents else S.PENDING
+        self._look(job)
+        return seq
+
+    def _holder(self, unique: str | None) -> ModelJob | None:
+        holders = [job for job in self.jobs.values() if job.state not in ENDED and job.wanted.unique == unique]
+        return holders[0] if unique is not None and holders else None
+
+    # -- the turn
+
+    def time_comes(self) -> None:
+        """A turn looks at the clocks."""
+        for job in self.jobs.values():
+            self._look(job)
+
+    def startable(self) -> list[ModelJob]:
+        """The jobs that a free worker may get, the best first."""
+        held = {job.key for job in self.jobs.values() if job.in_hand and job.key is not None}
+        found = [
+            job
+            for job in self.jobs.values()
+            if job.ready and job.wanted.queue not in self.paused and job.key not in held
+        ]
+        return sorted(found, key=lambda job: (-job.priority, job.seq))
+
+    def claim(self, job: ModelJob, worker: int) -> None:
+        job.state, job.worker, job.ready = S.PROCESSING, worker, False
+        job.run += 1
+        job.runs += 1
+
+    def never_began(self, job: ModelJob, run: int) -> None:
+        """A claim is given back: it counts nowhere."""
+        if job.run != run or not job.in_hand:
+            return
+        if job.state is S.PROCESSING:
+            job.runs -= 1
+            job.state, job.ready = S.PENDING, True
+        job.worker = job.ending = None
+
+    def ended(self, job: ModelJob, run: int, *, exit_code: int | None, crashed: bool) -> bool:
+        """An execution has ended. False: it was told before, or is of an older run, and means nothing."""
+        if job.run != run or not job.in_hand:
+            return False
+        job.ended_runs.append(run)
+        if job.state is S.CANCELLED:
+            job.ending = None
+            return True
+        job.worker = None
+        if crashed:
+            job.crashes += 1
+            if job.wanted.once or job.crashes > CRASH_LIMIT:
+                self._end(job, S.DEAD)
+            else:
+                job.state, job.ready = S.PENDING, True
+        elif exit_code == 0:
+            self._end(job, S.COMPLETED)
+        else:
+            self._fail(job, exit_code)
+        return True
+
+    def _fail(self, job: ModelJob, exit_code: int | None) -> None:
+        job.attempts += 1
+        policy = job.wanted.policy
+        if job.attempts >= max(policy.max_retries, 1) or exit_code in policy.no_retry_on:
+            self._end(job, S.DEAD)
+            return
+        job.state = S.FAILED
+        job.run_at_ms = None
+        job.due_ms = self.store_ms + int(min(policy.backoff_base**job.attempts, policy.backoff_max) * 1000)
+
+    # -- people
+
+    def cancel(self, seq: int) -> None:
+        job = self.known(seq)
+        self.needs(job.state not in ENDED)
+        job.ending, job.worker = job.worker, None
+        self._end(job, S.CANCELLED)
+
+    def hold(self, seq: int) -> None:
+        job = self.known(seq)
+        self.needs(job.state in WAITING)
+        if job.ready:
+            job.due_ms = job.run_at_ms = None
+        job.state, job.ready = S.HELD, False
+
+    def release(self, seq: int) -> None:
+        job = self.known(seq)
+        self.needs(job.state is S.HELD)
+        job.state = S.BLOCKED if job.parents else S.PENDING
+        self._look(job)
+
+    def retry(self, seq: int) -> None:
+        job = self.known(seq)
+        if job.state is not S.FAILED:
+            self.needs(job.state in ENDED and job.ending is None)
+            if self._holder(job.wanted.unique) is not None:
+                raise Refusal(ErrorCode.CONFLICT)
+            job.attempts = job.crashes = 0
+        job.state, job.due_ms, job.run_at_ms = S.PENDING, None, None
+        self._look(job)
+
+    def remove(self, seq: int) -> None:
+        job = self.known(seq)
+        self.needs(job.state is not S.PROCESSING and job.ending is None)
+        if job.state not in ENDED:
+            self._end(job, S.CANCELLED)
+        del self.jobs[seq]
+
+    def edit(self, seq: int, *, priority: int | None = None, delay_ms: int | None = None) -> None:
+        job = self.known(seq)
+        self.needs(job.state is not S.PROCESSING and job.ending is None)
+        if delay_ms is not None:
+            self.needs(job.state in WAITING)
+            job.state = S.PENDING if job.state is S.FAILED else job.state
+            job.ready, job.run_at_ms = False, None
+            job.due_ms = self.store_ms + delay_ms if delay_ms else None
+        if priority is not None:
+            job.priority = priority
+        self._look(job)
+
+    def known(self, seq: int) -> ModelJob:
+        if seq not in self.jobs:
+            raise Refusal(ErrorCode.NOT_FOUND)
+        return self.jobs[seq]
+
+    @staticmethod
+    def needs(condition: bool) -> None:
+        if not condition:
+            raise Refusal(ErrorCode.WRONG_STATE)
+
+    # -- what follows from it
+
+    def _look(self, job: ModelJob) -> None:
+        """Its time may have come; if so it has come for good, whatever the clocks do."""
+        if job.state not in STARTABLE or job.ready:
+            return
+        if (job.due_ms or 0) <= self.store_ms and (job.run_at_ms or 0) <= self.wall_ms:
+            job.ready, job.due_ms, job.run_at_ms = True, None, None
+
+    def _end(self, job: ModelJob, state: JobState) -> None:
+        job.state, job.ready, job.due_ms = state, False, None
+        job.parents.clear()
+        for child in list(self.jobs.values()):
+            on = child.parents.pop(job.seq, None)
+            if on is None:
+                continue
+            if not comes_true(on, state):
+                self._end(child, S.CANCELLED)
+            elif not child.parents and child.state is S.BLOCKED:
+                child.state = S.PENDING
+                self._look(child)
+
+    def counts(self) -> Mapping[JobState, int]:
+        """How many jobs are in each state."""
+        return {state: sum(job.state is state for job in self.jobs.values()) for state in JobState}
+
+    def busy(self) -> Iterable[tuple[int, int, int]]:
+        """What workers run: (seq, run, worker)."""
+        return sorted((job.seq, job.run, job.worker) for job in self.jobs.values() if job.worker is not None)
+
+
+def comes_true(on: str, state: JobState) -> bool:
+    """Whether a parent's end is the one that was waited for. A cancelled parent is as good as dead."""
+    return on == "any" or (on == "completed") == (state is S.COMPLETED)

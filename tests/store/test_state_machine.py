@@ -1,0 +1,298 @@
+"""A model beside the real store: whatever is done to both, they agree after every step, and what must hold holds.
+
+Every run walks the same ways. `python -m tests.store.test_state_machine WALKS [STEPS]` takes others, as many as wanted,
+and prints the steps that led to a disagreement.
+"""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Claimed, Job, NewJob
+from queuectld.domain.outcome import EndKind, Outcome
+from queuectld.domain.retry import RetryPolicy
+from queuectld.store.invariants import check_invariants
+from tests.store.lab import Lab, new
+from tests.store.model import Model, Refusal, Wanted
+
+WORKERS: Final = 3
+POLICIES: Final = (RetryPolicy(1, 2, 3600), RetryPolicy(2, 2, 3), RetryPolicy(3, 3, 3600, no_retry_on=(2,)))
+SEQS: Final = st.integers(1, 12)
+VERBS: Final = ("cancel", "hold", "release", "retry", "remove")
+PARENTS: Final = st.tuples(SEQS, st.sampled_from(["completed", "dead", "any"]))
+WANTED: Final = st.builds(
+    Wanted,
+    queue=st.sampled_from(["a", "b"]),
+    priority=st.integers(-1, 1),
+    policy=st.sampled_from(POLICIES),
+    delay_ms=st.sampled_from([0, 0, 0, 3000]),
+    hold=st.sampled_from([False, False, True]),
+    once=st.sampled_from([False, False, True]),
+    parents=st.lists(PARENTS, max_size=2, unique_by=lambda parent: parent[0]).map(tuple),
+    unique=st.sampled_from([None, None, "u"]),
+    on_conflict=st.sampled_from(["error", "skip", "replace"]),
+    key=st.sampled_from([None, None, "k", "l"]),
+)  # fmt: skip
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store in a real file, three workers, and the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="qm", dir="/tmp"))
+        self.homes = 0
+        self.running: dict[int, Claimed] = {}
+        self.told: list[Outcome] = []
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    @initialize()
+    def open(self) -> None:
+        self.lab = Lab(self.folder / "0" / "queuectl.db")
+        self.model = Model(self.lab.wall_ms, self.lab.store_ms)
+
+        async def begin() -> None:
+            self.lab.open()
+            await self.lab.hire(WORKERS)
+
+        self.do(begin())
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "lab"):
+                self.do(self.lab.store.close())
+                assert check_invariants(self.lab.path) == []
+                assert self.lab.broken == []
+        finally:
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+    # -- jobs come in
+
+    @rule(wanted=WANTED, at=st.sampled_from([None, None, None, -2000, 2000]))
+    def enqueue(self, wanted: Wanted, at: int | None) -> None:
+        if at is not None and not wanted.delay_ms:
+            wanted = replace(wanted, run_at_ms=self.model.wall_ms + at)
+        seq = self.lab.store._writer._session.memory.last_seq + 1
+        expected = self._expect(lambda: self.model.add(seq, wanted))
+        got = self._try(self.lab.store.add(as_new(wanted), now=self.lab.now))
+        assert got == expected if isinstance(expected, Refusal) else got.seq == expected
+
+    @rule(count=st.integers(1, 6))
+    def enqueue_many(self, count: int) -> None:
+        added = self.do(self.lab.store.add_many([as_new(Wanted())] * count, now=self.lab.now))
+        for seq in added.seqs:
+            self.model.add(seq, Wanted())
+
+    # -- workers
+
+    @rule(free=st.integers(1, WORKERS), ends=st.integers(0, WORKERS), data=st.data())
+    def turn(self, free: int, ends: int, data: st.DataObject) -> None:
+        """Some runs end, and some of the workers that are free then get the best jobs that there are."""
+        done = [self._ending(claimed, data) for claimed in list(self.running.values())[:ends]]
+        self._take_turn(done, free)
+
+    def _ending(self, claimed: Claimed, data: st.DataObject) -> Outcome:
+        how = data.draw(st.sampled_from(["success", "success", "1", "2", "signal", "crash"]))
+        if how == "crash":
+            return self.lab.end(claimed, kind=EndKind.CRASHED, exit_code=None)
+        if how == "signal":
+            return self.lab.end(claimed, kind=EndKind.SIGNALLED, exit_code=None, signal=9)
+        return self.lab.end(claimed, 0 if how == "success" else int(how))
+
+    @precondition(lambda self: self.told)
+    @rule(free=st.integers(0, WORKERS), data=st.data())
+    def late_outcomes(self, free: int, data: st.DataObject) -> None:
+        """What was told already is told again, by a worker that did not hear that it was stored."""
+        again = data.draw(st.lists(st.sampled_from(self.told), min_size=1, max_size=3))
+        self._take_turn(again, free)
+
+    def _take_turn(self, outcomes: list[Outcome], free: int) -> None:
+        for outcome in outcomes:
+            job = self.model.jobs.get(outcome.seq)
+            if job is not None:
+                crashed = outcome.kind is EndKind.CRASHED
+                self.model.ended(job, outcome.run, exit_code=outcome.exit_code, crashed=crashed)
+        over = {(outcome.seq, outcome.run) for outcome in outcomes}
+        self.told = [*self.told[-8:], *outcomes]
+        self.running = {w: claimed for w, claimed in self.running.items() if (claimed.seq, claimed.run) not in over}
+        idle = [worker for worker in self.lab.workers if worker not in self.running][:free]
+        self.model.time_comes()
+        claimed = self.do(self.lab.turn(outcomes, idle)).claimed
+        for got in claimed:
+            best = self.model.startable()
+            assert best, f"job {got.seq} was not to be started"
+            assert got.seq == best[0].seq
+            assert got.attempt == best[0].attempts + 1
+            self.model.claim(best[0], got.worker)
+            assert got.run == best[0].run
+            self.running[got.worker] = got
+        if len(claimed) < len(idle):
+            assert self.model.startable() == []
+
+    @rule(count=st.integers(1, WORKERS))
+    def claims_reach_nobody(self, count: int) -> None:
+        lost = list(self.running.values())[:count]
+        self.do(self.lab.store.return_claims([(each.seq, each.run) for each in lost], now=self.lab.now))
+        for each in lost:
+            del self.running[each.worker]
+            self.model.never_began(self.model.jobs[each.seq], each.run)
+
+    # -- people
+
+    @rule(verb=st.sampled_from(VERBS), seq=SEQS)
+    def by_people(self, verb: str, seq: int) -> None:
+        expected = self._expect(lambda: getattr(self.model, verb)(seq))
+        got = self._try(getattr(self.lab.store, verb)([seq], now=self.lab.now))
+        assert isinstance(got, Refusal) == isinstance(expected, Refusal), (got, expected)
+        assert not isinstance(expected, Refusal) or got == expected
+
+    @rule(seq=SEQS, changes=st.sampled_from([{"priority": 1}, {"priority": -1}, {"delay_ms": 3000}, {"delay_ms": 0}]))
+    def edit(self, seq: int, changes: dict[str, int]) -> None:
+        expected = self._expect(lambda: self.model.edit(seq, **changes))  # type: ignore[arg-type]
+        got = self._try(self.lab.store.edit(seq, changes, now=self.lab.now))
+        assert isinstance(got, Refusal) == isinstance(expected, Refusal), (got, expected)
+        assert not isinstance(expected, Refusal) or got == expected
+
+    @rule(queue=st.sampled_from(["a", "b"]), paused=st.booleans())
+    def pause_queue(self, queue: str, paused: bool) -> None:
+        self.do(self.lab.store.queue_pause(queue, paused, now=self.lab.now))
+        (self.model.paused.add if paused else self.model.paused.discard)(queue)
+
+    # -- clocks and crashes
+
+    @rule(passed_ms=st.sampled_from([0, 1000, 4000, 20_000]), step_ms=st.sampled_from([0, 0, -3_600_000, 3_600_000]))
+    def clocks(self, passed_ms: int, step_ms: int) -> None:
+        """Time passes; somebody may set the wall clock meanwhile."""
+        self.lab.store_ms += passed_ms
+        self.lab.wall_ms += passed_ms + step_ms
+        self.model.store_ms, self.model.wall_ms = self.lab.store_ms, self.lab.wall_ms
+
+    @rule()
+    def restart(self) -> None:
+        self.do(self.lab.restart())
+
+    @rule(count=st.integers(0, 5))
+    def kill(self, count: int) -> None:
+        """The daemon is killed while it stores jobs: what its files hold at that moment is all that is left."""
+        self.homes += 1
+        home = self.folder / str(self.homes)
+
+        async def die() -> list[int]:
+            adding = [asyncio.ensure_future(self.lab.add()) for _ in range(count)]
+            if adding:
+                await asyncio.wait(adding[:1])
+            told = [each.result().seq for each in adding if each.done()]
+            shutil.copytree(self.lab.path.parent, home, ignore=shutil.ignore_patterns("*-shm"))
+            await asyncio.gather(*adding)
+            await self.lab.store.close()
+            self.lab.path = home / "queuectl.db"
+            self.lab.open()
+            return told
+
+        before = self.lab.store._writer._session.memory.last_seq
+        told = self.do(die())
+        known = {job.seq for job in self._stored() if job.seq > before}
+        assert set(told) <= known, "an acknowledged job is lost"
+        for seq in sorted(known):
+            self.model.add(seq, Wanted())
+
+    # -- what must hold
+
+    @invariant()
+    def what_must_hold_holds(self) -> None:
+        assert self.do(self.lab.store.integrity()) == []
+
+    @invariant()
+    def the_store_is_as_the_model_says(self) -> None:
+        jobs = self._stored()
+        assert [job.seq for job in jobs] == sorted(self.model.jobs)
+        for job in jobs:
+            known = self.model.jobs[job.seq]
+            assert (job.state, job.attempts, job.runs, job.crashes, job.run, job.worker) == (
+                known.state, known.attempts, known.runs, known.crashes, known.run, known.worker
+            ), job  # fmt: skip
+            assert job.priority == known.priority
+            if job.key is None:
+                assert job.ready is known.ready, job
+            kept = [attempt.run for attempt in self.do(self.lab.store.attempts(job.seq))]
+            assert kept == sorted(known.ended_runs)
+        counts = self.do(self.lab.store.counts())
+        assert counts.by_state == self.model.counts()
+
+    @invariant()
+    def nothing_runs_twice(self) -> None:
+        busy = sorted((row.seq, row.run, row.worker) for row in self.do(self.lab.store.processing()))
+        assert busy == self.model.busy()
+        workers = [worker for _, _, worker in busy]
+        assert len(set(workers)) == len(workers)
+        runs = [run for job in self.model.jobs.values() for run in [(job.seq, each) for each in job.ended_runs]]
+        assert len(set(runs)) == len(runs), "a run ended twice"
+
+    # -- how both are asked
+
+    def _stored(self) -> list[Job]:
+        last = self.lab.store._writer._session.memory.last_seq
+        return list(self.do(self.lab.store.many(range(1, last + 1))))
+
+    def _expect(self, change: Any) -> Any:
+        try:
+            return change()
+        except Refusal as refusal:
+            return refusal
+
+    def _try(self, work: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return self.do(work)
+        except Refused as refused:
+            return Refusal(refused.code)
+
+
+def as_new(wanted: Wanted) -> NewJob:
+    """The job as the store is asked for it."""
+    return new(
+        queue=wanted.queue, priority=wanted.priority, retry=wanted.policy, delay_ms=wanted.delay_ms,
+        run_at_ms=wanted.run_at_ms, hold=wanted.hold, once=wanted.once, unique_key=wanted.unique,
+        on_conflict=wanted.on_conflict, key=wanted.key,
+        depends_on=tuple((f"job_{parent}", on) for parent, on in wanted.parents),
+    )  # fmt: skip
+
+
+FEW: Final = settings(
+    max_examples=20, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)  # fmt: skip
+"""Of a disagreement all steps are told; making them fewer would take minutes, and is for the command below."""
+
+
+def test_the_store_agrees_with_a_model_after_every_step() -> None:
+    run_state_machine_as_test(StoreMachine, settings=FEW)
+
+
+if __name__ == "__main__":
+    walks, steps = int(sys.argv[1]), int((*sys.argv[2:], "60")[0])
+    many = settings(
+        FEW, max_examples=walks, stateful_step_count=steps, derandomize=False, phases=[Phase.generate, Phase.shrink]
+    )
+    run_state_machine_as_test(StoreMachine, settings=many)
+    print(f"{walks} walks of up to {steps} steps: the store agrees with the model")
