@@ -9,6 +9,7 @@ from typing import Any
 
 from queuectl_client.aioconnection import AsyncConnection
 from queuectl_client.job import JobRecord
+from queuectl_client.session import JOBS_A_CALL
 from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
 
 Ref = str | int
@@ -114,41 +115,41 @@ class AsyncClient(AsyncConnection):
         """What the job writes, as it comes, until the attempt has ended."""
         return self._output(id, attempt, stream, wait=True)
 
-    async def cancel(self, *ids: Ref) -> list[AsyncJob]:
+    async def cancel(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """End jobs for good, waiting or running."""
-        return await self._jobs("job.cancel", ids=ids)
+        return await self._each("job.cancel", ids=ids, dry_run=dry_run)
 
-    async def kill(self, *ids: Ref, signal: int | str = "SIGTERM") -> list[AsyncJob]:
+    async def kill(self, *ids: Ref, signal: int | str = "SIGTERM", dry_run: bool = False) -> list[AsyncJob]:
         """Send a signal to all processes of running jobs; retries apply."""
-        return await self._jobs("job.kill", ids=ids, signal=signal)
+        return await self._each("job.kill", ids=ids, signal=signal, dry_run=dry_run)
 
-    async def pause(self, *ids: Ref) -> list[AsyncJob]:
+    async def pause(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """Stop all processes of running jobs."""
-        return await self._jobs("job.pause", ids=ids)
+        return await self._each("job.pause", ids=ids, dry_run=dry_run)
 
-    async def resume(self, *ids: Ref) -> list[AsyncJob]:
+    async def resume(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """Let stopped jobs go on."""
-        return await self._jobs("job.resume", ids=ids)
+        return await self._each("job.resume", ids=ids, dry_run=dry_run)
 
     async def send_input(self, id: Ref, data: bytes | str = b"", *, eof: bool = False) -> list[AsyncJob]:
         """Give a running job that has `stdin_open` more to read; `eof`: no more comes. Returns when it has it."""
         return await self._jobs("job.send", id=id, data=data, eof=eof)
 
-    async def hold(self, *ids: Ref) -> list[AsyncJob]:
+    async def hold(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """Keep waiting jobs back until they are released."""
-        return await self._jobs("job.hold", ids=ids)
+        return await self._each("job.hold", ids=ids, dry_run=dry_run)
 
-    async def release(self, *ids: Ref) -> list[AsyncJob]:
+    async def release(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """Let held jobs run."""
-        return await self._jobs("job.release", ids=ids)
+        return await self._each("job.release", ids=ids, dry_run=dry_run)
 
-    async def retry(self, *ids: Ref) -> list[AsyncJob]:
+    async def retry(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """Run ended jobs again, and failed ones now."""
-        return await self._jobs("job.retry", ids=ids)
+        return await self._each("job.retry", ids=ids, dry_run=dry_run)
 
-    async def remove(self, *ids: Ref) -> list[AsyncJob]:
+    async def remove(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """Forget jobs that do not run, with their output."""
-        return await self._jobs("job.remove", ids=ids)
+        return await self._each("job.remove", ids=ids, dry_run=dry_run)
 
     async def prune(self, *, older_than: float = 0, states: Sequence[str] = ("completed", "cancelled")) -> int:
         """Forget ended jobs of these states that ended so many seconds ago, or more. How many they were."""
@@ -167,17 +168,29 @@ class AsyncClient(AsyncConnection):
         """Why a job does not run: `rules`, its `position` in line, and when it `starts_at` the earliest."""
         return await self._map("job.explain", id=id)
 
-    async def dlq_list(self, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
-        """A page of dead jobs, `jobs` and `next`."""
-        return await self._map("dlq.list", limit=limit, after=after)
+    async def dlq_list(self, *, limit: int | None = None, after: str | None = None, **filters: Any) -> dict[str, Any]:
+        """A page of dead jobs, `jobs` and `next`, by `queue`, `label`, `name`, `since`, `reason`, `filter`."""
+        return await self._map("dlq.list", limit=limit, after=after, **filters)
 
-    async def dlq_retry(self, *ids: Ref, all: bool = False, rate: str | None = None) -> list[AsyncJob]:
-        """Run dead jobs again; with a `rate` such as `10/m` one after the other."""
-        return await self._jobs("dlq.retry", ids=ids or None, all=all, rate=rate)
+    async def dlq_retry(
+        self,
+        *ids: Ref,
+        all: bool = False,
+        rate: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        **filters: Any,
+    ) -> list[AsyncJob]:
+        """Run dead jobs again, with these changes; with a `rate` such as `10/m` one after the other."""
+        how = {"rate": rate, "changes": changes, "dry_run": dry_run, **filters}
+        return await self._each("dlq.retry", ids=ids or None, all=all, **how)
 
-    async def dlq_purge(self, *ids: Ref, all: bool = False, older_than: float | None = None) -> list[AsyncJob]:
+    async def dlq_purge(
+        self, *ids: Ref, all: bool = False, older_than: float | None = None, dry_run: bool = False, **filters: Any
+    ) -> list[AsyncJob]:
         """Forget dead jobs; `older_than`: those that have been dead for so many seconds."""
-        return await self._jobs("dlq.purge", ids=ids or None, all=all, older_than=older_than)
+        how = {"older_than": older_than, "dry_run": dry_run, **filters}
+        return await self._each("dlq.purge", ids=ids or None, all=all, **how)
 
     async def config_get(self, key: str) -> Any:
         """The value of a key of the config."""
@@ -268,6 +281,17 @@ class AsyncClient(AsyncConnection):
                 yield page["data"]
             if page["eof"] or not (page["data"] or wait):
                 return
+
+    async def _each(self, method: str, **params: Any) -> list[AsyncJob]:
+        """The jobs that it was done to, however many a selector stands for, call by call."""
+        done: list[AsyncJob] = []
+        after = None
+        while True:
+            answer = await self.call(method, **params, limit=JOBS_A_CALL, after=after)
+            done += [AsyncJob(self, job) for job in answer["jobs"]]
+            after = answer.get("next")
+            if after is None:
+                return done
 
     async def _jobs(self, method: str, **params: Any) -> list[AsyncJob]:
         return [AsyncJob(self, job) for job in (await self.call(method, **params))["jobs"]]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from queuectl_client.connection import Connection
 from queuectl_client.job import Job
-from queuectl_client.session import SLOW_PATIENCE_S
+from queuectl_client.session import JOBS_A_CALL, SLOW_PATIENCE_S
 from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
 
 _AHEAD: Final = 4
@@ -85,41 +85,41 @@ class Client(Connection):
         """What the job writes, as it comes, until the attempt has ended."""
         return self._output(id, attempt, stream, wait=True)
 
-    def cancel(self, *ids: Ref) -> list[Job]:
+    def cancel(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """End jobs for good, waiting or running."""
-        return self._jobs("job.cancel", ids=ids)
+        return self._each("job.cancel", ids=ids, dry_run=dry_run)
 
-    def kill(self, *ids: Ref, signal: int | str = "SIGTERM") -> list[Job]:
+    def kill(self, *ids: Ref, signal: int | str = "SIGTERM", dry_run: bool = False) -> list[Job]:
         """Send a signal to all processes of running jobs; retries apply."""
-        return self._jobs("job.kill", ids=ids, signal=signal)
+        return self._each("job.kill", ids=ids, signal=signal, dry_run=dry_run)
 
-    def pause(self, *ids: Ref) -> list[Job]:
+    def pause(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """Stop all processes of running jobs."""
-        return self._jobs("job.pause", ids=ids)
+        return self._each("job.pause", ids=ids, dry_run=dry_run)
 
-    def resume(self, *ids: Ref) -> list[Job]:
+    def resume(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """Let stopped jobs go on."""
-        return self._jobs("job.resume", ids=ids)
+        return self._each("job.resume", ids=ids, dry_run=dry_run)
 
     def send_input(self, id: Ref, data: bytes | str = b"", *, eof: bool = False) -> list[Job]:
         """Give a running job that has `stdin_open` more to read; `eof`: no more comes. Returns when it has it."""
         return self._jobs("job.send", id=id, data=data, eof=eof)
 
-    def hold(self, *ids: Ref) -> list[Job]:
+    def hold(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """Keep waiting jobs back until they are released."""
-        return self._jobs("job.hold", ids=ids)
+        return self._each("job.hold", ids=ids, dry_run=dry_run)
 
-    def release(self, *ids: Ref) -> list[Job]:
+    def release(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """Let held jobs run."""
-        return self._jobs("job.release", ids=ids)
+        return self._each("job.release", ids=ids, dry_run=dry_run)
 
-    def retry(self, *ids: Ref) -> list[Job]:
+    def retry(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """Run ended jobs again, and failed ones now."""
-        return self._jobs("job.retry", ids=ids)
+        return self._each("job.retry", ids=ids, dry_run=dry_run)
 
-    def remove(self, *ids: Ref) -> list[Job]:
+    def remove(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """Forget jobs that do not run, with their output."""
-        return self._jobs("job.remove", ids=ids)
+        return self._each("job.remove", ids=ids, dry_run=dry_run)
 
     def prune(self, *, older_than: float = 0, states: Sequence[str] = ("completed", "cancelled")) -> int:
         """Forget ended jobs of these states that ended so many seconds ago, or more. How many they were."""
@@ -138,17 +138,29 @@ class Client(Connection):
         """Why a job does not run: `rules`, its `position` in line, and when it `starts_at` the earliest."""
         return self._map("job.explain", id=id)
 
-    def dlq_list(self, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
-        """A page of dead jobs, `jobs` and `next`."""
-        return self._map("dlq.list", limit=limit, after=after)
+    def dlq_list(self, *, limit: int | None = None, after: str | None = None, **filters: Any) -> dict[str, Any]:
+        """A page of dead jobs, `jobs` and `next`, by `queue`, `label`, `name`, `since`, `reason`, `filter`."""
+        return self._map("dlq.list", limit=limit, after=after, **filters)
 
-    def dlq_retry(self, *ids: Ref, all: bool = False, rate: str | None = None) -> list[Job]:
-        """Run dead jobs again; with a `rate` such as `10/m` one after the other."""
-        return self._jobs("dlq.retry", ids=ids or None, all=all, rate=rate)
+    def dlq_retry(
+        self,
+        *ids: Ref,
+        all: bool = False,
+        rate: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        **filters: Any,
+    ) -> list[Job]:
+        """Run dead jobs again, with these changes; with a `rate` such as `10/m` one after the other."""
+        how = {"rate": rate, "changes": changes, "dry_run": dry_run, **filters}
+        return self._each("dlq.retry", ids=ids or None, all=all, **how)
 
-    def dlq_purge(self, *ids: Ref, all: bool = False, older_than: float | None = None) -> list[Job]:
+    def dlq_purge(
+        self, *ids: Ref, all: bool = False, older_than: float | None = None, dry_run: bool = False, **filters: Any
+    ) -> list[Job]:
         """Forget dead jobs; `older_than`: those that have been dead for so many seconds."""
-        return self._jobs("dlq.purge", ids=ids or None, all=all, older_than=older_than)
+        how = {"older_than": older_than, "dry_run": dry_run, **filters}
+        return self._each("dlq.purge", ids=ids or None, all=all, **how)
 
     def config_get(self, key: str) -> Any:
         """The value of a key of the config."""
@@ -249,6 +261,17 @@ class Client(Connection):
                 yield page["data"]
             if page["eof"] or not (page["data"] or wait):
                 return
+
+    def _each(self, method: str, **params: Any) -> list[Job]:
+        """The jobs that it was done to, however many a selector stands for, call by call."""
+        done: list[Job] = []
+        after = None
+        while True:
+            answer = self.call(method, **params, limit=JOBS_A_CALL, after=after)
+            done += [Job(self, job) for job in answer["jobs"]]
+            after = answer.get("next")
+            if after is None:
+                return done
 
     def _jobs(self, method: str, **params: Any) -> list[Job]:
         return [Job(self, job) for job in self.call(method, **params)["jobs"]]

@@ -28,6 +28,9 @@ SIGN_OF_LIFE_S: Final = 15.0
 """How long nothing may come from a daemon that is waited for, before it is asked whether it lives (`ping`)."""
 
 _SLOW: Final = frozenset({"enqueue_many", "batch.add", "batch.commit", "worker.start", "worker.scale", "job.remove"})
+JOBS_A_CALL: Final = 1_000
+"""Where a selector may stand for any number of jobs, so many are changed by one call."""
+
 _ON_JOBS: Final = frozenset(
     f"job.{verb}" for verb in ("cancel", "kill", "pause", "resume", "hold", "release", "retry", "remove")
 )

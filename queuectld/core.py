@@ -189,6 +189,7 @@ class Core:
             "logs": str(paths.logs),
             "state": str(paths.state),
             "workers": self._pool.worker_count(),
+            "draining": self._dispatcher is not None and self._dispatcher.draining,
         }
 
 

@@ -89,6 +89,19 @@ def status(invocation: Invocation) -> int:
     return 0
 
 
+@daemon.verb("drain", example="queuectl daemon drain\nqueuectl daemon drain --resume")
+@click.option("--resume", is_flag=True, help="Start jobs again.")
+@pass_invocation
+def drain(invocation: Invocation, resume: bool) -> None:
+    """Start no more jobs, of any queue; those that run go on. Until it is resumed or the daemon is started anew."""
+    answer = invocation.call("daemon.drain", resume=resume)
+    if invocation.json:
+        invocation.document(answer)
+    else:
+        told = "drains: it starts no jobs until it is resumed" if answer["draining"] else "starts jobs"
+        invocation.say(f"The daemon {told}.")
+
+
 @daemon.verb("logs", example="queuectl daemon logs -n 50\nqueuectl daemon logs -f")
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on with new lines as they come.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, metavar="N", help="So many.")
@@ -150,6 +163,8 @@ def _described(info: dict[str, Any]) -> list[tuple[str, str]]:
         since = datetime.fromtimestamp(since, UTC).isoformat()
     told = [("Daemon", f"running, pid {info['pid']}"), ("Version", str(info["version"]))]
     told.append(("Since", render.full_time(since)))
+    if info.get("draining"):
+        told.append(("Drains", "yes: it starts no jobs until queuectl daemon drain --resume"))
     return told + [
         (key.capitalize(), render.escape(info[key])) for key in ("workers", "socket", "store", "logs") if key in info
     ]

@@ -28,6 +28,8 @@ def status(invocation: Invocation) -> None:
         return
     for line in status_lines(answer):
         invocation.data(line)
+    if answer.get("draining"):
+        invocation.say("The daemon drains: it starts no jobs until: queuectl daemon drain --resume")
     if answer.get("paused"):
         invocation.say(f"Paused queues (nothing in them starts): {', '.join(answer['paused'])}")
 

@@ -5,7 +5,7 @@ than an answer does.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from queuectl_client.protocol.filters import Filter, Not
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
@@ -16,11 +16,11 @@ from queuectld.scheduler import selection
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.selection import Chosen, Pick
 from queuectld.store.acts import Done
-from queuectld.store.queries import ListQuery
+from queuectld.store.queries import MAX_LOOKED_AT, ListQuery
 from queuectld.store.store import Store
 
-SLICE: Final = 500
-"""Jobs changed in one commit: some 30 ms."""
+SLICE: Final = 250
+"""Jobs changed in one commit: some 15 ms, for which others wait."""
 MAX_AT_ONCE: Final = 1_000
 """Named jobs that are changed in one commit. Of more, all are looked at first."""
 MAX_NAMED: Final = 100_000
@@ -152,6 +152,7 @@ class _Work:
         self._verb = verb
         self._chosen = chosen
         self._named = frozenset(chosen.named)
+        self._unfit = {str(state): refusal(verb, state) for state in JobState}
         self._wanted = wanted
         self._act = act
         self._told: list[Job] = []
@@ -181,38 +182,43 @@ class _Work:
         """Do it to the next jobs of a selector."""
         pick = self._chosen.picks[place.pick]
         end = place.until if pick.last is None else min(pick.last, place.until)
-        room = SLICE if self._wanted.limit is None else min(SLICE, self._wanted.limit - self.total)
-        start = max(place.after, pick.first - 1)
-        rows, following = await self._rows(pick, place, start, room)
-        rows = [row for row in rows if row[0] <= end and row[0] not in self._named]
+        rows, following = await self._rows(pick, place, max(place.after, pick.first - 1))
+        room = len(rows) if self._wanted.limit is None else self._wanted.limit - self.total
         fit: list[int] = []
+        matched = 0
         for seq, state, updated_ms in rows:
-            why = refusal(self._verb, state)
+            if seq > end:
+                break
+            if seq in self._named:
+                continue
+            matched += 1
+            why = self._unfit[state]
             if why is None:
                 fit.append(seq)
+                if len(fit) == room:
+                    following = seq
+                    break
             elif updated_ms < place.wall_ms:
                 # What changed since this began was changed by it, most likely: under another selector, or as a child.
                 self._leave(state, why, 1)
-        if fit:
-            before = self.total
-            self._take(await self._act(fit, place, True))
-            self.selected += self.total - before
-            place = place._replace(done=place.done + self.total - before)
-        place = place._replace(matched=place.matched + len(rows))
+        place = place._replace(matched=place.matched + matched)
+        before = self.total
+        for some in _slices(fit):
+            done = self.total
+            self._take(await self._act(some, place, True))
+            place = place._replace(done=place.done + self.total - done)
+        self.selected += self.total - before
         if following is None or following >= end:
             return place._replace(pick=place.pick + 1, after=0)
         return place._replace(after=following)
 
-    async def _rows(
-        self, pick: Pick, place: Place, start: int, room: int
-    ) -> tuple[list[tuple[int, JobState, int]], int | None]:
+    async def _rows(self, pick: Pick, place: Place, start: int) -> tuple[list[tuple[Any, ...]], int | None]:
         # Where nothing of a job changes, what an earlier selector has found has to be kept out of the later ones.
         earlier = self._chosen.picks[: place.pick] if self._wanted.dry_run or self._verb is Verb.KILL else []
         where = selection.both(pick.where, *(Not(selection.whole(each)) for each in earlier))
-        query = ListQuery(where=where, now_ms=place.wall_ms, after=str(start), limit=room)
+        query = ListQuery(where=where, now_ms=place.wall_ms, after=str(start), limit=MAX_LOOKED_AT)
         page = await self._store.rows(query, KEYS)
-        rows = [(seq, JobState(state), updated_ms) for seq, state, updated_ms in page.rows]
-        return rows, None if page.next is None else int(page.next)
+        return page.rows, None if page.next is None else int(page.next)
 
     def _take(self, done: Done) -> None:
         self.total += len(done.jobs)

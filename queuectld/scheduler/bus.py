@@ -92,7 +92,10 @@ class Bus:
             watch.offer(events)
 
     async def subscribe(self, wanted: EventFilter, since: int | None, deliver: Deliver) -> Subscription:
-        """Deliver events from now on, or all after `since` first. Refused (gone) when `since` is no longer kept."""
+        """Deliver events from now on, or all after `since` first. Refused (gone) when `since` is no longer kept.
+
+        Refused (invalid_params) when there is no such event yet.
+        """
         reader = Subscription(self, wanted, deliver)
         self._readers.add(reader)
         try:
@@ -127,6 +130,11 @@ class Bus:
         self._watches.discard(watch)
 
     async def _catch_up(self, reader: Subscription, since: int) -> None:
+        newest = self._store.last_event_seq
+        if since > newest:
+            # What would follow has not happened yet: its number is of another store, or mistyped.
+            message = f"there is no event {since} yet; the newest is {newest}"
+            raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "since", "newest": newest})
         oldest = await self._store.oldest_event()
         if since < oldest - 1:
             message = f"events up to {since} are no longer kept; the oldest is {oldest}"

@@ -13,6 +13,7 @@ import pytest
 
 from queuectl_client import Client, Job, errors
 from queuectl_client.protocol.messages import REQUESTS
+from queuectl_client.session import JOBS_A_CALL
 from queuectl_client.submission import PIECE_JOBS
 from tests.support.fakeserver import FakeServer, Refuse
 
@@ -163,7 +164,14 @@ def test_a_job_shows_its_keys_and_what_can_be_done(server: FakeServer, client: C
         _ = job.colour
     server.answers |= {f"job.{verb}": lambda _: {"jobs": [JOB]} for verb in ("cancel", "kill", "retry")}
     assert job.cancel() == job.kill(9) == job.retry() == job
-    assert sent(server, "job.kill") == {"ids": ["job_1"], "signal": 9}
+    assert sent(server, "job.kill") == {"ids": ["job_1"], "signal": 9, "dry_run": False, "limit": JOBS_A_CALL}
+
+
+def test_what_a_selector_stands_for_is_done_call_by_call(server: FakeServer, client: Client) -> None:
+    answers = [{"jobs": [JOB], "next": "here"}, {"jobs": [JOB, JOB], "next": None}]
+    server.answers |= {"job.hold": lambda _: answers.pop(0)}
+    assert len(client.hold("all")) == 3
+    assert sent(server, "job.hold")["after"] == "here"
 
 
 def test_every_verb_is_known_to_the_daemon(server: FakeServer, client: Client) -> None:
@@ -171,8 +179,12 @@ def test_every_verb_is_known_to_the_daemon(server: FakeServer, client: Client) -
     server.answers |= {method: lambda _: listed for method in REQUESTS if method not in server.answers}
     client.cancel("a"), client.kill("a"), client.pause("a"), client.resume("a"), client.hold("a"), client.release("a")
     client.retry("a"), client.remove("a"), client.edit("a", {"priority": 3}), client.move("a", first=True)
-    client.explain("a"), client.prune(older_than=3)
-    client.dlq_list(), client.dlq_retry(all=True), client.dlq_purge("a", older_than=3)
+    client.explain("a"), client.prune(older_than=3), client.send_input("a", b"x")
+    (
+        client.dlq_list(reason="exit 3"),
+        client.dlq_retry(queue="q", changes={"timeout": 3}),
+        client.dlq_purge("a", older_than=3),
+    )
     client.config_get("max_retries"), client.config_set("max_retries", 3), client.config_unset("max_retries")
     client.config_list(), client.queues(), client.queue_set("q", concurrency=3), client.queue_pause("q")
     client.queue_resume("q"), client.workers(), client.worker_start(2), client.worker_stop(), client.worker_scale(2)

@@ -204,3 +204,14 @@ async def test_what_was_due_in_a_turn_that_found_no_room_is_due_in_the_next(lab:
     assert refused.value.code is ErrorCode.NO_SPACE
     session.flush = flush  # type: ignore[method-assign]
     assert [claimed.id for claimed in (await lab.turn(free=[worker])).claimed] == ["job_1"]
+
+
+@in_lab
+async def test_a_job_that_a_crash_put_back_looks_as_if_it_had_never_begun(lab: Lab) -> None:
+    await lab.add()
+    claimed = await lab.claim()
+    await lab.turn([lab.end(claimed, kind=EndKind.CRASHED, exit_code=None, signal=9)])
+    job = await lab.get(1)
+    assert (job.state, job.crashes, job.ready) == (JobState.PENDING, 1, True)
+    assert (job.started_ms, job.finished_ms, job.exit_code, job.signal, job.reason) == (None,) * 5
+    assert len(await lab.store.attempts(1)) == 1
