@@ -115,6 +115,23 @@ class Noun(_TakesGlobals, click.Group):
         self.format_commands(ctx, formatter)
         super().format_options(ctx, formatter)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the one nearest verb named for a mistyped one, and where to look for all."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(error.command_name, self.all_names(ctx), n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else f"All there are: {ctx.command_path} --help"
+            raise click.UsageError(f"No such command {error.command_name!r}. {hint}", ctx) from None
+
+    def all_names(self, ctx: click.Context) -> list[str]:
+        """Every name of every verb."""
+        return self.list_commands(ctx)
+
     def verb(self, name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
         """Declare a verb of this noun."""
         return self.command(name, cls=Verb, example=example, **settings)
@@ -134,6 +151,11 @@ class LazyNoun(Noun):
         del ctx
         return list(self.entries)
 
+    def all_names(self, ctx: click.Context) -> list[str]:
+        """Every name of every verb, the other ones too."""
+        del ctx
+        return list(self.names)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb of this name or alias, its module imported now."""
         del ctx
@@ -144,15 +166,6 @@ class LazyNoun(Noun):
         command = getattr(import_module(f"queuectl_client.cli.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the nearest verbs named for one that does not exist."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.exceptions.NoSuchCommand as error:
-            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=self.names, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table's sections; imports nothing."""

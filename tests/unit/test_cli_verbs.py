@@ -60,11 +60,24 @@ def test_aliases(alias: str, verb: str) -> None:
     assert root.get_command(ctx, alias) is root.get_command(ctx, verb)
 
 
-@pytest.mark.parametrize("typed, near", [("enqeue", "enqueue"), ("stauts", "status"), ("woker", "worker")])
-def test_a_mistyped_verb_is_told_its_neighbour(typed: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "typed, near",
+    [
+        ("enqeue", "enqueue"), ("staus", "status"), ("woker", "worker"), ("lst", "list"), ("inspct", "inspect"),
+        ("restrt", "restart"), ("completon", "completion"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_verb_is_told_its_nearest_neighbour(
+    typed: str, near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, err = run(capsys, typed)
     assert (code, out) == (2, "")
-    assert near in err
+    assert f"No such command '{typed}'. Did you mean '{near}'?\n" in err
+
+
+def test_a_verb_like_none_is_told_where_all_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "queuectl --help" in run(capsys, "zzzz")[2]
+    assert "queuectl dlq --help" in run(capsys, "dlq", "zzzz")[2]
 
 
 def test_a_mistyped_verb_of_a_noun_is_told_its_neighbour(capsys: pytest.CaptureFixture[str]) -> None:
