@@ -24,6 +24,9 @@ WORST = 1.3
 FIRST = 10
 """The priority of what is timed."""
 PIECE = 1_000
+QUICK = frozenset({"status", "show a job", "cancel a job"})
+OFTEN = 5
+"""What is quick is over before a disturbance is: it gets so many times the rounds."""
 MONTHS = " and finished"
 
 
@@ -79,7 +82,10 @@ def compare(scale: Scale) -> Mapping[str, Rounds]:
         longest = scale.sizes[-1]
         all_of_them[f"{longest:,}{MONTHS}"] = stack.enter_context(_standing(longest, scale.finished))
         return {
-            what: take_turns({name: partial(work, each) for name, each in all_of_them.items()}, scale.rounds)
+            what: take_turns(
+                {name: partial(work, each) for name, each in all_of_them.items()},
+                scale.rounds * (OFTEN if what in QUICK else 1),
+            )
             for what, work in _kinds(scale, it).items()
         }
 
