@@ -16,13 +16,12 @@ from queuectl_client.autostart import reach_daemon
 from queuectl_client.errors import ConnectionLost, QueuectlError, UnknownMethod, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.reconnect import REPEATS, reach_again
+from queuectl_client.reconnect import Repeats, reach_again
 from queuectl_client.session import (
     DEFAULT_PATIENCE_S,
     SIGN_OF_LIFE_S,
     Session,
     is_wait,
-    may_repeat,
     patience_s,
 )
 
@@ -82,7 +81,7 @@ class AsyncConnection:
         no harm; else ConnectionLost. A task that is cancelled while it waits ends a waiting call; a change may have
         been made all the same.
         """
-        repeats = REPEATS if may_repeat(method, params) else 0
+        repeats = Repeats(method, params, self._timeout)
         start = not is_wait(method, params)
         # A daemon that went away while nothing was asked of it is given the same time to come back.
         was_lost = self._wire is not None and self._wire.is_lost
@@ -90,11 +89,10 @@ class AsyncConnection:
         while True:
             wire = await self._connected(reach)
             try:
-                return await self._call_once(wire, method, params)
+                return await self._call_once(wire, method, repeats.params)
             except ConnectionLost:
-                if not repeats:
+                if not repeats.lost(spoke=bool(wire.session.server)):
                     raise
-            repeats -= 1
             reach = partial(self._reach_again, start=start)
 
     async def notifications(self) -> AsyncIterator[Notification]:

@@ -16,13 +16,12 @@ from queuectl_client.autostart import reach_daemon
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.reconnect import REPEATS, reach_again
+from queuectl_client.reconnect import Repeats, reach_again
 from queuectl_client.session import (
     DEFAULT_PATIENCE_S,
     SIGN_OF_LIFE_S,
     Session,
     is_wait,
-    may_repeat,
     patience_s,
 )
 
@@ -84,14 +83,14 @@ class Connection:
         start = not is_wait(method, params)
         if self._was_lost():
             self._attach(self._reach_again(start=start))
-        repeats = REPEATS if may_repeat(method, params) else 0
+        repeats = Repeats(method, params, self._timeout)
         while True:
             try:
-                return self.result(self.send(method, params), patience_s(method, params, self._timeout))
+                sent = self.send(method, repeats.params)
+                return self.result(sent, patience_s(method, repeats.params, self._timeout))
             except ConnectionLost:
-                if not repeats:
+                if not repeats.lost(spoke=bool(self._session.server)):
                     raise
-            repeats -= 1
             self._attach(self._reach_again(start=start))
 
     def send(self, method: str, params: Mapping[str, Any]) -> int:

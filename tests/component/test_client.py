@@ -13,6 +13,7 @@ from queuectl_client import Client, errors
 from queuectl_client.connect import check_owner
 from queuectl_client.paths import resolve, socket_address
 from queuectl_client.protocol import rpc
+from queuectl_client.reconnect import REPEATS
 from queuectl_client.session import may_repeat
 from tests.support.eventually import eventually
 from tests.support.fakeserver import FakeServer, Refuse, Silent, Vanish
@@ -194,6 +195,34 @@ def test_a_wait_goes_on_with_the_next_daemon(server: FakeServer, client: Client,
 
     server.answers["job.wait"] = restart
     assert client.wait("job_1")[0].has_ended
+
+
+def test_a_wait_goes_on_however_often_the_daemon_is_restarted_and_for_no_longer_than_its_own_time(
+    server: FakeServer, client: Client
+) -> None:
+    waits: list[float] = []
+
+    def restart(params: dict[str, Any]) -> dict[str, Any]:
+        waits.append(params["timeout"])
+        if len(waits) <= 3 * REPEATS:
+            raise Vanish
+        return {"done": True, "jobs": [JOB | {"state": "completed"}]}
+
+    server.answers["job.wait"] = restart
+    assert client.wait("job_1", timeout=500)[0].has_ended
+    assert waits[0] == 500
+    assert waits == sorted(waits, reverse=True)
+    assert len(set(waits)) == len(waits), "each time it is the rest"
+
+
+def test_a_daemon_that_dies_before_it_says_anything_is_not_tried_for_ever(server: FakeServer, client: Client) -> None:
+    def die(_: dict[str, Any]) -> None:
+        raise Vanish
+
+    server.answers["hello"] = die
+    with pytest.raises(errors.ConnectionLost):
+        client.wait("job_1")
+    assert [method for method, _ in server.calls] == ["hello"] * (1 + REPEATS)
 
 
 def test_a_wait_gives_up_on_a_daemon_that_stays_away(

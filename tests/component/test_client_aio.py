@@ -10,6 +10,7 @@ import pytest
 
 from queuectl_client import AsyncClient, AsyncJob, Client, Job, errors
 from queuectl_client.protocol import rpc
+from queuectl_client.reconnect import REPEATS
 from tests.support.eventually import eventually_async
 from tests.support.fakeserver import FakeServer, Silent, Vanish
 
@@ -146,6 +147,25 @@ def test_a_read_cut_short_is_made_again_and_a_change_is_not(path: Path) -> None:
 
     play(path, server, scenario)
     assert server.methods() == ["status", "status", "job.cancel"]
+
+
+def test_a_wait_goes_on_however_often_the_daemon_is_restarted(path: Path) -> None:
+    waits: list[float] = []
+
+    def restart(params: dict[str, Any]) -> dict[str, Any]:
+        waits.append(params["timeout"])
+        if len(waits) <= 3 * REPEATS:
+            raise Vanish
+        return {"done": True, "jobs": [{**JOB, "state": "completed"}]}
+
+    server = FakeServer(path, job__wait=restart)
+
+    async def scenario(client: AsyncClient) -> None:
+        assert (await client.wait("job_1", timeout=500))[0].has_ended
+        assert waits[0] == 500
+        assert waits == sorted(set(waits), reverse=True), "each time it is the rest"
+
+    play(path, server, scenario)
 
 
 def test_a_silent_daemon_is_unreachable(path: Path) -> None:

@@ -32,7 +32,7 @@ def paths(places: dict[str, str]) -> Paths:
 
 @pytest.fixture
 def candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Candidate"]:
-    """In the place of `python -m queuectld serve …`."""
+    """In the place of `python -P -m queuectld serve …`."""
     made = Candidate(tmp_path)
     monkeypatch.setattr(sys, "executable", str(made.program))
     yield made
@@ -86,7 +86,7 @@ def test_a_daemon_is_started_detached_and_said_to_be(
         assert client.status() == {}
     assert said == ["Started the queuectl daemon."]
     command, cwd, umask, session, pid, stdin = candidate.notes.read_text().splitlines()
-    assert command.startswith("-m queuectld serve --autostarted --ready-fd ")
+    assert command.startswith("-P -m queuectld serve --autostarted --ready-fd ")
     assert (cwd, umask, session.strip(), stdin) == ("/", "0077", pid, "/dev/null")
 
 
