@@ -316,7 +316,7 @@ class Crew:
         except BaseException:
             self._spawn(self._end_pool, pool)
             raise
-        return self._take_up(pool.id, owner, event_seq)
+        return StartedWorkers([self._view(worker) for worker in self._in(pool)], pool.id, event_seq)
 
     def _take_up(self, pool_id: int, owner: Hashable, event_seq: int) -> StartedWorkers:
         pool = self._pools.get(pool_id)

@@ -125,12 +125,16 @@ def test_a_restart_of_the_daemon_does_not_touch_a_running_job(home: Home) -> Non
 
 
 def test_daemon_stop_lets_the_running_job_finish(home: Home) -> None:
-    mark = home.path / "mark"
+    mark, gate = home.path / "mark", home.path / "gate"
+    os.mkfifo(gate)
     home.ok("worker", "start", "-d")
-    home.ok("enqueue", f"echo s >> {mark}; sleep 1; echo e >> {mark}")
+    home.ok("enqueue", f"echo s >> {mark}; read -r line < {gate}; echo e >> {mark}")
     home.ok("enqueue", "true")
     eventually(mark.exists, message="it does not run")
-    home.ok("daemon", "stop")
+    stopping = home.popen("daemon", "stop")
+    eventually(lambda: home.json("worker", "list")[0]["state"] == "draining", message="it goes on")
+    gate.write_text("go\n")
+    assert stopping.wait(timeout=30) == 0
     assert mark.read_text() == "s\ne\n"
     assert home.states() == {"job_1": "completed", "job_2": "pending"}
     assert home.json("worker", "list") == [], "after a stop an autostart brings no detached workers back"
