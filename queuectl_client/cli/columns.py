@@ -17,7 +17,7 @@ KNOWN: Final = (*SHOWN, *sorted(COMPUTED))
 LABEL: Final = "label."
 """Before the name of a label, whose value is a column then."""
 
-_HEADINGS: Final = {"attempts": "TRIES", "exit_code": "EXIT"}
+_HEADINGS: Final = {"attempts": "TRIES", "exit_code": "EXIT", "run_at": "NOT BEFORE"}
 _BESIDES: Final = {"attempts": ("max_retries",), "state": ("paused",)}
 """Keys that a column needs besides its own."""
 

@@ -12,6 +12,9 @@ from rich.text import Text
 from queuectl_client.cli.render import STATE_COLOURS, STATE_LABELS, terminal_height, terminal_width
 
 GAP: Final = 2
+ENOUGH: Final = 14
+"""Characters by which a long id or name is still told from another."""
+LEAST: Final = 8
 
 _COLOUR_OF_LABEL = {label: STATE_COLOURS[state] for state, label in STATE_LABELS.items()}
 
@@ -49,11 +52,19 @@ class Screen:
 
 
 def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The width of each column so that all fit: what its widest cell needs; the widest columns give way."""
+    """The width of each column so that all fit: what its widest cell needs, where there is room for that.
+
+    The widest give way: first those before the last, which says most, down to what names them still; then all of
+    them, and headings last.
+    """
     widths = [min(width, max(map(cell_len, column))) for column in zip(headers, *rows, strict=True)]
+    heads = list(map(cell_len, headers))
+    columns = range(len(widths))
     room = max(width - GAP * len(widths), len(widths))
     while sum(widths) > room:
-        widths[widths.index(max(widths))] -= 1
+        wide = [column for column in columns[:-1] if widths[column] > max(heads[column], ENOUGH)]
+        less = wide or [column for column in columns if widths[column] > max(heads[column], LEAST)]
+        widths[max(less or columns, key=widths.__getitem__)] -= 1
     return widths
 
 
