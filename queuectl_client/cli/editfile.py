@@ -59,7 +59,8 @@ def written(job: Job) -> str:
     """The file's text."""
     values = shown(job)
     lines = [
-        f"# {job['id']}, {job['state']}. Save it and leave to change the job; leave without saving to keep it.",
+        f"# {job['id']}, {job['state']}.",
+        "# Save it and leave to change the job; leave without saving to keep it.",
         "# A key that you remove, or put behind a #, goes back to its default.",
     ]
     for key, (meaning, example) in KEYS.items():

@@ -301,6 +301,7 @@ class WorkerPool:
         worker.jobs_done = body.get("jobs_done", worker.jobs_done)
         link.send("welcome", {})
         running = body.get("running")
+        worker.is_stopped = bool(running and running.get("paused"))
         told = [outcome_from_map(ended) for ended in body.get("ended") or ()]
         self._compare(worker, RunKey(running["seq"], running["run"]) if running else None, told)
         for outcome in told:
@@ -333,7 +334,9 @@ class WorkerPool:
         if job is None or job.run != running.run or job.worker != worker.id:
             grace_ms = job.kill_grace_ms if job is not None else 0
             self.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
-        elif job.timeout_ms is not None:
+            return
+        worker.catch_up(running, paused=job.paused)
+        if job.timeout_ms is not None:
             left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
             self._expect_end(worker.id, running, left_ms + job.kill_grace_ms, "timeout")
 
@@ -377,6 +380,8 @@ class WorkerPool:
         worker = self.workers.get(worker_id)
         if worker is not None and worker.link is not None:
             worker.link.send(kind, body)
+        elif worker is not None and body.get("only_signal"):
+            worker.untold.append(body)
 
     def _watch(self, worker: Worker) -> None:
         if watch_exit(worker.pid, worker.start_time, lambda: self._ended(worker)) is None:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol.vocabulary import WorkerState
 from queuectld.workers import tree
@@ -60,6 +60,10 @@ class Worker:
         """Whether it knows the frame `send`; one of an older version does not."""
         self.is_refused = False
         """It speaks another protocol, which was logged."""
+        self.is_stopped = False
+        """Whether its job was paused when it said hello."""
+        self.untold: list[Mapping[str, Any]] = []
+        """Signals to its job that came while it had no connection."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
         """Done with the first hello; fails when the process ends before."""
@@ -81,6 +85,16 @@ class Worker:
         if self.draining:
             return WorkerState.DRAINING
         return WorkerState.IDLE if self.job is None else WorkerState.BUSY
+
+    def catch_up(self, running: RunKey, *, paused: bool) -> None:
+        """Tell it what came while it had no connection: signals, and that its run is to stop or to go on."""
+        if self.link is None:
+            return
+        untold, self.untold = self.untold, []
+        for body in untold:
+            self.link.send("kill", body)
+        if paused is not self.is_stopped:
+            self.link.send("pause" if paused else "resume", {"seq": running.seq, "run": running.run})
 
     @property
     def is_connected(self) -> bool:
