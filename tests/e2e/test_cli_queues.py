@@ -1,0 +1,73 @@
+"""Queues on the command line: limits, why one is closed, and a pause that waits."""
+
+import os
+
+from tests.support.daemon import Home
+from tests.support.eventually import eventually
+
+
+def test_limits_are_set_shown_and_taken_away(home: Home) -> None:
+    done = home.cli("queue", "set", "q", "--concurrency", "2", "--rate", "10/m", "--failure-limit", "3")
+    assert done.stderr.endswith(
+        "Queue q runs at most 2 jobs at once, starts at most 10/m, pauses after 3 failures in a row\n"
+    )
+    row = home.json("queue", "list")[1]
+    assert (row["name"], row["concurrency"], row["rate"], row["failure_limit"]) == ("q", 2, "10/m", 3)
+    assert " ".join(home.ok("queue", "list").splitlines()[2].split()) == "q open 0 0 of 2 0 0 0 10/m 0 of 3"
+    home.ok("queue", "set", "q", "--rate", "none", "--concurrency", "none")
+    row = home.json("queue", "list")[1]
+    assert (row["concurrency"], row["rate"], row["failure_limit"]) == (None, None, 3)
+    assert "no limits" in home.cli("queue", "set", "q", "--failure-limit", "none").stderr
+    for bad in (["--concurrency", "-1"], ["--concurrency", "x"], ["--rate", "often"], []):
+        done = home.cli("queue", "set", "q", *bad)
+        assert (done.returncode, done.stdout) == (2, ""), bad
+
+
+def test_a_queue_that_paused_itself_says_why(home: Home) -> None:
+    home.ok("queue", "set", "q", "--failure-limit", "2")
+    home.ok("worker", "start", "-d")
+    for _ in range(3):
+        home.ok("enqueue", "--queue", "q", "--max-retries", "0", "exit 7")
+    eventually(lambda: home.json("queue", "list")[1]["paused"], message="it was not paused")
+    done = home.cli("queue", "list")
+    assert "paused" in done.stdout
+    assert "q: paused by its failure limit: 2 executions in a row failed" in done.stderr
+    assert "queuectl queue resume q" in done.stderr
+    home.ok("queue", "resume", "q")
+    assert "failure limit" not in home.cli("queue", "list").stderr
+    home.ok("queue", "pause", "q")
+    assert "q: paused by hand." in home.cli("queue", "list").stderr
+
+
+def test_a_pause_that_waits_returns_when_nothing_of_the_queue_runs(home: Home) -> None:
+    os.mkfifo(home.path / "gate")
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", "--queue", "q", "read line < gate")
+    home.ok("enqueue", "--queue", "other", "sleep 600")
+    home.ok("worker", "scale", "2")
+    eventually(lambda: list(home.states().values()) == ["processing"] * 2, message="they do not run")
+    waiting = home.popen("queue", "pause", "q", "--wait")
+    assert waiting.stderr is not None
+    assert waiting.stderr.readline() == "Queue q is paused; 1 job of it still to end.\n"
+    home.ok("enqueue", "--queue", "q", "true")
+    assert waiting.poll() is None
+    (home.path / "gate").write_text("\n")
+    assert waiting.wait(timeout=30) == 0
+    assert waiting.stderr.read() == "Queue q is paused, and nothing of it runs\n"
+    assert home.states() == {"job_1": "completed", "job_2": "processing", "job_3": "pending"}
+    again = home.cli("queue", "pause", "q", "--wait", "--json")
+    assert (again.returncode, again.stdout[:2]) == (0, "[{")
+    home.ok("cancel", "job_2")
+
+
+def test_a_pause_that_waits_ends_when_somebody_resumes_the_queue(home: Home) -> None:
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", "--queue", "q", "sleep 600")
+    eventually(lambda: home.states() == {"job_1": "processing"}, message="it does not run")
+    waiting = home.popen("queue", "pause", "q", "--wait")
+    assert waiting.stderr is not None
+    waiting.stderr.readline()
+    home.ok("queue", "resume", "q")
+    eventually(lambda: home.ok("queue", "resume", "q") == "" and waiting.poll() is not None, message="it still waits")
+    assert "resumed by somebody else" in waiting.stderr.read()
+    home.ok("cancel", "job_1")
