@@ -4,6 +4,7 @@ Called with the lock held and the socket bound. Owns the order in which the part
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -34,6 +35,9 @@ MOST_DESCRIPTORS: Final = 65_536
 
 KEPT_DESCRIPTORS: Final = 200
 LEAST_CLIENTS: Final = 16
+
+GARBAGE_AFTER: Final = 10_000
+"""Lists, maps and the like that are made before the collector looks for cycles among them (Python: 700)."""
 
 
 class Start(NamedTuple):
@@ -88,6 +92,7 @@ class _Daemon:
             crowd = Crowd(core.service, room_for_clients(start.settings.max_connections))
             listener = Listener(loop, start.sockets, crowd.admit)
             listener.serve(lock)
+            _rarely_look_for_garbage()
             failpoints.reached("daemon.serving")
             self._tell_ready(loop)
             await self._end.wait()
@@ -113,6 +118,13 @@ class _Daemon:
     def _break(self, _error: BaseException) -> None:
         self._is_broken = True
         self._end.set()
+
+
+def _rarely_look_for_garbage() -> None:
+    """What is there now stays, and jobs make hardly any cycles; but many of them at once made Python look for some."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
 
 
 def raise_descriptor_limit() -> int:
