@@ -20,6 +20,9 @@ def parse(text: str) -> dict[str, Any]:
         raise InvalidParams(f"bad JSON at character {error.pos + 1}: {error.msg}. {SHELL_HINT}") from None
     except RecursionError:
         raise InvalidParams("bad JSON: it is nested too deeply") from None
+    for key in ("run_at", "runAt"):
+        if isinstance(job.get(key), str):
+            job[key] = _moment(job[key])
     return job
 
 
@@ -31,6 +34,18 @@ def drop_unknown(job: dict[str, Any], warn: Callable[[str], None]) -> None:
     for key in [key for key in job if not is_known_key(key)]:
         del job[key]
         warn(f"Warning: {unknown('key', key, CHECKS)}; it is ignored")
+
+
+def _moment(text: str) -> str:
+    """A time in this machine's zone, as the option takes it; what is none the daemon refuses in its own words."""
+    from datetime import UTC, datetime
+
+    from queuectl_client.cli.when import moment, wire_text
+
+    try:
+        return wire_text(moment(text, datetime.now(UTC)))
+    except (ValueError, OverflowError):
+        return text
 
 
 def _integer(text: str) -> int | float:

@@ -3,55 +3,74 @@
 Turns what was typed into the keys that the daemon takes; what they may hold the daemon decides.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import click
 
-from queuectl_client.cli.values import DURATION, PAIR, WHOLE, Pair
+from queuectl_client.cli.values import DURATION, PAIR, WHEN, WHOLE, Pair
+from queuectl_client.cli.verbs import Headed
 
 JobMap = dict[str, Any]
 
+BATCH_PREFIX: Final = "batch:"
+
+WHAT: Final = "What it is"
+WHEN_: Final = "When, and after what"
+HOW_MANY: Final = "How many at once"
+FAILING: Final = "How long, and when it fails"
+AROUND: Final = "What it runs with"
+
+
+def _option(heading: str, *names: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(*names, cls=Headed, heading=heading, **settings)
+
+
 _OPTIONS: Final = (
-    click.option("--id", "id", metavar="ID", help="Its id; job_N when not given."),
-    click.option("--name", metavar="TEXT", help="A name for people."),
-    click.option("--label", "labels", type=PAIR, multiple=True, help="A label; may be given again."),
-    click.option("--queue", metavar="NAME", help="Its queue; default when not given."),
-    click.option("--priority", type=WHOLE, metavar="N", help="Higher runs first."),
-    click.option("--max-retries", type=WHOLE, metavar="N", help="Executions at most; 0 and 1 mean one."),
-    click.option("--backoff-base", type=float, metavar="N", help="Waits N, N*N, N*N*N … seconds between executions."),
-    click.option("--backoff-max", type=DURATION, help="The longest wait between two executions."),
-    click.option("--backoff-jitter", type=float, metavar="SHARE", help="0 to 1: how much a wait may be shortened."),
-    click.option("--retry-on", multiple=True, metavar="CODE", help="Try again after this exit code or signal alone."),
-    click.option("--no-retry-on", multiple=True, metavar="CODE", help="Give up after this exit code or signal."),
-    click.option("--timeout", type=DURATION, help="End an execution that takes longer."),
-    click.option("--stall-timeout", type=DURATION, help="End an execution that prints nothing for so long."),
-    click.option("--kill-grace", type=DURATION, help="Between TERM and KILL when it is ended."),
-    click.option("--delay", type=DURATION, help="Run it no earlier than so long from now."),
-    click.option("--run-at", metavar="TIME", help="Run it no earlier than this (ISO 8601)."),
-    click.option("--cwd", metavar="DIR", help="The folder it runs in; this one when not given."),
-    click.option("--env", "env", type=PAIR, multiple=True, help="A variable laid over this environment."),
-    click.option("--stdin", metavar="TEXT", help="What it reads; nothing when not given."),
-    click.option("--stdin-open", is_flag=True, help="Let it read what queuectl send gives it while it runs."),
-    click.option(
-        "--after",
-        "depends_on",
-        multiple=True,
-        metavar="ID[:WHEN]",
-        help="Run it after job ID; WHEN: completed (usual), dead or any.",
+    _option(WHAT, "--id", "id", metavar="ID", help="Its id; job_N when not given."),
+    _option(WHAT, "--name", metavar="TEXT", help="A name for people."),
+    _option(WHAT, "--label", "labels", type=PAIR, multiple=True, help="A label; may be given again."),
+    _option(WHAT, "--queue", metavar="NAME", help="Its queue; default when not given."),
+    _option(WHAT, "--priority", type=WHOLE, metavar="N", help="Higher runs first."),
+    _option(WHAT, "--batch", metavar="NAME", help="Its batch: others wait for batch:NAME."),
+    _option(WHEN_, "--delay", type=DURATION, help="Run it no earlier than so long from now: 90s, 1h30m."),
+    _option(WHEN_, "--run-at", type=WHEN, help="Run it no earlier: 18:00, 'tomorrow 09:00', +10m, ISO 8601."),
+    _option(WHEN_, "--hold", is_flag=True, help="Keep it back until it is released."),
+    _option(
+        WHEN_, "--after", "depends_on", multiple=True, metavar="ID",
+        help="Run it when ID has completed; may be given again. ID may be last, 3-9, label:K=V, batch:NAME.",
     ),
-    click.option("--unique", "unique_key", metavar="KEY", help="Only one job of this key may be waiting or running."),
-    click.option(
-        "--on-conflict", type=click.Choice(("error", "skip", "replace")), help="What to do when the key is taken."
+    _option(WHEN_, "--after-any", multiple=True, metavar="ID", help="Run it when ID has ended, however."),
+    _option(WHEN_, "--after-failed", multiple=True, metavar="ID", help="Run it when ID is dead or cancelled."),
+    _option(HOW_MANY, "--key", metavar="KEY", help="Jobs of one key run one after the other."),
+    _option(HOW_MANY, "--key-limit", type=WHOLE, metavar="N", help="So many of one key at once."),
+    _option(HOW_MANY, "--slots", type=WHOLE, metavar="N", help="Worker slots it takes."),
+    _option(
+        HOW_MANY, "--needs", type=Pair("RESOURCE=N"), multiple=True, help="What it takes of a resource: gpu=1,mem=4G.",
     ),
-    click.option("--key", metavar="KEY", help="Jobs of one key run one after the other."),
-    click.option("--key-limit", type=WHOLE, metavar="N", help="So many of one key at once."),
-    click.option("--slots", type=WHOLE, metavar="N", help="Worker slots it takes."),
-    click.option("--needs", type=Pair("RESOURCE=N"), multiple=True, help="An amount of a resource it takes."),
-    click.option("--hold", is_flag=True, help="Keep it back until it is released."),
-    click.option("--once", is_flag=True, help="Never run it a second time after a crash."),
-    click.option("--split-output", is_flag=True, help="Keep stdout and stderr apart."),
-)
+    _option(HOW_MANY, "--unique", "unique_key", metavar="KEY", help="Only one of this key may wait or run."),
+    _option(
+        HOW_MANY, "--on-conflict", type=click.Choice(("error", "skip", "replace")),
+        help="What to do when the unique key is taken.",
+    ),
+    _option(FAILING, "--timeout", type=DURATION, help="End an execution that takes longer."),
+    _option(FAILING, "--stall-timeout", type=DURATION, help="End one that prints nothing for so long."),
+    _option(FAILING, "--kill-grace", type=DURATION, help="Between TERM and KILL when it is ended."),
+    _option(FAILING, "--max-retries", type=WHOLE, metavar="N", help="Executions at most; 0 and 1 mean one."),
+    _option(FAILING, "--retry-on", multiple=True, metavar="CODE", help="Try again after these alone: tempfail,KILL,3."),
+    _option(FAILING, "--no-retry-on", multiple=True, metavar="CODE", help="Give up after these codes or signals."),
+    _option(FAILING, "--backoff-base", type=float, metavar="N", help="Waits N, N*N, N*N*N … s between executions."),
+    _option(FAILING, "--backoff-max", type=DURATION, help="The longest wait between two executions."),
+    _option(FAILING, "--backoff-jitter", type=float, metavar="SHARE", help="0 to 1: how much shorter it may be."),
+    _option(FAILING, "--once", is_flag=True, help="Never run it a second time after a crash."),
+    _option(AROUND, "--cwd", metavar="DIR", help="The folder it runs in; this one when not given."),
+    _option(AROUND, "--env", "env", type=PAIR, multiple=True, help="A variable laid over this environment."),
+    _option(AROUND, "--stdin", metavar="TEXT", help="What it reads; nothing when not given."),
+    _option(AROUND, "--stdin-open", is_flag=True, help="Let it read what queuectl send gives it."),
+    _option(AROUND, "--split-output", is_flag=True, help="Keep stdout and stderr apart."),
+)  # fmt: skip
+_AFTER: Final = (("after_any", "any"), ("after_failed", "dead"))
+_ENDS: Final = ("completed", "dead", "any")
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,12 +89,15 @@ def described(options: Mapping[str, Any]) -> JobMap:
         if key in job:
             job[key] = dict(job[key])
     if "needs" in job:
-        job["needs"] = {name: _number(amount) for name, amount in job["needs"]}
+        job["needs"] = {name: _number(amount) for name, amount in _resources(job["needs"])}
     for key in ("retry_on", "no_retry_on"):
         if key in job:
             job[key] = [_number(code) for codes in job[key] for code in codes.split(",")]
-    if "depends_on" in job:
-        job["depends_on"] = [_dependency(text) for text in job["depends_on"]]
+    parents = [_dependency(text) for text in job.pop("depends_on", ())]
+    for key, on in _AFTER:
+        parents += [{"id": text, "on": on} for text in job.pop(key, ())]
+    if parents:
+        job["depends_on"] = parents
     return job
 
 
@@ -99,8 +121,21 @@ def snake_case(key: str) -> str:
 
 
 def _dependency(text: str) -> str | JobMap:
-    job, colon, when = text.partition(":")
-    return {"id": job, "on": when} if colon else job
+    """`ID`, or `ID:WHEN` where no selector has this form."""
+    job, _, when = text.rpartition(":")
+    if when in _ENDS and (job.startswith(BATCH_PREFIX) or (job != "batch" and ":" not in job and job)):
+        return {"id": job, "on": when}
+    return text
+
+
+def _resources(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """`gpu=1,mem=4G` is two of them."""
+    for name, amounts in pairs:
+        first, *others = amounts.split(",")
+        yield name, first
+        for other in others:
+            another, _, amount = other.partition("=")
+            yield another, amount
 
 
 def _number(text: str) -> int | str:

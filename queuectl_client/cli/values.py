@@ -31,7 +31,7 @@ WHOLE: Final = Whole()
 class Duration(click.ParamType[float]):
     """Seconds, or a number with its unit."""
 
-    name = "seconds"  # what help shows in its place, in capitals
+    name = "duration"  # what help shows in its place, in capitals
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds of what was typed."""
@@ -39,7 +39,7 @@ class Duration(click.ParamType[float]):
             return value
         found = seconds(value)
         if found is None or found in (float("inf"), float("-inf")):
-            self.fail(f"{value!r} is no duration; allowed are seconds (90) or units (90s, 10m, 2h, 7d).", param, ctx)
+            self.fail(f"{value!r} is no duration; allowed are seconds (90) or units (90s, 10m, 1h30m, 7d).", param, ctx)
         return found
 
 
@@ -75,6 +75,24 @@ class Moment(click.ParamType[str]):
             self.fail(f"{value!r} is no time; allowed are ISO 8601 (2026-11-24T14:00) and ages (2h, 7d).", param, ctx)
 
 
+class When(click.ParamType[str]):
+    """A time to come, as people say it. See `when`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The time as the wire has it."""
+        from queuectl_client.cli.when import moment, wire_text
+
+        try:
+            return wire_text(moment(value, datetime.now(UTC)))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        except OverflowError:
+            self.fail(f"{value!r} is too far away", param, ctx)
+
+
 DURATION: Final = Duration()
 PAIR: Final = Pair()
 MOMENT: Final = Moment()
+WHEN: Final = When()

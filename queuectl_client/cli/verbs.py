@@ -70,6 +70,14 @@ GLOBAL_OPTIONS: Sequence[click.Option] = (
 )
 
 
+class Headed(click.Option):
+    """An option that stands under a heading of its own in the help of its verb."""
+
+    def __init__(self, *args: Any, heading: str, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.heading = heading
+
+
 class _TakesGlobals(click.Command):
     """A command that takes the global options too, and shows its examples as they are to be typed."""
 
@@ -82,12 +90,12 @@ class _TakesGlobals(click.Command):
         return [*super().get_params(ctx), *GLOBAL_OPTIONS]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its own options first, the global ones apart."""
-        shared = set(GLOBAL_OPTIONS)
-        for title, group in (
-            ("Options", [option for option in self.get_params(ctx) if option not in shared]),
-            ("Everywhere", GLOBAL_OPTIONS),
-        ):
+        """Its own options first, each under its heading, the global ones apart."""
+        groups: dict[str, list[click.Parameter]] = {"Options": []}
+        for option in self.get_params(ctx):
+            title = "Everywhere" if option in GLOBAL_OPTIONS else getattr(option, "heading", "Options")
+            groups.setdefault(title, []).append(option)
+        for title, group in groups.items():
             records = [record for option in group if (record := option.get_help_record(ctx)) is not None]
             if records:
                 with formatter.section(title):

@@ -14,7 +14,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _AMOUNT = re.compile(r"([0-9]{1,16})([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _FACTOR: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _RESERVED: Final = frozenset({
-    "attempt", "home", "job_id", "no_autostart", "queue", "run", "slots", "socket", "worker",
+    "array_index", "attempt", "home", "job_id", "no_autostart", "queue", "run", "slots", "socket", "worker",
 })  # fmt: skip
 """QUEUECTL_HOME and the like mean something else, and `slots` is a key of its own."""
 

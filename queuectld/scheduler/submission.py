@@ -24,6 +24,7 @@ JOB_VARIABLES: Final = frozenset({
     "QUEUECTL_QUEUE",
     "QUEUECTL_WORKER",
     "QUEUECTL_SOCKET",
+    "QUEUECTL_ARRAY_INDEX",
 })
 """Set anew for each execution; a job that enqueues a job must not hand its own on."""
 

@@ -116,9 +116,9 @@ def added_view(added: AddedOne) -> JobMap:
 
 
 def many_view(added: Added) -> dict[str, Any]:
-    """The jobs of a request for many, in their order; `skipped` of them were there before, if any."""
+    """The jobs of a request for many, in their order; `skipped` are the places of those that were there before."""
     view: dict[str, Any] = {"ids": list(added.ids), "seqs": list(added.seqs)}
-    return view | {"skipped": added.skipped} if added.skipped else view
+    return view | {"skipped": list(added.skipped)} if added.skipped else view
 
 
 def job_views(jobs: Iterable[Job]) -> list[JobMap]:

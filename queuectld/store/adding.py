@@ -91,15 +91,18 @@ def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
 def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None, first: int = 0) -> tuple[Added, int]:
     """Store jobs without telling; also says how many are new. A refusal counts them from `first`."""
     adder = Adder(session, now, batch, new)
-    seqs = []
+    seqs, skipped = [], []
     for index, each in enumerate(new, first):
         try:
-            seqs.append(adder.put(each)[0])
+            seq, place = adder.put(each)
+            seqs.append(seq)
+            if place is None:
+                skipped.append(index)
         except Refused as refused:
             data = {**(refused.data or {}), "index": index}
             raise Refused(refused.code, f"job {index + 1}: {refused.message}", data) from refused
     adder.close()
-    return Added([adder.ids[seq] for seq in seqs], seqs, len(new) - adder.fresh), adder.fresh
+    return Added([adder.ids[seq] for seq in seqs], seqs, skipped), adder.fresh
 
 
 @dataclass(slots=True)

@@ -73,8 +73,8 @@ class Added(NamedTuple):
 
     ids: list[str]
     seqs: list[int]
-    skipped: int = 0
-    """So many of them were there before: they have the unique key of a job that was not stored for that."""
+    skipped: Sequence[int] = ()
+    """The places, from 0, of those that were there before: they have the unique key that was asked for."""
 
 
 class AddedOne(NamedTuple):

@@ -171,7 +171,7 @@ class Store(Upkeep):
                 part = await self.batch_add(token, new[start : start + BULK], now=now, first=start)
                 added.ids.extend(part.ids)
                 added.seqs.extend(part.seqs)
-                added = added._replace(skipped=added.skipped + part.skipped)
+                added = added._replace(skipped=[*added.skipped, *part.skipped])
             commit = partial(requests.commit_many, token=token, added=added, now=now, request=request)
             return await self._write(commit)
         except BaseException:

@@ -210,7 +210,7 @@ async def test_two_of_one_request_with_one_key_conflict(lab: Lab) -> None:
     added = await lab.store.add_many(
         [new(unique_key="u"), new(unique_key="u", on_conflict="skip"), new()], now=lab.now
     )  # fmt: skip
-    assert (added.seqs, added.skipped) == ([1, 1, 2], 1)
+    assert (added.seqs, added.skipped) == ([1, 1, 2], [1])
 
 
 @in_lab
