@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import QUEUECTLD
+from tests.support.programs import needs
 
 UNITS = Path(__file__).parents[2] / "systemd"
 
@@ -51,10 +52,12 @@ def settings(unit: str) -> configparser.ConfigParser:
     return parser
 
 
+@needs("systemd-analyze")
 def test_systemd_reads_the_units_without_complaint(units: Path) -> None:
     assert complaints(units) == ""
 
 
+@needs("systemd-analyze")
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [

@@ -13,6 +13,7 @@ import pytest
 from queuectld.workers import spool, statefile, tree
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
+from tests.support.programs import needs
 
 
 def gate(daemon: FakeDaemon) -> Path:
@@ -253,6 +254,7 @@ def test_a_busy_worker_does_not_give_up_and_leaves_its_outcome_behind(idle_daemo
     assert spool_names(idle_daemon) == ["12.1.1"]
 
 
+@needs("strace")
 def test_a_full_disk_does_not_lose_an_outcome(idle_daemon: FakeDaemon) -> None:
     trace = idle_daemon.home / "trace"
     reserve = idle_daemon.state / "spool/12.reserve"

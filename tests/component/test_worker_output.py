@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
+from tests.support.programs import needs
 
 MIB = 1 << 20
 
@@ -148,6 +149,7 @@ def bytes_in(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("call", ["write", "splice", "openat"])
+@needs("strace")
 def test_a_full_disk_does_not_stop_the_job_and_is_told(idle_daemon: FakeDaemon, call: str) -> None:
     # Under strace the worker's calls on files in the log folder fail as on a full disk.
     trace = str(idle_daemon.home / "trace")
@@ -161,6 +163,7 @@ def test_a_full_disk_does_not_stop_the_job_and_is_told(idle_daemon: FakeDaemon, 
     assert idle_daemon.output(idle_daemon.outcome("echo next", seq=2)) == b"next\n"
 
 
+@needs("strace")
 def test_output_goes_on_once_there_is_room_again(idle_daemon: FakeDaemon) -> None:
     live = idle_daemon.logs / "worker-12.both.0.log"
     inject = ("-e", "inject=write:error=ENOSPC:when=2", "-P", str(live))

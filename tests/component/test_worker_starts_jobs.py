@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakedaemon import FakeDaemon
+from tests.support.programs import needs
 
 
 def status_of(output: bytes) -> dict[str, str]:
@@ -168,6 +169,7 @@ def test_a_script_without_its_first_line_goes_to_the_shell(daemon: FakeDaemon, t
     assert daemon.output(daemon.outcome(["script", "two"], env={"PATH": str(tmp_path)})) == b"script two\n"
 
 
+@needs("strace")
 def test_processes_used_up_for_a_moment_do_not_fail_the_job(idle_daemon: FakeDaemon, tmp_path: Path) -> None:
     # The first three clone3 calls of the worker fail with EAGAIN, as at the limit of a user's processes.
     inject = "inject=clone3,clone,vfork:error=EAGAIN:when=1..3"

@@ -7,12 +7,15 @@ every write of the daemon and its workers. The second way works for both.
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.support.daemon import Home
+from tests.support.programs import MOUNTING, needs
 
 SIZE: Final = "8m"
 STORE_WRITES: Final = "pwrite64,pwritev,fallocate"
@@ -85,9 +88,9 @@ class PretendedDisk:
 
 
 Disk = RealDisk | PretendedDisk
-DISKS: Final[dict[str, Callable[[Home], Disk]]] = {"pretended": PretendedDisk}
+KINDS: Final = [pytest.param(PretendedDisk, marks=needs("strace"), id="pretended")]
 if os.geteuid() == 0:
-    DISKS["real"] = RealDisk
+    KINDS.append(pytest.param(RealDisk, marks=needs(MOUNTING), id="real"))
 
 
 def allow_tracing(home: Home) -> None:
@@ -132,4 +135,3 @@ def failing(home: Home, what: str, *, paths: Sequence[Path]) -> Iterator[Path]:
         yield log
     finally:
         detach(trace)
-

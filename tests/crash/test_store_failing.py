@@ -12,6 +12,9 @@ from queuectl_client.errors import Busy
 from tests.crash.disks import SYNCS, allow_tracing, failing
 from tests.support.daemon import Daemon, Home
 from tests.support.eventually import eventually
+from tests.support.programs import needs
+
+pytestmark = needs("strace")
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import pytest
 
 from queuectl_client import Client
 from queuectl_client.errors import NoSpace, QueuectlError
-from tests.crash.disks import DISKS, Disk, RealDisk
+from tests.crash.disks import KINDS, Disk, RealDisk
 from tests.support.daemon import Home, terminate
 from tests.support.eventually import eventually
 from tests.support.processes import processes_of
 
 
-@pytest.fixture(params=DISKS)
+@pytest.fixture(params=KINDS)
 def disk(home: Home, request: pytest.FixtureRequest) -> Iterator[Disk]:
-    made = DISKS[request.param](home)
+    made: Disk = request.param(home)
     try:
         yield made
         made.empty()
@@ -116,9 +116,7 @@ def test_a_result_outlives_a_daemon_that_is_killed_on_a_full_disk(home: Home, di
     assert home.ok("logs", "running") == "done\n"
 
 
-def test_a_job_that_writes_on_a_full_disk_goes_on_and_what_was_lost_is_told(
-    home: Home, disk: Disk, gate: str
-) -> None:
+def test_a_job_that_writes_on_a_full_disk_goes_on_and_what_was_lost_is_told(home: Home, disk: Disk, gate: str) -> None:
     home.start_daemon()
     home.ok("worker", "scale", "1")
     big = "head -c 3000000 /dev/zero | tr '\\0' x"

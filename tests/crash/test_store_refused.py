@@ -15,6 +15,7 @@ import pytest
 
 from queuectld.store.files import SCHEMA_VERSION
 from tests.support.daemon import Home
+from tests.support.programs import MOUNTING, needs
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -120,6 +121,7 @@ def out_of_reach(home: Home) -> Iterator[None]:
             home.path.chmod(0o700)
 
 
+@needs(MOUNTING)
 def test_a_folder_that_cannot_be_written_to_is_named(used: Home) -> None:
     (used.path / "logs" / "queuectld.log").unlink()
     with out_of_reach(used):

@@ -7,6 +7,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
 from tests.support.daemon import Home
+from tests.support.programs import needs
 from tests.support.shells import Shell
 
 
@@ -112,7 +113,7 @@ def test_bash_gets_the_part_that_it_replaces(stocked: Home) -> None:
     assert offered(stocked, "queuectl cancel label:t", "bash", COMP_CUR="t") == [":open", "two\\ words="]
 
 
-@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("name", ["bash", *(pytest.param(name, marks=needs(name)) for name in ("zsh", "fish"))])
 def test_a_real_shell_completes(stocked: Home, name: str) -> None:
     shell = Shell(stocked, name)
     try:
