@@ -30,11 +30,12 @@ from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.invariants import check_invariants
 from tests.store.lab import Lab, new
-from tests.store.model import Model, Refusal, Wanted
+from tests.store.model import CRASH_LIMIT, Model, Refusal, Wanted
 
 WORKERS: Final = 3
 POLICIES: Final = (RetryPolicy(1, 2, 3600), RetryPolicy(2, 2, 3), RetryPolicy(3, 3, 3600, no_retry_on=(2,)))
 SEQS: Final = st.integers(1, 12)
+ENDS: Final = ("success", "success", "1", "2", "signal", "crash")
 VERBS: Final = ("cancel", "hold", "release", "retry", "remove")
 PARENTS: Final = st.tuples(SEQS, st.sampled_from(["completed", "dead", "any"]))
 WANTED: Final = st.builds(
@@ -43,12 +44,12 @@ WANTED: Final = st.builds(
     priority=st.integers(-1, 1),
     policy=st.sampled_from(POLICIES),
     delay_ms=st.sampled_from([0, 0, 0, 3000]),
-    hold=st.sampled_from([False, False, True]),
+    hold=st.sampled_from([False, False, False, True]),
     once=st.sampled_from([False, False, True]),
-    parents=st.lists(PARENTS, max_size=2, unique_by=lambda parent: parent[0]).map(tuple),
-    unique=st.sampled_from([None, None, "u"]),
+    parents=st.just(()) | st.lists(PARENTS, max_size=2, unique_by=lambda parent: parent[0]).map(tuple),
+    unique=st.sampled_from([None, None, None, "u"]),
     on_conflict=st.sampled_from(["error", "skip", "replace"]),
-    key=st.sampled_from([None, None, "k", "l"]),
+    key=st.sampled_from([None, "k", "k"]),
 )  # fmt: skip
 
 
@@ -66,16 +67,23 @@ class StoreMachine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(first=st.lists(WANTED, min_size=3, max_size=8))
+    def open(self, first: list[Wanted]) -> None:
         self.lab = Lab(self.folder / "0" / "queuectl.db")
         self.model = Model(self.lab.wall_ms, self.lab.store_ms)
 
         async def begin() -> None:
-            self.lab.open()
+            self._begin()
             await self.lab.hire(WORKERS)
 
         self.do(begin())
+        for wanted in first:
+            self._enqueue(wanted)
+
+    def _begin(self) -> None:
+        """Open the store. What is told here is not about disks, so none is waited for."""
+        self.lab.open()
+        self.lab.store._writer._connection.execute("PRAGMA synchronous = OFF")
 
     def teardown(self) -> None:
         try:
@@ -93,6 +101,9 @@ class StoreMachine(RuleBasedStateMachine):
     def enqueue(self, wanted: Wanted, at: int | None) -> None:
         if at is not None and not wanted.delay_ms:
             wanted = replace(wanted, run_at_ms=self.model.wall_ms + at)
+        self._enqueue(wanted)
+
+    def _enqueue(self, wanted: Wanted) -> None:
         seq = self.lab.store._writer._session.memory.last_seq + 1
         expected = self._expect(lambda: self.model.add(seq, wanted))
         got = self._try(self.lab.store.add(as_new(wanted), now=self.lab.now))
@@ -109,11 +120,22 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(free=st.integers(1, WORKERS), ends=st.integers(0, WORKERS), data=st.data())
     def turn(self, free: int, ends: int, data: st.DataObject) -> None:
         """Some runs end, and some of the workers that are free then get the best jobs that there are."""
-        done = [self._ending(claimed, data) for claimed in list(self.running.values())[:ends]]
+        over = list(self.running.values())[:ends]
+        done = [self._outcome(claimed, data.draw(st.sampled_from(ENDS))) for claimed in over]
         self._take_turn(done, free)
 
-    def _ending(self, claimed: Claimed, data: st.DataObject) -> Outcome:
-        how = data.draw(st.sampled_from(["success", "success", "1", "2", "signal", "crash"]))
+    @rule(hows=st.lists(st.sampled_from(ENDS), min_size=1, max_size=5))
+    def rounds(self, hows: list[str]) -> None:
+        """All that runs ends so, and all workers get the best jobs that there are; and so again."""
+        for how in hows:
+            self._take_turn([self._outcome(claimed, how) for claimed in self.running.values()], WORKERS)
+            self.the_store_is_as_the_model_says()
+
+    @rule(times=st.integers(1, CRASH_LIMIT + 1))
+    def workers_crash(self, times: int) -> None:
+        self.rounds(["crash"] * times)
+
+    def _outcome(self, claimed: Claimed, how: str) -> Outcome:
         if how == "crash":
             return self.lab.end(claimed, kind=EndKind.CRASHED, exit_code=None)
         if how == "signal":
@@ -190,7 +212,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.do(self.lab.restart())
+        async def again() -> None:
+            await self.lab.store.close()
+            self._begin()
+
+        self.do(again())
 
     @rule(count=st.integers(0, 5))
     def kill(self, count: int) -> None:
@@ -207,7 +233,7 @@ class StoreMachine(RuleBasedStateMachine):
             await asyncio.gather(*adding)
             await self.lab.store.close()
             self.lab.path = home / "queuectl.db"
-            self.lab.open()
+            self._begin()
             return told
 
         before = self.lab.store._writer._session.memory.last_seq
@@ -279,7 +305,7 @@ def as_new(wanted: Wanted) -> NewJob:
 
 
 FEW: Final = settings(
-    max_examples=20, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck),
+    max_examples=30, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],
 )  # fmt: skip
 """Of a disagreement all steps are told; making them fewer would take minutes, and is for the command below."""
