@@ -67,10 +67,26 @@ def explain(invocation: Invocation, job: str) -> None:
     invocation.data(f"{told['job']}: {label}")
     for rule in told["rules"]:
         until = f" Until {render.full_time(rule['until'])}." if rule["until"] else ""
-        invocation.data(f"  {render.escape(rule['text'])}{until}")
+        for line in _wrapped(f"{render.escape(rule['text'])}{until}"):
+            invocation.data(line)
     for line in _forecast(told):
         invocation.data(f"  {line}")
     sys.stdout.flush()
+
+
+def _wrapped(sentence: str) -> list[str]:
+    """The sentence, indented; on a terminal in lines that fit."""
+    if not render.on_terminal():
+        return [f"  {sentence}"]
+    import textwrap
+
+    return textwrap.wrap(
+        sentence,
+        max(render.terminal_width(), 20),
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
 
 
 def _forecast(told: Mapping[str, Any]) -> list[str]:

@@ -98,9 +98,9 @@ def _why_closed(row: Queue) -> str:
     """,
 )
 @click.argument("name")
-@click.option("--concurrency", type=Limit(), help="So many of its jobs run at once.")
+@click.option("--concurrency", type=Limit(), metavar="N|none", help="So many of its jobs run at once.")
 @click.option("--rate", metavar="N/UNIT|none", help="So many of its jobs start in a second, minute, hour, day: 10/m.")
-@click.option("--failure-limit", type=Limit(), help="So many failures in a row pause it.")
+@click.option("--failure-limit", type=Limit(), metavar="N|none", help="So many failures in a row pause it.")
 @pass_invocation
 def set_limits(invocation: Invocation, /, name: str, **limits: Any) -> None:
     """Set the limits of a queue. What is not named stays as it is; none takes a limit away."""
