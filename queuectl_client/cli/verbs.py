@@ -96,7 +96,9 @@ class _TakesGlobals(click.Command):
             title = "Everywhere" if option in GLOBAL_OPTIONS else getattr(option, "heading", "Options")
             groups.setdefault(title, []).append(option)
         for title, group in groups.items():
-            records = [record for option in group if (record := option.get_help_record(ctx)) is not None]
+            # An argument stands in the usage line and in the text; click lists it here too, with nothing beside it.
+            options = [option for option in group if isinstance(option, click.Option)]
+            records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
