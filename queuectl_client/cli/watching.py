@@ -55,9 +55,12 @@ def _follow(invocation: Invocation, picture: Picture, rows: Callable[[int | None
     client.call("events.subscribe", kinds=_KINDS)
     told = client.notifications()
     while True:
+        begun = time.monotonic()
         picture.draw(rows(picture.room()))
+        # A picture that took long, sorted out of a long queue, is not to keep the daemon busy all the time.
+        took = time.monotonic() - begun
         next(told)
-        client.drop_notifications(until=time.monotonic() + every)
+        client.drop_notifications(until=time.monotonic() + max(every, took))
 
 
 def _await_daemon(invocation: Invocation) -> None:

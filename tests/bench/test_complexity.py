@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl_client.protocol import filters
 from queuectld.domain.job import Claimed, NewJob
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
@@ -26,8 +27,11 @@ WORKERS = 4
 FIRST = 1
 STEPS_APART = 1.05
 """Steps depend a little on where a row happens to lie on its page; a walk over the rows would be a factor of 100."""
-STEPS_MORE = {"The page that `list` shows on a terminal.": 2 * MAX_LOOKED_AT}
-"""A listing may walk so far, and no farther, for what it is asked for."""
+STEPS_MORE = {
+    "The page that `list` shows on a terminal.": 2 * MAX_LOOKED_AT,
+    "A page of a filter that few jobs fit, a few keys of each.": 30 * MAX_LOOKED_AT,
+}
+"""A listing may walk so far, and no farther, for what it is asked for; a filter looks at each job it comes by."""
 NOW = Clock(None).now()
 JOB = NewJob(command="echo out", retry=RETRY, priority=FIRST, environment={"HOME": "/"})
 
@@ -78,6 +82,12 @@ class Bench:
         page = await self.store.page(ListQuery(newest_first=True, limit=50))
         assert len(page.jobs) == 50
 
+    async def filtered(self) -> None:
+        """A page of a filter that few jobs fit, a few keys of each."""
+        where = filters.parse("queue!=default and (label.user=ada or attempts>5)")
+        page = await self.store.rows(ListQuery(where=where, newest_first=True, limit=50), ("id", "command"))
+        assert page.rows == []
+
     async def show(self) -> None:
         """One job with its attempts."""
         seq = await self.store.find(str(self._running[0].seq))
@@ -97,7 +107,7 @@ async def counted(path: Path) -> Mapping[str, Effort]:
         meter = Meter(store)
         # The order matters: what is claimed and cancelled has to be there.
         works: Sequence[Work] = (
-            bench.add, bench.add_many, bench.turn, bench.cancel, bench.status, bench.newest, bench.show
+            bench.add, bench.add_many, bench.turn, bench.cancel, bench.status, bench.newest, bench.filtered, bench.show
         )  # fmt: skip
         return {(work.__doc__ or "").strip(): await meter.of(TIMES, lambda work=work: _repeat(work)) for work in works}
     finally:
