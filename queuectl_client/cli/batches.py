@@ -66,7 +66,7 @@ class _Plan:
         self._command = command
         self._template = None
         if command is not None and (many.array is not None or many.each is not None):
-            self._template = Template(command, quoted=many.each is not None)
+            self._template = Template(command, of_lines=many.each is not None)
         own = {
             key
             for key, value in given.items()

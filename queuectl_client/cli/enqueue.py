@@ -116,9 +116,9 @@ def enqueue(
     COMMAND is a JSON object, one shell string, or several words that run without a shell. An option wins over the
     same key of the JSON. Of many jobs all are stored, or none.
 
-    With --array and --each, {} in COMMAND stands for the number or the line, quoted where a shell reads it; without {}
-    it is the last argument. The jobs are a batch (--batch), which --then waits for. Each job of an array has its number
-    in QUEUECTL_ARRAY_INDEX.
+    With --array and --each, {} in COMMAND stands for the number or the line, quoted where a shell reads it. Without {}
+    a line is the last argument. Each job of an array has its number in QUEUECTL_ARRAY_INDEX. The jobs are a batch
+    (--batch), which --then waits for.
     """
     followers = [(text, "completed") for text in then] + [(text, "any") for text in then_any]
     followers += [(text, "dead") for text in then_failed]

@@ -56,19 +56,24 @@ def _span(text: str, part: str) -> Sequence[int]:
 class Template:
     """A command with places for an item."""
 
-    def __init__(self, command: Command, *, quoted: bool) -> None:
-        """`quoted`: the items may hold anything. Raises InvalidParams where a place could not be filled safely."""
+    def __init__(self, command: Command, *, of_lines: bool) -> None:
+        """`of_lines`: the items may hold anything, and without a place they are the last argument, as xargs has it.
+
+        Raises InvalidParams where a place could not be filled safely.
+        """
         self._pieces: list[str] = []
         self._argv: list[str] = []
         if isinstance(command, str):
-            if quoted:
+            if of_lines:
                 _refuse_unsafe(command)
-            self._pieces = command.split(PLACE) if PLACE in command else [f"{command} ", ""]
+            append = of_lines and PLACE not in command
+            self._pieces = [f"{command} ", ""] if append else command.split(PLACE)
         else:
-            self._argv = list(command) if any(PLACE in word for word in command) else [*command, PLACE]
+            append = of_lines and not any(PLACE in word for word in command)
+            self._argv = [*command, PLACE] if append else list(command)
 
     def filled(self, item: str) -> str | list[str]:
-        """The command for this item. Without a place it is the last argument."""
+        """The command for this item."""
         if self._argv:
             return [word.replace(PLACE, item) for word in self._argv]
         return shlex.quote(item).join(self._pieces)

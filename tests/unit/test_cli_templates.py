@@ -42,27 +42,29 @@ def test_what_is_no_array_is_named(text: str) -> None:
 
 
 def test_places_are_filled_or_the_item_comes_last() -> None:
-    assert Template("work {} > {}.out", quoted=False).filled("7") == "work 7 > 7.out"
-    assert Template("work", quoted=False).filled("7") == "work 7"
-    assert Template("mv {} {}.old", quoted=True).filled("a b") == "mv 'a b' 'a b'.old"
-    assert Template(["convert", "{}", "out/{}.png"], quoted=True).filled("a b'c") == [
+    assert Template("work {} > {}.out", of_lines=False).filled("7") == "work 7 > 7.out"
+    assert Template("work", of_lines=True).filled("a b") == "work 'a b'"
+    assert Template("work", of_lines=False).filled("7") == "work"
+    assert Template(["work"], of_lines=False).filled("7") == ["work"]
+    assert Template("mv {} {}.old", of_lines=True).filled("a b") == "mv 'a b' 'a b'.old"
+    assert Template(["convert", "{}", "out/{}.png"], of_lines=True).filled("a b'c") == [
         "convert",
         "a b'c",
         "out/a b'c.png",
     ]
-    assert Template(["convert"], quoted=True).filled("$(x)") == ["convert", "$(x)"]
+    assert Template(["convert"], of_lines=True).filled("$(x)") == ["convert", "$(x)"]
 
 
 @given(st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=30))
 def test_whatever_a_line_holds_is_one_word_for_the_shell(item: str) -> None:
-    command = Template("printf %s {}", quoted=True).filled(item)
+    command = Template("printf %s {}", of_lines=True).filled(item)
     assert isinstance(command, str)
     assert shlex.split(command) == ["printf", "%s", item]
 
 
 def test_the_shell_reads_the_line_and_runs_none_of_it() -> None:
     for item in ("$(echo no)", "`echo no`", "a'b\"c", "a\\", "*", "~", "-n", "a;b", "{}", "!x"):
-        command = Template("printf '<%s>' {}", quoted=True).filled(item)
+        command = Template("printf '<%s>' {}", of_lines=True).filled(item)
         assert isinstance(command, str)
         assert subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True).stdout == f"<{item}>"
 
@@ -81,13 +83,13 @@ def test_the_shell_reads_the_line_and_runs_none_of_it() -> None:
 )
 def test_a_place_that_cannot_be_filled_safely_is_refused(command: str, why: str) -> None:
     with pytest.raises(InvalidParams) as caught:
-        Template(command, quoted=True)
+        Template(command, of_lines=True)
     assert why in caught.value.message
-    assert Template(command, quoted=False).filled("7") == command.replace("{}", "7")
+    assert Template(command, of_lines=False).filled("7") == command.replace("{}", "7")
 
 
 @pytest.mark.parametrize(
     "command", ["echo 'a' {}", 'echo "a" {} "b"', "echo 'it'\\''s' {}", "f() { g; }; f {}", "a <b {}"]
 )
 def test_a_place_beside_quotes_is_one(command: str) -> None:
-    assert Template(command, quoted=True).filled("x y") == command.replace("{}", "'x y'")
+    assert Template(command, of_lines=True).filled("x y") == command.replace("{}", "'x y'")
