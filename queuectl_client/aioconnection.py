@@ -141,7 +141,8 @@ class AsyncConnection:
         return reach_daemon(self._paths, autostart=self._autostart, environ=self._environ, notice=self._notice)
 
     def _reach_again(self, *, start: bool) -> sockets.socket:
-        return reach_again(self._paths, start=start and self._autostart, reach=self._reach)
+        patience = self._timeout if start else None
+        return reach_again(self._paths, start=start and self._autostart, patience=patience, reach=self._reach)
 
 
 class _Wire(asyncio.Protocol):

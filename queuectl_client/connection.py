@@ -140,7 +140,8 @@ class Connection:
         return reach_daemon(self._paths, autostart=self._autostart, environ=self._environ, notice=self._notice)
 
     def _reach_again(self, *, start: bool) -> sockets.socket:
-        return reach_again(self._paths, start=start and self._autostart, reach=self._reach)
+        patience = self._timeout if start else None
+        return reach_again(self._paths, start=start and self._autostart, patience=patience, reach=self._reach)
 
     def _attach(self, socket: sockets.socket) -> None:
         self.close()

@@ -12,7 +12,8 @@ from queuectl_client.session import may_repeat, patience_s
 AWAY_S: Final = 3.0
 """How long it is given to come back by itself: a service manager may be about to start the next one."""
 AWAY_WAITING_S: Final = 5.0
-"""The same for calls that only wait. They start no daemon: it may be gone because somebody ended it."""
+"""The same where no daemon is started: for calls that only wait, as it may be gone because somebody ended it. Any other
+call waits at least as long as it would for an answer."""
 REPEATS: Final = 4
 """How often a call may be made again in vain. More than once: a daemon that dies closes its descriptors one by one, so
 it may still seem to listen when ours is closed already."""
@@ -49,12 +50,17 @@ class Repeats:
         return True
 
 
-def reach_again(paths: Paths, *, start: bool, reach: Callable[[], socket.socket]) -> socket.socket:
-    """A connection to the daemon once it is back, or to one that `reach` starts. Raises ConnectionLost."""
+def reach_again(
+    paths: Paths, *, start: bool, patience: float | None, reach: Callable[[], socket.socket]
+) -> socket.socket:
+    """A connection to the daemon once it is back, or to one that `reach` starts. Raises ConnectionLost.
+
+    `patience`: how many seconds it is waited for where none is started; None: AWAY_WAITING_S.
+    """
     from queuectl_client.returning import wait_for_daemon
 
     try:
-        return wait_for_daemon(paths, AWAY_S if start else AWAY_WAITING_S)
+        return wait_for_daemon(paths, AWAY_S if start else max(AWAY_WAITING_S, patience or 0))
     except NoDaemon as error:
         if start:
             return reach()

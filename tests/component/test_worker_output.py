@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from queuectld.workers.output import Capture
+from queuectld.workers.outputfiles import OutputFiles
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
 from tests.support.programs import needs
@@ -38,7 +40,24 @@ def test_little_output_makes_no_file(daemon: FakeDaemon) -> None:
     body = daemon.outcome(python("import os; os.write(1, b'x' * 16384)"))
     assert body["output"]["both"] == [16384, b"x" * 16384, []]
     assert daemon.outcome("true")["output"]["both"] == [0, b"", []]
-    assert list(daemon.logs.iterdir()) == []
+    assert not list(daemon.logs.glob("0*")), "no file of a job"
+
+
+@pytest.mark.parametrize(("size", "files"), [(16384, 0), (16385, 1)])
+def test_a_file_is_made_when_there_is_more_than_a_row_holds(tmp_path: Path, size: int, files: int) -> None:
+    """However long it takes, which on a busy machine may be more than the moment after which all output has one."""
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    os.write(writing, b"x" * size)
+    os.close(writing)
+    kept = OutputFiles(str(tmp_path), 12, "both")
+    kept.begin(MIB)
+    capture = Capture("both", reading, kept)
+    while capture.take():
+        pass
+    os.close(reading)
+    assert len(list(tmp_path.iterdir())) == files
+    assert capture.finish(1, 1)[:2] == [size, None if files else b"x" * size]
+    assert len(list(tmp_path.rglob("*.log"))) == files
 
 
 def test_more_output_ends_in_a_file_of_the_jobs_own(daemon: FakeDaemon) -> None:

@@ -12,7 +12,7 @@ from tests.support.daemon import Daemon, Home
 from tests.support.eventually import eventually
 
 MOST_FAILED_STARTS: Final = 5
-DEADLINE_S: Final = 30
+DEADLINE_S: Final = 60
 
 
 class Keeper:

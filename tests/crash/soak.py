@@ -28,6 +28,8 @@ ROUND_JOBS: Final = 60
 CRASH_LIMIT: Final = 1_000
 """So many kills in so short a time would make jobs dead by the usual limit."""
 LONGEST_GAP_S: Final = 0.6
+KILLS_A_ROUND: Final = 30
+"""Then the jobs are let end: on a busy machine more would be killed than can be started again."""
 PREY: Final = ("daemon", "daemon", "worker", "worker", "daemon and worker", "workers", "all")
 
 
@@ -51,7 +53,8 @@ class Soak:
         stage = self._stage
         stage.jobs = [self._job(f"r{self.jobs}-{n}") for n in range(count)]
         stage.ask("enqueue_many", jobs=[job.spec for job in stage.jobs], request=str(uuid.uuid4()))
-        while self._left():
+        until = self.kills.total() + KILLS_A_ROUND
+        while self._left() and self.kills.total() < until:
             # What the kill meets is what is tried here, so time passes on purpose.
             time.sleep(self._dice.random() * LONGEST_GAP_S)
             self._kill(self._dice.choice(PREY))

@@ -11,7 +11,7 @@ from tests.support.daemon import Home
 from tests.support.eventually import eventually
 from tests.support.processes import processes_of
 
-DEADLINE_S: Final = 30
+DEADLINE_S: Final = 60
 
 
 class Stage:
@@ -109,9 +109,7 @@ class Stage:
         """The pool has its size again, and no process but those is a worker of this home."""
         told = [worker["pid"] for worker in self.workers()]
         assert len(told) == count, told
-        running = [
-            pid for pid in processes_of(self.home.path) if b"queuectld.workers.worker" in _proc(pid, "cmdline")
-        ]
+        running = [pid for pid in processes_of(self.home.path) if b"queuectld.workers.worker" in _proc(pid, "cmdline")]
         assert sorted(told) == sorted(running), (told, running)
         return True
 

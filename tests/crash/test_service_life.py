@@ -52,6 +52,7 @@ class Submitter(threading.Thread):
             raise self.error
 
 
+@pytest.mark.timeout(400)  # twenty starts, each with a deadline of its own
 def test_twenty_restarts_under_load_interrupt_no_job_and_no_client(stage: Stage) -> None:
     with stage.keeper:
         stage.scale(3)
