@@ -130,6 +130,11 @@ def labels(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iter
     return _begun(map(Offer, found), incomplete)
 
 
+def job_names(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterable[Offer]:
+    """Names of jobs, where one is looked for: a new one has a name of its own."""
+    return () if _verb(ctx) in ("enqueue", "run") else names(invocation, ctx, incomplete)
+
+
 def names(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
     """Names of jobs."""
     return _begun(map(Offer, dict.fromkeys(row["name"] for row in _newest(invocation) if row["name"])), incomplete)
@@ -165,6 +170,19 @@ def changes(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> It
     return _begun((Offer(f"{key}=") for key in JobSpec._fields), incomplete)
 
 
+def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """A key, or the state or queue behind it; nothing behind a space, for each shell quotes it in its own way."""
+    key, equals, value = incomplete.partition("=")
+    if " " in incomplete:
+        return
+    if not equals:
+        yield from _begun((Offer(f"{known}=", str(kind)) for known, kind in KINDS.items()), incomplete)
+    elif key in ("state", "state!"):
+        yield from _begun((Offer(f"{key}={state}") for state in render.STATE_LABELS), incomplete)
+    elif key in ("queue", "queue!"):
+        yield from (Offer(f"{key}={offer.value}", offer.words) for offer in queues(invocation, ctx, value))
+
+
 def sort_keys(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
     """Keys to sort by."""
     return _begun((Offer(key, str(kind)) for key, kind in KINDS.items()), incomplete)
@@ -196,6 +214,8 @@ _SELECTORS: Final[Mapping[str, Source]] = {"label": labels, "name": names, "batc
 _OF_NOUN: Final[Mapping[tuple[str, str], Source]] = {
     ("queue", "name"): queues,
     ("config", "key"): settings,
+    ("queuectl", "name"): job_names,
+    ("dlq", "name"): job_names,
 }
 _OF_NAME: Final[Mapping[str, Source]] = {
     "job": job,
@@ -203,14 +223,15 @@ _OF_NAME: Final[Mapping[str, Source]] = {
     "jobs": jobs,
     "words": job_or_change,
     "changes": changes,
-    "depends_on": job_or_batch,
+    **dict.fromkeys(("depends_on", "after", "after_any", "after_failed"), job_or_batch),
     "queue": queues,
     "labels": labels,
     "batch": batches,
+    "filter": filters,
     "needs": resources,
     "sort": sort_keys,
     "shown": columns,
     "signal": signals,
-    **dict.fromkeys(("command", "file", "socket"), files),
+    **dict.fromkeys(("command", "file", "each", "socket"), files),
     "cwd": folders,
 }

@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from queuectl_client.cli.root import SECTIONS, root
-from queuectl_client.cli.verbs import GLOBAL_OPTIONS, Entry, Noun, Verb
+from queuectl_client.cli.verbs import GLOBAL_OPTIONS, Entry, Headed, Noun, Verb
 
 WIDTH: Final = 119
 _BAR: Final = r"\|"
@@ -44,7 +44,13 @@ selectors `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`, `@failed` (or any ot
 def page() -> str:
     """The whole of docs/cli.md."""
     ctx = click.Context(root, info_name="queuectl")
-    lines = [_BEGIN, *_examples(root.example), "Options that every verb takes, before it or after it:", "", *_options(ctx, GLOBAL_OPTIONS)]
+    lines = [
+        _BEGIN,
+        *_examples(root.example),
+        "Options that every verb takes, before it or after it:",
+        "",
+        *_table(ctx, "option", GLOBAL_OPTIONS),
+    ]
     for title, section in SECTIONS.items():
         lines += [f"## {title}", ""]
         for name, entry in section.items():
@@ -70,7 +76,7 @@ def _command(ctx: click.Context, words: str, aliases: Iterable[str] = ()) -> Ite
     others = ", ".join(f"`{alias}`" for alias in aliases)
     yield from _paragraphs((command.help or "") + (f"\n\nAlso: {others}." if others else ""))
     yield from ("```text", f"{words} {' '.join(command.collect_usage_pieces(ctx))}".rstrip(), "```", "")
-    yield from _options(ctx, [param for param in command.params if isinstance(param, click.Option)])
+    yield from _options(ctx)
     yield from _examples(command.example)
 
 
@@ -78,14 +84,23 @@ def _examples(text: str) -> list[str]:
     return ["```sh", *(line.strip() for line in text.strip().splitlines()), "```", ""]
 
 
-def _options(ctx: click.Context, options: Iterable[click.Option]) -> Iterator[str]:
-    records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
-    if not records:
-        return
-    yield from ("| option | |", "|---|---|")
-    for names, words in records:
-        cells = (f"`{names}`", _plain(words))
-        yield f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
+def _options(ctx: click.Context) -> Iterator[str]:
+    """The options of the verb, a table for each heading that they have in its help."""
+    groups: dict[str, list[click.Option]] = {}
+    for option in ctx.command.params:
+        if isinstance(option, click.Option):
+            groups.setdefault(option.heading if isinstance(option, Headed) else "option", []).append(option)
+    for title, options in groups.items():
+        yield from _table(ctx, title, options)
+
+
+def _table(ctx: click.Context, title: str, options: Iterable[click.Option]) -> Iterator[str]:
+    yield from (f"| {title} | |", "|---|---|")
+    for option in options:
+        record = option.get_help_record(ctx)
+        if record is not None:
+            cells = (f"`{record[0]}`", _plain(record[1]))
+            yield f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
     yield ""
 
 
