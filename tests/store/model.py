@@ -122,14 +122,15 @@ class Model:
             self._look(job)
 
     def startable(self) -> list[ModelJob]:
-        """The jobs that a free worker may get, the best first."""
-        held = {job.key for job in self.jobs.values() if job.in_hand and job.key is not None}
-        found = [
-            job
-            for job in self.jobs.values()
-            if job.ready and job.wanted.queue not in self.paused and job.key not in held
-        ]
-        return sorted(found, key=lambda job: (-job.priority, job.seq))
+        """The jobs that a free worker may get, the best first. Of a key it is the best one alone, in whatever queue."""
+        taken = {job.key for job in self.jobs.values() if job.in_hand}
+        found = []
+        for job in sorted(self.jobs.values(), key=lambda job: (-job.priority, job.seq)):
+            if job.ready and (job.key is None or job.key not in taken):
+                taken.add(job.key)
+                if job.wanted.queue not in self.paused:
+                    found.append(job)
+        return found
 
     def claim(self, job: ModelJob, worker: int) -> None:
         job.state, job.worker, job.ready = S.PROCESSING, worker, False
