@@ -47,6 +47,10 @@ class AsyncJob(JobRecord):
         """Send a signal to all of its processes; retries apply."""
         return (await self._client.kill(self.id, signal=signal))[0]
 
+    async def send(self, data: bytes | str = b"", *, eof: bool = False) -> "AsyncJob":
+        """Give it more to read while it runs, where it has `stdin_open`; `eof`: no more comes."""
+        return (await self._client.send_input(self.id, data, eof=eof))[0]
+
     async def retry(self) -> "AsyncJob":
         """Run it again after it has ended; run it now when it waits for its backoff."""
         return (await self._client.retry(self.id))[0]

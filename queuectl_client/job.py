@@ -95,6 +95,10 @@ class Job(JobRecord):
         """Send a signal to all of its processes; retries apply."""
         return self._client.kill(self.id, signal=signal)[0]
 
+    def send(self, data: bytes | str = b"", *, eof: bool = False) -> "Job":
+        """Give it more to read while it runs, where it has `stdin_open`; `eof`: no more comes."""
+        return self._client.send_input(self.id, data, eof=eof)[0]
+
     def retry(self) -> "Job":
         """Run it again after it has ended; run it now when it waits for its backoff."""
         return self._client.retry(self.id)[0]

@@ -40,6 +40,8 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
     if invocation.json:
         # Its output takes stdout; what it was enqueued as is told beside it.
         invocation.say(f"Job enqueued with ID: {stored['id']}")
+    if stored.get("skipped"):
+        invocation.say(f"Job {stored['id']} with unique key {stored['unique_key']!r} is there already; following it")
     try:
         _see_to_a_worker(invocation, stored)
         ended = follow_job(invocation, stored["id"])

@@ -12,7 +12,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
 from queuectld.domain.permits import Verb
 from queuectld.domain.states import has_ended
-from queuectld.scheduler import editing, selection
+from queuectld.scheduler import editing, parents, selection
 from queuectld.scheduler.bulk import Bulk, Changed, Place
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.hands import Hands
@@ -94,7 +94,8 @@ class JobHands:
         """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
         seq = await selection.one(self._store, ref)
         edited = editing.stored_changes(changes, self._config.value)
-        return await self._store.edit(seq, edited, rev=rev, now=self._clock.now())
+        seen = await parents.first_look(self._store, [edited.get("depends_on")])
+        return await self._store.edit(seq, edited, rev=rev, now=self._clock.now(), seen=seen)
 
     async def move(self, wanted: JobMove) -> Job:
         """Give a waiting job another place."""

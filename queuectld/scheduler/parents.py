@@ -1,21 +1,23 @@
 """What selectors among `depends_on` name: the first look, before the jobs go to the store."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-from queuectl_client.protocol.jobspec import JobSpec
 from queuectld.store import several
 from queuectld.store.several import MOST_PARENTS, Seen, SeenBy
 from queuectld.store.store import Store
 
+Parents = Sequence[tuple[str, str]]
+"""Pairs of a reference and how it is to end."""
 
-async def first_look(store: Store, specs: Iterable[JobSpec]) -> SeenBy:
-    """What each selector that these jobs name their parents by stands for now; the store adds what comes meanwhile."""
+
+async def first_look(store: Store, parents: Iterable[Parents | None]) -> SeenBy:
+    """What each selector among the parents of some jobs stands for now; the store adds what comes meanwhile."""
     selectors = {
         reference
-        for spec in specs
-        if spec.depends_on is not None
-        for reference, _ in spec.depends_on
+        for each in parents
+        if each is not None
+        for reference, _ in each
         if several.is_selector(reference)
     }
     return {selector: await _seen(store, selector) for selector in sorted(selectors)}

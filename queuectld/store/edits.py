@@ -18,6 +18,7 @@ from queuectld.store.moves import Standing, job, move, placed
 from queuectld.store.places import Target, place_of
 from queuectld.store.rows import Place, job_values
 from queuectld.store.session import Session
+from queuectld.store.several import SeenBy
 from queuectld.store.statement import arg, statement
 
 S = JobState
@@ -43,11 +44,13 @@ _PLACE: Final = ("priority", "queue", "rank")
 _STANDING_KEYS: Final = ("key", "key_limit", "slots")
 
 
-def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None, now: Now) -> Job:
+def edit(
+    session: Session, seq: int, changes: Mapping[str, Any], rev: int | None, now: Now, seen: SeenBy | None = None
+) -> Job:
     """Change a job that does not run; one that has ended has it so when it is retried.
 
     `changes` are fields of a NewJob by name; what is not named stays. `rev` is the `updated_ms` that the caller has
-    read; None: whatever it is.
+    read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
     """
     before = needed(session, seq)
     stored = job(session, seq)
@@ -64,7 +67,7 @@ def edit(session: Session, seq: int, changes: Mapping[str, Any], rev: int | None
     if isinstance(changes.get("retry"), Mapping):
         changes["retry"] = stored.retry._replace(**changes["retry"])
     if "depends_on" in changes:
-        after = _rewired(session, after, changes)
+        after = _rewired(session, after, changes, seen)
     if "env" in changes:
         changes["env"] = _with_kept(changes["env"], stored)
     kept = {name: getattr(stored, name) for name in EDITABLE - changes.keys() - {"delay_ms", "run_at_ms"}}
@@ -130,11 +133,11 @@ def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
     return before._replace(due_ms=None, run_at_ms=run_at_ms)
 
 
-def _rewired(session: Session, before: Standing, changes: dict[str, Any]) -> Standing:
+def _rewired(session: Session, before: Standing, changes: dict[str, Any], seen: SeenBy | None) -> Standing:
     """Let the job wait for others than until now."""
     if before.state not in WAITING or before.state is S.FAILED:
         raise refuse_state(before, "it no longer waits for other jobs")
-    parents = Parents(session, changes["depends_on"])
+    parents = Parents(session, changes["depends_on"], seen=seen)
     if parents.hopeless is not None:
         raise Refused(ErrorCode.WRONG_STATE, f"Job {before.id} could never run: {parents.hopeless}.", {"id": before.id})
     goals = [before.seq] if before.bundle is None else [before.seq, -before.bundle]

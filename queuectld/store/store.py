@@ -49,6 +49,7 @@ from queuectld.store.records import (
     Turn,
 )  # fmt: skip
 from queuectld.store.session import NOTHING, Session
+from queuectld.store.several import SeenBy
 from queuectld.store.upkeep import SLICE, Upkeep
 from queuectld.store.writer import Writer
 
@@ -269,9 +270,11 @@ class Store(Upkeep):
         done = await self.act(Verb.REMOVE, seqs, now=now)
         return Removed(done.jobs, done.files)
 
-    async def edit(self, seq: int, edited: Mapping[str, Any], *, now: Now, rev: int | None = None) -> Job:
+    async def edit(
+        self, seq: int, edited: Mapping[str, Any], *, now: Now, rev: int | None = None, seen: SeenBy | None = None
+    ) -> Job:
         """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
-        return await self._write(partial(edits.edit, seq=seq, changes=edited, rev=rev, now=now))
+        return await self._write(partial(edits.edit, seq=seq, changes=edited, rev=rev, now=now, seen=seen))
 
     async def move(self, seq: int, target: Target, *, now: Now) -> Job:
         """Give a waiting job another place among the others, or another queue."""

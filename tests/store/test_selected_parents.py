@@ -2,7 +2,6 @@
 
 import pytest
 
-from queuectl_client.protocol.jobspec import JobSpec
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.parents import first_look
@@ -11,8 +10,7 @@ from tests.store.lab import Lab, in_lab, new
 
 
 async def seen(lab: Lab, *selectors: str) -> several.SeenBy:
-    spec = JobSpec.from_map({"command": "true", "depends_on": list(selectors)})
-    return await first_look(lab.store, [spec])
+    return await first_look(lab.store, [[(selector, "any") for selector in selectors], None])
 
 
 async def parents(lab: Lab, *selectors: str, on: str = "completed", **keys: object) -> list[str]:
@@ -109,6 +107,18 @@ async def test_many_jobs_with_many_parents_are_refused(lab: Lab) -> None:
     assert refused.value.code is ErrorCode.TOO_LARGE
     assert refused.value.data is not None
     assert refused.value.data["index"] == 200
+
+
+@in_lab
+async def test_an_edit_names_parents_by_a_selector_too(lab: Lab) -> None:
+    await lab.add(id="a", labels={"k": "v"}, hold=True)
+    await lab.add(id="edited", depends_on=(("a", "completed"),))
+    looked = await seen(lab, "label:k=v", "all")
+    await lab.add(id="b", labels={"k": "v"})
+    job = await lab.store.edit(2, {"depends_on": (("label:k=v", "any"),)}, now=lab.now, seen=looked)
+    assert job.depends_on == (("a", "any"), ("b", "any"))
+    with pytest.raises(Refused, match="would wait for itself"):
+        await lab.store.edit(2, {"depends_on": (("all", "any"),)}, now=lab.now, seen=looked)
 
 
 def test_what_is_a_selector() -> None:
