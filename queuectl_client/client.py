@@ -50,7 +50,10 @@ class Client(Connection):
         return self._map("status")
 
     def jobs(self, **filters: Any) -> Iterator[Job]:
-        """All jobs that match, oldest first unless `order="newest"`, in pages: memory does not grow with the queue."""
+        """All jobs that match, oldest first unless `order="newest"`, in pages: memory does not grow with the queue.
+
+        The filters are the parameters of the wire's `list`: `state="dead"`, `filter="state=dead and attempts>2"`.
+        """
         after = None
         while True:
             page = self.call("list", **{**filters, "after": after})

@@ -28,6 +28,9 @@ MAX_WORDS: Final = 200
 MAX_DEPTH: Final = 20
 """`and`, `or` and `not` inside one another, far below what SQLite and Python bear."""
 
+MAX_GLOB: Final = 256
+"""Characters of a glob: what matching one takes grows with them times the length of what is matched."""
+
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~", "!~", "in", "not in"]
 Value = str | int | float | bool | Ago | None
 
@@ -187,6 +190,8 @@ def _read_comparison(node: Any) -> Comparison:
     read = [_value(key, value) for value in values]
     if None in read and operator in ("in", "not in"):
         raise _at(values[read.index(None)].start_pos, f"none stands in no list: {key.name}=none or …")
+    if operator in ("~", "!~") and len(str(read[0])) > MAX_GLOB:
+        raise _at(values[0].start_pos, f"a glob may have {MAX_GLOB} characters")
     return Comparison(key, operator, tuple(read))
 
 

@@ -116,6 +116,7 @@ def test_what_cannot_be_read_is_told_with_its_place(source: str, position: int, 
         ("not(" * 21 + "paused" + ")" * 21, "20 deep"),
         ("(once and (ready or " * 11 + "paused" + "))" * 11, "20 deep"),
         (" or ".join(["seq=1"] * 101), "200 keys"),
+        ("name~'*" + "?" * 256 + "'", "256 characters"),
         ("seq in (" + ",".join("1" * 200) + ")", "200 keys"),
     ],
 )
