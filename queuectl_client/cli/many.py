@@ -5,17 +5,20 @@ The daemon decides to which jobs a verb applies; here is what is asked and told.
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import click
 
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.render import plural
+from queuectl_client.cli.render import on_terminal, plural
 
 Job = Mapping[str, Any]
 
 PAGE: Final = 1_000
 """Jobs of one call, so that each is short and its answer small."""
+SHOWN: Final = 100
+"""Rows of a dry run's table on a terminal; more would scroll away. What is piped or JSON is never cut."""
 COUNTED: Final = 10_000
 """Jobs that are counted for a question; beyond that it says: more than so many."""
 NOT_DONE: Final = 1
@@ -86,7 +89,12 @@ def _show(invocation: Invocation, deed: Deed, asked: Mapping[str, Any], columns:
     from queuectl_client.cli.jobs import COLUMNS, show_jobs
 
     tally = Tally()
-    show_jobs(invocation, _pages(invocation, deed.method, {**asked, "dry_run": True}, tally), columns or COLUMNS)
+    jobs = _pages(invocation, deed.method, {**asked, "dry_run": True}, tally)
+    cut = on_terminal() and not (invocation.json or invocation.quiet)
+    show_jobs(invocation, islice(jobs, SHOWN) if cut else jobs, columns or COLUMNS)
+    more = sum(1 for _ in jobs)
+    if more:
+        invocation.say(f"{plural(more, 'more job')} not shown: a pipe or --json shows all.")
     invocation.say(f"Dry run: {plural(tally.count, 'job')} would be {deed.done}, and nothing was changed.")
     _tell_left_out(invocation, tally)
     return 0

@@ -76,7 +76,17 @@ def each_fit(session: Session, verb: Verb, seqs: Iterable[int], left: Left = Non
                 raise
             left.append(refused)
         else:
-            yield found
+            if left is not None and (why := _is_so_already(verb, found)):
+                left.append(refuse_state(found, why))
+            else:
+                yield found
+
+
+def _is_so_already(verb: Verb, job: Standing) -> str | None:
+    """Why a job that was picked with others needs it no more; one that is named may be asked for it twice."""
+    if verb is Verb.PAUSE and job.paused:
+        return "it is paused already"
+    return "it is not paused" if verb is Verb.RESUME and not job.paused else None
 
 
 def cancel(

@@ -9,7 +9,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
-from queuectld.scheduler import bulk
+from queuectld.scheduler import bulk, selection
 from queuectld.scheduler.bulk import Bulk, Changed, LeftOut, Place
 from queuectld.store.acts import Done
 from tests.store.lab import Lab, in_lab, new
@@ -181,6 +181,26 @@ async def test_very_many_names_are_all_or_none_too(lab: Lab) -> None:
     assert (await lab.get(1)).state is JobState.PENDING
     changed = await do(lab, Verb.HOLD, *names[:-1])
     assert (changed.total, changed.selected) == (count - 1, 0)
+
+
+@in_lab
+async def test_jobs_that_are_looked_up_for_one_call_have_a_limit(lab: Lab) -> None:
+    await lab.store.add_many([new(name="x") for _ in range(5)], now=lab.now)
+    limit, selection.MAX_SELECTED = selection.MAX_SELECTED, 3
+    try:
+        with pytest.raises(Refused, match="more than 3 jobs") as refused:
+            await selection.several(lab.store, ["job_1", "all"])
+        assert refused.value.code is ErrorCode.TOO_LARGE
+        assert await selection.several(lab.store, ["job_5", "2-3", "@dead"]) == [5, 2, 3]
+    finally:
+        selection.MAX_SELECTED = limit
+    for several in ("all", "2-3", "name:x"):
+        with pytest.raises(Refused, match="several jobs") as refused:
+            await selection.one(lab.store, several)
+        assert refused.value.code is ErrorCode.INVALID_PARAMS
+    with pytest.raises(Refused, match="no job matches") as refused:
+        await selection.one(lab.store, "@dead")
+    assert refused.value.code is ErrorCode.NOT_FOUND
 
 
 @in_lab

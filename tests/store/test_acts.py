@@ -57,6 +57,19 @@ async def test_a_look_changes_nothing_and_finds_the_same_jobs(lab: Lab) -> None:
 
 
 @in_lab
+async def test_of_picked_jobs_those_are_not_paused_or_resumed_twice(lab: Lab) -> None:
+    for worker in await lab.hire(2):
+        await lab.add()
+        await lab.claim(worker)
+    await lab.store.set_paused(1, (await lab.get(1)).run, True, now=lab.now)
+    assert [job.seq for job in (await lab.store.look(Verb.PAUSE, [1, 2], picked=True)).jobs] == [2]
+    done = await lab.store.look(Verb.RESUME, [1, 2], picked=True)
+    assert [job.seq for job in done.jobs] == [1]
+    assert (done.left[0].data or {})["why"] == "it is not paused"
+    assert len((await lab.store.look(Verb.RESUME, [1, 2])).jobs) == 2, "one that is named may be asked for it twice"
+
+
+@in_lab
 async def test_of_two_that_want_one_unique_key_the_first_has_it(lab: Lab) -> None:
     for _ in range(2):
         await lab.add(unique_key="k")
