@@ -50,7 +50,8 @@ class JobService(JobHands):
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
         """Store one job. A repeated `request` gives the job of the first time."""
-        new = Submission(self._config.value, await parents.first_look(self._store, (spec.depends_on,))).new_job(spec, submitter)
+        seen = await parents.first_look(self._store, (spec.depends_on,))
+        new = Submission(self._config.value, seen).new_job(spec, submitter)
         failpoints.reached("enqueue.received")
         added = await self._store.add_or_find(new, now=self._clock.now(), request=request)
         failpoints.reached("enqueue.stored")
@@ -135,5 +136,6 @@ class JobService(JobHands):
         return await sending.send(self._store, self._hands, ref, data, eof=eof)
 
     async def _new_jobs(self, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> list[NewJob]:
-        submission = Submission(self._config.value, await parents.first_look(self._store, (spec.depends_on for spec in specs)))
+        seen = await parents.first_look(self._store, (spec.depends_on for spec in specs))
+        submission = Submission(self._config.value, seen)
         return [submission.new_job(spec, by) for spec, by in zip(specs, submitters, strict=True)]
