@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Any, Final
 
 import click
@@ -34,6 +33,8 @@ def one(text: str, what: str, known: Sequence[str] = KNOWN) -> str:
         return key
     if spelled(key.lower() if key.isupper() else key) in known:
         return spelled(key.lower() if key.isupper() else key)
+    from difflib import get_close_matches
+
     near = get_close_matches(spelled(key), known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise click.UsageError(f"unknown {what} {key!r}.{hint} There are {', '.join(known)}.")

@@ -87,6 +87,19 @@ def test_only_the_widest_column_of_a_table_gives_way() -> None:
     assert min(fitted(("A",) * 9, [("x" * 50,) * 9], 20)) >= 1
 
 
+def test_long_names_give_way_before_the_command_and_headings_last() -> None:
+    rows = [("x" * 128, "Held", "0/3", "q" * 100, "08:24:07", "echo " * 20)]
+    headers = ("ID", "STATE", "TRIES", "QUEUE", "CREATED", "COMMAND")
+    assert fitted(headers, rows, 80) == [14, 5, 5, 14, 8, 22]
+    counts = ("PENDING", "PROCESSING", "COMPLETED")
+    assert fitted(("QUEUE", *counts), [("q" * 100, "1", "2", "3")], 50) == [16, 7, 10, 9], "no heading is cut"
+
+
+def test_columns_of_a_pipe_are_as_wide_as_their_letters_are_shown() -> None:
+    rows = [("漢字", "a"), ("abcd", "b"), ("e\u0301", "c")]
+    assert list(render.aligned(("ID", "X"), rows)) == ["ID    X", "漢字  a", "abcd  b", "e\u0301     c"]
+
+
 def test_what_is_told_on_stderr_cannot_act_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     Invocation().error("no job \x1b[2J\nsecond line")
     assert capsys.readouterr().err == "Error: no job \\x1b[2J\nsecond line\n"
