@@ -45,7 +45,10 @@ def typed(changes: Iterable[tuple[str, str]], job: Job | None = None) -> dict[st
         key, dot, entry = given.partition(".")
         key = snake_case(key.replace("-", "_"))
         if not dot:
-            found[key] = _typed(key, given, text)
+            try:
+                found[key] = _typed(key, given, text)
+            except click.BadParameter as error:
+                raise InvalidParams(f"{given}: {error.message}") from None
             continue
         if key not in MAPS or not entry:
             raise InvalidParams(
