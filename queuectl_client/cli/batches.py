@@ -77,11 +77,13 @@ class _Plan:
         entries.settle_cwd(self.defaults, self._around["cwd"])
 
     def entries(self, file: BinaryIO | None) -> Iterator[Entry]:
-        """All jobs, then those that follow them."""
+        """All jobs, then those that follow them; of none there is nothing to follow."""
+        followers: Sequence[tuple[str, str]] = ()
         for entry in self._many_entries(file):
+            followers = self._many.followers
             self.queues.add(entry.job.get("queue") or self.defaults.get("queue") or "default")
             yield entry
-        for text, on in self._many.followers:
+        for text, on in followers:
             job = parse(text) if text.lstrip().startswith("{") and not self._shell else {"command": text}
             named = [*(job.get("depends_on") or ()), {"id": f"{BATCH_PREFIX}{self.batch}", "on": on}]
             yield Entry({**job, "depends_on": named}, f"--then {text!r}", len(text))
@@ -111,8 +113,8 @@ def enqueue_many(
     source = many.file if many.file is not None else many.each
     with _opened(source) as file:
         stored = store_all(invocation.client(), plan.defaults, plan.entries(file))
-    if stored.count <= len(many.followers):
-        if invocation.json and not stored.count:
+    if not stored.count:
+        if invocation.json:
             invocation.document([])
         invocation.say("No jobs: there was no line with a command.")
         return 0

@@ -253,6 +253,10 @@ class JobSend(Request):
         if not self.data and not self.eof:
             raise BadParams("there is nothing to send: give data, eof, or both", "data")
 
+    def __repr__(self) -> str:
+        """Without the data, which may be a password."""
+        return f"JobSend(id={self.id!r}, data of {len(self.data)} bytes, eof={self.eof})"
+
 
 @dataclass(frozen=True, slots=True)
 class JobEdit(Request):

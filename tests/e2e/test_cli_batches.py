@@ -73,6 +73,14 @@ def test_what_follows_runs_when_all_have_ended_as_it_was_asked_for(home: Home) -
     assert home.json("show", ids[3])["batch"] is None
 
 
+def test_nothing_follows_no_job_at_all(home: Home) -> None:
+    for words in (["-f", "-"], ["--each", "-", "work"]):
+        done = home.cli("enqueue", *words, "--then", "report", input="\n")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "No jobs" in done.stderr
+    assert home.json("list") == []
+
+
 def test_one_job_may_be_followed_too_and_keeps_what_is_its_own(home: Home) -> None:
     ids = home.ok("enqueue", "-q", "--id", "first", "--hold", "--unique", "u", "--queue", "q", "one", "--then", "two")
     assert ids.split() == ["first", "job_2"]

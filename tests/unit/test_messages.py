@@ -25,6 +25,11 @@ def refusal(method: str, params: dict[str, Any]) -> BadParams:
     return caught.value
 
 
+def test_what_is_sent_to_a_job_is_not_shown() -> None:
+    shown = repr(REQUESTS["job.send"].from_map({"id": "a", "data": "hunter2", "eof": True}))
+    assert shown == "JobSend(id='a', data of 7 bytes, eof=True)"
+
+
 A_UUID = "2f1c9a52-7f6e-4c0b-9d35-0a3f5d9a7c11"
 
 
