@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from queuectld.notify import Notifier, ReadyLine, adopted_sockets
 from queuectld.server import socketfile
 from queuectld.server.socketfile import SocketRefused, bind, file_id, is_answered, unlink
 from queuectld.server.watch import FileWatch
+from tests.support.eventually import eventually
 
 
 @pytest.fixture
@@ -181,6 +184,30 @@ def test_a_candidate_waits_for_a_daemon_that_ends(
     assert isinstance(taken, DaemonLock)
     assert seen
     taken.release()
+
+
+def test_a_candidate_waits_as_long_as_another_takes_to_start(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be migrating a large store: nobody answers yet, but that is no reason to give up."""
+    monkeypatch.setattr(lock, "PATIENCE_S", (0.1,))
+    first = lock.take(place / "start.lock", place / "q.lock")
+    assert isinstance(first, DaemonLock)
+    found: list[DaemonLock | Holder | LockRefused] = []
+
+    def candidate() -> None:
+        try:
+            found.append(lock.take(place / "start.lock", place / "q.lock"))
+        except LockRefused as refused:
+            found.append(refused)
+
+    second = threading.Thread(target=candidate, daemon=True)
+    second.start()
+    waits = re.compile(rf"-> FLOCK.*:{(place / 'start.lock').stat().st_ino} ")
+    eventually(lambda: found or waits.search(Path("/proc/locks").read_text()))
+    with bind(place / "q.sock").listening:
+        first.announce(place / "q.sock")
+        second.join(20)
+    assert isinstance(found[0], Holder)
+    first.release()
 
 
 def test_a_daemon_that_never_answers_is_named(

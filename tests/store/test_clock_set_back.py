@@ -64,3 +64,19 @@ async def test_a_new_time_is_waited_for(lab: Lab) -> None:
     await lab.store.edit(1, {"run_at_ms": lab.wall_ms + 1000}, now=lab.now)
     assert not (await lab.get(1)).ready
     assert (await lab.turn(free=await lab.hire())).claimed == []
+
+
+@in_lab
+async def test_no_duration_is_negative(lab: Lab) -> None:
+    """The clock was set back while the job ran: it has ended before it began, and took what it took."""
+    await lab.add()
+    claimed = await lab.claim()
+    began_ms = lab.wall_ms
+    lab.wall_ms -= HOUR_MS
+    lab.store_ms += 2000
+    await lab.turn([lab.end(claimed, started_ms=began_ms, finished_ms=lab.wall_ms, duration_ms=2000)])
+    await lab.add()
+    lost = await lab.claim()
+    await lab.turn([lab.end(lost, 1, started_ms=began_ms, finished_ms=lab.wall_ms, duration_ms=-5)])
+    assert [attempt.duration_ms for attempt in await lab.store.attempts(1)] == [2000]
+    assert [attempt.duration_ms for attempt in await lab.store.attempts(2)] == [0]
