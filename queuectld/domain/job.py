@@ -84,8 +84,7 @@ class NewJob(NamedTuple):
         return f"NewJob({self.command!r}, id={self.id!r}, queue={self.queue!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A stored job. Times are Unix time in milliseconds, durations milliseconds.
 
     `run` is the number of the execution it is in or was last in, growing by one with each claim; with `seq`
@@ -119,11 +118,11 @@ class Job:
     worker: int | None = None
     paused: bool = False
     name: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     cwd: str = "/"
     umask: int = 0o077
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    stdin: str | None = field(default=None, repr=False)
+    env: Mapping[str, str] = {}
+    stdin: str | None = None
     timeout_ms: int | None = None
     stall_timeout_ms: int | None = None
     kill_grace_ms: int = 10_000
@@ -134,12 +133,16 @@ class Job:
     key: str | None = None
     key_limit: int = 1
     slots: int = 1
-    needs: Mapping[str, int] = field(default_factory=dict)
-    granted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    needs: Mapping[str, int] = {}
+    granted: Mapping[str, tuple[int, ...]] = {}
     """The numbered resources that its last run had."""
     once: bool = False
     split_output: bool = False
     stdin_open: bool = False
+
+    def __repr__(self) -> str:
+        """Without environment and stdin."""
+        return f"Job({self.command!r}, id={self.id!r}, seq={self.seq}, state={self.state}, run={self.run})"
 
 
 class Claimed(NamedTuple):

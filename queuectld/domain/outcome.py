@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -25,8 +24,7 @@ class EndKind(StrEnum):
     """A person stopped its worker or the daemon without waiting for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The end of execution `run` of job `seq`, as its worker tells it (or recovery, of a crash).
 
     Times are Unix time in milliseconds; `duration_ms` was measured on a clock that does not step.
@@ -48,7 +46,7 @@ class Outcome:
     system_us: int | None = None
     max_rss_kib: int | None = None
     left_behind: str | None = None
-    output: Mapping[str, Output] = field(default_factory=dict)
+    output: Mapping[str, Output] = {}
 
     @property
     def succeeded(self) -> bool:
