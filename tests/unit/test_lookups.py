@@ -1,0 +1,46 @@
+"""Which calls look others up first, told from parameters that nobody has checked yet."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from queuectl_client.protocol.messages import Defaults
+from queuectld.server.lookups import looks_up
+from queuectld.server.route import Peer
+
+PEER = cast(
+    Peer,
+    SimpleNamespace(batches={"looks": Defaults({"depends_on": ["last"]}), "plain": Defaults({"depends_on": ["a"]})}),
+)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"command": "x", "depends_on": ["a", "last"]},
+        {"command": "x", "dependsOn": [{"id": "label:k=v", "on": "any"}]},
+        {"jobs": [{"command": "x"}, {"command": "x", "depends_on": ["3-9"]}]},
+        {"jobs": [{"command": "x"}], "defaults": {"depends_on": ["@held"]}},
+        {"token": "looks", "jobs": [{"command": "x"}]},
+    ],
+)
+def test_a_selector_among_the_parents(params: dict[str, Any]) -> None:
+    assert looks_up(PEER, params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"command": "x", "depends_on": ["a", "17", {"batch": "b"}, "batch:b"]},
+        {"token": "plain", "jobs": [{"command": "x"}]},
+        {"token": ["looks"], "jobs": 5},
+        {"jobs": ["last", None, ["last"]], "defaults": "last"},
+        {"depends_on": "last"},
+        {"depends_on": [None, 5, {}, {"id": ["last"]}]},
+        {"jobs": {"depends_on": ["last"]}},
+    ],
+)
+def test_none_or_rubbish(params: dict[str, Any]) -> None:
+    assert not looks_up(PEER, params)
