@@ -5,6 +5,7 @@ last event it was sent once it reads again. One that never does is dropped by it
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from queuectl_client.protocol.rpc import notification
@@ -13,12 +14,14 @@ from queuectld.scheduler.bus import Deliver, Subscription
 from queuectld.server.views import event_view
 from queuectld.store.records import Event
 
+log = logging.getLogger(__name__)
+
 Subscribe = Callable[[int, Deliver], Awaitable[Subscription]]
 """Takes a place on the bus: the events after a number, first those stored, then as they come."""
 
 
 class Feed:
-    """Sends events as notifications. `lost` is called when the reader has come back too late for what it missed."""
+    """Sends events as notifications. `lost` is called when the reader cannot be told all that it is owed."""
 
     def __init__(
         self,
@@ -92,5 +95,11 @@ class Feed:
                 self._place.close()
                 self._place = None
             return
+        try:
+            frames = b"".join([notification("event", event_view(event)) for event in events])
+        except Exception as error:  # called while a commit is told to the daemon: a fault here is this reader's alone
+            log.error("an event cannot be told to a reader, which is let go", exc_info=error)
+            self._lost()
+            return
         self._sent = events[-1].event_seq
-        self._send(b"".join([notification("event", event_view(event)) for event in events]))
+        self._send(frames)

@@ -148,7 +148,6 @@ class Walk:
         assert counts == {state: sum(job.state is state for job in jobs) for state in JobState}
         assert all(job.finished_ms is not None for job in jobs if job.state in ENDED_STATES)
 
-
     def limits_hold(self) -> None:
         """What is counted in memory is what a daemon would count that starts now."""
         session = self.lab.store._writer._session
