@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from queuectl_client.cli.jobjson import local_moment
 from queuectl_client.cli.joboptions import snake_case
 from queuectl_client.cli.values import DURATION, WHOLE, Pair
 from queuectl_client.errors import InvalidParams
@@ -100,6 +101,8 @@ def _typed(key: str, given: str, text: str) -> Any:
         return _YES[text.lower()]
     if key in CODES:
         return [_code(code) for code in text.split(",") if code]
+    if key == "run_at":
+        return local_moment(text)
     if key == "depends_on":
         return [dependency(part) for part in text.split(",") if part]
     if key in MAPS:
@@ -148,4 +151,5 @@ def from_file(key: str, value: Any) -> Any:
         return found
     if key == "depends_on" and isinstance(value, list):
         return [dependency(part) if isinstance(part, str) else part for part in value]
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    plain = value.isoformat() if hasattr(value, "isoformat") else value
+    return local_moment(plain) if key == "run_at" and isinstance(plain, str) else plain

@@ -22,7 +22,7 @@ def parse(text: str) -> dict[str, Any]:
         raise InvalidParams("bad JSON: it is nested too deeply") from None
     for key in ("run_at", "runAt"):
         if isinstance(job.get(key), str):
-            job[key] = _moment(job[key])
+            job[key] = local_moment(job[key])
     return job
 
 
@@ -36,7 +36,7 @@ def drop_unknown(job: dict[str, Any], warn: Callable[[str], None]) -> None:
         warn(f"Warning: {unknown('key', key, CHECKS)}; it is ignored")
 
 
-def _moment(text: str) -> str:
+def local_moment(text: str) -> str:
     """A time in this machine's zone, as the option takes it; what is none the daemon refuses in its own words."""
     from datetime import UTC, datetime
 

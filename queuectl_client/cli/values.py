@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import click
 
-from queuectl_client.protocol.durations import seconds as seconds
-from queuectl_client.protocol.durations import with_units
+from queuectl_client.protocol.durations import seconds, with_units
 
 
 class Whole(click.ParamType[float]):

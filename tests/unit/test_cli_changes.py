@@ -34,6 +34,8 @@ def pairs(*words: str) -> list[tuple[str, str]]:
         ("timeout=1h30m", {"timeout": 5400}),
         ("backoff_max=2m", {"backoff_max": 120}),
         ("timeout=none", {"timeout": None}),
+        ("run_at=2030-01-01T09:00+02:00", {"run_at": "2030-01-01T07:00:00.000Z"}),
+        ("run_at=soon", {"run_at": "soon"}),
         ("once=yes", {"once": True}),
         ("split-output=false", {"split_output": False}),
         ("retry_on=75,SIGKILL", {"retry_on": [75, "SIGKILL"]}),
