@@ -70,7 +70,7 @@ def test_no_verb_shows_them(full: Home) -> None:
 
 def test_an_editor_is_shown_names_alone_and_what_it_leaves_out_is_kept(full: Home) -> None:
     seen, editor, got = full.path / "edited", full.path / "editor", full.path / "got"
-    editor.write_text(f'#!/bin/sh\ncat "$1" > {seen}\nsed -i "s#true#echo \\$TOKEN > {got}#" "$1"\n')
+    editor.write_text(f'#!/bin/sh\ncat "$1" > {seen}\nsed -i \'s#"true"#"echo $TOKEN > {got}"#\' "$1"\n')
     editor.chmod(0o700)
     full.ok("edit", "job_1", env={"EDITOR": str(editor), "VISUAL": str(editor)})
     assert leaks(seen.read_text()) == []
