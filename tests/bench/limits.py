@@ -19,7 +19,7 @@ from queuectld.store.records import Committed
 from queuectld.store.store import Store
 from tests.bench.report import Row, at_most, ms
 from tests.bench.rounds import Scale, ratio
-from tests.bench.stores import LOWEST, PIECE, RETRY
+from tests.bench.stores import LOWEST, PIECE, RETRY, settle
 
 WORKERS = 4
 WORST = 1.3
@@ -110,6 +110,7 @@ def measure(scale: Scale) -> list[Row]:
 async def _compare(folder: Path, kind: Kind, scale: Scale) -> list[Row]:
     few, many = scale.sizes[0], scale.sizes[-1] // 2
     both = [await Beside.filled(folder / str(count) / "queuectl.db", kind, count) for count in (few, many)]
+    settle()
     try:
         found: dict[str, tuple[list[float], list[float]]] = {"a turn": ([], []), "one enqueue": ([], [])}
         for _ in range(scale.rounds):

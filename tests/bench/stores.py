@@ -6,6 +6,7 @@ hour. `check_invariants` has nothing to say against the result.
 """
 
 import asyncio
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -61,6 +62,12 @@ def fill(path: Path, waiting: int, finished: int = 0) -> None:
                 connection.execute(statement, (PAST,))
     _add(path, PAUSED, waiting // 2)
     _add(path, OPEN, waiting - waiting // 2)
+    settle()
+
+
+def settle() -> None:
+    """Let the disk be done with what was filled in: for a while the kernel would write it beside what is measured."""
+    os.sync()
 
 
 def _add(path: Path, queue: str, count: int) -> None:
