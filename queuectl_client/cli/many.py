@@ -128,7 +128,7 @@ def _agreed(invocation: Invocation, deed: Deed, asked: Mapping[str, Any]) -> boo
         return True
     many = plural(count, "job") if count <= COUNTED else f"more than {COUNTED:,} jobs"
     sys.stdout.flush()
-    return click.confirm(f"{deed.verb.capitalize()} {many}?", err=True, prompt_suffix=" ")
+    return click.confirm(f"{deed.verb[0].upper()}{deed.verb[1:]} {many}?", err=True, prompt_suffix=" ")
 
 
 def _sum_up(invocation: Invocation, tally: Tally, done: str) -> None:

@@ -97,12 +97,12 @@ def _forecast(told: Mapping[str, Any]) -> list[str]:
     if told["position"] is not None:
         more = "" if told["position_exact"] else ", or further back"
         lines.append(f"Place in line: {told['position']:,}{more}")
-    if told["starts_at"] is None:
-        lines.append("May start: not known, it depends on the above")
-    elif not told["rules"]:
+    if not told["rules"]:
         lines.append("May start: now")
-    elif not any(rule["until"] for rule in told["rules"]):
+    elif {rule["rule"] for rule in told["rules"]} <= {"workers-busy", "position"}:
         lines.append("May start: as soon as a worker is free")
+    elif told["starts_at"] is None:
+        lines.append("May start: not known, it depends on the above")
     else:
         lines.append(f"May start: {render.full_time(told['starts_at'])}")
     return lines

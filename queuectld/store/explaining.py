@@ -46,9 +46,7 @@ _PARENT: Final = statement(_Job.select(_Job.id, _Job.state).where(_Job.seq == ar
 _BUNDLE: Final = statement(
     models.Bundle.select(models.Bundle.name, models.Bundle.open_jobs).where(models.Bundle.id == arg("id"))
 )
-_LET_IN: Final = statement(
-    _Job.select(_Job.id).where((_Job.key == arg("key")) & SQL(models.LET_IN)).limit(arg("most"))
-)
+_LET_IN: Final = statement(_Job.select(_Job.id).where((_Job.key == arg("key")) & SQL(models.LET_IN)).limit(arg("most")))
 _ID: Final = statement(_Job.select(_Job.id).where(_Job.seq == arg("seq")))
 _ON: Final = {"completed": "to succeed", "dead": "to fail", "any": "to end"}
 
@@ -65,6 +63,7 @@ def explain(session: Session, seq: int, now: Now) -> Explanation:
     return Explanation(job.id, job.state, rules, ahead + 1 if waits else None, exact, starts_ms)
 
 
+_PERIODS: Final = {1_000: "a second", 60_000: "a minute", 3_600_000: "an hour", 86_400_000: "a day"}
 _PASSING: Final = frozenset({"position", "workers-busy"})
 """Rules that say nothing about the earliest moment."""
 
@@ -145,7 +144,8 @@ def _queue(session: Session, job: Standing, now: Now, ahead: int) -> Iterator[Ru
     if limits.rate is not None and (job.lane is not None or limits.opens_ms is not None):
         opens_ms = limits.rate.opens_ms(limits.starts, now.store_ms, ahead)
         if opens_ms > now.store_ms:
-            words = f"The queue {name} starts at most {limits.rate.limit} jobs in {limits.rate.period_ms // 1000} s."
+            each = _PERIODS[limits.rate.period_ms]
+            words = f"The queue {name} starts at most {_many(limits.rate.limit, 'job')} {each}."
             yield Rule("rate", words, now.wall_ms + opens_ms - now.store_ms)
 
 
@@ -158,6 +158,8 @@ def _resources(session: Session, job: Standing) -> Iterator[Rule]:
             yield Rule("resources", f"It needs {name}={much}, and there are {resources.total(name)} in all.")
     short = resources.short(wanted, {})
     for name in short:
+        if name == SLOTS and asked[name] == 1 and resources.slots is None:
+            continue  # a worker is a slot then, and of workers more is said below
         free = max(resources.free(name), 0)
         if asked[name] <= resources.total(name):
             yield Rule("resources", f"It needs {name}={asked[name]}, and {free} of {resources.total(name)} are free.")

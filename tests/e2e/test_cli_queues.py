@@ -71,3 +71,27 @@ def test_a_pause_that_waits_ends_when_somebody_resumes_the_queue(home: Home) -> 
     eventually(lambda: home.ok("queue", "resume", "q") == "" and waiting.poll() is not None, message="it still waits")
     assert "resumed by somebody else" in waiting.stderr.read()
     home.ok("cancel", "job_1")
+
+
+def test_explain_names_the_limits_in_words(home: Home) -> None:
+    home.ok("worker", "start", "-d")
+    home.ok("queue", "set", "q", "--rate", "1/h")
+    home.ok("enqueue", "--queue", "q", "true")
+    home.ok("wait", "job_1")
+    home.ok("enqueue", "--queue", "q", "true")
+    told = home.ok("explain", "last").splitlines()
+    assert told[0] == "job_2: Pending"
+    assert told[1].startswith("  The queue q starts at most 1 job an hour. Until 20")
+    assert told[2] == "  Place in line: 1"
+    assert told[3].startswith("  May start: 20")
+    home.ok("enqueue", "sleep 600")
+    home.ok("enqueue", "true")
+    eventually(lambda: home.states()["job_3"] == "processing", message="it does not run")
+    told = home.ok("explain", "last").splitlines()
+    assert told == [
+        "job_4: Pending",
+        "  Its worker is busy.",
+        "  Place in line: 1",
+        "  May start: as soon as a worker is free",
+    ]
+    home.ok("cancel", "job_3")
