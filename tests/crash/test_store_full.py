@@ -80,19 +80,21 @@ def test_a_job_that_has_no_room_is_refused_and_all_goes_on_when_there_is_some(ho
 
 
 def test_a_result_is_kept_until_it_can_be_stored(home: Home, disk: Disk, gate: str) -> None:
-    home.start_daemon()
+    daemon = home.start_daemon()
     home.ok("worker", "scale", "1")
     home.ok("enqueue", "--id", "running", "--max-retries", "1", f"{gate}; echo done; exit 7")
     eventually(lambda: home.states()["running"] == "processing")
     refused_until_full(home, disk)
     open_gate(home)
     eventually(lambda: not runs(home, "running"))
+    eventually(lambda: "a turn was not stored" in home.daemon_log())
     assert home.states()["running"] == "processing", "its outcome has no room"
     disk.empty()
     home.cli("wait", "running")
     job = home.json("show", "running")
     assert (job["state"], job["exit_code"], job["runs"], job["crashes"]) == ("dead", 7, 1, 0)
     assert home.ok("logs", "running") == "done\n"
+    assert daemon.poll() is None, "it is the same daemon"
 
 
 def test_a_result_outlives_a_daemon_that_is_killed_on_a_full_disk(home: Home, disk: Disk, gate: str) -> None:
