@@ -13,7 +13,7 @@ from queuectl_client.protocol.operations import DeadFilter, DeadJobs
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.permits import Verb
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
-from queuectld.scheduler import editing, selection
+from queuectld.scheduler import editing
 from queuectld.scheduler.bulk import Bulk, Changed, Place
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.selection import Pick, both
