@@ -16,7 +16,7 @@ JOBS = 10_000
 NAME = "n" * 1000
 LOG_BYTES = 64 << 20
 STOPPED_KIB = 32 * 1024
-"""Eight answers of 1 MiB under way, the rows of which the next is made, and what the sockets hold; 40 were asked for."""
+"""Eight answers of 1 MiB under way, the rows of which the next is made, and what the sockets hold; not forty."""
 CLIENT_KIB = 40 * 1024
 """The interpreter with click and msgpack, and a few pages."""
 
