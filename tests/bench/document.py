@@ -1,5 +1,6 @@
 """Writes what was measured into docs/performance.md, between two marks, and the plot beside it."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from tests.bench.plot import svg
 from tests.bench.report import Row, as_markdown
 from tests.bench.rounds import Scale
 
+WIDTH = 119
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, PLOT = DOCS / "performance.md", DOCS / "performance.svg"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -20,7 +22,7 @@ def write(about: str, scale: Scale, tables: Mapping[str, Sequence[Row]]) -> None
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{PAGE} has no {BEGIN} … {END}")
-    parts = [f"Measured on: {about}. Medians of {scale.rounds} rounds.", ""]
+    parts = [textwrap.fill(f"Measured on: {about}. Medians of {scale.rounds} rounds.", WIDTH), ""]
     parts += [as_markdown(title, rows) for title, rows in tables.items()]
     PAGE.write_text("\n".join([before + begin, "", *parts, end + after]))
     draw(scale, [row for rows in tables.values() for row in rows])
