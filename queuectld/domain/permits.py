@@ -59,6 +59,14 @@ PERMITS: Final[Mapping[Verb, Permit]] = {
 }
 
 
+def backs_off(state: JobState, attempts: int, waits: bool) -> bool:
+    """Whether it waits because it failed: `failed`, or put back to `pending` by a release while its time had not come.
+
+    `waits`: for its time.
+    """
+    return state is S.FAILED or (state is S.PENDING and attempts > 0 and waits)
+
+
 def refusal(verb: Verb, state: JobState) -> str | None:
     """Why it cannot be done to a job in this state; None: it can."""
     permit = PERMITS[verb]

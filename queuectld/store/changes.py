@@ -12,7 +12,7 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
-from queuectld.domain.permits import PERMITS, Verb, refusal
+from queuectld.domain.permits import PERMITS, Verb, backs_off, refusal
 from queuectld.store import models
 from queuectld.store.dependencies import resolve
 from queuectld.store.endings import is_waiting
@@ -49,7 +49,9 @@ def refuse_state(job: Standing, why: str) -> Refused:
 
 def refuse_unfit(session: Session, verb: Verb, job: Standing) -> None:
     """Raises Refused when this cannot be done to the job."""
-    why = refusal(verb, job.state)
+    # To a retry, one that was held and released during its backoff is the failed job that it was.
+    backing_off = verb is Verb.RETRY and backs_off(job.state, job.attempts, job.due_ms is not None)
+    why = refusal(verb, S.FAILED if backing_off else job.state)
     if why is not None:
         refused = refuse_state(job, why)
         if verb in _OF_THE_DLQ:
@@ -144,7 +146,7 @@ def retry(
 
     def retried(each: Standing) -> Standing:
         nonlocal count
-        if each.state is S.FAILED:
+        if backs_off(each.state, each.attempts, each.due_ms is not None):
             return placed(session, each._replace(state=S.PENDING, due_ms=None, run_at_ms=None), now)
         delay = 0 if delay_ms is None else delay_ms(count)
         count += 1

@@ -18,7 +18,11 @@ _NAMED_OTHERWISE: Final[Mapping[str, str]] = {
     # An argv, and a command that is not UTF-8, are written out by a function of ours.
     "command": "iif(typeof(command) = 'text', command, command_text(command, argv))",
     "cwd": "iif(typeof(cwd) = 'text', cwd, command_text(cwd, NULL))",
-    "duration": "iif(state = 'processing', :now, finished_ms) - started_ms",
+    # A job ends when it is cancelled; when it waited for its next run then, the newest one had ended long before. The
+    # inner SELECT gives the row's own keys other names, for `attempt` has columns of theirs.
+    "duration": "iif(state = 'cancelled' AND ending IS NULL AND started_ms IS NOT NULL, "
+    "(SELECT a.duration_ms FROM (SELECT seq AS job_seq, run AS job_run) JOIN attempt AS a "
+    "ON a.seq = job_seq AND a.run = job_run), iif(state = 'processing', :now, finished_ms) - started_ms)",
     "age": ":now - created_ms",
     "hold": "state = 'held'",
     "ready": "lane IS NOT NULL",

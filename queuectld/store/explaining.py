@@ -11,6 +11,7 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.domain.job import Now
+from queuectld.domain.permits import backs_off
 from queuectld.domain.resources import SLOTS
 from queuectld.store import models
 from queuectld.store.changes import needed
@@ -115,7 +116,7 @@ def _parents(session: Session, job: Standing) -> Iterator[Rule]:
 def _time(job: Standing, now: Now) -> Iterator[Rule]:
     if job.due_ms is not None and job.due_ms > now.store_ms:
         until_ms = now.wall_ms + job.due_ms - now.store_ms
-        if job.state is JobState.FAILED:
+        if backs_off(job.state, job.attempts, waits=True):
             yield Rule("backoff", "It failed, and waits before it is tried again.", until_ms)
         else:
             yield Rule("delay", "It is delayed.", until_ms)

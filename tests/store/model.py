@@ -200,7 +200,8 @@ class Model:
 
     def retry(self, seq: int) -> None:
         job = self.known(seq)
-        if job.state is not S.FAILED:
+        backs_off = job.state is S.PENDING and job.attempts > 0 and job.due_ms is not None
+        if job.state is not S.FAILED and not backs_off:
             self.needs(job.state in ENDED and job.ending is None)
             if self._holder(job.wanted.unique) is not None:
                 raise Refusal(ErrorCode.CONFLICT)

@@ -141,3 +141,23 @@ async def test_many_are_cancelled_together(lab: Lab) -> None:
     added = await lab.store.add_many([new() for _ in range(50)], now=lab.now)
     assert len(await lab.store.cancel(added.seqs, now=lab.now)) == 50
     assert (await lab.store.counts()).ready == {}
+
+
+@in_lab
+async def test_a_backoff_stays_one_when_the_job_was_held_and_released(lab: Lab) -> None:
+    await lab.add(retry=RetryPolicy(3, 1000, 3600))
+    await lab.turn([lab.end(await lab.claim(), 1)])
+    await lab.store.hold([1], now=lab.now)
+    (waiting,) = await lab.store.release([1], now=lab.now)
+    assert (waiting.state, waiting.ready) == (JobState.PENDING, False)
+    assert (await lab.store.explain(1, now=lab.now)).rules[0].rule == "backoff"
+    (job,) = await lab.store.retry([1], now=lab.now)
+    assert (job.state, job.attempts, job.ready) == (JobState.PENDING, 1, True)
+    assert lab.store.due == (None, None)
+
+
+@in_lab
+async def test_a_delay_is_no_backoff_to_a_retry(lab: Lab) -> None:
+    await lab.add(delay_ms=9000)
+    with pytest.raises(Refused, match="pending"):
+        await lab.store.retry([1], now=lab.now)

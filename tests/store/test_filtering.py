@@ -153,6 +153,25 @@ async def test_keys_had_alone_are_what_the_whole_job_shows(lab: Lab) -> None:
     assert waiting == {"duration": None, "age": 0, "seq": 4}
 
 
+@in_lab
+async def test_a_duration_is_that_of_the_newest_run_however_the_job_ended(lab: Lab) -> None:
+    await lab.add(id="waited")
+    await lab.turn([lab.end(await lab.claim(), 1)])
+    lab.pass_time(1000)
+    await lab.store.cancel([1], now=lab.now)
+    await lab.add(id="never-ran")
+    await lab.store.cancel([2], now=lab.now)
+    await lab.add(id="ran")
+    claimed = await lab.claim()
+    lab.pass_time(500)
+    await lab.store.cancel([3], now=lab.now)
+    durations = (await lab.store.rows(ListQuery(now_ms=lab.wall_ms), ("id", "duration"))).rows
+    assert [tuple(row) for row in durations] == [("waited", 7), ("never-ran", None), ("ran", 500)]
+    await lab.turn([lab.end(claimed, None, duration_ms=600)])
+    assert await _fit(lab, "duration=600ms") == ["ran"]
+    assert await _fit(lab, "duration<10ms") == ["waited"]
+
+
 def test_every_key_has_a_column() -> None:
     assert COLUMNS.keys() == KINDS.keys()
 
