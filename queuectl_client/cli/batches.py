@@ -15,7 +15,7 @@ from queuectl_client.cli.entries import Entry
 from queuectl_client.cli.hints import hint_at_queues
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobjson import parse
-from queuectl_client.cli.joboptions import BATCH_PREFIX, JobMap, lay_over
+from queuectl_client.cli.joboptions import BATCH_PREFIX, JobMap, lay_over, refuse_idle
 from queuectl_client.cli.templates import PLACE, Template, read_array
 from queuectl_client.errors import InvalidParams
 from queuectl_client.submission import capture
@@ -48,11 +48,13 @@ class _Plan:
         self._lenient = lenient
         self._around = capture()
         self.queues: set[str] = set()
+        self.slots = 1
         command, given = None, options
         if many.file is None:
             job = command_of(many.command, shell=shell or _is_place(many), lenient=lenient, say=invocation.say)
             command = job.pop("command", None)
             given = lay_over(job, options)
+            refuse_idle(given, options)
         self._array = None if many.array is None else read_array(many.array)
         if self._array is not None and self._array.at_once is not None and "key" in given:
             raise click.UsageError("--array …%K and --key: give one of them")
@@ -67,13 +69,14 @@ class _Plan:
         self._template = None
         if command is not None and (many.array is not None or many.each is not None):
             self._template = Template(command, of_lines=many.each is not None)
-        own = {
-            key
-            for key, value in given.items()
-            if (many.followers and key in NOT_OF_FOLLOWERS) or (key in ("name", "unique_key") and PLACE in str(value))
-        }
+        filled: set[str] = set()
+        if self._template is not None:
+            filled = {key for key, value in given.items() if key in entries.FILLED and entries.has_place(value)}
+        own = filled | (NOT_OF_FOLLOWERS & given.keys() if many.followers else set())
         self._own = {key: given[key] for key in own}
         self.defaults = {**self._around, **{key: value for key, value in given.items() if key not in own}}
+        for key in filled & {"labels", "env"}:  # what has no place in it is also of those that follow
+            self.defaults[key] = {name: each for name, each in given[key].items() if not entries.has_place(each)}
         entries.settle_cwd(self.defaults, self._around["cwd"])
 
     def entries(self, file: BinaryIO | None) -> Iterator[Entry]:
@@ -82,6 +85,8 @@ class _Plan:
         for entry in self._many_entries(file):
             followers = self._many.followers
             self.queues.add(entry.job.get("queue") or self.defaults.get("queue") or "default")
+            slots = entry.job.get("slots") or self.defaults.get("slots")
+            self.slots = max(self.slots, slots if isinstance(slots, int) else 1)
             yield entry
         for text, on in followers:
             job = parse(text) if text.lstrip().startswith("{") and not self._shell else {"command": text}
@@ -95,9 +100,10 @@ class _Plan:
                 file, self._options, self._own, here, say, shell=self._shell, lenient=self._lenient
             )  # fmt: skip
         if self._array is not None and self._template is not None:
-            return entries.of_array(self._array, self._template, self._own | self._env())
+            return entries.of_array(self._array, self._template, self._own | self._env(), self._around["cwd"])
         if self._template is not None and file is not None:
-            return entries.of_lines(file, b"\0" if self._many.null else b"\n", self._template, self._own)
+            separator = b"\0" if self._many.null else b"\n"
+            return entries.of_lines(file, separator, self._template, self._own, self._around["cwd"])
         return iter([Entry({"command": self._command, **self._own}, "the command", 0)])
 
     def _env(self) -> JobMap:
@@ -122,7 +128,7 @@ def enqueue_many(
         announce_all(invocation, stored)
     if plan.batch is not None and "batch" not in options:
         invocation.say(f"They are the batch {plan.batch}: queuectl wait batch:{plan.batch}")
-    hint_at_queues(invocation, plan.queues)
+    hint_at_queues(invocation, plan.queues, plan.slots)
     if wait:
         from queuectl_client.cli.wait import wait_for
 
@@ -136,8 +142,11 @@ def _refuse_together(many: Many, options: JobMap) -> None:
         raise click.UsageError(f"{' and '.join(sources)}: give one of them")
     if many.file is not None and many.command:
         raise click.UsageError("-f FILE goes with neither a COMMAND, --follow nor --id")
-    if "id" in options and sources:
-        raise click.UsageError(f"--id is of one job; with {'-f FILE' if many.file else sources[0]} there are many")
+    if "id" in options and sources and (many.file is not None or PLACE not in options["id"]):
+        raise click.UsageError(
+            f"--id is of one job; with {'-f FILE' if many.file else sources[0]} there are many"
+            + (f"; {PLACE} in it tells them apart" if many.file is None else "")
+        )
     if many.null and many.each is None:
         raise click.UsageError("-0 goes with --each")
 

@@ -87,6 +87,8 @@ def dependency_text(parent: Mapping[str, str]) -> str:
 
 
 def _typed(key: str, given: str, text: str) -> Any:
+    if key == "hold":
+        raise InvalidParams(f"{given} is not changed by an edit; use queuectl hold ID, or queuectl release ID")
     if text == "none" and key != "command":
         return None
     if key in NUMBERS:

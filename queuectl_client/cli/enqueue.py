@@ -7,7 +7,7 @@ import click
 
 from queuectl_client.cli.hints import hint
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.joboptions import JobMap, described, job_options, lay_over
+from queuectl_client.cli.joboptions import JobMap, described, job_options, lay_over, refuse_idle
 from queuectl_client.cli.verbs import Headed, Verb, pass_invocation
 from queuectl_client.submission import described as submission
 
@@ -117,7 +117,8 @@ def enqueue(
     same key of the JSON. Of many jobs all are stored, or none.
 
     With --array and --each, {} in COMMAND stands for the number or the line, quoted where a shell reads it. Without {}
-    a line is the last argument. Each job of an array has its number in QUEUECTL_ARRAY_INDEX. The jobs are a batch
+    a line is the last argument. In the values of --id, --name, --label, --key, --unique, --cwd, --env and --stdin {}
+    stands for it too, as it is. Each job of an array has its number in QUEUECTL_ARRAY_INDEX. The jobs are a batch
     (--batch), which --then waits for.
     """
     followers = [(text, "completed") for text in then] + [(text, "any") for text in then_any]
@@ -163,10 +164,12 @@ def build(
 ) -> JobMap:
     """The whole job that the words and options describe, with what it takes from this process.
 
-    Raises UsageError where there is no command, or JSON that cannot be read.
+    Raises UsageError where there is no command, JSON that cannot be read, or an option without an effect.
     """
     job = command_of(command, shell=shell, lenient=lenient, say=invocation.say)
-    return submission(lay_over(job, options), {})
+    whole = lay_over(job, options)
+    refuse_idle(whole, options)
+    return submission(whole, {})
 
 
 def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Callable[[str], None]) -> JobMap:

@@ -5,7 +5,7 @@ An entry is a job, the place it is told by (`line 3`, `index 7`), and about how 
 
 import os
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from queuectl_client.cli.jobjson import drop_unknown, parse
 from queuectl_client.cli.joboptions import JobMap, lay_over
@@ -15,8 +15,8 @@ from queuectl_client.errors import InvalidParams
 LONGEST_LINE: Final = 2 * 1024 * 1024
 """A line may fill a piece and the next one overfill it: together they still fit into a message."""
 _READ_BYTES: Final = 64 * 1024
-_NAMED_BY_ITEM: Final = ("name", "unique_key")
-"""Keys in which `{}` stands for the item, too."""
+FILLED: Final = frozenset({"id", "name", "unique_key", "key", "labels", "env", "stdin", "cwd"})
+"""Keys in whose text `{}` stands for the item, too; of a map in its values."""
 
 
 class Entry(NamedTuple):
@@ -53,16 +53,19 @@ def of_file(
         yield Entry(job, place, len(line))
 
 
-def of_array(array: Array, template: Template, own: JobMap) -> Iterator[Entry]:
+def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterator[Entry]:
     """A job for each number, with it in the environment."""
-    env = own.get("env", {})
     for number in array.numbers:
         item = str(number)
-        job = {**_with_item(own, item), "command": template.filled(item), "env": {**env, INDEX_VARIABLE: item}}
+        job = _with_item(own, item, here)
+        env = job.get("env", {})
+        if isinstance(env, dict):  # else the daemon says what it must be
+            env = {**env, INDEX_VARIABLE: item}
+        job = {**job, "command": template.filled(item), "env": env}
         yield Entry(job, f"index {item}", _size(job))
 
 
-def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap) -> Iterator[Entry]:
+def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, here: str) -> Iterator[Entry]:
     """A job for each line, byte for byte; empty ones are skipped. Raises InvalidParams that names a bad one."""
     for number, line in _lines(file, separator):
         item = line.removesuffix(separator).decode("utf-8", "surrogateescape")
@@ -71,7 +74,7 @@ def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap) 
         place = f"line {number}"
         if "\0" in item:
             raise InvalidParams(f"{place}: it has a NUL character, which no command can hold; nothing was stored")
-        job = {**_with_item(own, item), "command": template.filled(item)}
+        job = {**_with_item(own, item, here), "command": template.filled(item)}
         yield Entry(job, place, _size(job))
 
 
@@ -81,15 +84,36 @@ def settle_cwd(job: JobMap, here: str) -> None:
         job["cwd"] = os.path.join(here, job["cwd"])
 
 
-def _with_item(own: JobMap, item: str) -> JobMap:
-    named = {key: own[key].replace(PLACE, item) for key in _NAMED_BY_ITEM if isinstance(own.get(key), str)}
-    return {**own, **named} if named else own
+def has_place(value: object) -> bool:
+    """Whether `{}` stands in this text, or in a value of this map."""
+    if isinstance(value, dict):
+        return any(has_place(each) for each in value.values())
+    return isinstance(value, str) and PLACE in value
+
+
+def _with_item(own: JobMap, item: str, here: str) -> JobMap:
+    job = {key: _filled(value, item) if key in FILLED else value for key, value in own.items()}
+    settle_cwd(job, here)
+    return job
+
+
+def _filled(value: Any, item: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(each, item) for name, each in value.items()}
+    return value.replace(PLACE, item) if isinstance(value, str) else value
 
 
 def _size(job: JobMap) -> int:
     """Characters may be four bytes each, but then a piece is only half as small as it might be."""
-    command = job["command"]
-    return 64 + (len(command) if isinstance(command, str) else sum(map(len, command)))
+    return 64 + sum(map(_length, job.values()))
+
+
+def _length(value: object) -> int:
+    if isinstance(value, dict):
+        return sum(len(str(name)) + _length(each) for name, each in value.items())
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 8
 
 
 def _lines(file: BinaryIO, separator: bytes) -> Iterator[tuple[int, bytes]]:

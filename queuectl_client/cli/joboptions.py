@@ -115,6 +115,23 @@ def lay_over(job: JobMap, options: Mapping[str, Any]) -> JobMap:
     return {**kept, **options, **joined}
 
 
+def refuse_idle(job: JobMap, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for an option that has no effect on this job, over which the options are laid already.
+
+    Only for what was typed: a job that was printed has the defaults of both, and can be enqueued again.
+    """
+    given = {snake_case(key) for key, value in job.items() if value is not None}
+    for key, needed, words in _GO_WITH:
+        if key in options and needed not in given:
+            raise click.UsageError(words)
+
+
+_GO_WITH: Final = (
+    ("key_limit", "key", "--key-limit goes with --key"),
+    ("on_conflict", "unique_key", "--on-conflict goes with --unique"),
+)
+
+
 def snake_case(key: str) -> str:
     """`max_retries` of `maxRetries`."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)

@@ -6,6 +6,7 @@ import click
 
 from queuectl_client.cli.enqueue import CommandVerb, build, store
 from queuectl_client.cli.follow import Job, follow_job
+from queuectl_client.cli.hints import hint_at_slots
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.joboptions import described, job_options, snake_case
 from queuectl_client.cli.outcome import exit_code, has_ended
@@ -61,6 +62,7 @@ def _see_to_a_worker(invocation: Invocation, job: Job) -> None:
     why = _waits_for(job, status["paused"])
     if why:
         invocation.say(f"{job['id']} waits: {why}.")
+    hint_at_slots(invocation, job["slots"], status["workers"] or 1)
     if status["workers"]:
         return
     if why:

@@ -19,7 +19,9 @@ MOST_JOBS: Final = 1_000_000
 """Jobs of one array; more is a slip of the finger more often than not."""
 HIGHEST_INDEX: Final = 1_000_000_000
 ARRAY_FORM: Final = "numbers and ranges such as 1-100, 1,3,7-9, 0-90:10, and %K at the end for at most K at once"
-_SPAN: Final = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
+_SPAN: Final = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?", re.ASCII)
+_LONGEST_NUMBER: Final = 18
+"""Digits of a number that is looked at; of thousands Python would make none."""
 
 Command = str | Sequence[str]
 
@@ -37,8 +39,10 @@ def read_array(text: str) -> Array:
     spans = [_span(text, part) for part in spans_text.split(",")]
     if sum(map(len, spans)) > MOST_JOBS:
         raise InvalidParams(f"--array {text!r} is more than {MOST_JOBS:,} jobs")
-    if percent and not (most.isdecimal() and most.isascii() and 1 <= int(most) <= MOST_JOBS):
-        raise InvalidParams(f"--array {text!r}: behind % comes how many may run at once, 1 or more")
+    if percent and not (
+        most.isdecimal() and most.isascii() and len(most) <= _LONGEST_NUMBER and 1 <= int(most) <= MOST_JOBS
+    ):
+        raise InvalidParams(f"--array {text!r}: behind % comes how many may run at once, 1 to {MOST_JOBS:,}")
     numbers = spans[0] if len(spans) == 1 else list(dict.fromkeys(chain(*spans)))
     return Array(numbers, int(most) if percent else None)
 
@@ -47,8 +51,11 @@ def _span(text: str, part: str) -> Sequence[int]:
     found = _SPAN.fullmatch(part)
     if found is None:
         raise InvalidParams(f"--array {text!r} is not of the form: {ARRAY_FORM}")
-    first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
-    if not (first <= last <= HIGHEST_INDEX and step):
+    numbers = (found[1], found[2] or found[1], found[3] or "1")
+    if any(len(number) > _LONGEST_NUMBER or int(number) > HIGHEST_INDEX for number in numbers):
+        raise InvalidParams(f"--array {text!r}: {part} is too high; numbers go up to {HIGHEST_INDEX:,}")
+    first, last, step = map(int, numbers)
+    if not (first <= last and step):
         raise InvalidParams(f"--array {text!r}: {part} is no range from a smaller number to a larger one")
     return range(first, last + 1, step)
 

@@ -242,8 +242,10 @@ def environment(key: str, value: Any) -> dict[str, str]:
         if isinstance(name, bytes):
             name = from_wire(name)
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            begin = name.partition("=")[0] if isinstance(name, str) else name  # behind it comes what is no name
-            raise bad(f"a name in {key}", begin, "a string that is not empty and without '=' and NUL")
+            allowed = "a string that is not empty and without '=' and NUL"
+            if isinstance(name, str) and "=" in name:
+                name = f"{name.partition('=')[0]}=…"  # behind it comes what is no name, and may be a secret
+            raise bad(f"a name in {key}", name, allowed)
         if isinstance(item, bytes):
             item = from_wire(item)
         if item is None:

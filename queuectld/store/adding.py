@@ -14,7 +14,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
 from queuectld.domain.resources import demand
 from queuectld.store import bundles, keys, models
-from queuectld.store.dependencies import INSERT_DEPENDENCY, INSERT_FORWARD, Parents, has_come, resolve, waits_for
+from queuectld.store.dependencies import INSERT_DEPENDENCY, INSERT_FORWARD, Parents, has_come, id_of, resolve, waits_for
 from queuectld.store.endings import note_end
 from queuectld.store.lanes import Head
 from queuectld.store.moves import job, move, standing
@@ -211,7 +211,10 @@ class Adder:
         self._looked_at.clear()
         for child, on in children:
             if waits_for(self._session, (parent,), child, set()):
-                message = f"{name} waits, over others, for job {child}, which is to wait for it: a circle."
+                other = self.ids.get(child) or id_of(self._session, child)
+                message = f"{name} and {other} are to wait for each other: a circle."
+                if child == parent:
+                    message = f"{name} is to wait for itself: a circle."
                 raise Refused(ErrorCode.CONFLICT, message, {"seq": child})
             self._edges.append((parent, child, on))
         self.flush()

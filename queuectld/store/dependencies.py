@@ -35,9 +35,7 @@ _CHILDREN: Final = statement(
 _FORGET_EDGE: Final = statement(
     Dependency.delete().where((Dependency.parent == arg("parent")) & (Dependency.child == arg("child")))
 )
-_PARENTS: Final = statement(
-    Dependency.select(Dependency.parent).where(Dependency.child == arg("child"))
-)
+_PARENTS: Final = statement(Dependency.select(Dependency.parent).where(Dependency.child == arg("child")))
 INSERT_FORWARD: Final = insert_row(Forward)
 _WHO_NAMED: Final = statement(
     Forward.select(Forward.child, Forward.on).where(
@@ -149,6 +147,11 @@ def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[
             raise Refused(ErrorCode.TOO_LARGE, message)
         ahead.extend(row[0] for row in session.execute(_PARENTS, {"child": each}))
     return False
+
+
+def id_of(session: Session, seq: int) -> str:
+    """The id of a job that is there, be it hidden."""
+    return str(session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone()[1])
 
 
 def has_come(session: Session, batch: int, id: str) -> list[tuple[int, str]]:

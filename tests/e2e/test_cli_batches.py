@@ -31,6 +31,27 @@ def test_a_job_of_an_array_does_not_hand_its_number_on(home: Home) -> None:
     assert home.ok("logs", "inner") == "[]\n"
 
 
+def test_a_place_in_an_option_is_filled_with_the_line_as_it_is(home: Home) -> None:
+    home.ok("worker", "start", "-d")
+    sub = home.path / "a b"
+    sub.mkdir()
+    options = ("--id", "x-{}", "--name", "n {}", "--unique", "u{}", "--key", "k{}", "--stdin", "in {}")
+    options += ("--label", "l={}", "--label", "same=1", "--env", "X=<{}>", "--env", "Y=y")
+    home.ok("enqueue", "--array", "3-4", *options, "--then", "echo $Y:$X", 'echo "$(cat) $X $Y $QUEUECTL_ARRAY_INDEX"')
+    job = home.json("show", "x-4")
+    told = [job[key] for key in ("name", "unique_key", "key", "labels")]
+    assert told == ["n 4", "u4", "k4", {"l": "4", "same": "1"}]
+    last = home.json("show", "last")
+    assert (last["labels"], last["env_names"]) == ({"same": "1"}, ["Y"])
+    home.ok(
+        "enqueue", "--each", "-", "--cwd", f"{home.path}/{{}}", "--env", "X={}", ": {}; pwd; echo $X", input="a b\n"
+    )
+    home.ok("wait")
+    assert home.ok("logs", "x-4") == "in 4 <4> y 4\n"
+    assert home.ok("logs", last["id"]) == "y:\n"
+    assert home.ok("logs", "last") == f"{sub}\na b\n"
+
+
 def test_so_many_of_an_array_at_once(home: Home) -> None:
     home.ok("enqueue", "--hold", "--array", "1-3%2", "--batch", "mine", "--", "work", "{}", "x{}")
     jobs = home.json("list")
@@ -110,6 +131,10 @@ def test_a_bad_one_stores_nothing_and_is_named(home: Home) -> None:
         (["--each", "/nonexistent", "work"], "/nonexistent"),
         (["--each", "-", 'work "{}"'], "inside double quotes"),
         (["-0", "work"], "-0 goes with --each"),
+        (["--key-limit", "2", "work"], "--key-limit goes with --key"),
+        (["--on-conflict", "skip", "work"], "--on-conflict goes with --unique"),
+        (["--array", "1-3", "--key-limit", "2", "work"], "--key-limit goes with --key"),
+        (['{"command":"a","env":{"A=B":"c"}}'], "a name in env is 'A=…'"),
         (["--array", "1-3", "--timeout", "5y", "work"], "'5y'"),
         (["--array", "1-3", "--priority", "9999999", "work"], "priority"),
         (["--array", "1-3", "work", "--then", " "], "--then ' ': command"),
@@ -192,6 +217,19 @@ def test_what_keeps_a_job_from_starting_is_said_at_once(home: Home) -> None:
     done = home.cli("enqueue", "--run-at", "2099-01-01", "true")
     assert "It runs no earlier than 2099-01-01 00:00:00" in done.stderr
     assert home.cli("enqueue", "-q", "--queue", "night", "true").stderr == ""
+    home.ok("worker", "start", "-d", "--count", "2")
+    said = "It needs 5 slots, and there are 2 in all, so it waits."
+    assert said in home.cli("enqueue", "--slots", "5", "true").stderr
+    assert said in home.cli("enqueue", "-f", "-", input='true\n{"command":"true","slots":5}\n').stderr
+    assert "slots" not in home.cli("enqueue", "--slots", "2", "true").stderr
+    home.ok("config", "set", "slots", "8")
+    assert "slots" not in home.cli("enqueue", "--slots", "5", "true").stderr
+
+
+def test_an_option_without_an_effect_is_one_only_where_it_was_typed(home: Home) -> None:
+    home.ok("enqueue", '{"command":"a","key":"k","uniqueKey":"u"}', "--key-limit", "2", "--on-conflict", "skip")
+    home.ok("enqueue", '{"command":"a","key_limit":1,"on_conflict":"error"}')
+    home.ok("enqueue", "-f", "-", "--key-limit", "2", input='{"command":"a","key":"k"}')
 
 
 def test_times_and_durations_as_people_write_them(home: Home) -> None:

@@ -72,6 +72,8 @@ def test_single_entries_of_a_map_leave_the_others_as_they_are() -> None:
         ("priority=high", "priority: 'high' is not a whole number"),
         ("timeout=soon", "no duration"),
         ("once=maybe", "true or false"),
+        ("hold=true", "hold is not changed by an edit; use queuectl hold ID, or queuectl release ID"),
+        ("hold=none", "queuectl release ID"),
         ("backoff_base=x", "must be a number"),
         ("labels=a", "NAME=VALUE"),
         ('command=["', "bad JSON"),

@@ -41,6 +41,17 @@ def test_what_is_no_array_is_named(text: str) -> None:
     assert repr(text) in caught.value.message
 
 
+@pytest.mark.parametrize("text", ["1-99999999999", "1-2000000000", "9" * 5000, "5-9:1000000001"])
+def test_a_number_that_is_too_high_is_told_what_is_allowed(text: str) -> None:
+    with pytest.raises(InvalidParams, match="numbers go up to 1,000,000,000"):
+        read_array(text)
+
+
+def test_more_at_once_than_an_array_has_jobs_at_most_is_refused() -> None:
+    with pytest.raises(InvalidParams, match="1 to 1,000,000"):
+        read_array("1-3%" + "9" * 5000)
+
+
 def test_places_are_filled_or_the_item_comes_last() -> None:
     assert Template("work {} > {}.out", of_lines=False).filled("7") == "work 7 > 7.out"
     assert Template("work", of_lines=True).filled("a b") == "work 'a b'"
