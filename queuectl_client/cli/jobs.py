@@ -55,6 +55,10 @@ def _some_name(ctx: click.Context, parameter: click.Parameter, given: str | None
     return given
 
 
+MOST: Final = 2**53
+"""More jobs than there can be."""
+
+
 @verb(
     "list",
     example="""
@@ -76,7 +80,7 @@ def _some_name(ctx: click.Context, parameter: click.Parameter, given: str | None
 @click.option("--filter", "filter", metavar="EXPR", help="For which this holds: see below.")
 @click.option("--sort", "sort", metavar="KEY", help="Sorted by this key of a job; -KEY: the largest first.")
 @click.option("--reverse", is_flag=True, help="The other way round: the newest, or the largest, first.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N alone; with --sort the first N.")
+@click.option("--limit", type=click.IntRange(1, MOST), metavar="N", help="The newest N alone; with --sort the first N.")
 @click.option(
     "--columns",
     "shown",

@@ -20,6 +20,8 @@ READER_GONE = 141
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run `queuectl` with these words (those of the process when None) and exit. It never shows a traceback."""
     sys.excepthook = _one_line
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_what_is_closed()
     # Nothing that is imported becomes garbage, and looking for some takes a tenth of a short command's time.
     gc.disable()
     try:
@@ -29,6 +31,18 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if args is None:
         _leave(code)
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Where standard streams are closed (`>&-`, some init scripts), have nothing there: not our socket, and no None."""
+    import os
+
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  (as long as we are)
 
 
 def _leave(code: int) -> None:

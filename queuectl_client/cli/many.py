@@ -114,7 +114,7 @@ def _pages(invocation: Invocation, method: str, asked: Mapping[str, Any], tally:
 
 def _agreed(invocation: Invocation, deed: Deed, asked: Mapping[str, Any]) -> bool:
     """Whether a person at a terminal wants it. Without a terminal there is nobody to ask, and scripts go on."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not may_ask():
         return True
     count = selected = 0
     after: dict[str, str] = {}
@@ -127,8 +127,18 @@ def _agreed(invocation: Invocation, deed: Deed, asked: Mapping[str, Any]) -> boo
     if selected < 2:
         return True
     many = plural(count, "job") if count <= COUNTED else f"more than {COUNTED:,} jobs"
+    return ask(f"{deed.verb[0].upper()}{deed.verb[1:]} {many}?")
+
+
+def may_ask() -> bool:
+    """Whether somebody sits at a terminal who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> bool:
+    """Whether the answer is yes; no when it is just Return."""
     sys.stdout.flush()
-    return click.confirm(f"{deed.verb[0].upper()}{deed.verb[1:]} {many}?", err=True, prompt_suffix=" ")
+    return click.confirm(question, err=True, prompt_suffix=" ")
 
 
 def _sum_up(invocation: Invocation, tally: Tally, done: str) -> None:

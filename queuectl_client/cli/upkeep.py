@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from queuectl_client.cli import render
+from queuectl_client.cli import many, render
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.values import DURATION
 from queuectl_client.cli.verbs import pass_invocation, verb
@@ -61,7 +61,13 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     return 0
 
 
-@verb("prune", example="queuectl prune --older-than 7d\nqueuectl prune --state dead --older-than 30d")
+@verb(
+    "prune",
+    example="""
+        queuectl prune --older-than 7d
+        queuectl prune --state dead --older-than 30d --dry-run
+    """,
+)
 @click.option("--older-than", type=DURATION, default=0, metavar="DURATION", help="Only those that ended so long ago.")
 @click.option(
     "--state",
@@ -70,17 +76,30 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     type=click.Choice(("completed", "cancelled", "dead")),
     help="Only these; completed and cancelled unless given.",
 )
+@click.option("--dry-run", is_flag=True, help="Tell how many it would be, and change nothing.")
+@many.yes_option
 @pass_invocation
-def prune(invocation: Invocation, older_than: float, states: tuple[str, ...]) -> None:
+def prune(invocation: Invocation, older_than: float, states: tuple[str, ...], dry_run: bool, yes: bool) -> int:
     """Remove jobs that have ended, with their attempts and output. Dead ones go only when told so.
 
     To have it done by itself: queuectl config set keep_completed 7d (keep_cancelled, keep_dead).
     """
-    answer = invocation.call("job.prune", older_than=older_than, states=list(states) or None)
+    asked = {"older_than": older_than, "states": list(states) or None}
+    if not dry_run and not yes and many.may_ask():
+        count = invocation.call("job.prune", **asked, dry_run=True)["removed"]
+        if count > 1 and not many.ask(f"Remove {render.plural(count, 'job')}?"):
+            invocation.say("Nothing was removed.")
+            return many.NOT_DONE
+    answer = invocation.call("job.prune", **asked, dry_run=dry_run or None)
     if invocation.json:
         invocation.document(answer)
+    elif invocation.quiet:
+        invocation.data(str(answer["removed"]))
+    elif dry_run:
+        invocation.data(f"{answer['removed']} jobs would be removed")
     else:
-        invocation.data(str(answer["removed"]) if invocation.quiet else f"{answer['removed']} jobs removed")
+        invocation.data(f"{answer['removed']} jobs removed")
+    return 0
 
 
 def _line(finding: dict[str, Any]) -> str:

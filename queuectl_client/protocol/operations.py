@@ -104,13 +104,17 @@ class DlqPurge(DeadJobs):
 
 @dataclass(frozen=True, slots=True)
 class JobPrune(Request):
-    """Forget ended jobs of these states, with their output; `older_than`: that ended so many seconds ago, or more."""
+    """Forget ended jobs of these states, with their output; `older_than`: that ended so many seconds ago, or more.
+
+    `dry_run`: only count them.
+    """
 
     states: tuple[str, ...] = param(
         checks.list_of(checks.word_of(sorted(ENDED_STATES)), longest=8, single=True),
         (JobState.COMPLETED, JobState.CANCELLED),
     )
     older_than: float = param(checks.seconds(zero=True), 0)
+    dry_run: bool = param(checks.boolean, False)
 
 
 def _config_key(key: str, value: Any) -> str:

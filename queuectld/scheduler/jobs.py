@@ -128,6 +128,9 @@ class JobService(JobHands):
         if refs is None:
             return [], await waiting.for_quiet(self._store, self._bus, timeout=timeout)
         seqs = await selection.several(self._store, refs)
+        # A state may well be empty. Anything else that fits no job is a slip, and no success.
+        if not seqs and not all(ref == "all" or ref.startswith("@") for ref in refs):
+            raise Refused(ErrorCode.NOT_FOUND, selection.no_match(refs), {"ids": list(refs[:3])})
         done = await waiting.for_jobs(self._store, self._bus, seqs, any_one=any_one, timeout=timeout)
         return await selection.load(self._store, seqs), done
 

@@ -109,10 +109,10 @@ class Retention:
             self._alarm.close()
             self._alarm = None
 
-    async def prune(self, states: Sequence[JobState], older_than_s: float) -> int:
+    async def prune(self, states: Sequence[JobState], older_than_s: float, *, dry_run: bool = False) -> int:
         """Remove ended jobs of these states that ended at least so long ago, with their output. How many."""
         before_ms = self._clock.now().wall_ms - round(older_than_s * 1000)
-        return (await self._pass(dict.fromkeys(states, before_ms))).removed
+        return (await self._pass(dict.fromkeys(states, before_ms), dry_run=dry_run)).removed
 
     def _arm(self, due_ms: int) -> None:
         if self._alarm is not None and (self._due_ms is None or due_ms < self._due_ms):
@@ -156,8 +156,8 @@ class Retention:
             await self._store.prune_events(KEEP_EVENTS)
         self._oldest_event = await self._store.oldest_event()
 
-    async def _pass(self, before: Mapping[JobState, int]) -> Pass:
-        """Look at every job, and remove those that ended, in one of these states, before its time."""
+    async def _pass(self, before: Mapping[JobState, int], *, dry_run: bool = False) -> Pass:
+        """Look at every job, and remove (or count) those that ended, in one of these states, before its time."""
         removed, after = 0, 0
         oldest: dict[JobState, int] = {}
         while True:
@@ -166,6 +166,9 @@ class Retention:
             for _seq, state, ended_ms in ended:
                 if state in before and ended_ms > before[state]:
                     oldest[state] = min(ended_ms, oldest.get(state, ended_ms))
+            if dry_run:
+                removed += len(old)
+                old = []
             for start in range(0, len(old), SLICE):
                 pruned = await self._store.prune_jobs(old[start : start + SLICE], before, now=self._clock.now())
                 self._remove_files(pruned.files)

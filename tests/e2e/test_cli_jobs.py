@@ -204,6 +204,11 @@ def test_wait(home: Home) -> None:
     assert done.stdout == "job_4 completed\njob_5 dead (exit 6)\njob_6 dead (exit 7)\n"
     assert home.cli("wait", "job_6").returncode == 0
     assert home.cli("wait", "nope").returncode == 4
+    for slip in ("batch:nope", "label:nope=1", "name:nope*"):
+        done = home.cli("wait", slip, "--exit-status")
+        assert (done.returncode, done.stdout) == (4, ""), "what fits no job has not succeeded"
+        assert repr(slip) in done.stderr
+    assert home.cli("wait", "@blocked").returncode == 0, "a state may be empty"
     running(home, "sleep 600")
     assert home.cli("wait", "last", "job_4", "--any", "--exit-status").returncode == 0
     assert home.cli("wait", "last", "--timeout", "0.1").returncode == 124

@@ -72,6 +72,18 @@ def test_a_reader_that_leaves_early_is_no_fault(home: Home, words: list[str]) ->
     assert done.returncode in (0, 141), "0: there was room for all of it in the pipe"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_fault(home: Home, closed: str) -> None:
+    """As some init scripts leave them."""
+    home.ok("enqueue", "true")
+    for words in ("status", "list", "enqueue true", "cancel last"):
+        done = subprocess.run(
+            ["bash", "-c", f"{QUEUECTL} {words} {closed}"], env=home.env, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, "fault" in done.stderr) == (0, False)
+    assert home.states() == {"job_1": "pending", "job_2": "cancelled"}
+
+
 def test_a_full_disk_under_the_output_is_told(home: Home) -> None:
     home.ok("enqueue", "true")
     for words in ("status", "list", "list --json", "--help"):

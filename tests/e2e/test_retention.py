@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.daemon import Home
 from tests.support.eventually import eventually
+from tests.support.terminal import Terminal
 
 BIG = "head -c 100000 /dev/zero"
 
@@ -30,7 +31,13 @@ def log_files(home: Home) -> list[str]:
 def test_pruning_takes_what_was_completed_or_cancelled_with_its_output(used: Home) -> None:
     assert log_files(used) == ["1", "2"]
     assert used.ok("prune", "--older-than", "1h") == "0 jobs removed\n"
-    assert used.ok("prune") == "2 jobs removed\n"
+    assert used.ok("prune", "--dry-run") == "2 jobs would be removed\n"
+    for key, said in ((b"n\r", b"Nothing was removed"), (b"y\r", b"2 jobs removed")):
+        terminal = Terminal(used, ["prune"])
+        terminal.wait_for(b"Remove 2 jobs? [y/N]")
+        terminal.press(key)
+        terminal.wait_for(said)
+        terminal.end()
     assert used.states() == {"bad": "dead", "waits": "held"}
     assert log_files(used) == ["2"]
     assert used.json("prune", "--state", "dead") == {"removed": 1}

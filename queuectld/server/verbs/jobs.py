@@ -84,9 +84,9 @@ async def explain(service: Service, _peer: Peer, request: wire.JobExplain) -> An
 
 
 async def prune(service: Service, _peer: Peer, request: wire.JobPrune) -> Any:
-    """How many jobs are gone."""
+    """How many jobs are gone, or would be."""
     states = [JobState(state) for state in request.states]
-    return {"removed": await service.retention.prune(states, request.older_than)}
+    return {"removed": await service.retention.prune(states, request.older_than, dry_run=request.dry_run)}
 
 
 def _each(act: Callable[[Service, wire.JobIds], Awaitable[Changed]]) -> Handler:
