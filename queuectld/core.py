@@ -27,7 +27,7 @@ from queuectld.scheduler.service import DaemonService, Service
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.store import Store
-from queuectld.workers import cgroup
+from queuectld.workers import cgroup, mark
 from queuectld.workers.crew import Crew
 from queuectld.workers.pool import WorkerPool
 from queuectld.workers.process import WorkerPlaces
@@ -200,10 +200,11 @@ def _log_failure(task: "asyncio.Task[None]") -> None:
 
 
 def _settle_in_group() -> None:
-    """Say whether workers get control groups, once this process is in none of theirs."""
+    """Say whether workers get control groups, once this process is in none of theirs and bears no mark of theirs."""
     cgroup.step_out()
+    mark.shed()
     above = cgroup.delegated()
     if above is None:
-        log.info("no control group is delegated: a job's processes are known by descent, session and environment")
+        log.info("no control group is delegated: a job's processes are known by descent, session, mark and environment")
     else:
         log.info("each worker gets a control group in %s", above)

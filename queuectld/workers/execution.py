@@ -52,6 +52,7 @@ class Execution:
         self._family = worker.family
         self._job = job
         self._environ = environ
+        self._mark = worker.runner.marks.next()
         self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
         self._announced: dict[str, Any] | None = None
@@ -83,7 +84,8 @@ class Execution:
             files = [(stream, self._worker.files_for(stream)) for stream in streams]
             self._pipes.open(files, self._job["log_max_bytes"], ends)
             stdin = None if self._stdin is None else self._stdin.open()
-            self.pid = self._worker.runner.start(self._job, self._environ, (ends[0], ends[-1]), stdin)
+            outputs = (ends[0], ends[-1])
+            self.pid = self._worker.runner.start(self._job, self._environ, outputs, stdin, self._mark)
         except CannotStart as error:
             self._cannot_start(error.words, error.exit_code)
         except OSError as error:
@@ -109,7 +111,7 @@ class Execution:
         self._started_ms = time.time_ns() // 1_000_000
         if self._stdin is not None:
             self._stdin.started()
-        self._family.adopt(self.pid, self._job["id"], self.run)
+        self._family.adopt(self.pid, self._job["id"], self.run, self._mark)
         try:
             self._pidfd = os.pidfd_open(self.pid)
             self._loop.watch(self._pidfd, self._leader_ended)
@@ -150,6 +152,7 @@ class Execution:
             "started_ms": self._started_ms,
             "socket": self._job["socket"],
             "cgroup": self._family.group_path,
+            "mark": self._mark,
             **self._worker.identity,
         }
         try:

@@ -13,7 +13,7 @@ import ctypes
 import os
 import signal
 
-from queuectld.workers import tree
+from queuectld.workers import mark, tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,15 +39,17 @@ class Family:
         self._me = os.getpid()
         self._left: set[tuple[int, int]] = set()
         self._leader = 0
-        self._marks: tuple[bytes, bytes] = (b"", b"")
+        self._named: tuple[bytes, bytes] = (b"", b"")
+        self._mark: int | None = None
         self._children_file: int | None = None
         with contextlib.suppress(OSError):  # a kernel without it: /proc is searched instead
             self._children_file = os.open(f"/proc/self/task/{self._me}/children", os.O_RDONLY | os.O_CLOEXEC)
 
-    def adopt(self, leader: int, job_id: str, run: int) -> None:
-        """A job has begun."""
+    def adopt(self, leader: int, job_id: str, run: int, mark: int | None) -> None:
+        """A job has begun, whose processes bear `mark`."""
         self._leader = leader
-        self._marks = (job_id.encode(), b"%d" % run)
+        self._named = (job_id.encode(), b"%d" % run)
+        self._mark = mark
 
     def children(self) -> list[int]:
         """The worker's children, zombies too, with one system call."""
@@ -122,7 +124,7 @@ class Family:
         """Whether a child of the worker belongs to the job rather than to an earlier one.
 
         A child of something left behind becomes ours when its parent ends, and is not known: the control group tells,
-        or its environment.
+        or its mark, or its environment.
         """
         if process.identity in self._left:
             return False
@@ -131,12 +133,15 @@ class Family:
         in_group = self._group is not None and self._group.is_pure and process.pid in self._group.pids()
         if in_group:
             return True
+        born = mark.of(process.pid)
+        if born is not None and self._mark is not None:
+            return born == self._mark
         entries = tree.environ(process.pid)
         job, run = entries.get(b"QUEUECTL_JOB_ID"), entries.get(b"QUEUECTL_RUN")
         if job is None or run is None:
             # Of the job unless the group, which only what was left behind has gone out of, says otherwise.
             return self._group is None or not self._group.is_pure
-        return self._marks == (job, run)
+        return self._named == (job, run)
 
     def _with_group(self, found: list[tree.Process]) -> list[tree.Process]:
         """These, and who else is in the control group; the leader is not counted."""

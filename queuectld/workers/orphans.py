@@ -1,12 +1,14 @@
 """Ending what is left of an execution whose worker is gone, so that the job never runs twice at once."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from queuectld.workers import cgroup, statefile, tree
+from queuectld.boot import boot_id
+from queuectld.workers import cgroup, mark, statefile, tree
 from queuectld.workers.process import RunKey, watch_exit
 
 LONGEST_GRACE_MS: Final = 10_000
@@ -20,51 +22,96 @@ class Trace(NamedTuple):
     processes: list[tree.Process]
 
 
-def find(state: Path, worker: int, key: RunKey, job_id: str, socket: str) -> Trace:
-    """The traces of one execution: by its worker's state file and control group, by its processes' environment."""
+def find(
+    state: Path, worker: int, key: RunKey, job_id: str, socket: str, known: Iterable[tree.Process] = ()
+) -> Trace:
+    """The traces of one execution: by its worker's state file and control group, by its processes' mark or environment.
+
+    Whoever was found before (`known`) is one of them as long as it lives, and so is all that it started.
+    """
     record = statefile.read(statefile.path_of(str(state), worker))
     if record is not None and (record.get("seq"), record.get("run")) != key:
         record = None
-    return Trace(record, list(_living(record, key, job_id, socket)))
+    environ = {"QUEUECTL_JOB_ID": job_id, "QUEUECTL_RUN": str(key.run), "QUEUECTL_SOCKET": socket}
+    seeds = [*_still_there(known), *tree.find_by_environ(environ)]
+    others = {os.getpid()}
+    if record is not None and record.get("boot_id") == boot_id():
+        seeds += _recorded(record)
+        own = tree.look(record["worker_pid"])
+        if own is not None and own.started_at(record["worker_start_time"]):
+            others.add(own.pid)  # only stopped: it lives in its group, and was marked if that came in mid-start
+    return Trace(record, [process for process in _with_kin(seeds, others) if process.is_alive])
 
 
-async def end(state: Path, worker: int, key: RunKey, job_id: str, socket: str, grace_ms: int) -> None:
-    """TERM to all of them, KILL to those that live after the grace; returns when none is left."""
+async def end(
+    state: Path, worker: int, key: RunKey, job_id: str, socket: str, grace_ms: int
+) -> Sequence[tree.Process]:
+    """TERM to all of them, KILL to those that live after the grace. Returns when none is left but who may not be
+    signalled: these."""
     grace = min(grace_ms, LONGEST_GRACE_MS) / 1000
+    known: list[tree.Process] = []
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
         while True:
-            record, living = find(state, worker, key, job_id, socket)
-            if not living:
-                return
+            record, living = find(state, worker, key, job_id, socket, known)
+            known += living
             if number == signal.SIGKILL:
                 _kill_group(record)
-            for process in living:
-                tree.send_signal(process.pid, process.start_time, number)
-                if number == signal.SIGTERM:
-                    tree.send_signal(process.pid, process.start_time, signal.SIGCONT)
-            if not await _all_ended(living, patience):
+            denied = [process for process in living if not _send(process, number)]
+            if len(denied) == len(living) and (not living or number == signal.SIGKILL):
+                return denied
+            if not await _all_ended([one for one in living if patience is not None or one not in denied], patience):
                 break
+    return []
 
 
-def _living(record: dict[str, Any] | None, key: RunKey, job_id: str, socket: str) -> Iterable[tree.Process]:
-    marks = {"QUEUECTL_JOB_ID": job_id, "QUEUECTL_RUN": str(key.run), "QUEUECTL_SOCKET": socket}
-    found = {process.identity: process for process in tree.find_by_environ(marks)}
-    if record is not None and record.get("boot_id") == tree.boot_id():
-        leader = tree.look(record["pid"]) if record.get("pid") else None
-        # A leader that is gone cannot vouch for its session: the number may be a stranger's by now.
-        if leader is not None and leader.start_time == record.get("start_time"):
-            members = [*tree.session_members(leader.pid), *tree.descendants(leader.pid)]
-            found.update({process.identity: process for process in members})
-        if record.get("cgroup"):  # whatever became of their environment, session and parents
-            found.update({process.identity: process for process in cgroup.processes(record["cgroup"])})
-            # The worker lives there as well, should it only be stopped.
-            found.pop((record["worker_pid"], record["worker_start_time"]), None)
-    return [process for process in found.values() if process.is_alive]
+def _still_there(known: Iterable[tree.Process]) -> list[tree.Process]:
+    found = {process.identity: tree.look(process.pid) for process in known}
+    return [process for identity, process in found.items() if process is not None and process.identity == identity]
+
+
+def _recorded(record: dict[str, Any]) -> list[tree.Process]:
+    """Whom a worker's record of this boot leads to."""
+    pids = mark.bearers(record["mark"]) if record.get("mark") else []
+    found = [process for pid in pids if (process := tree.look(pid)) is not None]
+    leader = tree.look(record["pid"]) if record.get("pid") else None
+    if leader is not None and leader.started_at(record.get("start_time")):
+        found.append(leader)
+    if record.get("cgroup"):
+        found += cgroup.processes(record["cgroup"])
+    return found
+
+
+def _with_kin(seeds: Iterable[tree.Process], others: Collection[int]) -> list[tree.Process]:
+    """These, what descends from them, and who is in a session that one of them leads; never one of `others`.
+
+    A leader that is gone cannot vouch for its session: the number may be a stranger's by now.
+    """
+    kin: dict[int, list[tree.Process]] = {}
+    for process in tree.everybody():
+        kin.setdefault(process.parent, []).append(process)
+        if process.session != process.parent:
+            kin.setdefault(process.session, []).append(process)
+    found: dict[tree.Identity, tree.Process] = {}
+    waiting = list(seeds)
+    while waiting:
+        process = waiting.pop()
+        if process.identity not in found and process.pid not in others:
+            found[process.identity] = process
+            waiting += kin.get(process.pid, ())
+    return list(found.values())
+
+
+def _send(process: tree.Process, number: int) -> bool:
+    """False when it may not be signalled: it has become another user."""
+    sent = tree.send_signal(process.pid, process.start_time, number)
+    if sent and number == signal.SIGTERM:
+        tree.send_signal(process.pid, process.start_time, signal.SIGCONT)
+    return sent or not tree.is_alive(process.pid, process.start_time)
 
 
 def _kill_group(record: dict[str, Any] | None) -> None:
     """KILL to the whole control group of a worker that is dead; one that is stopped lives in it itself."""
-    if record is None or not record.get("cgroup") or record.get("boot_id") != tree.boot_id():
+    if record is None or not record.get("cgroup") or record.get("boot_id") != boot_id():
         return
     if not tree.is_alive(record["worker_pid"], record["worker_start_time"]):
         cgroup.kill(record["cgroup"])

@@ -20,8 +20,10 @@ PRIVATE_VARIABLES: Final = (
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
+    "QUEUECTL_JOB_ID",
+    "QUEUECTL_RUN",
 )
-"""Between the daemon and systemd alone."""
+"""Between the daemon and systemd alone; or of the job that has started the daemon, whose worker this is none of."""
 
 
 class WorkerPlaces(NamedTuple):

@@ -13,7 +13,7 @@ from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import RETRY_SECONDS
 from queuectld.store.records import StoreFailed
 from queuectld.store.store import Store
-from queuectld.workers import cgroup, orphans, salvage, spool, statefile
+from queuectld.workers import cgroup, orphans, salvage, spool, statefile, tree
 from queuectld.workers.pool import WorkerPool
 from queuectld.workers.process import RunKey, Worker
 
@@ -125,7 +125,10 @@ class Recovery:
         jobs = await self._store.many([key.seq])
         grace_ms = jobs[0].kill_grace_ms if jobs else 0
         record = orphans.find(state, worker.id, key, job_id, socket).record or {}
-        await orphans.end(state, worker.id, key, job_id, socket, grace_ms)
+        left = await orphans.end(state, worker.id, key, job_id, socket, grace_ms)
+        if left:
+            words = f"{words}; not permitted to signal {tree.describe(left)}"
+            log.error("job %d (run %d) has ended, but not all of it: %s", key.seq, key.run, words)
         failpoints.reached("recovery.ended")
         now = self._clock.now()
         started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)

@@ -2,7 +2,7 @@
 
 It gets descriptors 0, 1 and 2, a session of its own, default signal dispositions, an empty mask, and the folder,
 umask and environment it was submitted with. `posix_spawn` does it without copying the worker's memory. Folder,
-umask and OOM score are the worker's own for that moment: it starts one process at a time and has one thread.
+umask, OOM score and mark are the worker's own for that moment: it starts one process at a time and has one thread.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import contextlib
 import errno
 import os
 import signal
+
+from queuectld.workers.mark import Marks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Runner:
     def __init__(self) -> None:
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._oom = OomScore()
+        self.marks = Marks()
 
     def start(
         self,
@@ -74,18 +77,21 @@ class Runner:
         environ: Mapping[bytes, bytes],
         outputs: tuple[int, int],
         stdin_end: int | None = None,
+        mark: int | None = None,
     ) -> int:
         """The pid of the job's leader, with descriptors 1 and 2 from `outputs`, and `stdin_end` for 0 where given.
+
+        It and all that it starts bear `mark`, one of `self.marks`.
 
         Raises CannotStart, or OSError with an errno in TRANSIENT when it is worth trying again.
         """
         command = job["command"]
         if stdin_end is not None:
-            return self._start_in_folder(job, command, environ, (stdin_end, *outputs))
+            return self._start_in_folder(job, command, environ, (stdin_end, *outputs), mark)
         text = job.get("stdin")
         stdin = self._null if text is None else _stdin_of(text.encode("utf-8", "surrogateescape"))
         try:
-            return self._start_in_folder(job, command, environ, (stdin, *outputs))
+            return self._start_in_folder(job, command, environ, (stdin, *outputs), mark)
         finally:
             if stdin != self._null:
                 os.close(stdin)
@@ -96,6 +102,7 @@ class Runner:
         command: str | list[str],
         environ: Mapping[bytes, bytes],
         descriptors: tuple[int, int, int],
+        mark: int | None,
     ) -> int:
         cwd = job["cwd"]
         try:
@@ -106,10 +113,12 @@ class Runner:
             if job["umask"] != WORKER_UMASK:
                 os.umask(job["umask"])
             self._oom.raise_for_child()
+            self.marks.put_on(mark)
             if isinstance(command, str):
                 return _spawn_shell(job["shell"], command, environ, descriptors)
             return _spawn_argv(command, environ, descriptors)
         finally:
+            self.marks.take_off()
             self._oom.lower()
             if job["umask"] != WORKER_UMASK:
                 os.umask(WORKER_UMASK)

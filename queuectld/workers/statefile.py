@@ -43,10 +43,11 @@ def open_for_writing(path: str) -> int:
 
 def write(descriptor: int, record: Mapping[str, Any]) -> None:
     """Replace the record in place: {seq, run, job, pid, start_time, started_ms, boot_id, socket, worker_pid,
-    worker_start_time, cgroup}.
+    worker_start_time, cgroup, mark}.
 
     `cgroup` is the folder of the worker's control group; None where it has none, or shares it with earlier jobs.
-    `pid` is 0 until it is known (RUNNING_AFTER_MS after the start): until then the run is found by its environment.
+    `mark` is what all processes of the run bear (see `mark`); None where no limit could be set.
+    `pid` is 0 until it is known (RUNNING_AFTER_MS after the start).
     Raises OSError.
     """
     os.pwrite(descriptor, seal(record), 0)

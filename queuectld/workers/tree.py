@@ -1,8 +1,8 @@
 """Processes as /proc shows them: who lives, who descends from whom, and signals that cannot reach a stranger.
 
-A pid alone names nobody: it is used again. Here a process is a pid with its start time (clock ticks since boot), and
-is signalled through a pidfd whose start time was checked after it was opened. Own children that were not yet
-reaped may be signalled by pid: their pid cannot be used again.
+A pid alone names nobody: it is used again. Here a process is a pid with its start time (clock ticks since boot, by the
+machine's own clock), and is signalled through a pidfd whose start time was checked after it was opened. Own children
+that were not yet reaped may be signalled by pid: their pid cannot be used again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+
+from queuectld import boot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +24,14 @@ BLINDED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What was taken for dead because of these could run a second time beside itself."""
 SWEEPS: Final = 20
 """A tree that forks while it is being signalled is listed again until nobody is new, at most this often."""
+SHIFT_TICKS: Final = boot.shift_ns() * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+"""How far the start times that this process is shown are ahead of the machine's clock."""
 
 
 class Process:
     """One line of /proc/PID/stat: see proc(5)."""
 
-    __slots__ = ("comm", "group", "parent", "pid", "session", "start_time", "state")
+    __slots__ = ("comm", "group", "parent", "pid", "session", "start_time", "state", "threads")
 
     def __init__(self, pid: int, line: bytes) -> None:
         # The name is in parentheses and may hold spaces and parentheses itself: cut at the last one.
@@ -39,7 +43,8 @@ class Process:
         self.parent = int(fields[1])
         self.group = int(fields[2])
         self.session = int(fields[3])
-        self.start_time = int(fields[19])
+        self.threads = int(fields[17])
+        self.start_time = int(fields[19]) - SHIFT_TICKS
 
     @property
     def identity(self) -> Identity:
@@ -48,14 +53,18 @@ class Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can still do something: neither a zombie nor being removed."""
-        return self.state not in "ZXx"
+        """Whether it can still do something: neither a zombie nor being removed.
 
+        One whose first thread has ended is shown as a zombie while its other threads go on.
+        """
+        return self.state not in "ZXx" or (self.state == "Z" and self.threads > 1)
 
-def boot_id() -> str:
-    """The id of this boot: a pid and start time of another boot name nobody."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    def started_at(self, ticks: int | None) -> bool:
+        """Whether this start time, which another process may have been shown, is its own.
+
+        Two readers in time namespaces may round it to two ticks; no pid is used again as soon as that.
+        """
+        return ticks is not None and abs(self.start_time - ticks) <= 1
 
 
 def look(pid: int) -> Process | None:
@@ -65,7 +74,7 @@ def look(pid: int) -> Process | None:
 
 
 def start_time(pid: int) -> int | None:
-    """When it started, in clock ticks since boot; None when it is gone."""
+    """When it started, in clock ticks since boot by the machine's own clock; None when it is gone."""
     process = look(pid)
     return process.start_time if process else None
 
@@ -73,12 +82,17 @@ def start_time(pid: int) -> int | None:
 def is_alive(pid: int, started: int) -> bool:
     """Whether this very process lives: same start time, and no zombie."""
     process = look(pid)
-    return process is not None and process.is_alive and process.start_time == started
+    return process is not None and process.is_alive and process.started_at(started)
+
+
+def pids() -> list[int]:
+    """Every pid that /proc shows."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
 def everybody() -> list[Process]:
     """Every process that /proc shows."""
-    return [found for name in os.listdir("/proc") if name.isdecimal() and (found := look(int(name)))]
+    return [found for pid in pids() if (found := look(pid))]
 
 
 def children(pid: int) -> list[int]:
@@ -118,23 +132,30 @@ def session_members(session: int) -> list[Process]:
 
 
 def environ(pid: int) -> dict[bytes, bytes]:
-    """The environment it was started with; empty when it is gone, a kernel thread, or another user's."""
+    """The environment it was started with; empty when it is gone, a kernel thread, or may not be read.
+
+    That is another user's, one that is not dumpable (PR_SET_DUMPABLE), and one whose first thread has ended.
+    """
     entries = (_read(f"/proc/{pid}/environ") or b"").split(b"\0")
     return dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
+
+
+def limits(pid: int) -> bytes:
+    """Its resource limits as proc(5) shows them, to everybody; empty when it is gone."""
+    return _read(f"/proc/{pid}/limits") or b""
 
 
 def find_by_environ(wanted: Mapping[str, str]) -> list[Process]:
     """Every living process whose environment has all of these: how the processes of a lost run are found."""
     pairs = [f"{key}={value}".encode("utf-8", "surrogateescape") for key, value in wanted.items()]
     found = []
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            entries = _read(f"/proc/{name}/environ")
-            if entries and all(pair in entries for pair in pairs):
-                entry_set = set(entries.split(b"\0"))
-                process = look(int(name))
-                if process is not None and process.is_alive and entry_set.issuperset(pairs):
-                    found.append(process)
+    for pid in pids():
+        entries = _read(f"/proc/{pid}/environ")
+        if entries and all(pair in entries for pair in pairs):
+            entry_set = set(entries.split(b"\0"))
+            process = look(pid)
+            if process is not None and process.is_alive and entry_set.issuperset(pairs):
+                found.append(process)
     return found
 
 
@@ -146,7 +167,8 @@ def send_signal(pid: int, started: int, number: int) -> bool:
         return False
     try:
         # The pidfd names whoever has the pid now; the start time tells whether that is still our process.
-        if start_time(pid) != started:
+        process = look(pid)
+        if process is None or not process.started_at(started):
             return False
         signal.pidfd_send_signal(descriptor, number)
     except (ProcessLookupError, PermissionError):

@@ -16,7 +16,7 @@ import sys
 import time
 
 import queuectld
-from queuectld import failpoints
+from queuectld import boot, failpoints
 from queuectld.workers import cgroup, spool, statefile, tree, wire
 from queuectld.workers.deadlines import Deadlines
 from queuectld.workers.execution import Execution
@@ -59,7 +59,7 @@ class Worker:
         self.deadlines = Deadlines(self.loop)
         self.execution: Execution | None = None
         me = os.getpid()
-        self.identity = {"worker_pid": me, "worker_start_time": tree.start_time(me), "boot_id": tree.boot_id()}
+        self.identity = {"worker_pid": me, "worker_start_time": tree.start_time(me), "boot_id": boot.boot_id()}
         self._state = state
         self.state_fd = statefile.open_for_writing(statefile.path_of(state, number))
         if group is not None:

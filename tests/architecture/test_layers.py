@@ -11,8 +11,9 @@ DAEMON_LAYERS = ("domain", "store", "scheduler", "workers", "server")
 CLIENT_LAYERS = ("protocol", "", "cli")
 TOP = len(DAEMON_LAYERS)  # app.py and the other modules right in queuectld/
 
-# Below all layers, because a test kills at a point in any of them. It knows nothing of ours itself.
-FAILPOINTS = "queuectld.failpoints"
+# Below all layers: a test kills at a point in any of them, and the clock and the workers tell one boot. They know
+# nothing of ours themselves.
+BELOW_ALL = ("queuectld.failpoints", "queuectld.boot")
 
 # Where a tool may be imported at all.
 HOMES = {
@@ -38,7 +39,7 @@ SQL = re.compile(
 
 
 def daemon_layer(module: str) -> int:
-    if within(module, FAILPOINTS):
+    if any(within(module, low) for low in BELOW_ALL):
         return -1
     parts = module.split(".")
     return DAEMON_LAYERS.index(parts[1]) if len(parts) > 1 and parts[1] in DAEMON_LAYERS else TOP

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.workers import spool, statefile, tree
+from queuectld.boot import boot_id
+from queuectld.workers import mark, spool, statefile, tree
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
 from tests.support.programs import needs
@@ -39,7 +40,7 @@ def test_hello_says_who_it_is(daemon: FakeDaemon) -> None:
     hello = daemon.hello
     assert (hello["worker"], hello["pid"], hello["protocol"], hello["jobs_done"]) == (12, daemon.pid, 1, 0)
     assert hello["start_time"] == tree.start_time(daemon.pid)
-    assert hello["boot_id"] == tree.boot_id()
+    assert hello["boot_id"] == boot_id()
     assert (hello["running"], hello["ended"], hello["draining"]) == (None, [], False)
 
 
@@ -61,6 +62,7 @@ def test_the_state_file_tells_the_run_in_hand(daemon: FakeDaemon) -> None:
     record = eventually(lambda: statefile.read(str(path)))
     group = record.pop("cgroup")  # where the tests themselves run in a group that is delegated to them
     assert group is None or group.endswith(f"/queuectl-w12-{daemon.pid}")
+    assert record.pop("mark") == mark.of(running["pid"])
     assert record == {
         "seq": 5,
         "run": 2,
@@ -71,7 +73,7 @@ def test_the_state_file_tells_the_run_in_hand(daemon: FakeDaemon) -> None:
         "socket": str(daemon.home / "queuectl.sock"),
         "worker_pid": daemon.pid,
         "worker_start_time": tree.start_time(daemon.pid),
-        "boot_id": tree.boot_id(),
+        "boot_id": boot_id(),
     }
     assert path.stat().st_mode & 0o777 == 0o600
     open_gate(pipe)

@@ -192,8 +192,8 @@ def test_processes_are_found_by_the_whole_of_what_is_asked(sleeper: subprocess.P
 def test_a_stranger_with_the_same_pid_is_not_signalled(sleeper: subprocess.Popen[bytes]) -> None:
     started = tree.start_time(sleeper.pid)
     assert started is not None
-    assert not tree.send_signal(sleeper.pid, started + 1, signal.SIGKILL)
-    assert not tree.is_alive(sleeper.pid, started + 1)
+    assert not tree.send_signal(sleeper.pid, started + 2, signal.SIGKILL)
+    assert not tree.is_alive(sleeper.pid, started + 2)
     assert tree.is_alive(sleeper.pid, started)
     assert tree.send_signal(sleeper.pid, started, signal.SIGTERM)
     eventually(lambda: not tree.is_alive(sleeper.pid, started), message="a zombie does not count as alive")
