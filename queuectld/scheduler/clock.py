@@ -1,26 +1,20 @@
 """The clock: the one place where time is read.
 
 Store time goes on with CLOCK_BOOTTIME within a boot, so that a step of the wall clock or a suspend changes no
-backoff and no delay. Across boots it goes on by the wall clock's difference, where that is forward.
+backoff and no delay. Across boots it goes on by the wall clock's difference, where that is forward; so it does where
+the boot clock went back within a boot, as that of a machine restored to an earlier state.
 """
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from queuectld.boot import boot_id, shift_ns
 from queuectld.domain.job import Now
 from queuectld.store.records import Anchor
 
-BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_id() -> str:
-    """The kernel's name of this boot: no pid of another boot means anything."""
-    return BOOT_ID_FILE.read_text().strip()
-
 
 def boottime_ms() -> int:
-    """Milliseconds since boot, suspends included (CLOCK_BOOTTIME)."""
+    """Milliseconds since boot, suspends included (CLOCK_BOOTTIME), as this process is shown them."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
@@ -30,7 +24,10 @@ def wall_ms() -> int:
 
 
 class Clock:
-    """Readings of wall and store time. `store_ms = CLOCK_BOOTTIME + offset`, and the offset holds for a boot."""
+    """Readings of wall and store time. `store_ms = CLOCK_BOOTTIME + offset`, and the offset holds for a boot.
+
+    An anchor has the boot time of the machine's own clock, since the next daemon may be shown it otherwise shifted.
+    """
 
     def __init__(
         self,
@@ -39,16 +36,13 @@ class Clock:
         boot: str | None = None,
         boottime: Callable[[], int] = boottime_ms,
         wall: Callable[[], int] = wall_ms,
+        shift_ms: int | None = None,
     ) -> None:
         self.boot_id = boot if boot is not None else boot_id()
         self._boottime = boottime
         self._wall = wall
-        if anchor is None:
-            store_ms = wall()
-        elif anchor.boot_id == self.boot_id:
-            store_ms = anchor.store_ms + boottime() - anchor.boottime_ms
-        else:
-            store_ms = anchor.store_ms + max(0, wall() - anchor.wall_ms)
+        self._shift_ms = shift_ms if shift_ms is not None else shift_ns() // 1_000_000
+        store_ms = wall() if anchor is None else anchor.store_ms + self._passed_since(anchor)
         self.offset_ms = store_ms - boottime()
         """Store time minus CLOCK_BOOTTIME."""
 
@@ -59,4 +53,10 @@ class Clock:
     def anchor(self) -> Anchor:
         """What the next daemon needs to go on with store time."""
         boottime = self._boottime()
-        return Anchor(self.boot_id, boottime, self._wall(), boottime + self.offset_ms)
+        return Anchor(self.boot_id, boottime - self._shift_ms, self._wall(), boottime + self.offset_ms)
+
+    def _passed_since(self, anchor: Anchor) -> int:
+        passed = self._boottime() - self._shift_ms - anchor.boottime_ms
+        if anchor.boot_id == self.boot_id and passed >= 0:
+            return passed
+        return max(0, self._wall() - anchor.wall_ms)

@@ -14,8 +14,10 @@ class FakeTimes:
         self.boottime = boottime
         self.wall = wall
 
-    def clock(self, anchor: Anchor | None, boot: str = "boot-1") -> Clock:
-        return Clock(anchor, boot=boot, boottime=lambda: self.boottime, wall=lambda: self.wall)
+    def clock(self, anchor: Anchor | None, boot: str = "boot-1", shift_ms: int = 0) -> Clock:
+        """As a reader has it who is shown the boot time shifted by so much."""
+        times = {"boottime": lambda: self.boottime + shift_ms, "wall": lambda: self.wall}
+        return Clock(anchor, boot=boot, shift_ms=shift_ms, **times)
 
 
 def test_a_new_store_begins_at_wall_time() -> None:
@@ -39,6 +41,30 @@ def test_a_restart_within_a_boot_goes_on_by_boot_time() -> None:
     times.boottime += 7_000
     times.wall -= 3_600_000
     assert times.clock(anchor).now().store_ms == anchor.store_ms + 7_000
+
+
+@given(shifts=st.tuples(st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9)), passed=st.integers(0, 10**9))
+def test_the_next_daemon_may_be_shown_the_boot_clock_shifted(shifts: tuple[int, int], passed: int) -> None:
+    times = FakeTimes()
+    before = times.clock(None, shift_ms=shifts[0])
+    anchor = before.anchor()
+    times.boottime += passed
+    times.wall -= 3_600_000
+    after = times.clock(anchor, shift_ms=shifts[1])
+    assert after.now() == before.now()
+    assert after.anchor() == before.anchor()
+
+
+@given(back=st.integers(1, 50_000), passed=st.integers(-(10**9), 10**9))
+def test_a_boot_clock_that_went_back_takes_store_time_nowhere_but_on(back: int, passed: int) -> None:
+    times = FakeTimes()
+    anchor = times.clock(None).anchor()
+    times.boottime -= back
+    times.wall += passed
+    clock = times.clock(anchor)
+    assert clock.now().store_ms == anchor.store_ms + max(0, passed)
+    times.boottime += 5
+    assert clock.now().store_ms == anchor.store_ms + max(0, passed) + 5
 
 
 def test_across_boots_it_goes_on_by_the_wall_clock_and_never_back() -> None:
