@@ -76,7 +76,7 @@ class Core:
         self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket))
         self._crew = Crew(self.store, self.clock, self._pool)
         self._recovery = Recovery(self.store, self.clock, self._pool, self._dispatcher, self._crew.buried)
-        self._pool.attach(self._dispatcher, self._recovery.bury, self._recovery.enforce)
+        self._pool.attach(self._dispatcher, self._recovery.bury)
         self._dispatcher.attach(self._pool)
         self._turns: asyncio.Task[None] | None = None
 
@@ -121,6 +121,7 @@ class Core:
         await self.store.discard_open_batches()
         await self._crew.come_back(by_hand=by_hand)
         await self._recovery.take_stock()
+        self._pool.survivors.look()
         failpoints.reached("daemon.recovered")
         listen()
         await self._crew.settle_in()
@@ -154,9 +155,9 @@ class Core:
         except Refused as refused:
             log.warning("the time of the store was not saved: %s", refused.message)
 
-    async def _end_workers(self, now: bool) -> None:
+    async def _end_workers(self, now: bool) -> Sequence[str]:
         assert self._crew is not None
-        await self._crew.all_gone(now=now)
+        return await self._crew.all_gone(now=now)
 
     def _committed(self, commit: Committed) -> None:
         if self._dispatcher is not None:

@@ -56,6 +56,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     # Workers come and go.
     "crew.stored": "a worker is stored, and has no process",
     "crew.spawned": "a worker's process runs, and its pid is not stored",
+    "worker.started": "the worker's process has loaded all of its code, and has not connected",
     "worker.connected": "the worker has said hello",
     "recovery.ended": "what a lost run had left is dead, and its crash is not reported",
     "recovery.settled": "all that a dead worker ran is stored, and its files are there",
@@ -69,7 +70,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
 }
 """Every failpoint, and how things stand when it is reached."""
 
-ACTIONS: Final = ("kill", "enospc")
+ACTIONS: Final = ("kill", "stop", "enospc")
 
 
 class _Armed:
@@ -95,6 +96,9 @@ def _act(name: str) -> None:
         return
     if armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if armed.action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -65,6 +65,10 @@ class Invocation:
         """Tell a person what went wrong, on stderr, --quiet or not."""
         self._stderr(f"Error: {sentence}")
 
+    def warn(self, sentence: str) -> None:
+        """Tell a person what to look after, on stderr, --quiet or not."""
+        self._stderr(f"Warning: {sentence}")
+
     def colours(self, stream: TextIO) -> bool:
         """Whether this stream is to get colours: --color, else a terminal, unless NO_COLOR is set."""
         if self.color != "auto":

@@ -47,9 +47,12 @@ def stop(invocation: Invocation, count: int | None, now: bool, no_wait: bool) ->
     if count is not None:
         asked["count"] = count
     try:
-        workers = invocation.client(autostart=False).call("worker.stop", **asked)["workers"]
+        answer = invocation.client(autostart=False).call("worker.stop", **asked)
     except NoDaemon:
-        workers = []
+        answer = {"workers": []}
+    workers = answer["workers"]
+    for left in answer.get("left", ()):
+        invocation.warn(f"left behind: {left}")
     if workers or invocation.json:
         _tell(invocation, workers, "Stopping" if no_wait else "Stopped")
     else:

@@ -24,6 +24,24 @@ class EndKind(StrEnum):
     """A person stopped its worker or the daemon without waiting for it."""
 
 
+class Survivor(NamedTuple):
+    """A process that outlived its run. `denied`: it may not be signalled; else it does not end on KILL."""
+
+    pid: int
+    start_time: int
+    """Clock ticks since the boot of this id, as proc(5) tells it."""
+    boot_id: str
+    session: int
+    name: str
+    denied: bool
+
+    @property
+    def words(self) -> str:
+        """Why it lives on."""
+        which = f"pid {self.pid} ({self.name})"
+        return f"not permitted to signal {which}" if self.denied else f"{which} does not end on KILL"
+
+
 class Outcome(NamedTuple):
     """The end of execution `run` of job `seq`, as its worker tells it (or recovery, of a crash).
 
@@ -46,6 +64,8 @@ class Outcome(NamedTuple):
     system_us: int | None = None
     max_rss_kib: int | None = None
     left_behind: str | None = None
+    survivors: tuple[Survivor, ...] = ()
+    """Those left behind that were to be ended and could not be; the job does not run again while they live."""
     output: Mapping[str, Output] = {}
 
     @property
@@ -142,7 +162,7 @@ def failure_reason(outcome: Outcome) -> str:
     """Why the execution failed: a word of the interface, then words for people."""
     match outcome.kind:
         case EndKind.SIGNALLED:
-            text = f"signal {outcome.signal} ({signal_name(outcome.signal)})"
+            text = f"signal {outcome.signal} ({signal_name(outcome.signal)})" if outcome.signal else "signal"
         case EndKind.EXITED:
             text = f"exit {outcome.exit_code}"
         case _:

@@ -53,3 +53,7 @@ class Hands(Protocol):
     def worker_count(self) -> int:
         """How many workers there are."""
         ...
+
+    def all_wait_for_clients(self) -> bool:
+        """Whether there are workers, and all of them belong to clients that have not come back to this daemon."""
+        ...

@@ -10,7 +10,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import WAITING, Verb
 from queuectld.domain.states import has_ended
 from queuectld.scheduler import editing, parents, selection
 from queuectld.scheduler.bulk import Bulk, Changed, Place
@@ -112,6 +112,10 @@ class JobHands:
         told = await self._store.explain(await selection.one(self._store, ref), now=self._clock.now())
         if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
             told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
+            return told._replace(starts_ms=None)
+        if told.state in WAITING and self._hands.all_wait_for_clients():
+            words = "All workers wait for the client that started them to come back, and start no job until then."
+            told.rules.append(Rule("workers", words))
             return told._replace(starts_ms=None)
         return told
 

@@ -58,12 +58,14 @@ class Started(Protocol):
 
 
 class Stopped(Protocol):
-    """Workers that ended or were told to, and how many are left."""
+    """Workers that ended or were told to, how many are left, and in words what did not end though it was waited for."""
 
     @property
     def workers(self) -> Sequence[WorkerTold]: ...
     @property
     def remaining(self) -> int: ...
+    @property
+    def left(self) -> Sequence[str]: ...
 
 
 class WorkerService(Protocol):
@@ -83,7 +85,7 @@ class DaemonService:
         self,
         facts: Callable[[], Mapping[str, Any]],
         dispatcher: Dispatcher,
-        end_workers: Callable[[bool], Awaitable[None]],
+        end_workers: Callable[[bool], Awaitable[Sequence[str]]],
         exit_soon: Callable[[], None],
     ) -> None:
         self._facts = facts
@@ -103,11 +105,14 @@ class DaemonService:
         return {"draining": not resume}
 
     async def shutdown(self, now: bool) -> Mapping[str, Any]:
-        """Every worker has ended (with `now` its job by the kill ladder); the daemon exits after this is answered."""
+        """Every worker has ended (with `now` its job by the kill ladder); the daemon exits after this is answered.
+
+        `left` names what did not end, in words.
+        """
         self._dispatcher.draining = True
-        await self._end_workers(now)
+        left = await self._end_workers(now)
         self._exit_soon()
-        return {}
+        return {"left": list(left)}
 
 
 @dataclass(frozen=True, slots=True)

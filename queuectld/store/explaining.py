@@ -3,7 +3,7 @@
 Asked on the writing thread, which knows what is in hand. It looks at no more rows than a person would read about.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -11,13 +11,14 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.domain.job import Now
+from queuectld.domain.outcome import Survivor
 from queuectld.domain.permits import backs_off
 from queuectld.domain.resources import SLOTS
 from queuectld.store import models
 from queuectld.store.changes import needed
 from queuectld.store.claims import MOST_PASSED, passed_over, read_head
 from queuectld.store.lanes import Head
-from queuectld.store.moves import Standing
+from queuectld.store.moves import UNTIL_THEY_END, Standing
 from queuectld.store.records import Explanation, Rule
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, statement
@@ -70,9 +71,14 @@ _PASSING: Final = frozenset({"position", "workers-busy"})
 
 
 def _rules(session: Session, job: Standing, now: Now, ahead: int) -> Iterator[Rule]:
+    left = session.memory.survivors.get(job.seq)
     if job.state in ENDED_STATES or job.state is JobState.PROCESSING:
         yield _over(job)
+        if left:
+            yield _survivors(left, "")
         return
+    if left:
+        yield _survivors(left, " It starts once that has ended.")
     if job.state is JobState.HELD:
         yield Rule("held", "It is held until somebody releases it.")
     yield from _parents(session, job)
@@ -99,6 +105,12 @@ def _over(job: Standing) -> Rule:
     return Rule("ended", f"It has ended: {job.state}{why}. It runs again only when it is retried.")
 
 
+def _survivors(left: Sequence[Survivor], then: str) -> Rule:
+    pids = ", ".join(f"pid {each.pid}" for each in left)
+    why = "; ".join(each.words for each in left)
+    return Rule("survivors", f"Its last run may still run as {pids}: {why}.{then}")
+
+
 def _parents(session: Session, job: Standing) -> Iterator[Rule]:
     rows = session.execute(_PARENTS, {"child": job.seq, "most": SHOWN + 1}).fetchall()
     for parent, on in rows[:SHOWN]:
@@ -114,6 +126,8 @@ def _parents(session: Session, job: Standing) -> Iterator[Rule]:
 
 
 def _time(job: Standing, now: Now) -> Iterator[Rule]:
+    if job.due_ms == UNTIL_THEY_END:
+        return
     if job.due_ms is not None and job.due_ms > now.store_ms:
         until_ms = now.wall_ms + job.due_ms - now.store_ms
         if backs_off(job.state, job.attempts, waits=True):

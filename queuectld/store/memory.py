@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from peewee import SQL, fn
 
+from queuectld.domain.outcome import Survivor
 from queuectld.domain.rate import read_rate
 from queuectld.domain.resources import Demand, Resources, demand, read_demand, read_supplies
 from queuectld.store.lanes import Lanes
@@ -35,6 +36,7 @@ from queuectld.store.statement import arg, statement
 KNOWN_ENVIRONMENTS: Final = 256
 """Digests kept in memory; others are looked up."""
 LAST_SEQ_KEY: Final = "last_seq"
+SURVIVORS_KEY: Final = "survivors"
 _LAST_SEQ: Final = statement(Job.select(fn.MAX(Job.seq)))
 _LAST_EVENT: Final = statement(Event.select(fn.MAX(Event.event_seq)))
 _NEXT_STORE_DUE: Final = statement(Job.select(fn.MIN(Job.due_ms)).where(SQL(WAITS_FOR_STORE_TIME)))
@@ -74,6 +76,8 @@ class Memory:
     resolving: set[int] = field(default_factory=set)
     workers: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By worker: its pool and its number there."""
+    survivors: Mapping[int, tuple[Survivor, ...]] = field(default_factory=dict)
+    """By job: the processes that outlived its last run."""
 
     def add_queue(self, number: int, name: str, limits: QueueLimits) -> None:
         """Know a queue of the store."""
@@ -140,7 +144,9 @@ def load(connection: sqlite3.Connection) -> Memory:
     for number, pool, place in connection.execute(statement(Worker.select(Worker.id, Worker.pool, Worker.number))):
         memory.workers[number] = (pool, place)
     memory.limits.resources.workers = len(memory.workers)
-    supply(memory.limits.resources, read_settings(connection)[0])
+    settings, values = read_settings(connection)
+    supply(memory.limits.resources, settings)
+    memory.survivors = read_survivors(values)
     for statement_ in (_PROCESSING, _ENDING):
         for row in connection.execute(statement_):
             memory.limits.take(_in_hand(*row))
@@ -194,6 +200,12 @@ def read_settings(connection: sqlite3.Connection) -> tuple[dict[str, object], di
     settings = {key: json.loads(value) for key, value in config}
     meta = connection.execute(statement(Meta.select(Meta.key, Meta.value)))
     return settings, {key: json.loads(value) for key, value in meta}
+
+
+def read_survivors(values: Mapping[str, Any]) -> dict[int, tuple[Survivor, ...]]:
+    """The processes that outlived their runs, by job, from the small values of the store."""
+    noted = values.get(SURVIVORS_KEY) or {}
+    return {int(seq): tuple(Survivor(*each) for each in survivors) for seq, survivors in noted.items()}
 
 
 def _one(connection: sqlite3.Connection, text: str, values: dict[str, object] | None = None) -> Any:

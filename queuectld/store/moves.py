@@ -79,6 +79,8 @@ class Standing(NamedTuple):
         return self.key is not None and (self.lane is not None or in_hand)
 
 
+UNTIL_THEY_END: Final = 2**62
+"""A due time that never comes, of a job that waits for the end of processes of its last run."""
 MAY_DEPEND: Final = frozenset({JobState.BLOCKED, JobState.HELD})
 """States in which a job may still wait for others."""
 _FIRST, _UPDATED, _END = (Standing._fields.index(name) for name in ("state", "started_ms", "key"))
@@ -276,6 +278,8 @@ def placed(session: Session, job: Standing, now: Now) -> Standing:
     waits = due_ms is not None or (waits_for_wall and (job.run_at_ms or 0) > now.wall_ms)
     # A time that has come has come: a wall clock that is set back afterwards does not make the job wait again.
     waits = waits and job.lane is None and not job.in_line
+    if not waits and job.seq in session.memory.survivors:
+        waits, due_ms = True, UNTIL_THEY_END
     if waits or job.batch in session.memory.hidden:
         return job._replace(lane=None, in_line=0, due_ms=due_ms)
     job = job._replace(lane=None, in_line=0, due_ms=None, batch=None)

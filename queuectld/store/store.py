@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from queuectld.domain.job import Job, NewJob, Now
-from queuectld.domain.outcome import Outcome
+from queuectld.domain.outcome import Outcome, Survivor
 from queuectld.domain.permits import Verb
 from queuectld.store import (
     acts,
@@ -25,6 +25,7 @@ from queuectld.store import (
     registry,
     requests,
     schema,
+    survivors,
     turns,
 )  # fmt: skip
 from queuectld.store.acts import Done
@@ -82,6 +83,8 @@ class Store(Upkeep):
         session = Session(connection, host)
         self._on_committed = on_committed
         self._settings, self._values = memory.read_settings(connection)
+        self.survivors: Mapping[int, tuple[Survivor, ...]] = memory.read_survivors(self._values)
+        """By job: the processes that outlived its last run, as of the last commit. Another object when it changes."""
         self.due: Due = session.memory.due
         """When the next waiting job comes due, as of the last commit."""
         self.first_seq: int = session.memory.last_seq + 1
@@ -134,6 +137,7 @@ class Store(Upkeep):
     ) -> None:
         if settings is not None and values is not None:
             self._settings, self._values = settings, values
+            self.survivors = memory.read_survivors(values)
         if committed is None:
             return
         self.due = committed.due
@@ -329,6 +333,14 @@ class Store(Upkeep):
     async def save_anchor(self, anchor: Anchor) -> None:
         """Keep a reading of all clocks, by which store time goes on after a restart."""
         await self._write(partial(registry.set_value, key=ANCHOR, value=list(anchor)))
+
+    async def survivors_noted(self, seq: int, found: Sequence[Survivor]) -> None:
+        """Others have taken the place of those that the job waits for."""
+        await self._write(partial(survivors.note, seq=seq, survivors=found))
+
+    async def survivors_gone(self, seq: int, *, now: Now) -> None:
+        """They have ended: the job may run again."""
+        await self._write(partial(survivors.gone, seq=seq, now=now))
 
     async def queue_set(self, name: str, *, now: Now, **fields: Any) -> QueueRow:
         """Set `paused`, `concurrency`, `rate` or `failure_limit` (None: none) of a queue, which exists afterwards."""

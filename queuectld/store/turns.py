@@ -9,7 +9,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld import failpoints
 from queuectld.domain.job import Now
 from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
-from queuectld.store import models, moves
+from queuectld.store import models, moves, survivors
 from queuectld.store.batches import let_in
 from queuectld.store.claims import claim_best, claim_own, open_again
 from queuectld.store.dependencies import resolve
@@ -72,6 +72,8 @@ def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chanc
     )  # fmt: skip
     change = settled(running, outcome, crash_limit=crash_limit, chance=chance)
     _insert_attempt(session, before, outcome, change.reason)
+    if outcome.survivors:
+        survivors.note(session, before.seq, outcome.survivors)
     detail = {"duration_ms": outcome.duration_ms}
     if change.to is JobState.FAILED and change.delay_ms is not None:
         detail["run_at_ms"] = now.wall_ms + change.delay_ms
@@ -114,7 +116,10 @@ def _after(session: Session, before: Standing, outcome: Outcome, change: Change,
 
 def _store_cancelled(session: Session, before: Standing, outcome: Outcome) -> StoredOutcome:
     """The run of a job that was cancelled in the middle of it: kept as an attempt; the job stays as it is."""
-    new = _insert_attempt(session, before, outcome, before.reason)
+    why = [before.reason or "cancelled", *(each.words for each in outcome.survivors)]
+    new = _insert_attempt(session, before, outcome, "; ".join(why))
+    if new and outcome.survivors:
+        survivors.note(session, before.seq, outcome.survivors)
     session.execute(_END_ENDING, {"seq": before.seq})
     out_of_hand(session, before.seq)
     return StoredOutcome(outcome.seq, outcome.run, before.id, JobState.CANCELLED if new else None)

@@ -1,17 +1,13 @@
-"""The crew: how many workers there are, in which pools, and whose they are.
-
-Three kinds of pool: `detached` (one, the daemon's own, comes back with it), `foreground` (a client's, drained when the
-client is gone), `job` (one worker for one job alone).
-"""
+"""The crew: how many workers there are, in which pools, and whose they are."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from queuectl_client.protocol.messages import WorkerStart, WorkerStop
-from queuectl_client.protocol.vocabulary import ErrorCode, JobState, WorkerState
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.states import has_ended
 from queuectld.scheduler import selection
@@ -20,70 +16,23 @@ from queuectld.scheduler.dispatcher import PASSING, RETRY_SECONDS
 from queuectld.store.records import Event
 from queuectld.store.store import Store
 from queuectld.workers.pool import WorkerPool
+from queuectld.workers.pools import DETACHED, FOREGROUND, JOB, Pool, StartedWorkers, StoppedWorkers, WorkerView, view
 from queuectld.workers.process import Worker
 
 log = logging.getLogger(__name__)
 
-DETACHED: Final = "detached"
-FOREGROUND: Final = "foreground"
-JOB: Final = "job"
-
 TAKE_UP_SECONDS: Final = 10
-"""How long a foreground pool waits for its client after a restart of the daemon, before it drains."""
+"""How long a foreground pool waits for its client after a restart of the daemon, before it drains.
+
+Until it is taken up it gets no worker and none of its workers starts a job: the client may have died with the daemon.
+"""
 SUSPENDED: Final = "detached_suspended"
 """Flag in the store: the daemon was stopped by hand, so an autostart does not bring detached workers back."""
 SHORT_LIFE_MS: Final = 5_000
 """A worker that ended sooner, without having done a job, is replaced with a growing pause."""
 LONGEST_PAUSE_SECONDS: Final = 60
-
-
-class PoolInfo(NamedTuple):
-    """A pool as it is told: its number and kind."""
-
-    id: int
-    kind: str
-
-
-class WorkerView(NamedTuple):
-    """A worker as it is told. `since_ms` is Unix time, `job` the id of what it runs."""
-
-    id: str
-    number: int
-    pid: int
-    state: WorkerState
-    job: str | None
-    pool: PoolInfo
-    since_ms: int
-    jobs_done: int
-
-
-class StartedWorkers(NamedTuple):
-    """Workers that are up. Events of the pool after `event_seq` tell all that they do."""
-
-    workers: list[WorkerView]
-    pool: int | None
-    event_seq: int
-
-
-class StoppedWorkers(NamedTuple):
-    """Workers that ended, or (without waiting) were told to; `remaining` are left and not told."""
-
-    workers: list[WorkerView]
-    remaining: int
-
-
-class Pool:
-    """A pool in memory. `failures` counts workers in a row that ended right after they started."""
-
-    def __init__(self, pool_id: int, kind: str, wanted: int, job_seq: int | None = None) -> None:
-        self.id = pool_id
-        self.kind = kind
-        self.wanted = wanted
-        self.job_seq = job_seq
-        self.owner: Hashable | None = None
-        self.failures = 0
-        self.filling = asyncio.Lock()
-        """Two workers that die at once are two reasons to fill the pool, and it is to be filled once."""
+STOP_SECONDS: Final = 12
+"""Beside the grace of its job: how long `stop --now` waits for a worker. One that hangs is killed before."""
 
 
 Care = Callable[[Pool], Coroutine[Any, Any, None]]
@@ -127,11 +76,13 @@ class Crew:
         if wanted.count is None:
             for pool in self._scope(wanted.pool):
                 await self._want(pool, 0)
-        views = [self._view(worker) for worker in chosen]
-        await self._end(chosen, now=wanted.now, lower=wanted.count is not None)
+        told = [(worker, self._view(worker)) for worker in chosen]
+        grace_ms = await self._end(chosen, now=wanted.now, lower=wanted.count is not None)
+        left: Sequence[str] = ()
         if wanted.wait:
-            await self._gone(chosen)
-        return StoppedWorkers(views, len(scope) - len(chosen))
+            left = await self._gone(chosen, grace_ms if wanted.now else None)
+            told = [each for each in told if each[0].gone.done()]
+        return StoppedWorkers([view for _, view in told], len(scope) - len(told), list(left))
 
     def list(self) -> Sequence[WorkerView]:
         """Every worker, oldest first."""
@@ -167,30 +118,51 @@ class Crew:
             self._pools[row.id] = Pool(row.id, row.kind, row.wanted, row.job_seq)
             if row.job_seq is not None:
                 self._workers.dedication[row.id] = row.job_seq
+            if row.kind == FOREGROUND:
+                self._workers.ownerless.add(row.id)
         if by_hand:
             await self._store.set_flag(SUSPENDED, None)
 
     async def settle_in(self) -> None:
-        """Once the living workers are known: start the missing ones, and wait for clients of foreground pools."""
+        """Once the living workers are known: start the missing ones, and wait for the clients of foreground pools."""
         suspended = self._store.flag(SUSPENDED) is not None
         for pool in list(self._pools.values()):
             if pool.kind == DETACHED and not suspended:
                 self._spawn(self._refill, pool)
-            elif pool.kind == FOREGROUND:
+            elif pool.kind == FOREGROUND and pool.owner is None:
                 asyncio.get_running_loop().call_later(TAKE_UP_SECONDS, self._give_up_on, pool)
             elif pool.kind == JOB:
                 self._spawn(self._care_for_job, pool)
 
-    async def all_gone(self, *, now: bool) -> None:
-        """End all workers, and leave word that only a start by hand brings the detached ones back."""
+    async def all_gone(self, *, now: bool) -> Sequence[str]:
+        """End all workers, and leave word that only a start by hand brings the detached ones back.
+
+        Gives what did not end, in words. With `now` it waits no longer than the jobs' grace and some seconds, and a
+        store that cannot be written keeps nobody.
+        """
         self._closing = True
-        await self._store.set_flag(SUSPENDED, "1")
         everyone = list(self._workers.workers.values())
-        await self._end(everyone, now=now, lower=False)
-        await self._gone(everyone)
-        for pool in list(self._pools.values()):
-            if pool.kind != DETACHED:
-                await self._forget(pool)
+        grace_ms = await self._end(everyone, now=now, lower=False)
+        if not now:
+            await self._store.set_flag(SUSPENDED, "1")
+            return await self._all_forgotten(everyone, None)
+        left, noted = await asyncio.gather(
+            self._all_forgotten(everyone, grace_ms), self._store.set_flag(SUSPENDED, "1"), return_exceptions=True
+        )
+        for error in (left, noted):
+            if isinstance(error, Refused):
+                log.error("the store does not know yet that all workers were told to end: %s", error.message)
+            elif isinstance(error, BaseException):
+                raise error
+        return [] if isinstance(left, BaseException) else left
+
+    async def _all_forgotten(self, everyone: Sequence[Worker], grace_ms: int | None) -> Sequence[str]:
+        left = await self._gone(everyone, grace_ms)
+        if not left:
+            for pool in list(self._pools.values()):
+                if pool.kind != DETACHED:
+                    await self._forget(pool)
+        return left
 
     def close(self) -> None:
         """The daemon goes and leaves its workers to the next one."""
@@ -216,6 +188,8 @@ class Crew:
         pool = self._pools.get(worker.pool_id)
         if pool is None or self._closing:
             return
+        if pool.id in self._workers.ownerless and pool.wanted:
+            return  # whoever takes it up fills it
         if worker.draining and pool.wanted == 0 and not self._in(pool) and pool.kind != DETACHED:
             self._spawn(self._forget, pool)
         elif len(self._in(pool)) < pool.wanted:
@@ -255,6 +229,7 @@ class Crew:
         await self._store.pool_remove(pool.id)
         self._pools.pop(pool.id, None)
         self._workers.dedication.pop(pool.id, None)
+        self._workers.ownerless.discard(pool.id)
 
     async def _fill(self, pool: Pool) -> Sequence[Worker]:
         """Start what the pool is short of, and return the new workers once they are up."""
@@ -280,25 +255,34 @@ class Crew:
         else:
             await self._forget(pool)
 
-    async def _end(self, workers: Sequence[Worker], *, now: bool, lower: bool) -> None:
+    async def _end(self, workers: Sequence[Worker], *, now: bool, lower: bool) -> int:
+        """Have them end; with `now` their jobs too, of which the longest grace (ms) is given."""
+        grace_ms = await self._graces(workers) if now else {}
         for worker in workers:
             pool = self._pools.get(worker.pool_id)
             if lower and pool is not None and not worker.draining:
                 await self._want(pool, max(0, pool.wanted - 1))
             self._workers.drain(worker)
             if now and worker.job is not None:
-                await self._interrupt(worker)
+                seq, run = worker.job
+                self._workers.kill(worker.id, seq, run, grace_ms=grace_ms.get(seq, 0), why="shutdown")
+        return max(grace_ms.values(), default=0)
 
-    async def _interrupt(self, worker: Worker) -> None:
-        assert worker.job is not None
-        seq, run = worker.job
-        jobs = await self._store.many([seq])
-        grace_ms = jobs[0].kill_grace_ms if jobs else 0
-        self._workers.kill(worker.id, seq, run, grace_ms=grace_ms, why="shutdown")
+    async def _graces(self, workers: Sequence[Worker]) -> dict[int, int]:
+        """By job in hand: its grace."""
+        seqs = [worker.job.seq for worker in workers if worker.job is not None]
+        return {job.seq: job.kill_grace_ms for job in await self._store.many(seqs)} if seqs else {}
 
-    async def _gone(self, workers: Sequence[Worker]) -> None:
-        for worker in workers:
-            await asyncio.shield(worker.gone)
+    async def _gone(self, workers: Sequence[Worker], grace_ms: int | None) -> Sequence[str]:
+        """Wait until they are gone: at most for this grace and STOP_SECONDS (None: without end). What is left then."""
+        patience = None if grace_ms is None else grace_ms / 1000 + STOP_SECONDS
+        if workers:
+            await asyncio.wait([worker.gone for worker in workers], timeout=patience)
+        left = [worker.left_words for worker in workers if not worker.gone.done()]
+        left += self._workers.survivors.words()
+        for each in left:
+            log.warning("left behind: %s", each)
+        return left
 
     async def _start_foreground(self, wanted: WorkerStart, owner: Hashable, event_seq: int) -> StartedWorkers:
         """A new pool; or, when it is asked for again because the answer was lost, the one that was begun."""
@@ -310,7 +294,7 @@ class Crew:
             pool = self._pools[pool_id] = Pool(pool_id, FOREGROUND, wanted.count)
         elif pool is None or pool.wanted == 0:
             pool = await self._new_pool(FOREGROUND, wanted.count)  # that one has drained meanwhile
-        pool.owner = owner
+        self._own(pool, owner)
         try:
             await self._fill(pool)
         except BaseException:
@@ -322,11 +306,16 @@ class Crew:
         pool = self._pools.get(pool_id)
         if pool is None or pool.kind != FOREGROUND or pool.wanted == 0:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no worker pool {pool_id} to take up", {"pool": pool_id})
-        pool.owner = owner
+        self._own(pool, owner)
+        self._spawn(self._refill, pool)  # what it lost while nobody had it
         return StartedWorkers([self._view(worker) for worker in self._in(pool)], pool_id, event_seq)
 
+    def _own(self, pool: Pool, owner: Hashable) -> None:
+        pool.owner = owner
+        self._workers.owned(pool.id)
+
     def _give_up_on(self, pool: Pool) -> None:
-        if pool.owner is None and not self._closing and pool.id in self._pools:
+        if pool.id in self._workers.ownerless and not self._closing and pool.id in self._pools:
             log.info("nobody took worker pool %d up within %d s; it drains", pool.id, TAKE_UP_SECONDS)
             self._spawn(self._end_pool, pool)
 
@@ -368,17 +357,7 @@ class Crew:
         return [worker for worker in self._workers.workers.values() if worker.pool_id == pool.id]
 
     def _view(self, worker: Worker) -> WorkerView:
-        pool = self._pools.get(worker.pool_id)
-        return WorkerView(
-            worker.name,
-            worker.number,
-            worker.pid,
-            worker.state,
-            worker.job_id,
-            PoolInfo(worker.pool_id, pool.kind if pool is not None else DETACHED),
-            worker.since_ms,
-            worker.jobs_done,
-        )
+        return view(worker, self._pools.get(worker.pool_id))
 
     def _spawn(self, care: Care, pool: Pool) -> None:
         """Care for a pool in the background. What a full or locked store keeps from being done is done later."""

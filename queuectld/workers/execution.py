@@ -13,12 +13,13 @@ import time
 from functools import partial
 
 from queuectld import failpoints
-from queuectld.workers import statefile, tree, wire
+from queuectld.workers import statefile, stuck, tree, wire
 from queuectld.workers.runner import TRANSIENT, CannotStart
 from queuectld.workers.stdin import OpenStdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Final
 
     from queuectld.workers.worker import Worker
@@ -64,6 +65,7 @@ class Execution:
         """The kill ladder is on its way."""
         self._kind: str | None = None
         self._words = ""
+        self._killed = 0.0
         self._followed = False
         self._deadlines = worker.deadlines
         self._stdin = self._open_stdin() if job.get("stdin_open") else None
@@ -258,8 +260,14 @@ class Execution:
 
     def _kill(self) -> None:
         self._family.kill()
-        self._loop.at("kill", time.monotonic() + KILL_AGAIN_SECONDS, self._kill)
+        now = time.monotonic()
+        self._killed = self._killed or now
+        self._loop.at("kill", now + KILL_AGAIN_SECONDS, self._kill)
         self._finish_if_all_ended()
+        if self._worker.execution is self:
+            survivors = stuck.stuck(self._family.living(), now - self._killed)
+            if survivors:
+                self._finish(survivors)
 
     def _output_came(self) -> None:
         now = time.monotonic()
@@ -277,10 +285,7 @@ class Execution:
         if self._status is None:
             return
         failpoints.reached("worker.ended")
-        if self._pidfd is not None:
-            self._loop.unwatch(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
+        self._forget_pidfd()
         self._loop.cancel("stage")
         self._deadlines.clear()
         exited_0 = self._status.si_code == os.CLD_EXITED and self._status.si_status == 0
@@ -291,6 +296,12 @@ class Execution:
             self._climb(time.monotonic() + self._grace)
         else:
             self._finish_if_all_ended()
+
+    def _forget_pidfd(self) -> None:
+        if self._pidfd is not None:
+            self._loop.unwatch(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
 
     def _child_ended(self) -> None:
         if self._status is None and self._pidfd is None:
@@ -305,29 +316,33 @@ class Execution:
         if self._status is not None and not self._family.members():
             self._finish()
 
-    def _finish(self) -> None:
-        assert self._status is not None
+    def _finish(self, survivors: Sequence[list[Any]] = ()) -> None:
+        """The run is over: nobody is left, or none but `survivors`, of whom the leader may be one."""
         output, lost = self._pipes.finish(self.seq, self.run)
         failpoints.reached("worker.kept")
-        self._words = "; ".join(words for words in (self._words, lost) if words)
-        _, _, usage = os.wait4(self.pid, 0)
+        self._words = "; ".join(words for words in (self._words, stuck.words(survivors), lost) if words)
+        usage: dict[str, Any] = {}
+        if self._status is not None:
+            used = os.wait4(self.pid, 0)[2]
+            usage["user_us"] = round(used.ru_utime * 1_000_000)
+            usage["system_us"] = round(used.ru_stime * 1_000_000)
+            usage["max_rss_kib"] = _peak.of_job(used.ru_maxrss)
         left = self._family.forget_leader()
         body = self._outcome(*self._how_it_ended(self._status))
-        body.update(
-            user_us=round(usage.ru_utime * 1_000_000),
-            system_us=round(usage.ru_stime * 1_000_000),
-            max_rss_kib=_peak.of_job(usage.ru_maxrss),
-            left_behind=tree.describe(left) if left else None,
-            output=output,
-        )
+        body.update(usage, left_behind=tree.describe(left) if left else None, output=output)
+        if survivors:
+            body["survivors"] = survivors
+        self._forget_pidfd()
         for key in ("stage", "kill", "tell"):
             self._loop.cancel(key)
         self._pipes.close(partial(self._worker.discard, f"{self._job['id']} run {self.run}"))
         failpoints.reached("worker.reaped")
         self._worker.finished(body)
 
-    def _how_it_ended(self, status: os.waitid_result) -> tuple[str, int | None, int | None]:
+    def _how_it_ended(self, status: os.waitid_result | None) -> tuple[str, int | None, int | None]:
         """Kind, exit code, signal."""
+        if status is None:
+            return self._kind or "signal", None, None
         if status.si_code != os.CLD_EXITED:
             return self._kind or "signal", None, status.si_status
         if self._ending and status.si_status == 0 and self._kind is None:

@@ -69,6 +69,11 @@ class Family:
             found.extend(tree.descendants(pid))
         return self._with_group([process for process in found if process.is_alive])
 
+    def living(self) -> list[tree.Process]:
+        """The living processes of the job, its leader with them."""
+        leader = tree.look(self._leader)
+        return [*([leader] if leader is not None and leader.is_alive else ()), *self.members()]
+
     def is_alone(self) -> bool:
         """Whether the worker has no child but the job's leader."""
         return self.children() == [self._leader]

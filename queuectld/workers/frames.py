@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from queuectld.domain.job import Claimed, Output
-from queuectld.domain.outcome import EndKind, Outcome
+from queuectld.domain.outcome import EndKind, Outcome, Survivor
 
 
 def outcome_from_map(body: Mapping[str, Any]) -> Outcome:
@@ -28,6 +28,7 @@ def outcome_from_map(body: Mapping[str, Any]) -> Outcome:
         system_us=_number(body.get("system_us")),
         max_rss_kib=_number(body.get("max_rss_kib")),
         left_behind=_text(body.get("left_behind")),
+        survivors=tuple(_survivor(*each) for each in body.get("survivors") or ()),
         output=outputs_from_map(body.get("output") or {}),
     )
 
@@ -44,6 +45,10 @@ def _output(size: int, inline: bytes | None, files: list[Any]) -> Output:
         raise TypeError("output is bytes")
     pieces = tuple((str(_text(name)), int(first), int(length)) for name, first, length in files)
     return Output(int(size), inline, pieces)
+
+
+def _survivor(pid: Any, start_time: Any, boot_id: Any, session: Any, name: Any, denied: Any) -> Survivor:
+    return Survivor(int(pid), int(start_time), str(boot_id), int(session), str(name), bool(denied))
 
 
 def _number(value: Any) -> int | None:

@@ -3,16 +3,19 @@
 import asyncio
 import os
 import signal
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from queuectld.boot import boot_id
-from queuectld.workers import cgroup, mark, statefile, tree
+from queuectld.workers import cgroup, mark, statefile, stuck, tree
 from queuectld.workers.process import RunKey, watch_exit
 
 LONGEST_GRACE_MS: Final = 10_000
 """However long the job's own grace is: nothing stays `processing` for more than 25 s once nobody runs it."""
+
+KILL_AGAIN_SECONDS: Final = 0.5
+"""After KILL: how soon it is looked who is still there."""
 
 
 class Trace(NamedTuple):
@@ -43,25 +46,31 @@ def find(
     return Trace(record, [process for process in _with_kin(seeds, others) if process.is_alive])
 
 
-async def end(
-    state: Path, worker: int, key: RunKey, job_id: str, socket: str, grace_ms: int
-) -> Sequence[tree.Process]:
-    """TERM to all of them, KILL to those that live after the grace. Returns when none is left but who may not be
-    signalled: these."""
+async def end(state: Path, worker: int, key: RunKey, job_id: str, socket: str, grace_ms: int) -> list[list[Any]]:
+    """TERM to all of them, KILL to those that live after the grace; returns when none is left that can be ended.
+
+    Gives those that live on, as `stuck.stuck` does.
+    """
     grace = min(grace_ms, LONGEST_GRACE_MS) / 1000
+    kill_at = asyncio.get_running_loop().time() + grace
     known: list[tree.Process] = []
-    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
-        while True:
-            record, living = find(state, worker, key, job_id, socket, known)
-            known += living
-            if number == signal.SIGKILL:
-                _kill_group(record)
-            denied = [process for process in living if not _send(process, number)]
-            if len(denied) == len(living) and (not living or number == signal.SIGKILL):
-                return denied
-            if not await _all_ended([one for one in living if patience is not None or one not in denied], patience):
-                break
-    return []
+    number, patience = signal.SIGTERM, grace
+    while True:
+        record, living = find(state, worker, key, job_id, socket, known)
+        if not living:
+            return []
+        known += living
+        if number == signal.SIGKILL:
+            survivors = stuck.stuck(living, asyncio.get_running_loop().time() - kill_at)
+            if survivors:
+                return survivors
+            _kill_group(record)
+        for process in living:
+            tree.send_signal(process.pid, process.start_time, number)
+            if number == signal.SIGTERM:
+                tree.send_signal(process.pid, process.start_time, signal.SIGCONT)
+        if not await _all_ended(living, patience):
+            number, patience = signal.SIGKILL, KILL_AGAIN_SECONDS
 
 
 def _still_there(known: Iterable[tree.Process]) -> list[tree.Process]:
@@ -101,14 +110,6 @@ def _with_kin(seeds: Iterable[tree.Process], others: Collection[int]) -> list[tr
     return list(found.values())
 
 
-def _send(process: tree.Process, number: int) -> bool:
-    """False when it may not be signalled: it has become another user."""
-    sent = tree.send_signal(process.pid, process.start_time, number)
-    if sent and number == signal.SIGTERM:
-        tree.send_signal(process.pid, process.start_time, signal.SIGCONT)
-    return sent or not tree.is_alive(process.pid, process.start_time)
-
-
 def _kill_group(record: dict[str, Any] | None) -> None:
     """KILL to the whole control group of a worker that is dead; one that is stopped lives in it itself."""
     if record is None or not record.get("cgroup") or record.get("boot_id") != boot_id():
@@ -117,8 +118,8 @@ def _kill_group(record: dict[str, Any] | None) -> None:
         cgroup.kill(record["cgroup"])
 
 
-async def _all_ended(processes: Iterable[tree.Process], patience: float | None) -> bool:
-    """Whether all of them ended within `patience` seconds (None: however long it takes)."""
+async def _all_ended(processes: Iterable[tree.Process], patience: float) -> bool:
+    """Whether all of them ended within `patience` seconds."""
     loop = asyncio.get_running_loop()
     ends = []
     stops = []

@@ -21,20 +21,19 @@ from queuectld.store.records import StoredOutcome, WorkerRow
 from queuectld.store.store import Store
 from queuectld.workers import spool, tree
 from queuectld.workers.background import Background
-from queuectld.workers.follow import FollowedRun, Follows
 from queuectld.workers.frames import outcome_from_map, run_body
 from queuectld.workers.link import WorkerLink
-from queuectld.workers.overdue import Enforce, Overdue
 from queuectld.workers.owner import Bury, PoolOwner
 from queuectld.workers.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
-from queuectld.workers.sending import Sending
+from queuectld.workers.runhands import RunHands
+from queuectld.workers.survivors import Survivors
 from queuectld.workers.unstored import Unstored
 from queuectld.workers.versions import mismatch
 
 log = logging.getLogger(__name__)
 
 
-class WorkerPool:
+class WorkerPool(RunHands):
     """All workers of this daemon."""
 
     def __init__(
@@ -45,6 +44,7 @@ class WorkerPool:
         places: WorkerPlaces,
         job_socket: str,
     ) -> None:
+        super().__init__()
         self._store = store
         self._clock = clock
         self._setting = setting
@@ -53,25 +53,16 @@ class WorkerPool:
         """What jobs find in QUEUECTL_SOCKET."""
         self._owner: PoolOwner | None = None
         self._bury: Bury | None = None
-        self.workers: dict[int, Worker] = {}
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
         self.unstored = Unstored()
-        self._follows = Follows()
-        self._sending = Sending()
-        self._overdue: Overdue | None = None
         self._background = Background()
+        self.survivors = Survivors(store, clock)
 
-    def attach(
-        self,
-        owner: PoolOwner,
-        bury: Bury,
-        enforce: Enforce,
-    ) -> None:
-        """Who is told of outcomes, who settles what a dead worker leaves, who ends a run in a stopped one's place."""
+    def attach(self, owner: PoolOwner, bury: Bury) -> None:
+        """Who is told of outcomes, and who settles what a dead worker leaves."""
         self._owner = owner
         self._bury = bury
-        self._overdue = Overdue(enforce)
 
     def admit(self, client: socket.socket) -> None:
         """Take in who has connected to the workers' socket; its hello tells which worker it is."""
@@ -81,7 +72,8 @@ class WorkerPool:
 
     def free(self) -> Sequence[int]:
         """Workers that could start any job now."""
-        return [w.id for w in self.workers.values() if w.is_free and w.pool_id not in self.dedication]
+        closed = self.dedication.keys() | self.ownerless if self.ownerless else self.dedication
+        return [w.id for w in self.workers.values() if w.is_free and w.pool_id not in closed]
 
     def dedicated(self) -> Mapping[int, int]:
         """Free workers that are kept for one job."""
@@ -115,11 +107,13 @@ class WorkerPool:
             body["environment"] = dict(environment)
         worker.job = RunKey(claimed.seq, claimed.run)
         worker.job_id = claimed.id
+        worker.has_begun = False
         worker.link.send("run", body)
         self._sending.begun(worker, worker.job)
         failpoints.reached("claim.sent")
+        self._overdue.begin_of_run(worker, worker.job)
         if claimed.timeout_ms is not None:
-            self._expect_end(worker.id, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
+            self._overdue.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
         return True
 
     def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
@@ -132,42 +126,20 @@ class WorkerPool:
             if worker_id is not None:
                 by_worker.setdefault(worker_id, []).append((key.seq, key.run))
             self.run_over(key)
+        self.survivors.look()
         for worker_id, keys in by_worker.items():
             worker = self.workers.get(worker_id)
             if worker is not None and worker.link is not None:
                 worker.link.send("stored", {"runs": keys})
                 failpoints.reached("outcome.acknowledged")
 
-    # --- what the services ask (scheduler.hands.Hands) ---
-
-    def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:
-        """Begin the kill ladder at the worker that runs this."""
-        body = {"seq": seq, "run": run, "reason": why, "grace_ms": grace_ms, "only_signal": None}
-        self._tell(worker, "kill", body)
-        self._expect_end(worker, RunKey(seq, run), grace_ms, why)
-
-    def signal(self, worker: int, seq: int, run: int, number: int) -> None:
-        """Send one signal to all of the job."""
-        body = {"seq": seq, "run": run, "reason": "signal", "grace_ms": 0, "only_signal": number}
-        self._tell(worker, "kill", body)
-
-    def pause(self, worker: int, seq: int, run: int, *, paused: bool) -> None:
-        """STOP or CONT to all of the job."""
-        self._tell(worker, "pause" if paused else "resume", {"seq": seq, "run": run})
-
-    def follow(self, worker: int, seq: int, run: int) -> FollowedRun | None:
-        """The output of this execution from now on; None when this worker does not run it."""
-        return self._follows.follow(self.workers.get(worker), RunKey(seq, run))
-
-    async def send(self, worker: int, seq: int, run: int, data: bytes, *, eof: bool) -> str | None:
-        """More for the stdin of this; None once its worker has it, else why not."""
-        return await self._sending.send(self.workers.get(worker), RunKey(seq, run), data, eof=eof)
-
-    def worker_count(self) -> int:
-        """How many workers there are."""
-        return len(self.workers)
-
     # --- the life of a worker ---
+
+    def owned(self, pool_id: int) -> None:
+        """A client has taken this pool: its workers may start jobs."""
+        self.ownerless.discard(pool_id)
+        if self._owner is not None:
+            self._owner.wake()
 
     async def add(self, pool_id: int, number: int) -> Worker:
         """Start a worker. It is stored before it can be given work; it is up once its `ready` is done."""
@@ -192,6 +164,7 @@ class WorkerPool:
         except Refused:
             tree.send_signal(worker.pid, worker.start_time, signal.SIGKILL)  # what is not stored gets no work
             raise
+        self._overdue.hello(worker, is_new=True)
         return worker
 
     def take_over(self, row: WorkerRow) -> Worker:
@@ -206,6 +179,7 @@ class WorkerPool:
         """Hear of its end; at once when it is of another boot, or gone already."""
         if row.pid and row.boot_id == self._clock.boot_id:
             self._watch(worker)
+            self._overdue.hello(worker, is_new=False)
         else:
             self._ended(worker)
 
@@ -214,6 +188,9 @@ class WorkerPool:
         worker.draining = True
         if worker.link is not None:
             worker.link.send("drain", {})
+        if worker.job is None:
+            self._overdue.rouse(worker)
+            self._overdue.end_of_worker(worker)
 
     def adopt_spool(self, alive: Iterable[int]) -> list[Outcome]:
         """The outcomes that workers left which are not among `alive`; the living bring theirs themselves."""
@@ -240,8 +217,7 @@ class WorkerPool:
         """This execution will tell no more: whoever follows its output reads it from the store from now on."""
         self._sending.over(key)
         self._follows.over(key)
-        if self._overdue is not None:
-            self._overdue.settled(key)
+        self._overdue.settled(key)
 
     async def close(self) -> None:
         """Leave the workers to the next daemon: close every connection."""
@@ -249,8 +225,8 @@ class WorkerPool:
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
-        if self._overdue is not None:
-            self._overdue.close()
+        self._overdue.close()
+        self.survivors.close()
         self._background.close()
 
     # --- what links tell (LinkOwner) ---
@@ -267,6 +243,8 @@ class WorkerPool:
             return
         if kind == "ended":
             self._job_ended(worker, body)
+        elif kind == "running":
+            self._runs(worker, RunKey(body["seq"], body["run"]), body)
         elif kind == "returned":
             self._returned(worker, RunKey(body["seq"], body["run"]))
         elif kind == "output":
@@ -282,6 +260,12 @@ class WorkerPool:
             if worker.job is not None:
                 self._sending.lost(worker.job)
 
+    def _runs(self, worker: Worker, key: RunKey, body: Mapping[str, Any]) -> None:
+        if worker.job == key:
+            worker.has_begun = True
+            if body.get("pid") and body.get("start_time"):
+                self._overdue.leader(worker, key, body["pid"], body["start_time"])
+
     def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         assert self._owner is not None
         worker = self.workers.get(body["worker"])
@@ -296,6 +280,7 @@ class WorkerPool:
             worker.link.close()
         link.worker = worker.id
         worker.link = link
+        worker.has_come = True
         worker.environments = type(worker.environments)()
         worker.takes_input = "send" in (body.get("knows") or ())
         worker.jobs_done = body.get("jobs_done", worker.jobs_done)
@@ -303,7 +288,7 @@ class WorkerPool:
         running = body.get("running")
         worker.is_stopped = bool(running and running.get("paused"))
         told = [outcome_from_map(ended) for ended in body.get("ended") or ()]
-        self._compare(worker, RunKey(running["seq"], running["run"]) if running else None, told)
+        self._compare(worker, running, told)
         for outcome in told:
             self._take(worker, outcome)
         if worker.draining or body.get("draining"):
@@ -312,16 +297,18 @@ class WorkerPool:
             worker.ready.set_result(None)
         self._owner.wake()
 
-    def _compare(self, worker: Worker, running: RunKey | None, told: Sequence[Outcome]) -> None:
+    def _compare(self, worker: Worker, body: Mapping[str, Any] | None, told: Sequence[Outcome]) -> None:
         """What this worker says it runs, against what it was given."""
         assert self._owner is not None
         given = worker.job
+        running = RunKey(body["seq"], body["run"]) if body else None
         worker.job = running
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
             # The connection broke with the claim still on its way: nobody has begun to run it.
             self._sending.over(given)
             self._owner.give_back(given.seq, given.run)
-        if running is not None and worker.link is not None:
+        if running is not None and body is not None and worker.link is not None:
+            self._runs(worker, running, body)
             self._follows.go_on(worker, running)
             self._sending.begun(worker, running)
             self._background.start(self._check_running(worker, running))
@@ -338,11 +325,12 @@ class WorkerPool:
         worker.catch_up(running, paused=job.paused)
         if job.timeout_ms is not None:
             left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
-            self._expect_end(worker.id, running, left_ms + job.kill_grace_ms, "timeout")
+            self._overdue.end_of_run(worker, running, left_ms + job.kill_grace_ms, "timeout")
 
     def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
         """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
         link.close()
+        worker.has_come = True
         if not worker.is_refused:  # it tries again and again
             log.warning("%s", words)
         worker.is_refused = True
@@ -355,6 +343,8 @@ class WorkerPool:
         worker.job_id = None
         worker.jobs_done += 1
         self._take(worker, outcome)
+        if worker.draining:
+            self._overdue.end_of_worker(worker)
 
     def _returned(self, worker: Worker, key: RunKey) -> None:
         """The worker was drained or busy when the claim came: it has not begun."""
@@ -370,18 +360,6 @@ class WorkerPool:
         failpoints.reached("outcome.received")
         self.unstored.note(RunKey(outcome.seq, outcome.run), worker=worker.id)
         self._owner.report(outcome)
-
-    def _expect_end(self, worker_id: int, key: RunKey, within_ms: int, why: str) -> None:
-        worker = self.workers.get(worker_id)
-        if worker is not None and self._overdue is not None:
-            self._overdue.expect(worker, key, within_ms, why)
-
-    def _tell(self, worker_id: int, kind: str, body: Mapping[str, Any]) -> None:
-        worker = self.workers.get(worker_id)
-        if worker is not None and worker.link is not None:
-            worker.link.send(kind, body)
-        elif worker is not None and body.get("only_signal"):
-            worker.untold.append(body)
 
     def _watch(self, worker: Worker) -> None:
         if watch_exit(worker.pid, worker.start_time, lambda: self._ended(worker)) is None:

@@ -64,6 +64,12 @@ class Worker:
         """It speaks another protocol, which was logged."""
         self.is_stopped = False
         """Whether its job was paused when it said hello."""
+        self.has_come = False
+        """Whether it has connected to this daemon, be it only to be refused."""
+        self.has_begun = False
+        """Whether it has told that it runs `job`."""
+        self.overdue: tuple[RunKey, str] | None = None
+        """It was killed because this run did not end; why that should have ended."""
         self.untold: list[Mapping[str, Any]] = []
         """Signals to its job that came while it had no connection."""
         loop = asyncio.get_running_loop()
@@ -87,6 +93,14 @@ class Worker:
         if self.draining:
             return WorkerState.DRAINING
         return WorkerState.IDLE if self.job is None else WorkerState.BUSY
+
+    @property
+    def left_words(self) -> str:
+        """What is left of it, for people, where it was waited for in vain."""
+        if not tree.is_alive(self.pid, self.start_time):
+            return f"worker {self.name} (pid {self.pid}) has ended, and the store could not be told"
+        job = f", which runs job {self.job_id or self.job.seq}" if self.job is not None else ""
+        return f"worker {self.name} (pid {self.pid}){job}"
 
     def catch_up(self, running: RunKey, *, paused: bool) -> None:
         """Tell it what came while it had no connection: signals, and that its run is to stop or to go on."""

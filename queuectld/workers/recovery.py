@@ -2,22 +2,31 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Output
-from queuectld.domain.outcome import EndKind, Outcome
+from queuectld.domain.outcome import EndKind, Outcome, Survivor
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import RETRY_SECONDS
 from queuectld.store.records import StoreFailed
 from queuectld.store.store import Store
-from queuectld.workers import cgroup, orphans, salvage, spool, statefile, tree
+from queuectld.workers import cgroup, orphans, salvage, spool, statefile
 from queuectld.workers.pool import WorkerPool
 from queuectld.workers.process import RunKey, Worker
 
 log = logging.getLogger(__name__)
+
+LAST_GRACE_MS: Final = 1_000
+"""Between TERM and KILL for a run that has had its grace, and whose worker had to be killed."""
+OVERDUE: Final = {
+    "timeout": EndKind.TIMED_OUT,
+    "cancelled": EndKind.SIGNALLED,
+    "shutdown": EndKind.INTERRUPTED,
+}
+"""How a run ended that was to be ended for this reason when its worker was killed; of another one it crashed."""
 
 
 class Reports(Protocol):
@@ -110,30 +119,22 @@ class Recovery:
             log.info("job %d run %d never reached worker %s", key.seq, key.run, worker.name)
             await self._store.return_claims([key], now=self._clock.now())
             return
-        log.warning("worker %s died while it ran job %d (run %d)", worker.name, key.seq, key.run)
-        await self._end_run(worker, key, job_id, EndKind.CRASHED, f"worker {worker.name} died")
-
-    async def enforce(self, worker: Worker, key: RunKey, why: str) -> None:
-        """End a run in the place of its worker, which is stopped. What that one tells of it later changes nothing."""
-        kind = EndKind.TIMED_OUT if why == "timeout" else EndKind.SIGNALLED
-        log.warning("worker %s is stopped; the daemon ends job %d (run %d): %s", worker.name, key.seq, key.run, why)
-        words = f"ended by the daemon ({why}), as worker {worker.name} is stopped"
-        await self._end_run(worker, key, worker.job_id or "", kind, words)
+        kind, words = _how_it_ended(worker, key)
+        log.warning("job %d (run %d) is ended: %s", key.seq, key.run, words)
+        await self._end_run(worker, key, job_id, kind, words)
 
     async def _end_run(self, worker: Worker, key: RunKey, job_id: str, kind: EndKind, words: str) -> None:
         state, socket = self._pool.places.state, self._pool.job_socket
         jobs = await self._store.many([key.seq])
         grace_ms = jobs[0].kill_grace_ms if jobs else 0
+        if kind is not EndKind.CRASHED:
+            grace_ms = min(grace_ms, LAST_GRACE_MS)
         record = orphans.find(state, worker.id, key, job_id, socket).record or {}
         left = await orphans.end(state, worker.id, key, job_id, socket, grace_ms)
-        if left:
-            words = f"{words}; not permitted to signal {tree.describe(left)}"
-            log.error("job %d (run %d) has ended, but not all of it: %s", key.seq, key.run, words)
+        survivors = tuple(Survivor(*each) for each in left)
         failpoints.reached("recovery.ended")
         now = self._clock.now()
         started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)
-        # A stopped worker still holds its files open and will name them itself.
-        output = self._salvaged(worker, key) if kind is EndKind.CRASHED else {}
         self._pool.unstored.note(key)
         self._reports.report(
             Outcome(
@@ -144,10 +145,12 @@ class Recovery:
                 finished_ms=now.wall_ms,
                 duration_ms=now.wall_ms - started_ms,
                 signal=9 if kind is EndKind.SIGNALLED else None,
-                words=words,
+                words="; ".join((words, *(each.words for each in survivors))),
                 worker=worker.id,
                 pid=record.get("pid") or None,
-                output=output,
+                left_behind=describe(survivors),
+                survivors=survivors,
+                output=self._salvaged(worker, key),
             )
         )
 
@@ -178,3 +181,16 @@ class Recovery:
         if worker.job is not None and worker.job not in left:
             left[worker.job] = worker.job_id or ""
         return list(left.items())
+
+
+def describe(survivors: Sequence[Survivor]) -> str | None:
+    """As `tree.describe` has it; None: there are none."""
+    return ", ".join(f"{each.name} (pid {each.pid})" for each in survivors) or None
+
+
+def _how_it_ended(worker: Worker, key: RunKey) -> tuple[EndKind, str]:
+    """What became of a run that its dead worker cannot tell of, and words for people."""
+    if worker.overdue is None or worker.overdue[0] != key:
+        return EndKind.CRASHED, f"worker {worker.name} died"
+    why = worker.overdue[1]
+    return OVERDUE.get(why, EndKind.CRASHED), f"worker {worker.name} was killed, as it did not answer ({why})"

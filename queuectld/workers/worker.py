@@ -89,6 +89,7 @@ class Worker:
 
     def work(self) -> None:
         """Work until drained, or until the daemon has been gone too long. Returns; the process may end."""
+        failpoints.reached("worker.started")
         spool.set_aside(self._state, self.number)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(number, self.drain)

@@ -15,11 +15,10 @@ from queuectld.scheduler import dispatcher
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
-from queuectld.workers import crew, overdue, recovery
+from queuectld.workers import crew, recovery
 from queuectld.workers.crew import Crew
-from queuectld.workers.overdue import Overdue
 from queuectld.workers.pool import WorkerPool
-from queuectld.workers.process import RunKey, Worker
+from queuectld.workers.process import Worker
 from queuectld.workers.recovery import Recovery
 from tests.store.lab import Lab, in_lab
 
@@ -104,28 +103,11 @@ def test_a_dead_worker_is_settled_whatever_comes_in_between(
         burying = Recovery(lab.store, Clock(None), pool, cast(Any, None), lambda _: None)
         step = Failing(_nothing, error)
         monkeypatch.setattr(burying, "_bury", step)
-        pool.attach(cast(Any, None), burying.bury, cast(Any, None))
+        pool.attach(cast(Any, None), burying.bury)
         pool.bury(Worker(1, 1, 1, 0))
         await asyncio.wait_for(step.done.wait(), PATIENCE)
 
     scenario(tmp_path)
-
-
-def test_an_overdue_run_is_ended_whatever_comes_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overdue, "MARGIN_SECONDS", 0)
-    monkeypatch.setattr(overdue, "LOOK_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(overdue.tree, "look", lambda _: SimpleNamespace(start_time=0, state="T"))
-
-    async def scenario() -> None:
-        end = Failing(_nothing, FULL)
-        looks = Overdue(end)
-        worker = Worker(1, 1, 1, 0)
-        worker.job = RunKey(1, 1)
-        looks.expect(worker, worker.job, 0, "timeout")
-        await asyncio.wait_for(end.done.wait(), PATIENCE)
-        looks.close()
-
-    asyncio.run(scenario())
 
 
 def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +115,7 @@ def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, mon
 
     @in_lab
     async def scenario(lab: Lab) -> None:
-        workers = cast(Any, SimpleNamespace(workers={}, dedication={}))
+        workers = cast(Any, SimpleNamespace(workers={}, dedication={}, ownerless=set()))
         gang = Crew(lab.store, Clock(None), workers)
         pool = await gang._new_pool(crew.FOREGROUND, 2)
         pool.owner = "a client"

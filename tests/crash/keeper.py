@@ -64,6 +64,10 @@ class Keeper:
             assert self._changed.wait_for(lambda: len(self.exits) > before, timeout=DEADLINE_S), "it does not end"
         return daemon.returncode
 
+    def stay_down(self) -> None:
+        """Start no other daemon before `start`."""
+        self._may_start.clear()
+
     def start(self) -> None:
         """Let daemons start again."""
         self._may_start.set()

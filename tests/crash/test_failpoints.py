@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from queuectl_client import Client
-from queuectl_client.errors import ConnectionLost, DaemonUnreachable, WrongState
+from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError, WrongState
 from queuectld import failpoints
 from queuectld.failpoints import FAILPOINTS
 from tests.crash.marks import BIG_LIMIT
@@ -138,6 +138,16 @@ def worker_dies(stage: Stage, fired: Path) -> None:
         assert stage.job(job.id)["crashes"] == 1
 
 
+def worker_does_not_start(stage: Stage, fired: Path) -> None:
+    """A new worker dies before it is up: whoever asked for it may hear so, and it is replaced."""
+    with stage.keeper:
+        with suppress(QueuectlError):
+            stage.scale(WORKERS)
+        eventually(fired.exists, deadline=DEADLINE_S)
+        stage.enqueue(stage.marks.job("after"))
+        stage.finish(workers=WORKERS)
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     "batch.added": batch,
     "batch.committed": batch,
@@ -146,6 +156,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "worker.ladder": cancelled,
     "spool.written": while_the_daemon_is_gone,
     "spool.kept": while_the_daemon_is_gone,
+    "worker.started": worker_does_not_start,
     "worker.connected": while_the_daemon_is_gone,
     "recovery.ended": worker_dies,
     "recovery.settled": worker_dies,

@@ -17,9 +17,9 @@ async def start(service: Service, peer: Peer, request: wire.WorkerStart) -> Any:
 
 
 async def stop(service: Service, _peer: Peer, request: wire.WorkerStop) -> Any:
-    """The workers that end or have ended, and how many remain."""
+    """The workers that end or have ended, how many remain, and what did not end though it was waited for."""
     stopped = await service.workers.stop(request)
-    return {"workers": worker_views(stopped.workers), "remaining": stopped.remaining}
+    return {"workers": worker_views(stopped.workers), "remaining": stopped.remaining, "left": list(stopped.left)}
 
 
 async def list_workers(service: Service, _peer: Peer, _request: wire.WorkerList) -> Any:

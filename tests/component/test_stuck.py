@@ -1,0 +1,50 @@
+"""What of a run cannot be ended: who may not be signalled, and who hangs in the kernel."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from queuectld.boot import boot_id
+from queuectld.domain.outcome import Survivor
+from queuectld.workers import stuck, tree
+
+
+def process(state: str) -> tree.Process:
+    """This process, said to be in another state."""
+    found = tree.look(os.getpid())
+    assert found is not None
+    found.state = state
+    return found
+
+
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(_descriptor: int, _number: int, *_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", deny)
+
+
+def test_one_that_may_still_end_is_waited_for() -> None:
+    assert stuck.stuck([process("S")], 1000) == []
+    assert stuck.stuck([process("D")], 0) == []
+    assert stuck.stuck([process("D"), process("R")], 1000) == []
+
+
+def test_one_that_hangs_in_the_kernel_is_left_after_a_while() -> None:
+    [left] = stuck.stuck([process("D")], stuck.STUCK_SECONDS)
+    survivor = Survivor(*left)
+    assert (survivor.pid, survivor.start_time, survivor.boot_id) == (
+        os.getpid(), tree.start_time(os.getpid()), boot_id()
+    )  # fmt: skip
+    assert survivor.words == stuck.words([left]) == f"pid {os.getpid()} ({survivor.name}) does not end on KILL"
+
+
+@pytest.mark.usefixtures("denied")
+def test_one_that_may_not_be_signalled_is_left_at_once() -> None:
+    [left] = stuck.stuck([process("S")], 0)
+    survivor = Survivor(*left)
+    assert survivor.denied
+    assert survivor.words == stuck.words([left]) == f"not permitted to signal pid {os.getpid()} ({survivor.name})"

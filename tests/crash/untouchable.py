@@ -1,0 +1,54 @@
+"""A job that its worker and its daemon may not signal, as one that has become root.
+
+As root: daemon and workers run without CAP_KILL, and the job as another user. A plain user cannot have that; for him
+it is the signals that lie, in daemon and worker, to a program of one name.
+"""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests.crash.stage import Stage
+from tests.support.strangers import MAY_CHANGE_USER, STRANGER
+
+WITHOUT_RIGHT: Final = '#!/bin/sh\nexec setpriv --bounding-set=-kill --inh-caps=-kill {python} "$@"\n'
+LIE: Final = """
+import os, signal
+def _is_it(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip() == "untouchable"
+    except OSError:
+        return False
+_send, _killpg = signal.pidfd_send_signal, os.killpg
+def _pidfd_send_signal(fd, number, *rest):
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        pid = next(line.split()[1] for line in file if line.startswith("Pid:"))
+    if _is_it(pid):
+        raise PermissionError(1, "Operation not permitted")
+    return _send(fd, number, *rest)
+def _lying_killpg(group, number):
+    if _is_it(group):
+        raise PermissionError(1, "Operation not permitted")
+    return _killpg(group, number)
+signal.pidfd_send_signal, os.killpg = _pidfd_send_signal, _lying_killpg
+"""
+
+
+def untouchable(stage: Stage, job: str) -> str:
+    """A command that notes its run as Marks do, and cannot be signalled. The keeper's next daemon has no right to."""
+    note = f'echo "s $QUEUECTL_RUN" >> {stage.marks.folder}/{job}'
+    if MAY_CHANGE_USER:
+        python = stage.home.path / "python"
+        python.write_text(WITHOUT_RIGHT.format(python=shlex.quote(sys.executable)))
+        python.chmod(0o700)
+        stage.keeper.python = str(python)
+        return f"{note}; exec setpriv --reuid={STRANGER} --regid={STRANGER} --clear-groups sleep 1000"
+    lie = stage.home.path / "lie"
+    lie.mkdir(exist_ok=True)
+    (lie / "sitecustomize.py").write_text(LIE)
+    stage.keeper.env = {"PYTHONPATH": str(lie)}
+    program = Path(shutil.copy(shutil.which("sleep") or "/bin/sleep", stage.home.path / "untouchable"))
+    return f"{note}; exec {program} 1000"
