@@ -334,7 +334,8 @@ class Crew:
         if not job.ready and job.state is not JobState.FAILED:
             why = "it waits for its time" if job.state is JobState.PENDING else f"it is {job.state}"
             raise Refused(ErrorCode.WRONG_STATE, f"{job.id} does not start yet: {why}", {"id": job.id})
-        if any(not w.draining and w.pool_id not in self._workers.dedication for w in self._workers.workers.values()):
+        closed = self._workers.dedication.keys() | self._workers.ownerless
+        if any(not w.draining and w.pool_id not in closed for w in self._workers.workers.values()):
             return StartedWorkers([], None, event_seq)
         pool = await self._new_pool(JOB, 1, seq)
         started = await self._fill(pool)
