@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from queuectl_client.connect import open_socket
 from queuectl_client.errors import DaemonUnreachable, NoDaemon
-from queuectl_client.paths import Paths, socket_in_use
+from queuectl_client.find import connect_to_daemon
+from queuectl_client.paths import Paths
+from queuectl_client.plainfile import missing_target, open_plain
 
 START_WITHIN_S: Final = 15.0
 """From the first try to the connection: a daemon may have to wait 10 s for another that is ending."""
@@ -38,7 +39,7 @@ def reach_daemon(
     """
     environ = os.environ if environ is None else environ
     try:
-        return open_socket(socket_in_use(paths))
+        return connect_to_daemon(paths)
     except NoDaemon as error:
         if environ.get("QUEUECTL_JOB_ID"):
             from queuectl_client.returning import wait_for_daemon
@@ -74,6 +75,8 @@ def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, b
 
 
 def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: bool) -> None:
+    if paths.link is not None:
+        _refuse_dangling(paths.link)
     import subprocess  # half of what a short command costs, so only where a daemon has to be started
 
     try:
@@ -104,7 +107,7 @@ def _start_and_connect(paths: Paths, environ: Mapping[str, str]) -> tuple[socket
     while True:
         started = start_daemon(paths, environ, deadline)
         try:
-            return open_socket(socket_in_use(paths)), started
+            return connect_to_daemon(paths), started
         except NoDaemon as error:
             # It was another's daemon, and that has just ended. Each round waits for a process, so this does not spin.
             if time.monotonic() > deadline:
@@ -113,8 +116,7 @@ def _start_and_connect(paths: Paths, environ: Mapping[str, str]) -> tuple[socket
 
 def _open_log(paths: Paths) -> int:
     _make_private(paths.logs)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(paths.daemon_log, flags, 0o600)
+    return open_plain(paths.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
 def _make_private(folder: str) -> None:
@@ -122,10 +124,16 @@ def _make_private(folder: str) -> None:
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        return
+        _refuse_dangling(folder)
     except FileNotFoundError:
         _make_private(os.path.dirname(folder))
-        _make_private(folder)
+        os.mkdir(folder, 0o700)
+
+
+def _refuse_dangling(link: str) -> None:
+    """Nothing is made where a disk is only not mounted. Raises DaemonUnreachable."""
+    if (said := missing_target(link)) is not None:
+        raise DaemonUnreachable(f"cannot start a daemon: {said}") from None
 
 
 def _read_line(descriptor: int, deadline: float) -> str | None:

@@ -12,9 +12,9 @@ import struct
 import time
 from typing import Final
 
-from queuectl_client.connect import open_socket
 from queuectl_client.errors import NoDaemon
-from queuectl_client.paths import Paths, socket_in_use
+from queuectl_client.find import connect_to_daemon
+from queuectl_client.paths import Paths
 
 # <sys/inotify.h>. A daemon writes its lock only after it listens, so a socket that is bound but does not listen yet
 # is not missed for good: the lock's event follows.
@@ -31,7 +31,7 @@ def wait_for_daemon(paths: Paths, seconds: float) -> socket.socket:
         while True:
             try:
                 # Only after the watch is set: a daemon that came in between is here, a later one is told of.
-                return open_socket(socket_in_use(paths))
+                return connect_to_daemon(paths)
             except NoDaemon:
                 if not watch.wait(deadline):
                     raise

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from queuectl_client import paths as places
+from queuectl_client.plainfile import missing_target
 from queuectld import __version__, lock, logs
 from queuectld.config import SettingsRefused, read_settings
 from queuectld.lock import DaemonLock, LockRefused
@@ -46,6 +47,8 @@ def _start(options: argparse.Namespace, said: ReadyLine) -> int:
     settings = read_settings(Path(paths.config_file))
     if settings.socket is not None and not paths.explicit_socket:
         paths = paths._replace(socket=str(settings.socket))
+    if paths.link is not None and (why := missing_target(paths.link)) is not None:
+        raise LockRefused(f"the store {why}; mount it, or remove the link to begin with an empty store")
     taken = lock.take(Path(paths.start_lock), Path(paths.lock))
     if not isinstance(taken, DaemonLock):
         if paths.explicit_socket and str(taken.socket) != paths.socket:

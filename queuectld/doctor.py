@@ -3,7 +3,6 @@
 It runs beside a daemon or without one, so it works where the daemon refuses to start.
 """
 
-import fcntl
 import os
 import shutil
 import stat
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from queuectl_client.paths import Paths, read_lock
+from queuectl_client.plainfile import is_locked, missing_target
 from queuectld.config import SettingsRefused, read_settings
+from queuectld.server.folders import weakness
 from queuectld.server.socketfile import is_answered
 from queuectld.store import files
 from queuectld.store.invariants import examine as examine_store
@@ -39,7 +40,7 @@ class Finding(NamedTuple):
 
 def examine(paths: Paths) -> list[Finding]:
     """All findings, in the order in which a person would look."""
-    looks = (_settings(paths), _daemon(paths), _folders(paths), _store(Path(paths.store)), _room(paths), _spool(paths))
+    looks = (_settings(paths), _daemon(paths), _folders(paths), _store(paths), _room(paths), _spool(paths))
     return [finding for look in looks for finding in look]
 
 
@@ -62,7 +63,7 @@ def _daemon(paths: Paths) -> Iterator[Finding]:
     lock = read_lock(paths.lock)
     socket = Path(str(lock.get("socket") or paths.socket))
     answers = is_answered(socket)
-    if _is_held(Path(paths.lock)):
+    if is_locked(paths.lock):
         pid = lock.get("pid")
         if answers:
             yield Finding(OK, "daemon", f"runs as process {pid} and answers at {socket}")
@@ -76,21 +77,6 @@ def _daemon(paths: Paths) -> Iterator[Finding]:
         yield Finding(OK, "daemon", "none is running; the next queuectl starts one")
 
 
-def _is_held(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # A shared lock, tried and dropped at once: it keeps no candidate out for longer than this call.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _folders(paths: Paths) -> Iterator[Finding]:
     places = {
         "folder of the store": Path(paths.store).parent,
@@ -101,7 +87,7 @@ def _folders(paths: Paths) -> Iterator[Finding]:
     files_ = {"store file": Path(paths.store), "socket": Path(paths.socket), "lock file": Path(paths.lock)}
     for subject, path in (places | files_).items():
         try:
-            found = path.lstat()
+            found = path.stat() if subject in places and path.is_dir() else path.lstat()
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -116,6 +102,8 @@ def _folders(paths: Paths) -> Iterator[Finding]:
 def _ownership(subject: str, path: Path, found: os.stat_result) -> Finding:
     if stat.S_ISLNK(found.st_mode):
         return Finding(PROBLEM, subject, f"{path} is a symbolic link", "put the real thing there")
+    if stat.S_ISDIR(found.st_mode) and (said := weakness(path)) is not None:
+        return Finding(PROBLEM, subject, said, "close it to others, or name another place (QUEUECTL_HOME)")
     if found.st_uid != os.geteuid():
         said = f"{path} belongs to user {found.st_uid}, and this is user {os.geteuid()}"
         return Finding(PROBLEM, subject, said, f"chown {os.geteuid()} {path}")
@@ -127,7 +115,11 @@ def _ownership(subject: str, path: Path, found: os.stat_result) -> Finding:
     return Finding(OK, subject, str(path))
 
 
-def _store(path: Path) -> Iterator[Finding]:
+def _store(paths: Paths) -> Iterator[Finding]:
+    path = Path(paths.store)
+    if paths.link is not None and (said := missing_target(paths.link)) is not None:
+        yield Finding(PROBLEM, "store", said, "mount it, or remove the link to begin with an empty store")
+        return
     try:
         version, wrong = examine_store(path)
     except StoreRefused as refused:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Final, NamedTuple
 
 from queuectl_client.paths import read_lock
+from queuectl_client.plainfile import open_plain
 from queuectld import __version__
 from queuectld.server.socketfile import PRIVATE_FILE, SocketRefused, is_answered, open_private_folder
 
@@ -83,6 +84,7 @@ def take(start_path: Path, lock_path: Path) -> DaemonLock | Holder:
             os.close(start)
             return holder
         if _is_at(lock, lock_path):
+            os.ftruncate(lock, 0)  # what a killed daemon has left there names a socket that may be another's by now
             return DaemonLock(start, lock)
         # Somebody removed the file between our open and our lock: what we hold is a lock on nothing.
         os.close(lock)
@@ -146,7 +148,7 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 def _open(path: Path) -> int:
     os.close(open_private_folder(path.parent))
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+    return open_plain(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

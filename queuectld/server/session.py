@@ -195,7 +195,12 @@ class Session:
             )
             raise Refused(ErrorCode.VERSION, message, {"protocol": rpc.PROTOCOL_VERSION})
         # An older client gets the protocol that it asked for.
-        return {"server": f"queuectld {__version__}", "protocol": request.protocol, "capabilities": list(CAPABILITIES)}
+        return {
+            "server": f"queuectld {__version__}",
+            "protocol": request.protocol,
+            "capabilities": list(CAPABILITIES),
+            "store": self._service.daemon.info()["store"],
+        }
 
     def _start(self, call: Call) -> None:
         call.task = self._loop.create_task(self._carry_out(call))

@@ -11,6 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from queuectl_client.plainfile import missing_target
+from queuectld.server.folders import weakness
+
 MAX_ADDRESS_BYTES: Final = 107
 """`sun_path` of unix(7) has 108 bytes, one of them for the NUL."""
 
@@ -99,23 +102,18 @@ def file_id(path: Path) -> FileId | None:
 
 
 def open_private_folder(folder: Path) -> int:
-    """An O_PATH descriptor of a folder in which nobody else can replace our files. Made 0700 when missing.
+    """An O_PATH descriptor of a folder in which nobody else can remove or replace our files. Made 0700 when missing.
 
-    Ours and writable by nobody else, or sticky as /tmp is. SocketRefused otherwise, OSError when it cannot be made.
+    See `folders` for what is asked of it and of those above. SocketRefused otherwise, OSError when it cannot be made.
     """
     for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+        if (said := missing_target(missing)) is not None:
+            raise SocketRefused(said)
         with suppress(FileExistsError):  # another daemon that starts at the same time made it
             missing.mkdir(mode=PRIVATE_FOLDER)
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
-    is_sticky = bool(found.st_mode & stat.S_ISVTX)
-    is_ours = found.st_uid == os.geteuid()
-    if is_sticky or (is_ours and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-        return descriptor
-    os.close(descriptor)
-    if not is_ours:
-        raise SocketRefused(f"the folder {folder} belongs to user {found.st_uid}; a socket there could be replaced")
-    raise SocketRefused(f"others may write in the folder {folder}; close it with: chmod go-w {folder}")
+    if (said := weakness(folder)) is not None:
+        raise SocketRefused(said)
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def short_address(path: Path, folder: int) -> str:

@@ -95,7 +95,7 @@ def test_the_client_never_imports_the_daemon() -> None:
 
 
 def test_the_daemon_imports_the_contract_and_the_places_of_the_client_and_no_more() -> None:
-    allowed = ("queuectl_client.protocol", "queuectl_client.paths")
+    allowed = ("queuectl_client.protocol", "queuectl_client.paths", "queuectl_client.plainfile")
     wrong = [
         str(found)
         for found in product_imports()

@@ -12,7 +12,7 @@ from tests.support.eventually import eventually
 
 
 def processes_of(home: Path) -> list[int]:
-    """Process ids whose environment at their start named this home or a socket in it. Zombies do not count."""
+    """Process ids whose environment at their start named this home, a socket or a HOME in it. Zombies do not count."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and int(entry) != os.getpid() and _belongs_to(entry, home):
@@ -54,7 +54,7 @@ def _belongs_to(pid: str, home: Path) -> bool:
     except OSError:
         return False  # gone, or another user's
     path = os.fsencode(home)
+    below = (b"QUEUECTL_SOCKET=" + path + b"/", b"QUEUECTL_HOME=" + path + b"/", b"HOME=" + path + b"/")
     return any(
-        variable == b"QUEUECTL_HOME=" + path or variable.startswith(b"QUEUECTL_SOCKET=" + path + b"/")
-        for variable in environment.split(b"\0")
+        variable == b"QUEUECTL_HOME=" + path or variable.startswith(below) for variable in environment.split(b"\0")
     )

@@ -1,0 +1,64 @@
+"""Who could remove or replace what lies in a folder: the rules of sshd's StrictModes (sshd_config(5)).
+
+The folder and every folder above it belong to root or to this user, and nobody else may write in them; in a sticky one
+(/tmp) others may, but remove nothing of ours. As in Debian's sshd, a group that is this user's alone is not `others`.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+_OVERFLOW: Final = Path("/proc/sys/kernel/overflowuid")
+"""Whose folders seem to be that belong to users a container does not know, root often among them."""
+
+
+def weakness(folder: Path) -> str | None:
+    """Who could get at what lies in the folder, and the way out; None when nobody could. Raises OSError."""
+    real = Path(os.path.realpath(folder))
+    return _weakness_of(real) or next(filter(None, map(_weakness_above, real.parents)), None)
+
+
+def _weakness_of(folder: Path) -> str | None:
+    found = os.stat(folder)
+    is_ours = found.st_uid == os.geteuid()
+    if found.st_mode & stat.S_ISVTX:
+        if is_ours or found.st_uid == 0:
+            return None
+        return f"the folder {folder} belongs to user {found.st_uid}, who could remove what lies there"
+    if not is_ours:
+        return f"the folder {folder} belongs to user {found.st_uid}; a socket there could be replaced"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others may write in the folder {folder}; close it with: chmod go-w {folder}"
+    return None
+
+
+def _weakness_above(folder: Path) -> str | None:
+    found = os.stat(folder)
+    if found.st_uid not in (0, os.geteuid()) and found.st_uid != _overflow_uid():
+        return f"the folder {folder} belongs to user {found.st_uid}, who could replace what lies below it"
+    if found.st_mode & stat.S_ISVTX:
+        return None
+    others = stat.S_IWOTH if _is_own_group(found.st_gid) else stat.S_IWOTH | stat.S_IWGRP
+    if found.st_mode & others:
+        return f"others may write in {folder} and replace what lies below it; close it with: chmod go-w {folder}"
+    return None
+
+
+def _is_own_group(gid: int) -> bool:
+    """Whether this is the group that many systems make for each user, with nobody else in it."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return user.pw_gid == gid and set(group.gr_mem) <= {user.pw_name}
+
+
+def _overflow_uid() -> int:
+    try:
+        return int(_OVERFLOW.read_text())
+    except (OSError, ValueError):
+        return -1
