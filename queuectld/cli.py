@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from queuectl_client import paths as places
 from queuectl_client.plainfile import missing_target
@@ -54,7 +55,8 @@ def _start(options: argparse.Namespace, said: ReadyLine) -> int:
         if paths.explicit_socket and str(taken.socket) != paths.socket:
             raise LockRefused(f"a daemon with this store runs already (process {taken.pid}), at {taken.socket}")
         if not options.autostarted:  # who started it only wanted one to be there, and its stderr is the daemon's log
-            print(f"queuectld: running already (process {taken.pid}), at {taken.socket}", file=sys.stderr)
+            words = f"queuectld: running already (process {taken.pid}), at {taken.socket}"
+            print(logs.escaped(words), file=sys.stderr)
         said.running()
         return 0
     sockets = adopted or [bind(Path(paths.socket))]
@@ -79,8 +81,15 @@ def _detach(log: Path) -> None:
     logs.redirect_to(log)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows words that were typed without the effect they may have on a terminal."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(logs.escaped(message), file)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="queuectld",
         description="The daemon of queuectl: it keeps the queue and its workers. Without arguments it serves in the "
         "foreground and logs to stderr.",

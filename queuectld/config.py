@@ -4,12 +4,16 @@ Settings of the queue itself are kept in the store (`queuectl config`), not here
 """
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from queuectl_client.plainfile import read_plain
+
+MOST_BYTES: Final = 65_536
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -33,15 +37,24 @@ def read_settings(path: Path) -> Settings:
     SettingsRefused for a file that is no TOML, an unknown key (the nearest known one is named) or a bad value.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(_text(path))
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise SettingsRefused(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise SettingsRefused(f"{path}: {error}") from error
     try:
         return _checked(found)
     except ValueError as error:
         raise SettingsRefused(f"{path}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    data = read_plain(os.path.realpath(path), MOST_BYTES + 1)  # many keep their settings elsewhere, behind a link
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it is longer than {MOST_BYTES:,} bytes, so it is no settings file")
+    return data.decode("utf-8")
 
 
 def _checked(found: Mapping[str, Any]) -> Settings:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from queuectl_client.plainfile import open_plain
 from queuectld.server.socketfile import PRIVATE_FILE, open_private_folder
 
 ROTATE_BYTES: Final = 8 * 1024 * 1024
@@ -53,8 +54,7 @@ def redirect_to(path: Path) -> None:
     os.close(open_private_folder(path.parent))
     if path.exists() and path.stat().st_size > ROTATE_BYTES:
         path.replace(path.with_name(path.name + ".1"))
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, PRIVATE_FILE)
+    descriptor = open_plain(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

@@ -5,6 +5,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,14 +111,31 @@ def drain(invocation: Invocation, resume: bool) -> None:
 def logs(invocation: Invocation, following: bool, lines: int) -> None:
     """Show the end of the daemon's own log. Under systemd it is in the journal instead."""
     path = _paths(invocation).daemon_log
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         invocation.say(
             f"There is no {path}: no daemon has written to it. Under systemd: journalctl --user -u queuectld"
         )
         return
     sys.stdout.flush()
     # tail is woken by the kernel and copes with a log that is replaced; there is nothing to add to it.
-    os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if following else []), "--", path])
+    tail = ["tail", "-n", str(lines), *(["-F"] if following else []), "--", path]
+    if not sys.stdout.isatty():
+        os.execvp("tail", tail)
+    _show(invocation, tail)
+
+
+def _show(invocation: Invocation, command: Sequence[str]) -> None:
+    """What a program says, made safe for the terminal, until it has ended."""
+    import subprocess
+
+    from queuectl_client.cli.follow import PAGE, Sink
+
+    sink = Sink(invocation)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        while piece := os.read(program.stdout.fileno(), PAGE):
+            sink.write(piece)
+    sink.end()
 
 
 class DaemonProcess:

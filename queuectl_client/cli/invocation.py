@@ -5,10 +5,20 @@ Data goes to stdout, everything a person is told to stderr. Holds no verb and fo
 
 import os
 import sys
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from click import ClickException
+
     from queuectl_client.connection import Connection
+
+
+class _AsOnATerminal(StringIO):
+    """Keeps all that is written: to what is no terminal, click leaves escape sequences out."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class Invocation:
@@ -68,6 +78,12 @@ class Invocation:
     def warn(self, sentence: str) -> None:
         """Tell a person what to look after, on stderr, --quiet or not."""
         self._stderr(f"Warning: {sentence}")
+
+    def refusal(self, error: "ClickException") -> None:
+        """Tell a person what click says of the words that were typed, which may hold anything."""
+        kept = _AsOnATerminal()
+        error.show(kept)
+        self._stderr(kept.getvalue().removesuffix("\n"))
 
     def colours(self, stream: TextIO) -> bool:
         """Whether this stream is to get colours: --color, else a terminal, unless NO_COLOR is set."""

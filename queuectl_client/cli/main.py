@@ -22,6 +22,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     sys.excepthook = _one_line
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_what_is_closed()
+    _write_anything()
     # Nothing that is imported becomes garbage, and looking for some takes a tenth of a short command's time.
     gc.disable()
     try:
@@ -43,6 +44,17 @@ def _open_what_is_closed() -> None:
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  (as long as we are)
+
+
+def _write_anything() -> None:
+    """What an encoding has no bytes for (LC_ALL=C, PYTHONIOENCODING=ascii) is shown as an escape, and is no fault.
+
+    With UTF-8 and surrogate escapes, as in the locale C, nothing is left that cannot be written.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        is_whole = stream.errors == "surrogateescape" and stream.encoding.lower() in ("utf-8", "utf8")
+        if stream.errors in ("strict", "surrogateescape") and not is_whole:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as Python has made it
 
 
 def _leave(code: int) -> None:
@@ -84,7 +96,7 @@ def _run(args: list[str]) -> int:
             sys.stderr.write("\n")  # behind the terminal's ^C
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        invocation.refusal(error)
         return error.exit_code
     except QueuectlError as error:
         invocation.error(str(error))
@@ -116,4 +128,6 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     while trace is not None:
         where = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}, line {trace.tb_lineno})"
         trace = trace.tb_next
-    print(f"Error: this is a fault in queuectl: {kind.__name__}: {error}{where}", file=sys.stderr)
+    from queuectl_client.cli.render import escape
+
+    print(f"Error: this is a fault in queuectl: {kind.__name__}: {escape(error)}{where}", file=sys.stderr)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 _OVERFLOW: Final = Path("/proc/sys/kernel/overflowuid")
-"""Whose folders seem to be that belong to users a container does not know, root often among them."""
+_ALL_USERS: Final = "4294967295"
+"""The length of the one line of uid_map in the first user namespace (user_namespaces(7))."""
 
 
 def weakness(folder: Path) -> str | None:
@@ -35,7 +36,7 @@ def _weakness_of(folder: Path) -> str | None:
 
 def _weakness_above(folder: Path) -> str | None:
     found = os.stat(folder)
-    if found.st_uid not in (0, os.geteuid()) and found.st_uid != _overflow_uid():
+    if found.st_uid not in (0, os.geteuid()) and not _is_nobody_here(found.st_uid):
         return f"the folder {folder} belongs to user {found.st_uid}, who could replace what lies below it"
     if found.st_mode & stat.S_ISVTX:
         return None
@@ -57,8 +58,10 @@ def _is_own_group(gid: int) -> bool:
     return user.pw_gid == gid and set(group.gr_mem) <= {user.pw_name}
 
 
-def _overflow_uid() -> int:
+def _is_nobody_here(uid: int) -> bool:
+    """Whether the uid stands for all users that this user namespace does not know, root among them (containers)."""
     try:
-        return int(_OVERFLOW.read_text())
-    except (OSError, ValueError):
-        return -1
+        mapped = Path("/proc/self/uid_map").read_text().split()
+        return uid == int(_OVERFLOW.read_text()) and mapped[2] != _ALL_USERS
+    except (OSError, ValueError, IndexError):
+        return False

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from queuectl_client.plainfile import read_plain
 from queuectld.store.records import StoreRefused
 
 T = TypeVar("T")
@@ -31,9 +32,8 @@ def look_at(path: Path) -> int | None:
     Raises StoreRefused, naming the file, when it is not a whole store that this version can read.
     """
     try:
-        with path.open("rb") as file:
-            header = file.read(HEADER_BYTES)
-            size = os.fstat(file.fileno()).st_size
+        header = read_plain(os.path.realpath(path), HEADER_BYTES)
+        size = path.stat().st_size
     except FileNotFoundError:
         return None
     except OSError as error:

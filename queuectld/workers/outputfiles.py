@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NEWEST_PIECES: Final = 4
 SMALLEST_PIECE_BYTES: Final = 4096
 """A tiny limit must not make a file for every few bytes."""
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Piece:

@@ -7,11 +7,14 @@ is not cleared when its run ends, since the store knows by then (and fences by r
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
 
 import msgpack
+
+from queuectl_client.plainfile import open_plain, read_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ def path_of(state_folder: str, worker: int) -> str:
 
 def open_for_writing(path: str) -> int:
     """A descriptor on the file, created 0600 if need be, with room set aside. The caller closes it. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT)
     os.posix_fallocate(descriptor, 0, ROOM_BYTES)
     return descriptor
 
@@ -54,12 +57,15 @@ def write(descriptor: int, record: Mapping[str, Any]) -> None:
 
 
 def read(path: str) -> dict[str, Any] | None:
-    """The record, or None where there is no file or no whole record in it."""
+    """The record, or None where there is no file or no whole record in it, or something else lies there."""
     try:
-        with open(path, "rb") as file:
-            return unseal(file.read(MAX_RECORD_BYTES))
+        return unseal(read_plain(path, MAX_RECORD_BYTES))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ELOOP):
+            return None
+        raise
 
 
 def seal(record: Mapping[str, Any]) -> bytes:
@@ -76,5 +82,8 @@ def unseal(data: bytes) -> dict[str, Any] | None:
     packed = data[_HEADER.size : _HEADER.size + length]
     if magic != MAGIC or len(packed) != length or zlib.crc32(packed) != checksum:
         return None
-    record = msgpack.unpackb(packed, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
+    try:
+        record = msgpack.unpackb(packed, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
+    except (ValueError, RecursionError):  # its checksum is right, so it is no record of ours
+        return None
     return record if isinstance(record, dict) else None

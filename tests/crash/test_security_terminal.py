@@ -1,15 +1,17 @@
 """Nothing that a job is called, does or writes can act on the terminal of whoever looks at it."""
 
 import re
+import subprocess
+import sys
 from unicodedata import category
 
 import pytest
 
 from queuectl_client import Client
 from queuectl_client.protocol import rpc
-from tests.support.daemon import Home
+from tests.support.daemon import QUEUECTLD, Home
 from tests.support.raw import answers, connected
-from tests.support.terminal import on_terminal
+from tests.support.terminal import Terminal, on_terminal
 
 EVIL = (
     "\x1b]0;title\x07\x1b]8;;http://x\x1b\\\x1b[2J\x1b[H\x1b[?1049h\x1b[6n\x1b[5i\x1bP1$r\x1b\\\x1bc\x9b31m\x85\r"
@@ -57,6 +59,71 @@ def test_no_verb_passes_anything_on_that_acts(full: Home) -> None:
     assert b"[bold red]" in shown, "markup is shown as it is"
     assert b":skull:" in shown
     assert b"\\x1b]0;title" in shown
+
+
+WORDS = """
+import sys
+from queuectl_client.cli.main import main
+from queuectl_client.cli.root import SECTIONS, root
+
+evil, asked = sys.argv[1], []
+for section in SECTIONS.values():
+    for verb in section:
+        noun = root.get_command(None, verb)
+        names = [[verb]] if not hasattr(noun, "entries") else [[verb, inner] for inner in noun.entries]
+        for words in names:
+            asked += [[*words, evil], [*words, "--" + evil], [*words, "--limit=" + evil], [*words, evil, evil, evil]]
+            asked += [[*words, "--state", evil], [*words, "--filter", evil], [*words, "--sort", evil], [verb, evil]]
+for words in [[evil], ["--" + evil], ["--color", evil], ["--socket", "/" + evil, "list"], *asked]:
+    if words[0] in ("run", "enqueue", "completion") or words[:2] == ["daemon", "logs"]:
+        words = [words[0], "--queue", *words[1:]]
+    try:
+        main([*words, "--no-autostart"])
+    except SystemExit:
+        pass
+print(len(asked))
+"""
+"""Every verb with an evil word in each place."""
+
+
+def test_no_error_about_what_was_typed_acts(home: Home) -> None:
+    """The terminal is that of whoever typed it, or of whoever has a script type it: `queuectl show "$name"`."""
+    evil = "\x1b]0;PWN\x07\x1b[2J\x9b31m\x08\u202ex"
+    done = subprocess.run(
+        [sys.executable, "-c", WORDS, evil], env=home.env, capture_output=True, timeout=120, check=False
+    )
+    assert int(done.stdout.split()[-1]) > 200
+    assert done.stderr.count(b"Error: ") > 200
+    assert b"fault" not in done.stderr
+    assert b"\\x1b]0;PWN" in done.stderr
+    harmless(done.stderr, "errors")
+    terminal = Terminal(home, ["list", evil])
+    assert terminal.end() == 2
+    harmless(terminal.shown, "list")
+
+
+@pytest.mark.parametrize("words", [["EVIL"], ["--EVIL"], ["serve", "--socket", "/EVIL"]])
+def test_no_error_of_the_daemons_command_acts(home: Home, words: list[str]) -> None:
+    evil = "\x1b]0;PWN\x07\x1b[2J\x9b31m"
+    typed = [word.replace("EVIL", evil * (30 if "serve" in words else 1)) for word in words]
+    done = subprocess.run([QUEUECTLD, *typed], env=home.env, capture_output=True, timeout=30, check=False)
+    assert done.returncode
+    assert b"PWN" in done.stderr
+    harmless(done.stderr, words)
+
+
+def test_the_daemons_log_is_shown_harmlessly_whatever_got_into_it(home: Home) -> None:
+    """A library, or the interpreter as it dies, writes to its stderr as it likes."""
+    home.ok("status")
+    with (home.logs / "queuectld.log").open("a") as log:
+        log.write("\x1b]0;PWN\x07\x1b[2Jgone\n")
+    harmless(shown := on_terminal(home, "daemon", "logs"), "logs")
+    assert b"gone" in shown
+    following = Terminal(home, ["daemon", "logs", "-f"])
+    following.wait_for(b"gone")
+    following.press(b"\x03")
+    assert following.end() == 130
+    harmless(following.shown.replace(b"^C", b""), "logs -f")
 
 
 def test_output_passes_colours_and_raw_passes_all(full: Home) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from queuectl_client import Client, errors
 from queuectl_client.protocol import rpc
+from queuectld.server.folders import weakness
 from queuectld.server.socketfile import SocketRefused, bind
 from tests.support.daemon import Home
 from tests.support.eventually import eventually
@@ -162,6 +163,61 @@ def test_the_daemon_uses_no_folder_and_no_socket_of_another_user(place: Path) ->
         with as_stranger(), pytest.raises(SocketRefused, match="belongs to user"):
             bind(place / "q.sock")
     assert sorted(place.iterdir()) == [place / "q.sock"]
+
+
+def owned(folder: Path, uid: int, mode: int) -> Path:
+    folder.mkdir()
+    if MAY_CHANGE_USER:
+        os.chown(folder, uid, -1)
+    folder.chmod(mode)
+    return folder
+
+
+def test_a_sticky_folder_is_used_only_where_its_owner_is_to_be_trusted(place: Path) -> None:
+    """In a sticky folder its owner may remove what others have put there (unlink(2))."""
+    assert weakness(Path("/tmp")) is None
+    assert weakness(owned(place / "ours", os.geteuid(), 0o1777)) is None
+    theirs = owned(place / "theirs", STRANGER, 0o1777)
+    if MAY_CHANGE_USER:
+        assert weakness(theirs) == f"the folder {theirs} belongs to user {STRANGER}, who could remove what lies there"
+        with pytest.raises(SocketRefused, match=f"belongs to user {STRANGER}"):
+            bind(theirs / "q.sock")
+        home = Home()
+        try:
+            done = home.cli("list", env={"QUEUECTL_HOME": str(theirs)})
+            assert (done.returncode, done.stdout) == (3, "")
+            assert f"{theirs} belongs to user {STRANGER}" in done.stderr
+            assert not (theirs / "queuectl.db").exists()
+        finally:
+            home.stop()
+            home.remove()
+    else:
+        with as_stranger():
+            assert weakness(theirs) is not None
+
+
+def test_the_folders_above_are_looked_at_as_by_sshd(place: Path) -> None:
+    """Who may write above could put another folder in the place of ours (StrictModes, sshd_config(5))."""
+    inner = place / "above" / "home"
+    above = owned(inner.parent, os.geteuid(), 0o755)
+    inner.mkdir(mode=0o700)
+    for mode, is_safe in ((0o755, True), (0o1777, True), (0o777, False), (0o757, False), (0o700, True)):
+        above.chmod(mode)
+        said = weakness(inner)
+        assert (said is None) is is_safe, (oct(mode), said)
+        assert is_safe or f"chmod go-w {above}" in str(said)
+    above.chmod(0o755)
+    if MAY_CHANGE_USER:
+        os.chown(above, STRANGER, -1)
+        assert weakness(inner) == f"the folder {above} belongs to user {STRANGER}, who could replace what lies below it"
+        os.chown(above, 0, STRANGER)
+        above.chmod(0o775)
+        assert weakness(inner) is not None, "a group of others"
+        os.chown(above, 0, os.getegid())
+    link = place / "link"
+    link.symlink_to(inner)
+    above.chmod(0o777)
+    assert weakness(link) is not None, "it is the real folders that count"
 
 
 def test_a_home_of_another_user_gets_no_daemon(place: Path) -> None:
