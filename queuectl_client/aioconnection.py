@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from queuectl_client.autostart import reach_daemon
 from queuectl_client.errors import ConnectionLost, QueuectlError, UnknownMethod, no_answer
@@ -145,6 +145,9 @@ class AsyncConnection:
         return reach_again(self._paths, start=start and self._autostart, patience=patience, reach=self._reach)
 
 
+_LAST_WORDS: Final = 65_536
+
+
 class _Wire(asyncio.Protocol):
     """One connection: its session, and the tasks that wait for answers or notifications."""
 
@@ -212,7 +215,11 @@ class _Wire(asyncio.Protocol):
         if self.session.notifications:
             self._told.set()
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._transport is not None:
+            # Nothing can be sent any more. What the daemon said before it closed (it is full, say) was not read yet.
+            with suppress(OSError):
+                self.data_received(os.read(self._transport.get_extra_info("socket").fileno(), _LAST_WORDS))
         self._fail(ConnectionLost("the daemon went away in the middle of the call"))
 
     def pause_writing(self) -> None:

@@ -24,6 +24,15 @@ RETURN_WITHIN_S: Final = 5.0
 
 _ANSWER_BYTES: Final = 4096
 
+_NOT_THE_DAEMONS: Final = (
+    *("PYTHON", "LD_PRELOAD", "LD_AUDIT", "LD_DEBUG", "LD_PROFILE", "MALLOC_", "GLIBC_TUNABLES"),  # how it would run
+    *("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_"),  # between a service that uses queuectl and its manager
+    *("QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT", "QUEUECTL_RUN", "QUEUECTL_QUEUE", "QUEUECTL_WORKER"),  # a job's own
+)
+"""How the names of variables begin that the daemon is not given."""
+_KEPT: Final = frozenset({"PYTHONHOME", "PYTHONUSERBASE"})
+"""Without these this interpreter might find neither its own library nor us."""
+
 
 def reach_daemon(
     paths: Paths,
@@ -60,7 +69,7 @@ def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, b
     the daemon's log. `deadline` is a time of time.monotonic. Raises DaemonUnreachable with the
     daemon's own words when it cannot run.
     """
-    environment = dict(environ)
+    environment = own_environment(environ)
     if paths.explicit_socket:
         environment["QUEUECTL_SOCKET"] = paths.socket
     ready, told = os.pipe()
@@ -72,6 +81,17 @@ def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, b
         return _is_ours(_read_line(ready, deadline), paths)
     finally:
         os.close(ready)
+
+
+def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of this environment the daemon gets: nothing that would bind it to the shell it happens to be started from.
+
+    PYTHONPATH stays where this package itself was found by it. Jobs have the environment of their submitter.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    is_found_so = package in map(os.path.realpath, filter(None, environ.get("PYTHONPATH", "").split(os.pathsep)))
+    kept = _KEPT | {"PYTHONPATH"} if is_found_so else _KEPT
+    return {name: value for name, value in environ.items() if name in kept or not name.startswith(_NOT_THE_DAEMONS)}
 
 
 def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: bool) -> None:

@@ -170,7 +170,7 @@ class Connection:
             except BlockingIOError:
                 pass
             except OSError:
-                raise self._lost() from None
+                raise self._hung_up() from None
             ready = self._ready(select.POLLIN | select.POLLOUT, deadline)
             if not ready:
                 self.close()  # half a message is out, so nothing else can be sent
@@ -221,6 +221,15 @@ class Connection:
         if self._socket is None:
             raise ConnectionLost("the connection to the daemon is closed")
         return self._socket
+
+    def _hung_up(self) -> QueuectlError:
+        """Why nothing can be sent any more: what the daemon said before it closed (it is full, say), if anything."""
+        try:
+            while self._ready(select.POLLIN, 0):
+                self._take_in()
+        except QueuectlError as said:
+            return said
+        return self._lost()
 
     def _lost(self) -> ConnectionLost:
         self.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.paths import Paths
-from queuectld import failpoints
+from queuectld import failpoints, ownlimits
 from queuectld.config import Settings
 from queuectld.core import Core, Setup
 from queuectld.domain.errors import Refused
@@ -113,6 +113,8 @@ class _Daemon:
         start.lock.announce(Path(start.paths.socket))
         start.said.ready()
         start.notifier.ready(loop, f"Serving at {start.paths.socket}")
+        if bound := list(ownlimits.binding(0)):
+            log.warning("the daemon and all jobs are bound by limits that it cannot raise: %s", "; ".join(bound))
         log.info("serving at %s, store %s", start.paths.socket, start.paths.store)
 
     def _break(self, _error: BaseException) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from queuectl_client import paths as places
 from queuectl_client.plainfile import missing_target
-from queuectld import __version__, lock, logs
+from queuectld import __version__, lock, logs, ownlimits
 from queuectld.config import SettingsRefused, read_settings
 from queuectld.lock import DaemonLock, LockRefused
 from queuectld.notify import Notifier, ReadyLine, adopted_sockets
@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from queuectld import offline
 
         return offline.run(options.verb, options.file, socket=options.socket, force=options.force)
+    if options.autostarted:
+        ownlimits.take_own()
     logs.to_stderr("info")
     said = ReadyLine(options.ready_fd)
     try:

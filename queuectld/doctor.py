@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from queuectl_client.paths import Paths, read_lock
 from queuectl_client.plainfile import is_locked, missing_target
+from queuectld import ownlimits
 from queuectld.config import SettingsRefused, read_settings
 from queuectld.server.folders import weakness
 from queuectld.server.socketfile import is_answered
@@ -67,6 +68,7 @@ def _daemon(paths: Paths) -> Iterator[Finding]:
         pid = lock.get("pid")
         if answers:
             yield Finding(OK, "daemon", f"runs as process {pid} and answers at {socket}")
+            yield from _limits(pid)
         else:
             said = f"process {pid} holds {paths.lock}, but nobody answers at {socket}"
             yield Finding(PROBLEM, "daemon", said, f"see {paths.daemon_log}; end process {pid}, jobs go on without it")
@@ -75,6 +77,19 @@ def _daemon(paths: Paths) -> Iterator[Finding]:
         yield Finding(PROBLEM, "daemon", said, "end the program that listens there, or name another socket")
     else:
         yield Finding(OK, "daemon", "none is running; the next queuectl starts one")
+
+
+def _limits(pid: object) -> Iterator[Finding]:
+    """What binds the daemon and with it every job: limits of the shell that it was started from."""
+    try:
+        bound = list(ownlimits.binding(int(str(pid))))
+    except (ValueError, OSError):
+        return  # it has just ended, or is in another namespace
+    if bound:
+        way_out = "queuectl daemon restart from a shell without these limits, or run it under systemd"
+        yield Finding(WARNING, "limits of the daemon and all jobs", "; ".join(bound), way_out)
+    else:
+        yield Finding(OK, "limits of the daemon and all jobs", "none that it was started with")
 
 
 def _folders(paths: Paths) -> Iterator[Finding]:

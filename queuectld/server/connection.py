@@ -13,6 +13,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.scheduler.service import Service
 from queuectld.server.router import WireError
 from queuectld.server.session import Session
+from queuectld.workers.link import may_be_heard
 
 HALF_MESSAGE_S: Final = 30.0
 """How long a message may take from its first byte to its last."""
@@ -70,6 +71,9 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=UNREAD_BYTES)
+        if not may_be_heard(transport):
+            transport.abort()
+            return
         if self._is_finishing:
             self.finish()
 

@@ -108,4 +108,8 @@ class Listener:
 
     def _accept_again(self, listening: socket.socket) -> None:
         if any(bound.listening is listening for bound in self._sockets):
-            self._loop.add_reader(listening, self._accept, listening)
+            try:
+                self._loop.add_reader(listening, self._accept, listening)
+            except OSError as error:
+                log.error("cannot accept clients: %s", error.strerror)
+                self._loop.call_later(REST_S, self._accept_again, listening)

@@ -175,6 +175,9 @@ class Session:
             kind = Kind.CHANGE
         call = Call(request.msgid, route, kind, params, size)
         if kind is Kind.WAIT:
+            if size > MAX_WAIT_BYTES:
+                said = f"a call that waits may have {MAX_WAIT_BYTES:,} bytes, and this one has {size:,}"
+                raise Refused(ErrorCode.TOO_LARGE, f"{said}; name fewer jobs, or use a selector such as 1-100000")
             if self._order.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:
                 raise Refused(ErrorCode.BUSY, f"{self._order.waits} calls of this connection wait already")
             self._waiting[call.msgid] = call

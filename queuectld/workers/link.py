@@ -20,6 +20,21 @@ HELLO_WITHIN_S: Final = 10.0
 _UCRED: Final = struct.Struct("3i")
 
 
+def may_be_heard(transport: asyncio.Transport) -> bool:
+    """Whether the loop can watch a new connection; False, and logged, when the system has no room for it (epoll(7)).
+
+    Called in `connection_made`. By itself asyncio begins to read only later, where nobody hears that it could not: the
+    peer would be taken in, and never be answered.
+    """
+    transport.pause_reading()
+    try:
+        transport.resume_reading()
+    except OSError as error:
+        log.error("cannot take in a connection: %s", error.strerror)
+        return False
+    return True
+
+
 class LinkOwner(Protocol):
     """Who is told what comes in."""
 
@@ -52,6 +67,9 @@ class WorkerLink(asyncio.Protocol):
         if uid != os.geteuid():
             log.warning("refused a worker connection of user %d", uid)
             self._transport.abort()
+            return
+        if not may_be_heard(self._transport):
+            self._transport.abort()  # the worker connects again
             return
         self._deadline = asyncio.get_running_loop().call_later(HELLO_WITHIN_S, self._too_late)
 

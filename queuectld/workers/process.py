@@ -24,6 +24,8 @@ PRIVATE_VARIABLES: Final = (
     "QUEUECTL_RUN",
 )
 """Between the daemon and systemd alone; or of the job that has started the daemon, whose worker this is none of."""
+DEFAULT_SIGNALS: Final = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""What was ignored when the daemon was started (`trap '' CHLD`) is not so for a worker: it waits for its jobs."""
 
 
 class WorkerPlaces(NamedTuple):
@@ -145,6 +147,7 @@ def spawn(worker_id: int, places: WorkerPlaces) -> int:
         _environment(os.environ),
         file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
         setsid=True,
+        setsigdef=DEFAULT_SIGNALS,
         setsigmask=[],
     )
 

@@ -1,0 +1,84 @@
+"""The limits of the client that happened to start the daemon: they bind neither the daemon nor the jobs of others.
+
+A daemon that a client has started takes those that the kernel gives to the first process (INIT_RLIMITS), as far as it
+may. Jobs have the daemon's, whoever submitted them. One started by a service manager or by hand keeps what it was
+given: there it is meant. What a plain user cannot raise again, hard limits and a niceness, is told, not hidden.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+UNLIMITED: Final = resource.RLIM_INFINITY
+STACK_BYTES: Final = 8 * 1024 * 1024
+"""Not more, for the stacks of threads are made as large as this limit says."""
+JOB_FILES: Final = 1024
+"""Open files of a job. Not more, for some programs still use select(2), or close all that they might have open."""
+_WITHOUT_END: Final = (
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_AS,
+    resource.RLIMIT_RSS,
+)
+"""What the kernel does not limit by itself, softly or hard."""
+_SOFT: Final = {
+    resource.RLIMIT_NPROC: UNLIMITED,
+    resource.RLIMIT_MEMLOCK: UNLIMITED,
+    resource.RLIMIT_SIGPENDING: UNLIMITED,
+    resource.RLIMIT_MSGQUEUE: UNLIMITED,
+    resource.RLIMIT_STACK: STACK_BYTES,
+    resource.RLIMIT_NOFILE: JOB_FILES,
+    resource.RLIMIT_CORE: 0,
+}
+"""The soft limits of the rest, as far as the hard ones allow."""
+_TOLD: Final = (
+    (resource.RLIMIT_CPU, "CPU time", " s"),
+    (resource.RLIMIT_FSIZE, "the size of a file", " bytes"),
+    (resource.RLIMIT_AS, "address space", " bytes"),
+    (resource.RLIMIT_DATA, "data", " bytes"),
+)
+"""Hard limits that hardly any system has by itself, and under which a daemon does not live long."""
+_MOST_CPUS: Final = 4096
+
+
+def take_own() -> None:
+    """Be bound by none of the starter's limits, priorities, processors and signals, as far as this user may."""
+    for which in _WITHOUT_END:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(which, (resource.getrlimit(which)[1],) * 2)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(which, (UNLIMITED, UNLIMITED))  # root may
+    for which, wanted in _SOFT.items():
+        hard = resource.getrlimit(which)[1]
+        soft = wanted if hard == UNLIMITED else hard if wanted == UNLIMITED else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(which, (soft, hard))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, range(_MOST_CPUS))  # the kernel leaves out those that are not ours or not there
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("0")
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN and number not in (signal.SIGPIPE, signal.SIGXFSZ):  # Python's
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def binding(pid: int) -> Iterator[str]:
+    """What binds the process (0: this one) that a daemon and its jobs should be free of, in words."""
+    for which, name, unit in _TOLD:
+        hard = resource.prlimit(pid, which)[1]
+        if hard != UNLIMITED:
+            yield f"{name}: {hard:,}{unit} at most"
+    nice = os.getpriority(os.PRIO_PROCESS, pid)
+    if nice > 0:
+        yield f"a niceness of {nice}"
+
