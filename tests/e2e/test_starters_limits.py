@@ -19,7 +19,8 @@ TIGHT = {"CPU": 3, "FSIZE": 1 << 20, "AS": 1 << 32, "DATA": 1 << 32, "NPROC": 50
 ASK = f"""
 import json, os, resource
 limits = {{name: resource.getrlimit(getattr(resource, "RLIMIT_" + name)) for name in {FREE}}}
-found = {{"limits": limits, "cpus": len(os.sched_getaffinity(0)), "nice": os.nice(0), "policy": os.sched_getscheduler(0)}}
+found = {{"limits": limits, "cpus": len(os.sched_getaffinity(0)), "nice": os.nice(0)}}
+found["policy"] = os.sched_getscheduler(0)
 print(json.dumps(found))
 """
 
