@@ -37,10 +37,13 @@ def open_socket(path: str) -> socket.socket:
         raise DaemonUnreachable(f"cannot connect to {path}: {error.strerror or error}") from None
     try:
         _check_peer(connection, path)
+        connection.setblocking(False)
+    except OSError as error:
+        connection.close()
+        raise DaemonUnreachable(f"cannot connect to {path}: {error.strerror or error}") from None
     except BaseException:
         connection.close()
         raise
-    connection.setblocking(False)
     return connection
 
 

@@ -213,7 +213,10 @@ class Connection:
         poller = select.poll()
         poller.register(self._open_socket, events)
         wait_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        found = poller.poll(wait_ms)
+        try:
+            found = poller.poll(wait_ms)
+        except OSError:  # no memory for it
+            raise self._lost() from None
         return found[0][1] if found else 0
 
     @property

@@ -18,6 +18,7 @@ from queuectld import failpoints, ownlimits
 from queuectld.config import Settings
 from queuectld.core import Core, Setup
 from queuectld.domain.errors import Refused
+from queuectld.eventloop import EventLoop
 from queuectld.lock import DaemonLock
 from queuectld.notify import Notifier, ReadyLine
 from queuectld.server.crowd import Crowd
@@ -56,7 +57,8 @@ class Start(NamedTuple):
 def run(start: Start) -> int:
     """Serve until SIGTERM, SIGINT or a client ends the daemon. The exit code: 0; 1 when it could not start or go on."""
     try:
-        return asyncio.run(_Daemon(start).live())
+        with asyncio.Runner(loop_factory=EventLoop) as runner:
+            return runner.run(_Daemon(start).live())
     except (StoreRefused, SocketRefused, Refused) as refused:
         start.said.error(str(refused))
         log.error("%s", refused)

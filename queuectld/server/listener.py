@@ -4,7 +4,6 @@ Owns the listening sockets from `serve` to `close`. Who was accepted is somebody
 """
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -19,9 +18,8 @@ log = logging.getLogger(__name__)
 ACCEPTS_AT_A_TIME: Final = 64
 """Then those who are already connected get their turn."""
 
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 REST_S: Final = 0.5
-"""After running out of descriptors. The clients wait in the backlog; trying again at once would spin."""
+"""After an error that may stay a while, as no descriptor being left: trying again at once would spin. The clients wait."""
 
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
@@ -97,8 +95,6 @@ class Listener:
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno not in EXHAUSTED:
-                    raise
                 log.error("cannot accept a client: %s", error.strerror)
                 self._loop.remove_reader(listening)
                 self._loop.call_later(REST_S, self._accept_again, listening)

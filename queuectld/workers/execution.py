@@ -28,9 +28,9 @@ PIPES_AFTER_SECONDS: Final = 0.002
 """The pipes are not watched before: a short job is then over with two wake-ups instead of four."""
 KILL_AGAIN_SECONDS: Final = 0.5
 """After KILL: how soon those that are still there (or were just forked) get it again."""
-START_TRIES: Final = 8
+START_TRIES: Final = 5
 START_GAP_SECONDS: Final = 0.05
-"""Doubled with each try while the system is out of processes, memory or descriptors: 6 seconds in all."""
+"""Doubled with each try while processes, memory or descriptors are used up. Then the job goes back to the daemon."""
 REASONS: Final[dict[str, tuple[str | None, str]]] = {
     "cancelled": (None, "cancelled"),
     "shutdown": ("interrupted", "its worker was told to stop now"),
@@ -101,8 +101,11 @@ class Execution:
     def _start_later(self, error: OSError) -> None:
         self._pipes.close()
         self._tries += 1
-        if error.errno not in TRANSIENT or self._tries == START_TRIES:
+        if error.errno not in TRANSIENT:
             self._cannot_start(f"the process could not be made: {error.strerror}", None)
+            return
+        if self._tries == START_TRIES:
+            self._go_back(error.strerror or str(error))
             return
         gap = START_GAP_SECONDS * 2 ** (self._tries - 1)
         self._loop.at("start", time.monotonic() + gap, self._start)
@@ -237,7 +240,10 @@ class Execution:
     def _end(self, kind: str | None, words: str, grace: float) -> None:
         if not self.pid:
             self._loop.cancel("start")
-            self._cannot_start(words, None)
+            if kind == "interrupted":
+                self._go_back(None)
+            else:
+                self._cannot_start(words, None)
             return
         if not self._words:
             self._kind, self._words = kind, words
@@ -350,6 +356,12 @@ class Execution:
             return "signal", None, int(signal.SIGTERM)
         return self._kind or "exit", status.si_status, None
 
+    def _go_back(self, short: str | None) -> None:
+        """It has not begun, and somebody else may begin it."""
+        if self._stdin is not None:
+            self._stdin.close()
+        self._worker.not_begun(self, short)
+
     def _cannot_start(self, words: str, exit_code: int | None) -> None:
         self._pipes.close()
         self._words = words
@@ -388,8 +400,11 @@ class _Peak:
         """The most memory the job held, in KiB; None where the figure may be this worker's own."""
         if max_rss_kib > self._ours_kib:
             # Ours seldom grows, so it is read again only where that could make a difference.
-            with open("/proc/self/status", "rb") as status:
-                self._ours_kib = next(int(line.split()[1]) for line in status if line.startswith(b"VmHWM"))
+            try:
+                with open("/proc/self/status", "rb") as status:
+                    self._ours_kib = next(int(line.split()[1]) for line in status if line.startswith(b"VmHWM"))
+            except OSError:  # no descriptor is left
+                return None
         return max_rss_kib if max_rss_kib > self._ours_kib else None
 
 

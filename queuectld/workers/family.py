@@ -115,6 +115,14 @@ class Family:
             self._group.expel()
         return living
 
+    def set_apart(self, child: int) -> None:
+        """This child of the worker belongs to no job."""
+        process = tree.look(child)
+        if process is not None:
+            self._left.add(process.identity)
+        if self._group is not None:
+            self._group.expel()
+
     @property
     def group_path(self) -> str | None:
         """The control group that holds the job and nothing but it (and this worker), where there is one."""

@@ -62,7 +62,12 @@ class WorkerLink(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let nobody in but processes of this user (SO_PEERCRED, unix(7))."""
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        try:
+            peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except OSError as error:
+            log.warning("refused a worker connection: who it is cannot be told: %s", error.strerror)
+            self._transport.abort()
+            return
         self.pid, uid, _ = _UCRED.unpack(peer)
         if uid != os.geteuid():
             log.warning("refused a worker connection of user %d", uid)

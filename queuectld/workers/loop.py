@@ -74,7 +74,11 @@ class Loop:
             timeout = None
             if timers:
                 timeout = max(0.0, (min(when for when, _ in timers.values()) - time.monotonic()) * 1000)
-            for fd, events in poll(timeout):
+            try:
+                ready = poll(timeout)
+            except OSError:  # no memory for it: again at once, as nothing else can tell us when there is some
+                continue
+            for fd, events in ready:
                 handler = handlers.get(fd)  # an earlier callback of this round may have unwatched it
                 if handler is not None:
                     handler(events)
@@ -89,7 +93,11 @@ class Loop:
                 timer[1]()
 
     def _signalled(self, _events: int) -> None:
-        for number in set(os.read(self._wake, 4096)):
+        try:
+            numbers = set(os.read(self._wake, 4096))
+        except OSError:  # it is still there in the next round
+            return
+        for number in numbers:
             callback = self._signals.get(number)
             if callback is not None:
                 callback()

@@ -25,6 +25,7 @@ from queuectld.workers.frames import outcome_from_map, run_body
 from queuectld.workers.link import WorkerLink
 from queuectld.workers.owner import Bury, PoolOwner
 from queuectld.workers.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
+from queuectld.workers.resting import rest
 from queuectld.workers.runhands import RunHands
 from queuectld.workers.survivors import Survivors
 from queuectld.workers.unstored import Unstored
@@ -246,7 +247,7 @@ class WorkerPool(RunHands):
         elif kind == "running":
             self._runs(worker, RunKey(body["seq"], body["run"]), body)
         elif kind == "returned":
-            self._returned(worker, RunKey(body["seq"], body["run"]))
+            self._returned(worker, RunKey(body["seq"], body["run"]), body.get("short"))
         elif kind == "output":
             self._follows.told(body)
         elif kind == "sent":
@@ -305,7 +306,7 @@ class WorkerPool(RunHands):
         worker.job = running
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
             # The connection broke with the claim still on its way: nobody has begun to run it.
-            self._sending.over(given)
+            self.run_over(given)
             self._owner.give_back(given.seq, given.run)
         if running is not None and body is not None and worker.link is not None:
             self._runs(worker, running, body)
@@ -342,17 +343,20 @@ class WorkerPool(RunHands):
         worker.job = None
         worker.job_id = None
         worker.jobs_done += 1
+        worker.times_short = 0
         self._take(worker, outcome)
         if worker.draining:
             self._overdue.end_of_worker(worker)
 
-    def _returned(self, worker: Worker, key: RunKey) -> None:
-        """The worker was drained or busy when the claim came: it has not begun."""
+    def _returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
+        """The worker was drained or busy when the claim came, or is short of something: it has not begun."""
         assert self._owner is not None
         if worker.job == key:
             worker.job = None
             worker.job_id = None
-        self._sending.over(key)
+        if short is not None:
+            rest(worker, short, self._owner.wake)
+        self.run_over(key)
         self._owner.give_back(key.seq, key.run)
 
     def _take(self, worker: Worker, outcome: Outcome) -> None:

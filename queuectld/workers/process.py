@@ -72,8 +72,15 @@ class Worker:
         """Whether it has told that it runs `job`."""
         self.overdue: tuple[RunKey, str] | None = None
         """It was killed because this run did not end; why that should have ended."""
+
+        self.is_resting = False
+        """Whether it gets no job for a while: it could not begin the newest one for want of something."""
+        self.times_short = 0
+        """How often that was so, one after the other."""
         self.untold: list[Mapping[str, Any]] = []
         """Signals to its job that came while it had no connection."""
+        self.ladder: Mapping[str, Any] | None = None
+        """The newest `kill` to end a run of it: told again, in case the connection broke with it on its way."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
         """Done with the first hello; fails when the process ends before."""
@@ -104,10 +111,21 @@ class Worker:
         job = f", which runs job {self.job_id or self.job.seq}" if self.job is not None else ""
         return f"worker {self.name} (pid {self.pid}){job}"
 
+    def tell(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Tell it something about its run: now, or where that still matters once it is connected again."""
+        if kind == "kill" and not body["only_signal"]:
+            self.ladder = body
+        if self.link is not None:
+            self.link.send(kind, body)
+        elif kind == "kill" and body["only_signal"]:
+            self.untold.append(body)
+
     def catch_up(self, running: RunKey, *, paused: bool) -> None:
-        """Tell it what came while it had no connection: signals, and that its run is to stop or to go on."""
+        """Tell it what came while it had no connection: signals, and that its run is to end, to stop or to go on."""
         if self.link is None:
             return
+        if self.ladder is not None and (self.ladder["seq"], self.ladder["run"]) == running:
+            self.link.send("kill", self.ladder)
         untold, self.untold = self.untold, []
         for body in untold:
             self.link.send("kill", body)
@@ -122,7 +140,13 @@ class Worker:
     @property
     def is_free(self) -> bool:
         """Whether it could start a job now."""
-        return self.job is None and self.link is not None and not self.draining and self.ready.done()
+        return (
+            self.job is None
+            and self.link is not None
+            and not self.draining
+            and not self.is_resting
+            and self.ready.done()
+        )
 
 
 def spawn(worker_id: int, places: WorkerPlaces) -> int:

@@ -56,7 +56,5 @@ class RunHands:
 
     def _tell(self, worker_id: int, kind: str, body: Mapping[str, Any]) -> None:
         worker = self.workers.get(worker_id)
-        if worker is not None and worker.link is not None:
-            worker.link.send(kind, body)
-        elif worker is not None and body.get("only_signal"):
-            worker.untold.append(body)
+        if worker is not None:
+            worker.tell(kind, body)

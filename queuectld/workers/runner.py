@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import signal
+import stat
 
 from queuectld.workers.mark import Marks
 
@@ -50,14 +51,16 @@ class OomScore:
 
     def raise_for_child(self) -> None:
         """Called just before a spawn."""
-        if self._descriptor is not None:
-            os.pwrite(self._descriptor, self._high, 0)
+        self._write(self._high)
 
     def lower(self) -> None:
         """Called just after it. Where the kernel does not let us down again, worker and job stay alike."""
+        self._write(self._low)
+
+    def _write(self, score: bytes) -> None:
         if self._descriptor is not None:
             try:
-                os.pwrite(self._descriptor, self._low, 0)
+                os.pwrite(self._descriptor, score, 0)
             except OSError:
                 os.close(self._descriptor)
                 self._descriptor = None
@@ -108,6 +111,8 @@ class Runner:
         try:
             os.chdir(cwd.encode("utf-8", "surrogateescape"))
         except OSError as error:
+            if error.errno in TRANSIENT:
+                raise
             raise CannotStart(f"cannot change to the folder {cwd!r}: {error.strerror}", None) from error
         try:
             if job["umask"] != WORKER_UMASK:
@@ -165,13 +170,23 @@ def _find(name: bytes, path: bytes) -> bytes:
     seen = False
     for folder in path.split(b":"):
         candidate = os.path.join(folder or b".", name)
-        if os.path.isfile(candidate):
+        if _is_file(candidate):
             if os.access(candidate, os.X_OK):
                 return candidate
             seen = True
     if seen:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     raise FileNotFoundError(errno.ENOENT, "not found in PATH")
+
+
+def _is_file(path: bytes) -> bool:
+    """Whether there is a file. Raises OSError when that cannot be told now."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno in TRANSIENT:
+            raise
+        return False
 
 
 def _spawn(path: bytes, argv: list[bytes], environ: Mapping[bytes, bytes], descriptors: tuple[int, int, int]) -> int:

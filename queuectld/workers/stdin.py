@@ -80,7 +80,7 @@ class OpenStdin:
                 del self._unwritten[: os.write(self._writing, self._unwritten[:ROOM_BYTES])]
         except BlockingIOError:
             self._loop.watch(self._writing, self._write, select.POLLOUT)
-        except BrokenPipeError:
+        except OSError:  # the job reads no more; or the kernel has an error for us, and half of it went
             self.close("closed")
         else:
             self._loop.unwatch(self._writing)

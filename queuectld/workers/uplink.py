@@ -1,6 +1,8 @@
 """The worker's end of its connection to the daemon: connect, send, receive, and try again when the daemon is gone.
 
 A first connection and a later one are the same. It says what it is told to; what frames mean is the worker's affair.
+Whatever error a send or a receive ends in but "not now", the connection is dropped and made anew: what was on its way
+is lost then, and the hello of the next one tells what still matters.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 FIRST_GAP_SECONDS: Final = 0.05
 LONGEST_GAP_SECONDS: Final = 2.0
+WELCOME_SECONDS: Final = 10.0
+"""A daemon that has answered nothing after so long may not know of this connection: another one is tried."""
 RECEIVE_BYTES: Final = 32 * 1024
 """Small enough for malloc to hand it out without a system call; a frame may come in parts."""
 _UCRED: Final = struct.Struct("3i")
@@ -72,6 +76,7 @@ class Uplink:
         self._socket = end
         self._frames = Frames()
         self._loop.watch(end.fileno(), self._ready)
+        self._loop.at("silent", time.monotonic() + WELCOME_SECONDS, self._break)
         self._connected()
 
     def send(self, kind: str, body: Mapping[str, Any]) -> None:
@@ -86,7 +91,8 @@ class Uplink:
 
     def close(self) -> None:
         """Close for good."""
-        self._loop.cancel("connect")
+        for key in ("connect", "lost"):
+            self._loop.cancel(key)
         self._drop()
 
     def _write(self, data: bytes | bytearray) -> None:
@@ -96,7 +102,8 @@ class Uplink:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # the daemon is gone: the loop reads that, too, and only there it is dealt with
+            self._break()
+            return
         if sent < len(data):
             self._unsent = bytearray(memoryview(data)[sent:])
             self._loop.watch(self._socket.fileno(), self._ready, select.POLLIN | select.POLLOUT)
@@ -116,22 +123,34 @@ class Uplink:
     def _receive(self, end: socket.socket) -> None:
         try:
             data = end.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._break()
+            return
+        try:
             for kind, body in self._frames.feed(data):
                 self._gap = FIRST_GAP_SECONDS
+                self._loop.cancel("silent")
                 self._frame(kind, body)
                 if self._socket is not end:
                     return
-        except BlockingIOError:
-            return
         except (OSError, WireError):
-            data = b""
-        if not data:
-            self._drop()
-            self._loop.at("connect", time.monotonic() + self._gap, self.connect)
-            self._gap = min(self._gap * 2, LONGEST_GAP_SECONDS)
-            self._lost()
+            # No frame; or one that could not be obeyed now (no descriptor was left): the daemon tells it again.
+            self._break()
+
+    def _break(self) -> None:
+        """Drop the connection. `lost` is called from the loop: whoever sends is in the middle of something."""
+        self._drop()
+        now = time.monotonic()
+        self._loop.at("lost", now, self._lost)
+        self._loop.at("connect", now + self._gap, self.connect)
+        self._gap = min(self._gap * 2, LONGEST_GAP_SECONDS)
 
     def _drop(self) -> None:
+        self._loop.cancel("silent")
         if self._socket is not None:
             self._loop.unwatch(self._socket.fileno())
             self._socket.close()
@@ -140,10 +159,13 @@ class Uplink:
 
 
 def _connect(path: str) -> socket.socket | None:
-    """A connection to a listener of our own user, or None where there is none or it has no room."""
-    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    end.setblocking(False)
+    """A connection to a listener of our own user, or None where there is none, or no room there or here."""
+    try:
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:
+        return None
     with contextlib.suppress(OSError):
+        end.setblocking(False)
         _connect_to(end, path)
         _, uid, _ = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         if uid == os.geteuid():

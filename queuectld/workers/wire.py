@@ -11,7 +11,8 @@ worker to daemon:
            now; told at once, then after each change, at most every TELL_EVERY_MS
   ended    outcome body: the fields of `queuectld.domain.outcome.Outcome`, `kind` as its word and
            `output` as {stream: [size, inline | null, [[file below the log folder, offset, length], ...]]}
-  returned {seq, run}   a `run` that came while it was busy or draining: it was not begun and will not be
+  returned {seq, run, short}   a `run` that was not begun and will not be: it came while the worker was busy or
+           draining, or (`short`, in words) descriptors, memory or processes were used up
   sent     {seq, run, number, refused}   answers `send`; null: the job has it, or nearly, else `ended`, `closed`, `full`
   drained  {}   the last frame of a worker that was told to drain
 daemon to worker:

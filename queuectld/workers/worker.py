@@ -21,6 +21,7 @@ from queuectld.workers import cgroup, spool, statefile, tree, wire
 from queuectld.workers.deadlines import Deadlines
 from queuectld.workers.execution import Execution
 from queuectld.workers.family import Family, become_subreaper
+from queuectld.workers.leftpipes import LeftPipes
 from queuectld.workers.loop import Loop
 from queuectld.workers.outputfiles import OutputFiles
 from queuectld.workers.pipes import Pipes
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 10.0
 """How long an idle worker waits for a daemon that is gone before it ends."""
-DISCARD_BYTES: Final = 1024 * 1024
 OPTIONS: Final = ("--id", "--socket", "--state", "--logs", "--nofile", "--patience")
 
 
@@ -73,7 +73,9 @@ class Worker:
         self._spooled: set[tuple[int, int]] = set()
         self._jobs_done = 0
         self._draining = False
-        self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self._is_short = False
+        """Whether the newest run could not be begun for want of descriptors, memory or processes."""
+        self._left_pipes = LeftPipes(self.loop, forked=self.family.set_apart, say=self.say)
         self.uplink = Uplink(self.loop, socket, connected=self._hello, frame=self._frame, lost=self._lost)
         self._told: dict[str, Callable[[dict[str, Any]], None]] = {
             "welcome": lambda _body: self.loop.cancel("patience"),
@@ -97,6 +99,7 @@ class Worker:
         self.uplink.connect()
         self.loop.run()
         self.uplink.close()
+        self._left_pipes.hand_over()
         for files in self._files.values():
             files.close()
         spool.drop_reserve(self._state, self.number)
@@ -113,6 +116,7 @@ class Worker:
     def finished(self, outcome: dict[str, Any]) -> None:
         """The execution is over. Its outcome is told, or spooled where nobody listens, and kept until it is stored."""
         self.execution = None
+        self._is_short = False
         if self.family.has_left_some:
             self.loop.on_signal(signal.SIGCHLD, self._reap_left)
         else:
@@ -127,6 +131,21 @@ class Worker:
             self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
             self._end_if_drained()
 
+    def not_begun(self, execution: Execution, short: str | None) -> None:
+        """This run did not begin, and it is not the job's fault: it goes back. `short`: what is wanting here."""
+        self.execution = None
+        record = {"seq": 0, "run": 0, "pid": 0, "cgroup": self.family.group_path, **self.identity}
+        with contextlib.suppress(OSError):  # it stands for a run in hand; without one there was none
+            statefile.write(self.state_fd, record)
+        if short is not None and not self._is_short:
+            self.say(f"cannot begin a job: {short}; what it is given goes back until it can")
+            self._is_short = True
+        # Where nobody listens the next hello tells that nothing runs here.
+        self.uplink.send("returned", {"seq": execution.seq, "run": execution.run, "short": short})
+        if not self.uplink.is_up:
+            self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
+        self._end_if_drained()
+
     def say(self, words: str) -> None:
         """A line for the daemon's log, if there is room for it."""
         with contextlib.suppress(OSError):
@@ -135,17 +154,7 @@ class Worker:
     def discard(self, whose: str, pipe: int) -> None:
         """Take over the reading end of a pipe that something left behind still holds: read, and drop."""
         self.say(f"{whose} left something behind that still holds its output; what it writes is dropped")
-
-        def drop(_events: int) -> None:
-            try:
-                if os.splice(pipe, self._null, DISCARD_BYTES):
-                    return
-            except BlockingIOError:
-                return
-            self.loop.unwatch(pipe)
-            os.close(pipe)
-
-        self.loop.watch(pipe, drop)
+        self._left_pipes.take(pipe)
 
     # What it is told
 

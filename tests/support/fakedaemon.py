@@ -1,5 +1,6 @@
 """The daemon's side of the worker wire, as small as a test needs it, and a real worker process at the other end."""
 
+import contextlib
 import errno
 import os
 import select
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectld.workers import wire
+from queuectld.workers import statefile, wire
 from tests.support import processes
 from tests.support.eventually import eventually
 
@@ -127,6 +128,24 @@ class FakeDaemon:
         if welcome:
             self.send("welcome", {})
         return self.hello
+
+    def pass_over(self, count: int, *, say_welcome: bool = False) -> None:
+        """Take so many connections of the worker that come to nothing, and see each end."""
+        assert self._listener is not None
+        for _ in range(count):
+            with self._listener.accept()[0] as connection:
+                connection.settimeout(DEADLINE)
+                if say_welcome:
+                    connection.sendall(wire.pack("welcome", {}))
+                with contextlib.suppress(ConnectionResetError):
+                    while connection.recv(1 << 16):
+                        pass
+
+    def state_record(self) -> dict[str, Any]:
+        """What the worker's state file says."""
+        record = statefile.read(statefile.path_of(str(self.state), self.worker))
+        assert record is not None
+        return record
 
     def vanish(self) -> None:
         """Be gone as a killed daemon is: the connection and the listener closed, the socket file left."""

@@ -1,0 +1,34 @@
+"""The daemon's event loop: asyncio's, but that no other thread's call to it is ever left lying.
+
+asyncio wakes its loop by a byte through a socket pair, and passes over an error of that send (ENOBUFS, ENOMEM): what
+the store's thread had answered then waited until something else woke the daemon. An eventfd(2) needs no memory.
+"""
+
+import asyncio
+import contextlib
+import os
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """`call_soon_threadsafe` always wakes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.add_reader(self._waker, self._woken)
+
+    def close(self) -> None:
+        """Called by asyncio."""
+        if not self.is_closed():
+            self.remove_reader(self._waker)
+            os.close(self._waker)
+        super().close()
+
+    def _write_to_self(self) -> None:
+        # Overrides asyncio's own. Full (EAGAIN) means that it is about to wake.
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._waker, 1)
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._waker)
