@@ -131,7 +131,10 @@ class AsyncConnection:
     async def _connected(self, reach: Callable[[], sockets.socket]) -> "_Wire":
         async with self._connecting:
             if self._wire is None or self._wire.is_lost:
-                socket = await asyncio.to_thread(reach)
+                try:
+                    socket = await asyncio.to_thread(reach)
+                except RuntimeError:  # no thread can be started now: slower for the others of this loop, but it goes on
+                    socket = reach()
                 self._session = self._session.next()
                 loop = asyncio.get_running_loop()
                 _, self._wire = await loop.create_unix_connection(lambda: _Wire(self._session), sock=socket)
@@ -142,7 +145,9 @@ class AsyncConnection:
 
     def _reach_again(self, *, start: bool) -> sockets.socket:
         patience = self._timeout if start else None
-        return reach_again(self._paths, start=start and self._autostart, patience=patience, reach=self._reach)
+        return reach_again(
+            self._paths, start=start and self._autostart, patience=patience, reach=self._reach, notice=self._notice
+        )
 
 
 _LAST_WORDS: Final = 65_536

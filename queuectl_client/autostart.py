@@ -53,7 +53,7 @@ def reach_daemon(
         if environ.get("QUEUECTL_JOB_ID"):
             from queuectl_client.returning import wait_for_daemon
 
-            return wait_for_daemon(paths, RETURN_WITHIN_S)
+            return wait_for_daemon(paths, RETURN_WITHIN_S, notice)
         if not autostart or environ.get("QUEUECTL_NO_AUTOSTART", "0") not in ("", "0"):
             raise NoDaemon(f"{error.message}; start one with: queuectl daemon start") from None
     connection, started = _start_and_connect(paths, environ)

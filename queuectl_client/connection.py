@@ -141,7 +141,9 @@ class Connection:
 
     def _reach_again(self, *, start: bool) -> sockets.socket:
         patience = self._timeout if start else None
-        return reach_again(self._paths, start=start and self._autostart, patience=patience, reach=self._reach)
+        return reach_again(
+            self._paths, start=start and self._autostart, patience=patience, reach=self._reach, notice=self._notice
+        )
 
     def _attach(self, socket: sockets.socket) -> None:
         self.close()

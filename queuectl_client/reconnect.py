@@ -51,16 +51,22 @@ class Repeats:
 
 
 def reach_again(
-    paths: Paths, *, start: bool, patience: float | None, reach: Callable[[], socket.socket]
+    paths: Paths,
+    *,
+    start: bool,
+    patience: float | None,
+    reach: Callable[[], socket.socket],
+    notice: Callable[[str], None] | None = None,
 ) -> socket.socket:
     """A connection to the daemon once it is back, or to one that `reach` starts. Raises ConnectionLost.
 
-    `patience`: how many seconds it is waited for where none is started; None: AWAY_WAITING_S.
+    `patience`: how many seconds it is waited for where none is started; None: AWAY_WAITING_S. `notice`: see
+    `wait_for_daemon`.
     """
     from queuectl_client.returning import wait_for_daemon
 
     try:
-        return wait_for_daemon(paths, AWAY_S if start else max(AWAY_WAITING_S, patience or 0))
+        return wait_for_daemon(paths, AWAY_S if start else max(AWAY_WAITING_S, patience or 0), notice)
     except NoDaemon as error:
         if start:
             return reach()

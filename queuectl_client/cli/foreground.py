@@ -78,7 +78,7 @@ class ForegroundPool:
         try:
             # A service manager may be about to start the next one, and two of them would be one too many.
             within = RETURN_WITHIN_S if self._invocation.autostart else TAKE_UP_WITHIN_S
-            wait_for_daemon(resolve(socket=self._invocation.socket), within).close()
+            wait_for_daemon(resolve(socket=self._invocation.socket), within, self._invocation.say).close()
         except NoDaemon:
             if not self._invocation.autostart:
                 raise

@@ -68,7 +68,7 @@ def _await_daemon(invocation: Invocation) -> None:
     from queuectl_client.returning import wait_for_daemon
 
     invocation.close()
-    wait_for_daemon(resolve(socket=invocation.socket), RETURN_WITHIN_S).close()
+    wait_for_daemon(resolve(socket=invocation.socket), RETURN_WITHIN_S, invocation.say).close()
 
 
 def _screen(invocation: Invocation, headers: Sequence[str]) -> Picture:

@@ -19,7 +19,7 @@ ACCEPTS_AT_A_TIME: Final = 64
 """Then those who are already connected get their turn."""
 
 REST_S: Final = 0.5
-"""After an error that may stay a while, as no descriptor being left: trying again at once would spin. The clients wait."""
+"""After an error that may stay a while, as no descriptor being left: trying again at once would spin."""
 
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0

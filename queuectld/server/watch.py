@@ -1,10 +1,13 @@
 """Notices without polling that the socket's file was removed, or that somebody asks to look.
 
-inotify(7) through ctypes: the standard library has no binding. Where it is missing nothing is watched.
+inotify(7) through ctypes: the standard library has no binding. A user has few instances of it (128), which editors and
+the like may use up; then the owner looks for itself now and then, until there is one.
 """
 
 import asyncio
 import ctypes
+import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,12 @@ IN_NONBLOCK: Final = os.O_NONBLOCK
 IN_CLOEXEC: Final = os.O_CLOEXEC
 EVENT_BYTES: Final = 4096
 
+FIRST_LOOK_S: Final = 1.0
+LAST_LOOK_S: Final = 15.0
+"""Where nothing tells of changes, the gaps between two looks grow from the first to the last."""
+
+log = logging.getLogger(__name__)
+
 
 class FileWatch:
     """Calls `changed` on the loop after something happened to one of the files watched.
@@ -30,24 +39,66 @@ class FileWatch:
         self._changed = changed
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = -1
-        if hasattr(self._libc, "inotify_init1"):
-            self._descriptor = self._libc.inotify_init1(IN_NONBLOCK | IN_CLOEXEC)
-        if self._descriptor >= 0:
-            loop.add_reader(self._descriptor, self._drain)
+        self._paths: set[Path] = set()
+        self._look: asyncio.TimerHandle | None = None
+        self._gap_s = FIRST_LOOK_S
 
-    def add(self, path: Path) -> bool:
-        """Watch this file or folder itself, nothing below it. False: it is not there, or cannot be watched."""
-        if self._descriptor < 0:
-            return False
-        mask = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
-        return bool(self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask) >= 0)
+    @property
+    def is_told(self) -> bool:
+        """Whether the kernel tells of changes, rather than a look now and then."""
+        return self._look is None
+
+    def add(self, path: Path) -> None:
+        """Watch this file or folder itself, nothing below it; the one that is there now."""
+        self._paths.add(path)
+        if self._look is None and (why := self._watch([path])):
+            log.warning("no notice of changes to %s can be had (%s); it is looked at now and then", path, why)
+            self._look_later()
 
     def close(self) -> None:
         """Watch nothing any longer."""
+        if self._look is not None:
+            self._look.cancel()
+        self._drop()
+
+    def _watch(self, paths: list[Path]) -> str:
+        """Have the kernel tell of these; or why it will not, in words. What is not there is not watched."""
+        if not hasattr(self._libc, "inotify_init1"):
+            return "this system has no inotify"
+        if self._descriptor < 0:
+            self._descriptor = self._libc.inotify_init1(IN_NONBLOCK | IN_CLOEXEC)
+            if self._descriptor < 0:
+                return os.strerror(ctypes.get_errno())
+            self._loop.add_reader(self._descriptor, self._drain)
+        for path in paths:
+            mask = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
+            if self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
+                error = ctypes.get_errno()
+                if error not in (errno.ENOENT, errno.ENOTDIR):
+                    return os.strerror(error)
+        return ""
+
+    def _drop(self) -> None:
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _look_later(self) -> None:
+        # Half a watch would only hold what others are short of.
+        self._drop()
+        self._look = self._loop.call_later(self._gap_s, self._look_now)
+        self._gap_s = min(self._gap_s * 2, LAST_LOOK_S)
+
+    def _look_now(self) -> None:
+        self._changed()
+        if self._watch(list(self._paths)):
+            self._look_later()
+            return
+        self._look = None
+        self._gap_s = FIRST_LOOK_S
+        log.info("changes to %s are told of again", ", ".join(map(str, sorted(self._paths))))
+        self._changed()  # what came between the look and the watch
 
     def _drain(self) -> None:
         try:
