@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from queuectl_client.aioconnection import AsyncConnection
-from queuectl_client.job import JobRecord
+from queuectl_client.job import JobRecord, Missing
 from queuectl_client.session import JOBS_A_CALL
 from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
 
@@ -31,13 +31,20 @@ class AsyncJob(JobRecord):
         """The job once it has ended. Raises TimeoutError after `timeout` seconds."""
         return (await self._client.wait(self.id, timeout=timeout))[0]
 
-    async def output(self, *, attempt: int | None = None, stream: str | None = None) -> bytes:
-        """What it has written so far, in its newest attempt unless another is named."""
-        return await self._client.output(self.id, attempt=attempt, stream=stream)
+    async def output(
+        self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
+    ) -> bytes:
+        """What it has written so far, in its newest attempt unless another is named.
 
-    def follow(self, *, attempt: int | None = None, stream: str | None = None) -> AsyncIterator[bytes]:
-        """What it writes, as it comes, until the attempt has ended."""
-        return self._client.follow(self.id, attempt=attempt, stream=stream)
+        `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
+        """
+        return await self._client.output(self.id, attempt=attempt, stream=stream, missing=missing)
+
+    def follow(
+        self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
+    ) -> AsyncIterator[bytes]:
+        """What it writes, as it comes, until the attempt has ended. `missing`: see `output`."""
+        return self._client.follow(self.id, attempt=attempt, stream=stream, missing=missing)
 
     async def cancel(self) -> "AsyncJob":
         """End it for good, waiting or running."""
@@ -111,13 +118,20 @@ class AsyncClient(AsyncConnection):
         """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""
         return await self._map("job.logs", id=id, **where)
 
-    async def output(self, id: Ref, *, attempt: int | None = None, stream: str | None = None) -> bytes:
-        """What the job has written so far, in its newest attempt unless another is named."""
-        return b"".join([piece async for piece in self._output(id, attempt, stream, wait=False)])
+    async def output(
+        self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
+    ) -> bytes:
+        """What the job has written so far, in its newest attempt unless another is named.
 
-    def follow(self, id: Ref, *, attempt: int | None = None, stream: str | None = None) -> AsyncIterator[bytes]:
-        """What the job writes, as it comes, until the attempt has ended."""
-        return self._output(id, attempt, stream, wait=True)
+        `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
+        """
+        return b"".join([piece async for piece in self._output(id, attempt, stream, missing, wait=False)])
+
+    def follow(
+        self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
+    ) -> AsyncIterator[bytes]:
+        """What the job writes, as it comes, until the attempt has ended. `missing`: see `output`."""
+        return self._output(id, attempt, stream, missing, wait=True)
 
     async def cancel(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """End jobs for good, waiting or running."""
@@ -276,14 +290,18 @@ class AsyncClient(AsyncConnection):
         await self.call("batch.commit", token=token, request=new_request())
         return added
 
-    async def _output(self, id: Ref, attempt: int | None, stream: str | None, *, wait: bool) -> AsyncIterator[bytes]:
+    async def _output(
+        self, id: Ref, attempt: int | None, stream: str | None, missing: Missing, *, wait: bool
+    ) -> AsyncIterator[bytes]:
         offset = 0
         while True:
             page = await self.log_page(id, attempt=attempt, stream=stream, offset=offset, wait=wait)
             offset = page["next"]
+            if page["dropped"] and missing is not None:
+                missing(page["dropped"])
             if page["data"]:
                 yield page["data"]
-            if page["eof"] or not (page["data"] or wait):
+            if page["eof"] or not (page["data"] or page["dropped"] or wait):
                 return
 
     async def _each(self, method: str, **params: Any) -> list[AsyncJob]:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Final
 
 from queuectl_client.connection import Connection
-from queuectl_client.job import Job
+from queuectl_client.job import Job, Missing
 from queuectl_client.session import JOBS_A_CALL, SLOW_PATIENCE_S
 from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
 
@@ -80,13 +80,20 @@ class Client(Connection):
         """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""
         return self._map("job.logs", id=id, **where)
 
-    def output(self, id: Ref, *, attempt: int | None = None, stream: str | None = None) -> bytes:
-        """What the job has written so far, in its newest attempt unless another is named."""
-        return b"".join(self._output(id, attempt, stream, wait=False))
+    def output(
+        self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
+    ) -> bytes:
+        """What the job has written so far, in its newest attempt unless another is named.
 
-    def follow(self, id: Ref, *, attempt: int | None = None, stream: str | None = None) -> Iterator[bytes]:
-        """What the job writes, as it comes, until the attempt has ended."""
-        return self._output(id, attempt, stream, wait=True)
+        `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
+        """
+        return b"".join(self._output(id, attempt, stream, missing, wait=False))
+
+    def follow(
+        self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
+    ) -> Iterator[bytes]:
+        """What the job writes, as it comes, until the attempt has ended. `missing`: see `output`."""
+        return self._output(id, attempt, stream, missing, wait=True)
 
     def cancel(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """End jobs for good, waiting or running."""
@@ -255,14 +262,18 @@ class Client(Connection):
             raise
         return added
 
-    def _output(self, id: Ref, attempt: int | None, stream: str | None, *, wait: bool) -> Iterator[bytes]:
+    def _output(
+        self, id: Ref, attempt: int | None, stream: str | None, missing: Missing, *, wait: bool
+    ) -> Iterator[bytes]:
         offset = 0
         while True:
             page = self.log_page(id, attempt=attempt, stream=stream, offset=offset, wait=wait)
             offset = page["next"]
+            if page["dropped"] and missing is not None:
+                missing(page["dropped"])
             if page["data"]:
                 yield page["data"]
-            if page["eof"] or not (page["data"] or wait):
+            if page["eof"] or not (page["data"] or page["dropped"] or wait):
                 return
 
     def _each(self, method: str, **params: Any) -> list[Job]:

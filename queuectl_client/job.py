@@ -1,12 +1,15 @@
 """A job as a program sees it: what the daemon last said of it, and what can be done with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 
 if TYPE_CHECKING:
     from queuectl_client.client import Client
+
+Missing = Callable[[int], None] | None
+"""Called with a number of bytes of output where so many were dropped."""
 
 
 class JobRecord:
@@ -79,13 +82,18 @@ class Job(JobRecord):
         """The job once it has ended. Raises TimeoutError after `timeout` seconds."""
         return self._client.wait(self.id, timeout=timeout)[0]
 
-    def output(self, *, attempt: int | None = None, stream: str | None = None) -> bytes:
-        """What it has written so far, in its newest attempt unless another is named."""
-        return self._client.output(self.id, attempt=attempt, stream=stream)
+    def output(self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None) -> bytes:
+        """What it has written so far, in its newest attempt unless another is named.
 
-    def follow(self, *, attempt: int | None = None, stream: str | None = None) -> Iterator[bytes]:
-        """What it writes, as it comes, until the attempt has ended."""
-        return self._client.follow(self.id, attempt=attempt, stream=stream)
+        `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
+        """
+        return self._client.output(self.id, attempt=attempt, stream=stream, missing=missing)
+
+    def follow(
+        self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
+    ) -> Iterator[bytes]:
+        """What it writes, as it comes, until the attempt has ended. `missing`: see `output`."""
+        return self._client.follow(self.id, attempt=attempt, stream=stream, missing=missing)
 
     def cancel(self) -> "Job":
         """End it for good, waiting or running."""

@@ -1,7 +1,9 @@
 """Reading a job's output from the daemon: a page at a time, from the end, or as it comes until the job has ended."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from threading import Thread
 from typing import Any, Final, TextIO
 
@@ -23,6 +25,7 @@ class Sink:
 
         self._stream = stream or sys.stdout
         self._filter = None
+        self._is_in_line = False
         if self._stream.isatty() and not raw:
             self._filter = TerminalFilter(colours=invocation.colours(self._stream))
 
@@ -32,6 +35,11 @@ class Sink:
             data = self._filter.feed(data).encode("utf-8", "backslashreplace")
         self._out(data)
 
+    def interrupt(self) -> None:
+        """Something else is about to be said: on a terminal, in a line of its own."""
+        if self._filter is not None and self._is_in_line:
+            self._out(b"\n")
+
     def end(self) -> None:
         """Show what an unfinished sequence held back, and switch colours off."""
         if self._filter is not None:
@@ -39,6 +47,7 @@ class Sink:
 
     def _out(self, data: bytes) -> None:
         if data:
+            self._is_in_line = not data.endswith(b"\n")
             self._stream.flush()
             self._stream.buffer.write(data)
             self._stream.buffer.flush()
@@ -59,41 +68,80 @@ class Output:
         answer: Mapping[str, Any] = self._invocation.call("job.logs", **asked, offset=offset, limit=limit, wait=wait)
         return answer
 
-    def pieces(self, offset: int = 0, *, wait: bool = False) -> Iterator[bytes]:
-        """All of it from `offset` on; `wait`: until the attempt has ended, else what there is now."""
+    def show(self, sink: Sink, offset: int = 0, *, wait: bool = False) -> None:
+        """All of it from `offset` on; `wait`: until the attempt has ended, else what there is now.
+
+        Where some of it is missing a line on stderr says how much.
+        """
+        for page in self.pages(offset, wait=wait):
+            if page["dropped"]:
+                sink.interrupt()
+                self._invocation.say(f"[{self._asked['id']}: {page['dropped']:,} bytes of output were dropped here]")
+            sink.write(page["data"])
+
+    def pages(self, offset: int = 0, *, wait: bool = False) -> Iterator[Mapping[str, Any]]:
+        """The pages that `show` shows."""
         while True:
             page = self.page(offset, wait=wait)
-            if page["data"]:
-                yield page["data"]
-            if page["eof"] or (not wait and not page["data"]):
+            if page["data"] or page["dropped"]:
+                yield page
+            if page["eof"] or not (page["data"] or page["dropped"] or wait):
                 return
             offset = page["next"]
 
     def start_of_last(self, lines: int) -> int:
-        """The offset where the last so many lines begin, found from the end, a page at a time."""
-        end = self.page(-1, limit=1)["next"]
-        if lines <= 0:
-            return int(end)
-        missing = lines + 1  # the newline before the first of them
-        first = True
-        while end > 0:
-            start = max(end - PAGE, 0)
-            page = self.page(start, limit=end - start)
+        """The offset where the last so many lines begin, found from the end, a page at a time.
+
+        A line ends with a newline, the last one perhaps without. What is kept behind a gap begins a line.
+        """
+        size: int = self.page(-1, limit=1)["next"]
+        end = start = size
+        while lines > 0 and end > 0:
+            pages = self._before(end)
+            behind_a_gap = not pages or pages[-1]["next"] < end
+            for page in reversed(pages if not behind_a_gap else []):
+                data, at = page["data"], len(page["data"])
+                while lines and (at := data.rfind(b"\n", 0, at)) >= 0:
+                    if page["offset"] + at + 1 < size:
+                        start, lines = page["offset"] + at + 1, lines - 1
+                end = page["offset"]
+                behind_a_gap = page["dropped"] > 0
+                if behind_a_gap or not lines:
+                    break
+            if lines and (behind_a_gap or end == 0) and end < size:
+                start, lines = end, lines - 1
+            if lines and behind_a_gap:
+                return self._from_the_front(lines, end)
+        return start
+
+    def _before(self, end: int) -> list[Mapping[str, Any]]:
+        """What is kept of the PAGE bytes before `end`. A page may end early, where a file does."""
+        offset = max(end - PAGE, 0)
+        found: list[Mapping[str, Any]] = []
+        while offset < end:
+            page = self.page(offset, limit=end - offset)
+            if not page["data"] or page["offset"] >= end:
+                break
+            found.append(page)
+            offset = page["next"]
+        return found
+
+    def _from_the_front(self, lines: int, end: int) -> int:
+        """The same for what lies before a gap, which ends at `end`: where it begins only the front tells."""
+        starts: deque[int] = deque(maxlen=lines)
+        begins = True
+        for page in self.pages():
+            if page["offset"] >= end:
+                break
             data: bytes = page["data"]
-            if first and not data.endswith(b"\n"):
-                missing -= 1
-            first = False
-            found = data.count(b"\n")
-            if found >= missing:
-                at = len(data)
-                for _ in range(missing):
-                    at = data.rindex(b"\n", 0, at)
-                return int(page["offset"]) + at + 1
-            missing -= found
-            if page["offset"] > start:
-                return int(page["offset"])  # what lies before was dropped
-            end = start
-        return 0
+            if begins or page["dropped"]:
+                starts.append(page["offset"])
+            at = -1
+            while (at := data.find(b"\n", at + 1)) >= 0:
+                if at + 1 < len(data):
+                    starts.append(page["offset"] + at + 1)
+            begins = data.endswith(b"\n")
+        return starts[0] if starts else end
 
 
 def follow_job(
@@ -124,11 +172,18 @@ class Follower:
         self._sink = Sink(invocation, raw=raw, stream=sys.stderr)
         self._failure: BaseException | None = None
         self._thread = Thread(target=self._run, args=(job, last_lines), daemon=True)
-        self._thread.start()
+        self._instead: Callable[[], None] | None = None
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread can be started now: one stream after the other, then
+            self._instead = partial(self._run, job, last_lines)
 
     def finish(self) -> None:
         """Wait for its end. Raises what went wrong in it."""
-        self._thread.join()
+        if self._instead is not None:
+            self._instead()
+        else:
+            self._thread.join()
         if self._failure is not None:
             raise self._failure
 
@@ -147,8 +202,7 @@ def _follow(invocation: Invocation, job: str, sink: Sink, stream: str | None, la
         while attempt:
             output = Output(invocation, job, attempt=attempt, stream=stream)
             offset = output.start_of_last(last_lines) if last_lines is not None else 0
-            for piece in output.pieces(offset, wait=True):
-                sink.write(piece)
+            output.show(sink, offset, wait=True)
             last_lines = None
             attempt = _next_attempt(invocation, job, attempt, stream)
     finally:

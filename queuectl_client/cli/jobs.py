@@ -288,6 +288,8 @@ def _attempt_row(attempt: Mapping[str, Any]) -> list[str]:
     end = render.result_text(attempt)
     if attempt.get("left_behind"):
         end += f"; left behind: {render.escape(attempt['left_behind'])}"
+    if attempt.get("output_dropped"):
+        end += f"; {attempt['output_dropped']:,} bytes of output were dropped"
     return [
         str(attempt["attempt"]),
         attempt.get("worker") or "-",

@@ -1,6 +1,8 @@
 """`queuectl logs` and `queuectl follow`: the output of a job."""
 
 import sys
+from base64 import b64encode
+from typing import Any
 
 import click
 
@@ -38,7 +40,8 @@ def logs(
     """Show what a job has written, stdout and stderr in their order.
 
     A terminal gets text and colours and nothing that could move the cursor; --raw passes all. Files and pipes get
-    every byte as it is. Streams that were kept apart go to stdout and stderr.
+    every byte as it is. Streams that were kept apart go to stdout and stderr. Where output is missing (see the setting
+    log_max_bytes) a line on stderr says how much; --json tells it as `dropped`.
     """
     if following:
         if attempt is not None:
@@ -46,6 +49,9 @@ def logs(
         follow_job(invocation, job, raw=raw, stream=stream, last_lines=lines)
         return
     found = invocation.call("job.get", id=job)
+    if invocation.json:
+        invocation.document(_as_map(invocation, found["id"], attempt, stream, lines))
+        return
     apart = ("stdout", "stderr") if found["split_output"] and stream is None else (stream,)
     for one in apart:
         sink = Sink(invocation, raw=raw, stream=sys.stderr if one == "stderr" and stream is None else None)
@@ -64,10 +70,27 @@ def _show(
         return
     output = Output(invocation, job, attempt=attempt, stream=stream)
     try:
-        for piece in output.pieces(output.start_of_last(lines) if lines is not None else 0):
-            sink.write(piece)
+        output.show(sink, output.start_of_last(lines) if lines is not None else 0)
     finally:
         sink.end()
+
+
+def _as_map(
+    invocation: Invocation, job: str, attempt: int | None, stream: str | None, lines: int | None
+) -> dict[str, Any]:
+    """What there is now of one attempt's output: text where it is UTF-8, else base64."""
+    attempt = attempt or Output(invocation, job, stream=stream).page(0, limit=1)["attempt"]
+    data, dropped = b"", 0
+    if attempt:
+        output = Output(invocation, job, attempt=attempt, stream=stream)
+        pages = list(output.pages(output.start_of_last(lines) if lines is not None else 0))
+        data = b"".join(page["data"] for page in pages)
+        dropped = sum(page["dropped"] for page in pages)
+    told = {"id": job, "attempt": attempt or None, "stream": stream or "both"}
+    try:
+        return {**told, "data": data.decode(), "encoding": "utf-8", "dropped": dropped}
+    except UnicodeDecodeError:
+        return {**told, "data": b64encode(data).decode(), "encoding": "base64", "dropped": dropped}
 
 
 @verb("follow", example="queuectl follow job_7\nqueuectl follow last")

@@ -1,8 +1,10 @@
 """Reading what jobs wrote: from the store, from log files, and from an execution that still runs."""
 
+import asyncio
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,15 +15,22 @@ from queuectld.domain.job import Attempt, Job, Output
 from queuectld.domain.states import has_ended
 from queuectld.scheduler import selection
 from queuectld.scheduler.bus import Bus
-from queuectld.scheduler.hands import Hands
+from queuectld.scheduler.hands import Follow, Hands
 from queuectld.store.store import Store
 
+LINE_BYTES: Final = 64 * 1024
+"""A line that is longer is given out in parts."""
+PROMPT_BYTES: Final = 1024 * 1024
+"""Up to here what a running job writes is given out at once. Who writes more may write faster than it is read, and then
+what is given out ends with a line, as the next part may be dropped before it is read."""
+HOLD_S: Final = 0.1
+"""So long half a line is held back then, in case the rest of it comes."""
 BOTH: Final = "both"
 """The one stream of a job whose stdout and stderr were not kept apart."""
 
 
 class LogPage(NamedTuple):
-    """A piece of one stream. Offsets count bytes ever written; `dropped` of them were skipped before `offset`.
+    """A piece of one stream. Offsets count bytes ever written; `dropped` of them, before `offset`, are not kept.
 
     `attempt` counts the executions of the job from 1 (0: none has begun). `eof`: that one has ended, and there is no
     more.
@@ -82,9 +91,17 @@ class LogService:
         follow = self._hands.follow(job.worker, job.seq, job.run)
         if follow is None:
             return None if wanted.wait else LogPage(b"", 0, 0, 0, False, number)
+        may_hold = wanted.wait
         while not follow.over:
             if follow.output is not None:
                 page = self._page(follow.output, job, wanted, number, over=False)
+                if page.data and page.next > PROMPT_BYTES:
+                    lines = _whole_lines(page)
+                    if lines is None and may_hold:
+                        may_hold = False
+                        await _change_within(follow, HOLD_S)
+                        continue
+                    page = lines or page
                 if page.data or not wanted.wait:
                     return page
             await follow.changed()
@@ -100,7 +117,7 @@ class LogService:
         base = 0
         for part in parts:
             if offset < base + part.size:
-                data, start = read_output(part, self._folder, offset - base, wanted.limit)
+                data, start = read_output(part, self._folder, max(0, offset - base), wanted.limit, over=over)
                 if data:
                     start += base
                     end = start + len(data)
@@ -114,14 +131,34 @@ class LogService:
         return LogPage(b"", end, end, max(0, end - offset), over, number)
 
 
-def read_output(output: Output, folder: Path, offset: int, limit: int) -> tuple[bytes, int]:
-    """At most `limit` bytes from `offset` on, and where they begin: later than asked where some were dropped."""
+async def _change_within(follow: Follow, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await follow.changed()
+
+
+def _whole_lines(page: LogPage) -> LogPage | None:
+    """The page up to its last line end (or carriage return); None where there is none of it, and there may be soon."""
+    end = page.data.rfind(b"\n") + 1 or page.data.rfind(b"\r") + 1
+    if not end:
+        return page if len(page.data) >= LINE_BYTES else None
+    return page._replace(data=page.data[:end], next=page.offset + end)
+
+
+def read_output(output: Output, folder: Path, offset: int, limit: int, *, over: bool = True) -> tuple[bytes, int]:
+    """At most `limit` bytes from `offset` on, and where they begin: later than asked where some were dropped.
+
+    Until the run is `over` its files may get other names, or be cut, at any moment: a file that is not there, or is
+    shorter than was told, means that we are told anew soon.
+    """
     if output.inline is not None:
         return output.inline[offset : offset + limit], offset
     for name, first, length in output.files:
         if offset < first + length:
             start = max(offset, first)
-            return _read_file(folder / name, start - first, min(limit, first + length - start)), start
+            data = _read_file(folder / name, start - first, min(limit, first + length - start))
+            if data or not over:
+                return data, start
     return b"", offset
 
 

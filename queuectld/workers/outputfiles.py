@@ -3,12 +3,14 @@
 While a job runs its pieces are `worker-<id>.<stream>.<offset>.log` in the log folder, `offset` counting the bytes
 ever written to the stream. When it has ended they are renamed to `<seq // 1000>/<seq>.<run>.<stream>[.<offset>].log`.
 Together the pieces of a stream never hold more than its limit: half of it for the head, the rest for the newest
-pieces, of which the oldest is removed when a new one is begun.
+pieces, of which the oldest is removed when a new one is begun. A full piece ends where a line ends, and what is behind
+that begins the next one: so whatever is removed, what is kept is whole lines.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 from queuectld import failpoints
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 NEWEST_PIECES: Final = 4
 SMALLEST_PIECE_BYTES: Final = 4096
 """A tiny limit must not make a file for every few bytes."""
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+LINE_BYTES: Final = 64 * 1024
+"""How far back a line end is looked for; a longer line is cut where the piece is full."""
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Piece:
@@ -122,10 +126,10 @@ class OutputFiles:
             room = self._size_of(len(self._pieces) - 1) - piece.length
             if room > 0:
                 return self._current, room
-            os.close(self._current)
-            self._current = None
         if len(self._pieces) > NEWEST_PIECES:
             _remove(self._pieces.pop(1).path)
+        if self._current is not None:
+            return self._go_on(self._current)
         path = f"{os.path.join(self._folder, self._prefix)}{offset}.log"
         if self._spare is not None and offset == 0:
             self._current, self._spare = self._spare, None
@@ -133,6 +137,31 @@ class OutputFiles:
             self._current = _create(path)
         self._pieces.append(Piece(path, offset))
         return self._current, self._size_of(len(self._pieces) - 1)
+
+    def _go_on(self, full: int) -> tuple[int, int]:
+        """Begin the next piece, with the begun line at the end of the full one."""
+        before = self._pieces[-1]
+        size = self._size_of(len(self._pieces))
+        most = min(LINE_BYTES, size // 2, before.length // 2)
+        tail = _begun_line(os.pread(full, most, before.length - most))
+        piece = Piece("", before.offset + before.length - len(tail))
+        piece.path = f"{os.path.join(self._folder, self._prefix)}{piece.offset}.log"
+        descriptor = _create(piece.path)
+        try:
+            if tail:
+                piece.length = os.write(descriptor, tail)
+                if piece.length < len(tail):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.ftruncate(full, before.length - len(tail))
+        except OSError:
+            os.close(descriptor)
+            _remove(piece.path)
+            raise
+        before.length -= len(tail)
+        os.close(full)
+        self._current = descriptor
+        self._pieces.append(piece)
+        return descriptor, size - piece.length
 
     def _size_of(self, index: int) -> int:
         share = self._limit // 2 if index == 0 else self._limit // (2 * NEWEST_PIECES)
@@ -146,6 +175,12 @@ class OutputFiles:
         for piece in self._pieces[kept:]:
             _remove(piece.path)
         self._pieces.clear()
+
+
+def _begun_line(data: bytes) -> bytes:
+    """What is behind the last line end; of text without one, behind the last carriage return; else nothing."""
+    end = data.rfind(b"\n") + 1 or data.rfind(b"\r") + 1
+    return data[end:] if end else b""
 
 
 def final_name(seq: int, run: int, stream: str, offset: int = 0) -> str:

@@ -1,5 +1,6 @@
 """What becomes of a job's output: its order, its bytes, its size, and the files it ends in."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -112,31 +113,33 @@ def test_a_follower_is_told_where_the_output_stands(daemon: FakeDaemon) -> None:
     assert daemon.output(daemon.expect("ended")) == b"12345678"
 
 
-def numbered(size: int) -> str:
-    """Code that writes `size` bytes, each eight of them telling their own offset."""
+def numbered(size: int, end: str) -> str:
+    """Code that writes `size` bytes: lines of 16 bytes, each of them with its own offset, and `end` at its end."""
     return (
-        f"import os, struct\nfor start in range(0, {size}, 1 << 20):\n    end = min(start + (1 << 20), SIZE)\n".replace(
-            "SIZE", str(size)
-        )
-        + "    data = b''.join(struct.pack('>Q', n) for n in range(start, end, 8))\n"
+        f"import os\nsize, end = {size}, {end.encode()!r}\nfor start in range(0, size, 1 << 20):\n"
+        "    stop = min(start + (1 << 20), size)\n"
+        "    data = b''.join((b'%d ' % n).ljust(16 - len(end)) + end for n in range(start, stop, 16))\n"
         "    while data: data = data[os.write(1, data):]\n"
     )
 
 
-def test_much_output_is_capped_with_its_head_and_its_newest_part_kept(daemon: FakeDaemon) -> None:
-    limit, size = 4 * MIB, 40 * MIB
-    body = daemon.outcome(python(numbered(size)), log_max_bytes=limit)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", ""], ids=["lf", "crlf", "bars", "one line"])
+def test_much_output_is_capped_with_its_head_and_its_newest_part_kept(daemon: FakeDaemon, end: str) -> None:
+    """In whole lines: half of the limit is no multiple of theirs."""
+    limit, size = 4 * MIB + 1000, 40 * MIB
+    body = daemon.outcome(python(numbered(size, end)), log_max_bytes=limit)
     counted, inline, files = body["output"]["both"]
     assert (counted, inline, body["exit_code"]) == (size, None, 0)
-    assert files[0] == ["000000/1.1.both.log", 0, limit // 2]
+    assert files[0] == ["000000/1.1.both.log", 0, limit // 2 - (4 if end else 0)]
     assert files[-1][1] + files[-1][2] == size
     assert sum(length for _, _, length in files) <= limit
     assert sum(length for _, _, length in files[1:]) >= limit * 3 // 8
     for name, offset, length in files:
         data = (daemon.logs / name).read_bytes()
         assert len(data) == length
-        assert int.from_bytes(data[:8], "big") == offset
-        assert int.from_bytes(data[-8:], "big") == offset + length - 8
+        assert not end or (int(data.partition(b" ")[0]), data[-len(end) :]) == (offset, end.encode())
+    gaps = [before[1] + before[2] < behind[1] for before, behind in itertools.pairwise(files)]
+    assert gaps == [True] + [False] * (len(files) - 2), "one gap, between the head and the newest part"
     assert len(list(daemon.logs.rglob("*.log"))) == len(files)
 
 
