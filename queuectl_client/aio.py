@@ -297,11 +297,11 @@ class AsyncClient(AsyncConnection):
         while True:
             page = await self.log_page(id, attempt=attempt, stream=stream, offset=offset, wait=wait)
             offset = page["next"]
-            if page["dropped"] and missing is not None:
+            if page.get("dropped") and missing is not None:
                 missing(page["dropped"])
             if page["data"]:
                 yield page["data"]
-            if page["eof"] or not (page["data"] or page["dropped"] or wait):
+            if page["eof"] or not (page["data"] or page.get("dropped") or wait):
                 return
 
     async def _each(self, method: str, **params: Any) -> list[AsyncJob]:

@@ -269,11 +269,11 @@ class Client(Connection):
         while True:
             page = self.log_page(id, attempt=attempt, stream=stream, offset=offset, wait=wait)
             offset = page["next"]
-            if page["dropped"] and missing is not None:
+            if page.get("dropped") and missing is not None:
                 missing(page["dropped"])
             if page["data"]:
                 yield page["data"]
-            if page["eof"] or not (page["data"] or page["dropped"] or wait):
+            if page["eof"] or not (page["data"] or page.get("dropped") or wait):
                 return
 
     def _each(self, method: str, **params: Any) -> list[Job]:
