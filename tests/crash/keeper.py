@@ -29,6 +29,7 @@ class Keeper:
         self._may_start = threading.Event()
         self._may_start.set()
         self._changed = threading.Condition()
+        self._clients = threading.local()
         self._closing = False
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
@@ -45,6 +46,7 @@ class Keeper:
         if daemon is not None:
             daemon.kill()
         self._thread.join(DEADLINE_S)
+        self._forget_client()
 
     def daemon(self) -> Daemon:
         """The daemon that is ready now, or the next one."""
@@ -64,8 +66,8 @@ class Keeper:
             assert self._changed.wait_for(lambda: len(self.exits) > before, timeout=DEADLINE_S), "it does not end"
         return daemon.returncode
 
-    def stay_down(self) -> None:
-        """Start no other daemon before `start`."""
+    def hold(self) -> None:
+        """When the daemon that runs now ends, no other starts before `start`."""
         self._may_start.clear()
 
     def start(self) -> None:
@@ -77,13 +79,24 @@ class Keeper:
 
         def once() -> list[Any]:
             try:
-                with Client(autostart=False, environ=self.home.env) as client:
-                    return [client.call(method, **params)]
+                return [self._client().call(method, **params)]
             except (ConnectionLost, DaemonUnreachable) as error:
+                self._forget_client()
                 raise AssertionError(str(error)) from None
 
         found: Any = eventually(once, deadline=DEADLINE_S, message=f"no answer to {method}")[0]
         return found
+
+    def _client(self) -> Client:
+        """One for each thread, as long as its connection lasts."""
+        if not hasattr(self._clients, "client"):
+            self._clients.client = Client(autostart=False, environ=self.home.env)
+        client: Client = self._clients.client
+        return client
+
+    def _forget_client(self) -> None:
+        self._client().close()
+        del self._clients.client
 
     def _keep(self) -> None:
         failed = 0

@@ -1,132 +1,185 @@
-"""The soak: jobs with marks run while daemon, workers or all of them are killed, over and over, at random moments.
+"""The soak: jobs of all kinds run while daemon, workers and clients are killed and stopped, over and over.
 
-    python -m tests.crash.soak --seed 7 --minutes 30
+    python -m tests.crash.soak --seed 7 --minutes 10
+    python -m tests.crash.soak --seed 7 --kills 10000 --jobs 50000 --homes 4
 
-Ends with a line of figures; exit code 1, and the reason, when a promise was broken. The seed decides what is killed
-and after how long; what that meets is up to the machine, so a seed is a lead and no replay.
+There are several homes at once, each in a process of its own (tests/crash/soaking.py); as root every other one is
+another user's. Ends with a line of figures; exit code 1, and the reason, when a promise was broken: the home is kept
+then. The seed decides what is killed and after how long; what that meets is up to the machine, so a seed is a lead and
+no replay.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
-import signal
+import subprocess
 import sys
+import tempfile
+import threading
 import time
-import uuid
 from collections import Counter
 from contextlib import suppress
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from tests.crash.marks import Marked
-from tests.crash.stage import Stage
-from tests.support.daemon import Home
+from tests.support import processes
+from tests.support.strangers import MAY_CHANGE_USER, STRANGER
 
-WORKERS: Final = 4
-ROUND_JOBS: Final = 60
-"""Jobs that are waited for together; then all promises are checked."""
-CRASH_LIMIT: Final = 1_000
-"""So many kills in so short a time would make jobs dead by the usual limit."""
-LONGEST_GAP_S: Final = 0.6
-KILLS_A_ROUND: Final = 30
-"""Then the jobs are let end: on a busy machine more would be killed than can be started again."""
-PREY: Final = ("daemon", "daemon", "worker", "worker", "daemon and worker", "workers", "all")
+ROOT: Final = Path(__file__).parents[2]
+TOLD_EVERY_S: Final = 60.0
+KILLS_A_JOB: Final = 0.2
+MOST: Final = 1_000_000_000
+END_WITHIN_S: Final = 60
+AS_STRANGER: Final = ("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups")
+READS_ALL: Final = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+"""Where the interpreter lies in a folder of root's own: it may be read then, and no process that is not its own."""
+TRY_PYTHON: Final = """
+import subprocess, sys, tests.crash.soaking
+subprocess.run([sys.executable, "-c", "import queuectld"], check=True)
+"""
 
 
-class Soak:
-    """Rounds of jobs on one stage. `kills` counts what was killed, `jobs` what ended as it must."""
+class Player:
+    """One home that is soaked, and what it has told."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
-        self._stage = stage
-        self._dice = random.Random(seed)
-        self.kills: Counter[str] = Counter()
-        self.jobs = 0
-        self.runs = 0
+    def __init__(self, number: int, prefix: list[str], arguments: list[str]) -> None:
+        self.number = number
+        self.told: dict[str, Any] = {}
+        self.home = ""
+        words = [*prefix, sys.executable, "-m", "tests.crash.soaking", *arguments]
+        self.process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
-    def prepare(self) -> None:
-        """Inside the keeper, before the first round."""
-        self._stage.ask("config.set", key="crash_limit", value=CRASH_LIMIT)
-        self._stage.scale(WORKERS)
+    def end(self) -> None:
+        """It is over, whatever it takes; nothing is left running."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_WITHIN_S)
+            self.process.kill()
+        self.process.wait()
+        self._thread.join(END_WITHIN_S)
+        if self.home:
+            processes.end_all(Path(self.home))
 
-    def round(self, count: int) -> None:
-        """Store jobs, kill until all have ended, and check what must hold. Raises AssertionError."""
-        stage = self._stage
-        stage.jobs = [self._job(f"r{self.jobs}-{n}") for n in range(count)]
-        stage.ask("enqueue_many", jobs=[job.spec for job in stage.jobs], request=str(uuid.uuid4()))
-        until = self.kills.total() + KILLS_A_ROUND
-        while self._left() and self.kills.total() < until:
-            # What the kill meets is what is tried here, so time passes on purpose.
-            time.sleep(self._dice.random() * LONGEST_GAP_S)
-            self._kill(self._dice.choice(PREY))
-        stage.finish(workers=WORKERS)
-        self.jobs += count
-        self.runs += sum(stage.marks.text(job.id).count("s") for job in stage.jobs)
-        found = stage.home.broken_promises()
-        assert not found, found
-        stage.ask("job.remove", ids=[job.id for job in stage.jobs])
-
-    def _job(self, name: str) -> Marked:
-        seconds = self._dice.choice((0, 0, 0.02, 0.1, 0.3))
-        return self._stage.marks.job(
-            name,
-            meanwhile=f"sleep {seconds}" if seconds else ":",
-            exit_code=self._dice.choice((0, 0, 3)),
-            big=self._dice.random() < 0.1,
-        )
-
-    def _left(self) -> int:
-        counts = self._stage.ask("status")["counts"]
-        return sum(counts[state] for state in ("pending", "processing", "failed"))
-
-    def _kill(self, prey: str) -> None:
-        stage = self._stage
-        pids = [worker["pid"] for worker in stage.workers()] if prey != "daemon" else []
-        if "workers" not in prey and prey != "all":
-            pids = [self._dice.choice(pids)] if pids else []
-        if prey == "all":
-            # All at one moment: the daemon must not see its workers die first.
-            pids.insert(self._dice.randrange(len(pids) + 1), stage.keeper.daemon().pid)
-        elif "daemon" in prey:
-            pids.append(stage.keeper.daemon().pid)
-        for pid in pids:
-            # Those of the list just told; who died since is not yet reaped by its daemon or is gone.
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.kills[prey] += 1
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            told = json.loads(line)
+            self.home = told.get("home", self.home)
+            self.told.update(told)
 
 
 def main(arguments: list[str]) -> int:
-    """Run rounds until the time is over. The exit code."""
+    """Soak until all kills are done or the time is over. The exit code."""
+    options = _parser().parse_args(arguments)
+    kills = options.kills or MOST
+    jobs = options.jobs or round(kills / KILLS_A_JOB)
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="qs", dir="/tmp") as folder:
+        prefixes = _prefixes()
+        setuid = _program_that_becomes_root(Path(folder))
+        players = []
+        begun = time.monotonic()
+        try:
+            for number in range(options.homes):
+                words = ["--seed", str(options.seed + 1000 * number), "--minutes", str(options.minutes)]
+                words += ["--kills", str(_share(kills, options.homes, number))]
+                words += ["--jobs", str(_share(jobs, options.homes, number)), "--without", options.without]
+                if setuid is not None:
+                    words += ["--setuid", str(setuid)]
+                players.append(Player(number, prefixes[number % len(prefixes)], words))
+            _watch(players, begun)
+        finally:
+            for player in players:
+                player.end()
+    print(_figures(players, begun))
+    failed = [player for player in players if player.process.returncode]
+    for player in failed:
+        if "failure" in player.told:
+            _tell_failure(player, options.seed)
+        else:  # told to end as another one failed
+            shutil.rmtree(player.home, ignore_errors=True)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.soak", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="what is killed, and when")
-    parser.add_argument("--minutes", type=float, default=1, help="how long (default: 1)")
-    options = parser.parse_args(arguments)
-    print(f"seed {options.seed}", flush=True)
-    home = Home()
-    stage = Stage(home)
-    soak = Soak(stage, options.seed)
-    until = time.monotonic() + options.minutes * 60
-    try:
-        with stage.keeper:
-            soak.prepare()
-            while time.monotonic() < until:
-                soak.round(ROUND_JOBS)
-    except AssertionError as fault:
-        print(f"seed {options.seed} broke a promise after {figures(soak)}:\n{fault}\n\n{home.daemon_log()[-5000:]}")
-        print(f"its home is {home.path}")
-        return 1
-    finally:
-        stage.close()
-        home.stop()
-    print(figures(soak))
-    shutil.rmtree(home.path)
-    return 0
+    parser.add_argument("--minutes", type=float, default=1e6, help="no longer than so")
+    parser.add_argument("--kills", type=int, help="end after so many (default: with the time)")
+    parser.add_argument("--jobs", type=int, help=f"so many jobs meanwhile (default: kills / {KILLS_A_JOB})")
+    parser.add_argument("--homes", type=int, default=2, help="daemons at once (default: 2)")
+    parser.add_argument("--without", default="", help="kinds of jobs to leave out, with commas (tests/crash/kinds.py)")
+    return parser
 
 
-def figures(soak: Soak) -> str:
+def _watch(players: list[Player], begun: float) -> None:
+    """Until all have ended or one has failed; a line every minute."""
+    told = begun
+    while any(player.process.poll() is None for player in players):
+        if any(player.process.poll() for player in players):
+            return
+        if time.monotonic() - told >= TOLD_EVERY_S:
+            told = time.monotonic()
+            print(_figures(players, begun), flush=True)
+        with suppress(subprocess.TimeoutExpired):
+            next(player for player in players if player.process.poll() is None).process.wait(1)
+
+
+def _figures(players: list[Player], begun: float) -> str:
     """What was survived, in one line."""
-    kills = ", ".join(f"{count} of {prey}" for prey, count in sorted(soak.kills.items()))
-    return f"{soak.jobs} jobs in {soak.runs} runs, {soak.kills.total()} kills ({kills})"
+    kills: Counter[str] = Counter()
+    stops: Counter[str] = Counter()
+    for player in players:
+        kills.update(player.told.get("kills", {}))
+        stops.update(player.told.get("stops", {}))
+    jobs, runs = (sum(player.told.get(what, 0) for player in players) for what in ("jobs", "runs"))
+    return (
+        f"{time.monotonic() - begun:.0f} s: {jobs} jobs in {runs} runs, {kills.total()} kills ({_counts(kills)}), "
+        f"{stops.total()} stops ({_counts(stops)})"
+    )
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} of {what}" for what, count in sorted(counts.items()))
+
+
+def _tell_failure(player: Player, seed: int) -> None:
+    print(f"\nseed {seed}, home {player.number} broke a promise:\n{player.told.get('failure')}")
+    print(player.told.get("log", ""))
+    print(f"It is kept, without a daemon: QUEUECTL_HOME={player.home} queuectl list; marks are in {player.home}/marks.")
+
+
+def _share(count: int, homes: int, number: int) -> int:
+    return count // homes + (number < count % homes)
+
+
+def _prefixes() -> list[list[str]]:
+    """How the homes' processes start: as this user, and as another one where we may be one who can run python."""
+    if MAY_CHANGE_USER:
+        for more in ((), READS_ALL):
+            prefix = [*AS_STRANGER, *more]
+            words = [*prefix, sys.executable, "-c", TRY_PYTHON]
+            if subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode == 0:
+                return [[], prefix]
+    print("all homes are one user's", flush=True)
+    return [[]]
+
+
+def _program_that_becomes_root(folder: Path) -> Path | None:
+    """A `sleep` for jobs of other users, harmless to all."""
+    sleep = shutil.which("sleep")
+    if not MAY_CHANGE_USER or sleep is None:
+        return None
+    folder.chmod(0o755)
+    made = folder / "sleep"
+    shutil.copyfile(sleep, made)
+    os.chmod(made, 0o4755)
+    return made
 
 
 if __name__ == "__main__":

@@ -92,18 +92,27 @@ class Stage:
     def wait(self) -> None:
         """Until every job has ended."""
         ids = [job.id for job in self.jobs]
-        assert self.ask("job.wait", ids=ids, timeout=DEADLINE_S)["done"], self.ask("list")["jobs"]
+        assert self.ask("job.wait", ids=ids, timeout=DEADLINE_S)["done"], f"not ended: {self.not_ended()}"
+
+    def not_ended(self) -> list[str]:
+        """Which jobs, in which state, at which worker."""
+        jobs = self.ask("list", filter="state=pending or state=processing or state=failed or state=blocked")["jobs"]
+        return [f"{job['id']} {job['state']} {job['worker']}" for job in jobs]
 
     def finish(self, *, workers: int) -> None:
         """Every job ends, and all is as it must be."""
         if self.jobs:
             self.wait()
-        wrong = [fault for job in self.jobs for fault in self.marks.faults(job, self.job(job.id), self.output(job.id))]
+        wrong = [fault for job in self.jobs for fault in self.faults_of(job)]
         assert wrong == [], "\n".join(wrong)
         counts = self.ask("status")["counts"]
         assert counts["processing"] == counts["pending"] == counts["failed"] == 0, counts
-        eventually(lambda: self._all_workers_are_known(workers), message="workers")
-        eventually(self._nothing_is_left_over, message="files")
+        eventually(lambda: self._all_workers_are_known(workers), deadline=DEADLINE_S, message="workers")
+        eventually(self._nothing_is_left_over, deadline=DEADLINE_S, message="files")
+
+    def faults_of(self, job: Marked) -> list[str]:
+        """What is wrong with a job that has ended."""
+        return self.marks.faults(job, self.job(job.id), None if job.output is None else self.output(job.id))
 
     def _all_workers_are_known(self, count: int) -> bool:
         """The pool has its size again, and no process but those is a worker of this home."""

@@ -121,7 +121,7 @@ def test_a_stop_ends_though_the_store_is_locked(stage: Stage) -> None:
         job = stage.run_gated(kill_grace=0.2)
         somebody_else = sqlite3.connect(stage.home.store, isolation_level=None)
         somebody_else.execute("BEGIN IMMEDIATE")
-        stage.keeper.stay_down()
+        stage.keeper.hold()
         done = stage.home.cli("daemon", "stop", "--now", timeout=2 * AT_MOST_S)
         assert (done.returncode, "left behind" in done.stderr) == (0, True), done.stderr
         assert not stage.processes(job.id)
