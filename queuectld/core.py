@@ -175,7 +175,8 @@ class Core:
     def _turns_ended(self, turns: "asyncio.Task[None]") -> None:
         error = None if turns.cancelled() else turns.exception()
         if error is not None:
-            log.critical("the daemon cannot go on: %s", error, exc_info=error)
+            if not isinstance(error, StoreFailed):  # that one has been told, in words
+                log.critical("the daemon cannot go on: %s", error, exc_info=error)
             self._failed(error)
 
     def _facts(self, paths: Paths) -> Mapping[str, Any]:

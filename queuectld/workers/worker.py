@@ -89,20 +89,29 @@ class Worker:
             "drain": lambda _body: self.drain(),
         }
 
-    def work(self) -> None:
-        """Work until drained, or until the daemon has been gone too long. Returns; the process may end."""
+    def work(self) -> int:
+        """Work until drained, or until the daemon has been gone too long. Returns the exit code; the process may end.
+
+        When a system call fails that nobody foresaw, it ends with 1: the daemon sees to the job in hand.
+        """
         failpoints.reached("worker.started")
         spool.set_aside(self._state, self.number)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(number, self.drain)
         self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
-        self.uplink.connect()
-        self.loop.run()
+        try:
+            self.uplink.connect()
+            self.loop.run()
+        except OSError as error:
+            self.say(f"ends, as a system call failed: {error}")
+            self._spool()
+            return 1
         self.uplink.close()
         self._left_pipes.hand_over()
         for files in self._files.values():
             files.close()
         spool.drop_reserve(self._state, self.number)
+        return 0
 
     # For the execution
 
@@ -306,7 +315,7 @@ class Worker:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a worker with the options of OPTIONS. 0 when it was drained or gave up."""
+    """Run a worker with the options of OPTIONS. 0 when it was drained or gave up, 1 when it could not go on."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     os.umask(WORKER_UMASK)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -333,10 +342,10 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
     gc.set_threshold(10_000)
-    worker.work()
-    if group is not None:
+    exit_code = worker.work()
+    if group is not None and exit_code == 0:
         group.leave()
-    return 0
+    return exit_code
 
 
 def _encoded(environment: dict[str, str]) -> dict[bytes, bytes]:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from itertools import count, islice
 from threading import Lock
 from typing import Final
 
@@ -77,6 +77,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="the order of the trials")
     parser.add_argument("--minutes", type=float, default=10, help="begin no trial later (default: 10)")
+    parser.add_argument("--trials", type=int, help="no more than so many")
     parser.add_argument("--at-once", type=int, default=2, help="trials side by side (default: 2)")
     parser.add_argument("--only", nargs="+", type=Trial.parse, help="these trials alone, WHO:MOMENT:CALL:ERROR:WHEN")
     options = parser.parse_args(arguments)
@@ -87,7 +88,8 @@ def main(arguments: list[str]) -> int:
     else:
         print(f"seed {options.seed}", flush=True)
         _tell_unlisted()
-        _run_all(trials(random.Random(options.seed)), report, time.monotonic() + options.minutes * 60, options.at_once)
+        waiting = islice(trials(random.Random(options.seed)), options.trials)
+        _run_all(waiting, report, time.monotonic() + options.minutes * 60, options.at_once)
     print(report.figures())
     for trial in report.failed:
         print(f"python -m tests.crash.inject --only {trial}")
@@ -100,7 +102,9 @@ def _run_all(waiting: Iterator[Trial], report: Report, until: float, at_once: in
     def work() -> None:
         while time.monotonic() < until:
             with lock:
-                trial = next(waiting)
+                trial = next(waiting, None)
+            if trial is None:
+                return
             report.add(trial, run(trial))
 
     with ThreadPoolExecutor(at_once) as pool:

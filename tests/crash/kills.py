@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ LONGEST_GAP_S: Final = 2.0
 class Killer:
     """Kills at one home, as often as it is allowed to. `kills` and `stops` count what was done."""
 
-    def __init__(self, stage: Stage, dice: random.Random) -> None:
+    def __init__(self, stage: Stage, dice: random.Random, without: Collection[str] = frozenset()) -> None:
         self._stage = stage
         self._dice = dice
         self.kills: Counter[str] = Counter()
@@ -38,20 +38,21 @@ class Killer:
         self._client: subprocess.Popen[str] | None = None
         self._enough = threading.Event()
         self._stopped: set[int] = set()
-        self._acts: dict[Callable[[], None], int] = {
-            self._worker: 34,
-            self._daemon: 14,
-            self._daemon_and_worker: 6,
-            self._workers: 5,
-            self._all: 4,
+        acts: dict[Callable[[], None], int] = {
+            self._worker: 46,
+            self._daemon: 10,
+            self._daemon_and_worker: 5,
+            self._workers: 4,
+            self._all: 3,
             self._client_and_all: 1,
             self._stopped_worker: 5,
-            self._stopped_daemon: 4,
-            self._daemon_beside_stopped_worker: 4,
-            self._stop_worker: 6,
-            self._stop_daemon: 3,
-            self._stop_job: 8,
+            self._stopped_daemon: 2,
+            self._daemon_beside_stopped_worker: 2,
+            self._stop_worker: 5,
+            self._stop_daemon: 2,
+            self._stop_job: 6,
         }
+        self._acts = {act: weight for act, weight in acts.items() if act.__name__.lstrip("_") not in without}
 
     def hunt(self, count: int) -> int:
         """Kill so many, sooner or later, until `enough` is called; how many are left. Raises AssertionError."""

@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, help="end after so many (default: with the time)")
     parser.add_argument("--jobs", type=int, help=f"so many jobs meanwhile (default: kills / {KILLS_A_JOB})")
     parser.add_argument("--homes", type=int, default=2, help="daemons at once (default: 2)")
-    parser.add_argument("--without", default="", help="kinds of jobs to leave out, with commas (tests/crash/kinds.py)")
+    parser.add_argument("--without", default="", help="kinds of jobs (kinds.py) and kills (kills.py) to leave out")
     return parser
 
 

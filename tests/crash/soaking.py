@@ -46,7 +46,7 @@ class Soak:
         self._stage = stage
         self._dice = random.Random(seed)
         self._kinds = Kinds(stage.marks, self._dice, setuid=setuid, without=without)
-        self.killer = Killer(stage, random.Random(seed + 1))
+        self.killer = Killer(stage, random.Random(seed + 1), without)
         self.jobs = 0
         self.runs = 0
         self.kills_left = 0
