@@ -8,9 +8,11 @@ from itertools import chain
 from typing import Any
 
 from queuectl_client.aioconnection import AsyncConnection
+from queuectl_client.errors import Gone
 from queuectl_client.job import JobRecord, Missing
 from queuectl_client.session import JOBS_A_CALL
 from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
+from queuectl_client.waiting import Wait
 
 Ref = str | int
 """An id, a seq, or a selector such as `last`, `3-9`, `label:k=v`, `@failed`."""
@@ -105,14 +107,26 @@ class AsyncClient(AsyncConnection):
         return AsyncJob(self, await self.call("job.get", id=id))
 
     async def wait(self, *ids: Ref, any: bool = False, timeout: float | None = None) -> list[AsyncJob]:
-        """The jobs once each has ended (`any`: one of them); without ids, once nothing can run.
+        """The jobs once each has ended (`any`: one of them), however many; without ids, once nothing can run.
 
         Raises TimeoutError after `timeout` seconds.
         """
-        answer = await self.call("job.wait", ids=ids or None, any=any, timeout=timeout)
-        if not answer["done"]:
+        wait = Wait(ids, any=any, timeout=timeout)
+        while (params := wait.params) is not None:
+            wait.ended(await self.call("job.wait", **params))
+        if not wait.done:
             raise TimeoutError(f"not done within {timeout:g} s")
-        return [AsyncJob(self, job) for job in answer["jobs"]]
+        ended: list[AsyncJob] = []
+        for pages in wait.pages:
+            ended += [AsyncJob(self, job) for job in pages.jobs]
+            while pages.params is not None:
+                try:
+                    page = pages.take(await self.call("job.wait", **pages.params))
+                except Gone:
+                    pages.forgotten()
+                    continue
+                ended += [AsyncJob(self, job) for job in page]
+        return ended
 
     async def log_page(self, id: Ref, **where: Any) -> dict[str, Any]:
         """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""

@@ -9,9 +9,11 @@ from itertools import chain
 from typing import Any, Final
 
 from queuectl_client.connection import Connection
+from queuectl_client.errors import Gone
 from queuectl_client.job import Job, Missing
 from queuectl_client.session import JOBS_A_CALL, SLOW_PATIENCE_S
 from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
+from queuectl_client.waiting import Wait
 
 _AHEAD: Final = 4
 """Pieces of a batch on their way at once: the daemon stores one while the next is packed and read."""
@@ -67,14 +69,26 @@ class Client(Connection):
         return Job(self, self.call("job.get", id=id))
 
     def wait(self, *ids: Ref, any: bool = False, timeout: float | None = None) -> list[Job]:
-        """The jobs once each has ended (`any`: one of them); without ids, once nothing can run.
+        """The jobs once each has ended (`any`: one of them), however many; without ids, once nothing can run.
 
         Raises TimeoutError after `timeout` seconds.
         """
-        answer = self.call("job.wait", ids=ids or None, any=any, timeout=timeout)
-        if not answer["done"]:
+        wait = Wait(ids, any=any, timeout=timeout)
+        while (params := wait.params) is not None:
+            wait.ended(self.call("job.wait", **params))
+        if not wait.done:
             raise TimeoutError(f"not done within {timeout:g} s")
-        return [Job(self, job) for job in answer["jobs"]]
+        ended: list[Job] = []
+        for pages in wait.pages:
+            ended += [Job(self, job) for job in pages.jobs]
+            while pages.params is not None:
+                try:
+                    page = pages.take(self.call("job.wait", **pages.params))
+                except Gone:
+                    pages.forgotten()
+                    continue
+                ended += [Job(self, job) for job in page]
+        return ended
 
     def log_page(self, id: Ref, **where: Any) -> dict[str, Any]:
         """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""

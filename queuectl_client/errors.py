@@ -87,7 +87,7 @@ class WrongState(QueuectlError):
 
 
 class Gone(QueuectlError):
-    """Events older than those kept were asked for; `data["oldest"]` is the first that can be had."""
+    """What was asked for is no longer kept. Of events `data["oldest"]` is the first that can be had."""
 
     code = ErrorCode.GONE
 

@@ -46,7 +46,9 @@ def patience_s(method: str, params: Mapping[str, Any], default: float | None = D
     """Seconds in which an answer must come; None for a call that may wait for as long as a job runs."""
     if method == "job.wait":
         timeout = params.get("timeout")
-        return None if timeout is None else timeout + DEFAULT_PATIENCE_S
+        if timeout is None:
+            return None
+        return float(timeout + (SLOW_PATIENCE_S if _may_be_many(params.get("ids")) else DEFAULT_PATIENCE_S))
     if method in ("daemon.shutdown", "dlq.retry", "dlq.purge", "job.prune", "job.send"):
         return None
     if method in _ON_JOBS and params.get("limit") is None and _may_be_many(params.get("ids", params.get("id"))):

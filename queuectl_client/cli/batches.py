@@ -132,7 +132,7 @@ def enqueue_many(
     if wait:
         from queuectl_client.cli.wait import wait_for
 
-        return wait_for(invocation, list(stored.ids()), exit_status=True)
+        return wait_for(invocation, list(stored.spans()), exit_status=True)
     return 0
 
 

@@ -62,6 +62,12 @@ class Stored:
         for first, end, seq in zip(self._firsts, ends, self._seqs, strict=True):
             yield from range(seq, seq + end - first)
 
+    def spans(self) -> Iterator[str]:
+        """Selectors that stand for them, a word for each run. Of 15 digits, as nobody's id is."""
+        ends = [*self._firsts[1:], self.count]
+        for first, end, seq in zip(self._firsts, ends, self._seqs, strict=True):
+            yield f"{seq:015}-{seq + end - first - 1:015}"
+
     def ids(self) -> Iterator[str]:
         """The ids."""
         for place, seq in enumerate(self.seqs()):

@@ -148,15 +148,17 @@ def enqueue(
 
 def _wait(invocation: Invocation, job: str) -> int:
     """Wait for the job, tell how it ended, and exit as it did."""
-    from queuectl_client.cli.wait import ended_jobs, ending, first_failure
+    from queuectl_client.cli.wait import ending, status_of, told, waited_for
 
-    ended = ended_jobs(invocation, [job]) or []
-    for one in ended:
+    waited = waited_for(invocation, [job])
+    if waited is None:
+        return 0
+    for one in told(invocation, waited):
         if invocation.json:
             invocation.document(one)
         else:
             invocation.say(ending(one))
-    return first_failure(ended)
+    return status_of(waited)
 
 
 def build(

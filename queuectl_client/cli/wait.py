@@ -1,7 +1,6 @@
 """`queuectl wait`: until jobs have ended, or nothing is left to do."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -11,11 +10,13 @@ from queuectl_client.cli.outcome import TIMED_OUT, exit_code, has_ended
 from queuectl_client.cli.render import result_text
 from queuectl_client.cli.values import DURATION
 from queuectl_client.cli.verbs import pass_invocation, verb
+from queuectl_client.errors import Gone
+from queuectl_client.waiting import Wait
 
 Job = Mapping[str, Any]
 
-IDS_A_CALL: Final = 5000
-"""Ids of one message, so that its answer, the jobs, stays small too."""
+TOLD: Final = ("id", "state", "exit_code", "signal", "reason")
+"""Keys of which the line about an ended job is made."""
 
 
 @verb(
@@ -52,49 +53,58 @@ def wait_for(
     exit_status: bool = False,
 ) -> int:
     """Wait for the jobs (for a quiet queue without any), tell how each ended, and give the exit code for it."""
-    ended = ended_jobs(invocation, jobs, any_one=any_one, timeout=timeout)
-    if ended is None:
+    how: dict[str, Any] = {}
+    if invocation.quiet and not invocation.json:
+        how = {"limit": 0}
+    elif not invocation.json:
+        how = {"keys": TOLD}
+    waited = waited_for(invocation, jobs, any_one=any_one, timeout=timeout, **how)
+    if waited is None:
         invocation.say(f"Time is up after {timeout:g} s.")
         return TIMED_OUT
     if invocation.json:
         from queuectl_client.cli.documents import write_array
 
-        write_array(ended)
+        write_array(told(invocation, waited))
     elif not invocation.quiet:
-        for job in filter(has_ended, ended):
+        for job in filter(has_ended, told(invocation, waited)):
             invocation.data(ending(job))
-    return first_failure(ended) if exit_status else 0
+    return status_of(waited) if exit_status else 0
 
 
-def ended_jobs(
-    invocation: Invocation, jobs: Sequence[str], *, any_one: bool = False, timeout: float | None = None
-) -> list[Job] | None:
-    """The jobs once each has ended, or with `any_one` the first has; None when `timeout` seconds were over before.
+def waited_for(
+    invocation: Invocation, jobs: Sequence[str], *, any_one: bool = False, timeout: float | None = None, **how: Any
+) -> Wait | None:
+    """The wait once each job has ended, or with `any_one` the first has; None when `timeout` seconds were over before.
 
     Says so when no workers are there to run what is waited for.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    slices = [jobs] if any_one else [jobs[start : start + IDS_A_CALL] for start in range(0, len(jobs), IDS_A_CALL)]
-    found: list[Job] = []
-    hinted = False
-    for some in slices or [()]:
-        asked: dict[str, Any] = {"ids": list(some), "any": any_one} if some else {}
-        answer = invocation.call("job.wait", **asked, timeout=0)
-        if not answer["done"]:
-            if not hinted and not invocation.call("status")["workers"]:
-                invocation.say("No workers are active. Start some with: queuectl worker start")
-            hinted = True
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            answer = invocation.call("job.wait", **asked, timeout=left)
-        found += answer["jobs"]
-        if not answer["done"]:
-            return None
-    return found
+    wait = Wait(jobs, any=any_one, timeout=timeout, **how)
+    if not invocation.quiet and not invocation.call("status")["workers"]:
+        first: dict[str, Any] = {**(wait.params or {}), "timeout": 0, "limit": 0}
+        if not invocation.call("job.wait", **first)["done"]:
+            invocation.say("No workers are active. Start some with: queuectl worker start")
+    while (params := wait.params) is not None:
+        wait.ended(invocation.call("job.wait", **params))
+    return wait if wait.done else None
 
 
-def first_failure(jobs: Sequence[Job]) -> int:
+def told(invocation: Invocation, wait: Wait) -> Iterator[Job]:
+    """The jobs that were waited for, a page at a time."""
+    for pages in wait.pages:
+        yield from pages.jobs
+        while pages.params is not None:
+            try:
+                answer = invocation.call("job.wait", **pages.params)
+            except Gone:
+                pages.forgotten()
+                continue
+            yield from pages.take(answer)
+
+
+def status_of(wait: Wait) -> int:
     """The exit code of the first of the jobs that has ended with one that is not 0."""
-    return next((code for job in filter(has_ended, jobs) if (code := exit_code(job))), 0)
+    return 0 if wait.first_failure is None else exit_code(wait.first_failure)
 
 
 def ending(job: Job) -> str:

@@ -20,6 +20,8 @@ Check = Callable[[str, Any], T]
 TEN_YEARS_S: Final = 10 * 365 * 86_400
 """The longest duration; beyond it lies a typing error, and sums of times stay far from any overflow."""
 
+MAX_SELECTOR: Final = 1024
+"""Characters of something that names jobs."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _RESERVED_IDS: Final = frozenset({"all", "last"})
@@ -187,7 +189,7 @@ def selector(key: str, value: Any) -> str:
     """Something that names jobs: an id, a seq, or a selector such as `last`, `3-9`, `label:k=v`, `@failed`."""
     if type(value) is int and value > 0:
         return str(value)
-    if isinstance(value, str) and 0 < len(value) <= 1024 and "\0" not in value and is_plain(value):
+    if isinstance(value, str) and 0 < len(value) <= MAX_SELECTOR and "\0" not in value and is_plain(value):
         return value
     raise bad(key, value, "an id, a seq, or a selector such as 'last', '3-9' or 'label:k=v'")
 
@@ -198,6 +200,12 @@ def selectors(key: str, value: Any) -> tuple[str, ...]:
         return (selector(key, value),)
     if not value:
         raise bad(key, value, "a list of at least one id")
+    if set(map(type, value)) == {str}:
+        # A hundred thousand ids are looked at together; where one of them is bad, each by itself, to name it.
+        lengths = {len(item) for item in value}
+        together = "".join(value)
+        if min(lengths) > 0 and max(lengths) <= MAX_SELECTOR and "\0" not in together and is_plain(together):
+            return tuple(value)
     return tuple([selector(key, item) for item in value])
 
 

@@ -147,12 +147,19 @@ class JobExplain(JobGet):
 
 @dataclass(frozen=True, slots=True)
 class JobWait(Request):
-    """Wait until each job has ended (`any`: one of them); without ids until nothing can run. `timeout` in seconds."""
+    """Wait until each job has ended (`any`: one of them); without ids until nothing can run. `timeout` in seconds.
+
+    `limit` is for the jobs of the answer, 0 for none of them; `keys`: nothing but these of each. `after` is the `next`
+    of an answer, and asks for its next page.
+    """
 
     SPELLINGS: ClassVar = {"id": "ids"}
     ids: tuple[str, ...] | None = param(checks.selectors, None)
     any: bool = param(checks.boolean, False)
     timeout: float | None = param(checks.seconds(zero=True), None)
+    keys: tuple[str, ...] | None = param(checks.list_of(_job_key, longest=len(KINDS), single=True), None)
+    limit: int = param(checks.integer(0, MAX_PAGE), 1000)
+    after: str | None = param(_NAME, None)
 
 
 @dataclass(frozen=True, slots=True)

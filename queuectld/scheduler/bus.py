@@ -4,7 +4,7 @@ It is told only what a commit has returned. It keeps no events: whoever comes ba
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKind
@@ -83,6 +83,7 @@ class Bus:
         self._store = store
         self._readers: set[Subscription] = set()
         self._watches: set[Watch] = set()
+        self._ends: set[EndsWatch] = set()
 
     def publish(self, events: Sequence[Event]) -> None:
         """Tell everybody what a commit has stored."""
@@ -90,6 +91,9 @@ class Bus:
             reader.offer(events)
         for watch in tuple(self._watches):
             watch.offer(events)
+        if self._ends and (ends := [event for event in events if event.kind in ENDING_KINDS]):
+            for each in tuple(self._ends):
+                each.offer(ends)
 
     async def subscribe(self, wanted: EventFilter, since: int | None, deliver: Deliver) -> Subscription:
         """Deliver events from now on, or all after `since` first. Refused (gone) when `since` is no longer kept.
@@ -113,21 +117,30 @@ class Bus:
         """Forget a reader."""
         self._readers.discard(reader)
 
-    def watch(self, seqs: Iterable[int] | None = None) -> "Watch":
-        """A watch on the ends of these jobs, or (None) on every event. Close it when done."""
-        watch = Watch(self, None if seqs is None else frozenset(seqs), ENDING_KINDS)
+    def watch(self) -> "Watch":
+        """A watch on every event. Close it when done."""
+        watch = Watch(self, None)
         self._watches.add(watch)
+        return watch
+
+    def watch_ends(self, told: Callable[[int, EventKind], bool]) -> "EndsWatch":
+        """A watch on the ends of jobs. `told` gets the seq and kind of each; True wakes. Close it when done."""
+        watch = EndsWatch(self, told)
+        self._ends.add(watch)
         return watch
 
     def watch_job(self, seq: int) -> "Watch":
         """A watch on whatever happens to one job. Close it when done."""
-        watch = Watch(self, frozenset({seq}), None)
+        watch = Watch(self, seq)
         self._watches.add(watch)
         return watch
 
-    def drop(self, watch: "Watch") -> None:
+    def drop(self, watch: "_Waker") -> None:
         """Forget a watch."""
-        self._watches.discard(watch)
+        if isinstance(watch, EndsWatch):
+            self._ends.discard(watch)
+        else:
+            self._watches.discard(watch)
 
     async def _catch_up(self, reader: Subscription, since: int) -> None:
         newest = self._store.last_event_seq
@@ -147,21 +160,12 @@ class Bus:
                 break
 
 
-class Watch:
-    """Wakes who waits for jobs to end (or for anything to happen). Set before the first look, so no event is missed."""
+class _Waker:
+    """Wakes who waits for something to happen. Set before the first look, so no event is missed."""
 
-    def __init__(self, bus: Bus, seqs: frozenset[int] | None, kinds: frozenset[EventKind] | None) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._seqs = seqs
-        self._kinds = kinds
         self._wake = asyncio.Event()
-
-    def offer(self, events: Sequence[Event]) -> None:
-        """Wake when one of the events concerns this watch."""
-        if self._seqs is None or any(
-            event.seq in self._seqs and (self._kinds is None or event.kind in self._kinds) for event in events
-        ):
-            self._wake.set()
 
     async def woken(self, deadline: float | None = None) -> bool:
         """Whether something happened since the last call, before `deadline` (the event loop's time; None: whenever)."""
@@ -176,6 +180,33 @@ class Watch:
     def close(self) -> None:
         """Leave the bus."""
         self._bus.drop(self)
+
+
+class Watch(_Waker):
+    """Wakes at whatever happens, or (with a seq) at whatever happens to one job."""
+
+    def __init__(self, bus: Bus, seq: int | None) -> None:
+        super().__init__(bus)
+        self._seq = seq
+
+    def offer(self, events: Sequence[Event]) -> None:
+        """Wake when one of the events concerns this watch."""
+        if self._seq is None or any(event.seq == self._seq for event in events):
+            self._wake.set()
+
+
+class EndsWatch(_Waker):
+    """Tells of each job that ends or goes, and wakes where that matters."""
+
+    def __init__(self, bus: Bus, told: Callable[[int, EventKind], bool]) -> None:
+        super().__init__(bus)
+        self._told = told
+
+    def offer(self, ends: Sequence[Event]) -> None:
+        """Tell of these ends."""
+        for event in ends:
+            if event.seq is not None and self._told(event.seq, event.kind):
+                self._wake.set()
 
 
 def _wants(wanted: EventFilter, event: Event) -> bool:

@@ -1,23 +1,24 @@
 """All that a request may do with jobs: add, look, wait; to lay hands on them is in `jobhands`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from queuectl_client.protocol import filters
 from queuectl_client.protocol.jobspec import JobSpec
-from queuectl_client.protocol.messages import ListJobs
+from queuectl_client.protocol.messages import JobWait, ListJobs
 from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Attempt, Job, NewJob
-from queuectld.scheduler import parents, selection, sending, waiting
+from queuectld.scheduler import parents, selection, sending
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.hands import Hands
 from queuectld.scheduler.jobhands import JobHands, RemoveFiles
 from queuectld.scheduler.settings import ConfigService
 from queuectld.scheduler.submission import Submission
+from queuectld.scheduler.waits import Waited, Waits
 from queuectld.store.queries import ListQuery
 from queuectld.store.records import Added, AddedOne, AddedSummary, Page, Rows
 from queuectld.store.store import Store
@@ -46,7 +47,7 @@ class JobService(JobHands):
         is_draining: Callable[[], bool],
     ) -> None:
         super().__init__(store, clock, config, hands, remove_files, is_draining)
-        self._bus = bus
+        self._waits = Waits(store, bus)
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
         """Store one job. A repeated `request` gives the job of the first time."""
@@ -123,16 +124,9 @@ class JobService(JobHands):
             raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
         return jobs[0], await self._store.attempts(seq)
 
-    async def wait(self, refs: Sequence[str] | None, any_one: bool, timeout: float | None) -> tuple[list[Job], bool]:
-        """Wait for jobs to end; without refs until nothing is ready, failed or processing. False: time was over."""
-        if refs is None:
-            return [], await waiting.for_quiet(self._store, self._bus, timeout=timeout)
-        seqs = await selection.several(self._store, refs)
-        # A state may well be empty. Anything else that fits no job is a slip, and no success.
-        if not seqs and not all(ref == "all" or ref.startswith("@") for ref in refs):
-            raise Refused(ErrorCode.NOT_FOUND, selection.no_match(refs), {"ids": list(refs[:3])})
-        done = await waiting.for_jobs(self._store, self._bus, seqs, any_one=any_one, timeout=timeout)
-        return await selection.load(self._store, seqs), done
+    def wait(self, wanted: JobWait) -> Awaitable[Waited]:
+        """Wait for jobs to end; see `Waits.wait`."""
+        return self._waits.wait(wanted)
 
     async def send(self, ref: str, data: bytes, *, eof: bool) -> Job:
         """Give a running job this to read; `eof`: no more comes. Its worker has it when this returns."""

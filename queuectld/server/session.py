@@ -24,7 +24,7 @@ MAX_OWED: Final = 256
 MAX_OWED_BYTES: Final = 16 * 1024 * 1024
 """What these calls may take up together: two of the largest messages, or many small ones."""
 MAX_WAITS: Final = 1024
-MAX_WAIT_BYTES: Final = 1024 * 1024
+MAX_WAIT_BYTES: Final = MAX_OWED_BYTES
 """Waiting calls do not count above, or a client that waits could not even say that it waits no longer."""
 CAPABILITIES: Final = ("batch", "cancel", "events")
 
@@ -179,7 +179,11 @@ class Session:
                 said = f"a call that waits may have {MAX_WAIT_BYTES:,} bytes, and this one has {size:,}"
                 raise Refused(ErrorCode.TOO_LARGE, f"{said}; name fewer jobs, or use a selector such as 1-100000")
             if self._order.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:
-                raise Refused(ErrorCode.BUSY, f"{self._order.waits} calls of this connection wait already")
+                message = (
+                    f"{self._order.waits} calls of this connection wait already, with {self._wait_bytes:,} bytes;"
+                    f" at most {MAX_WAITS:,} may, with {MAX_WAIT_BYTES:,} bytes"
+                )
+                raise Refused(ErrorCode.BUSY, message)
             self._waiting[call.msgid] = call
             self._wait_bytes += size
         else:
@@ -216,7 +220,9 @@ class Session:
         try:
             request = call.route.request.from_map(call.params)
             call.params = {}  # a waiting call keeps only what it needs
-            answer = _answer(call.msgid, await call.route.handle(self._service, self, request))
+            handling = call.route.handle(self._service, self, request)
+            del request
+            answer = _answer(call.msgid, await handling)
         except asyncio.CancelledError:
             answer = None
             self.send_error(call.msgid, WireError(ErrorCode.GONE, "the call was cancelled by its client"))

@@ -16,7 +16,8 @@ from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.jobs import Status
 from queuectld.scheduler.service import WorkerTold
 from queuectld.scheduler.settings import SettingValue
-from queuectld.store.records import Added, AddedOne, Event, Explanation, QueueRow
+from queuectld.scheduler.waits import Waited
+from queuectld.store.records import Added, AddedOne, Event, Explanation, QueueRow, Rows
 
 JobMap = dict[str, Any]
 
@@ -102,6 +103,19 @@ def job_view(job: Job) -> JobMap:
         "stdin_bytes": _byte_count(job.stdin),
         "run": job.run,
         "rev": job.updated_ms,
+    }
+
+
+def waited_view(waited: Waited, keys: Sequence[str] | None) -> dict[str, Any]:
+    """The answer of a wait: counts of what it is about, the first failure, and a page of the jobs."""
+    ends, page = waited.ends, waited.page
+    return {
+        "done": ends.done,
+        "count": sum(ends.counts.values()),
+        "counts": {str(state): count for state, count in ends.counts.items()},
+        "first_failure": None if ends.first_failure is None else job_view(ends.first_failure),
+        "jobs": row_views(keys or (), page.rows) if isinstance(page, Rows) else job_views(page.jobs),
+        "next": waited.next,
     }
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Output
 from queuectld.store import queries, reads, selectors
 from queuectld.store.queries import ListQuery
 from queuectld.store.reader import Reader
-from queuectld.store.records import Busy, Counts, Event, Page, PoolRow, QueueRow, Rows, WorkerRow
+from queuectld.store.records import Busy, Event, Page, PoolRow, QueueRow, Rows, WorkerRow
 
 T = TypeVar("T")
 
@@ -32,6 +33,10 @@ class Questions:
     async def many(self, seqs: Sequence[int]) -> list[Job]:
         """Those of the jobs that are there, by number."""
         return await self.ask(partial(reads.many, seqs=seqs))
+
+    async def states(self, seqs: Sequence[int]) -> dict[int, JobState]:
+        """How those of the jobs stand that are there, by number."""
+        return await self.ask(partial(reads.states, seqs=seqs))
 
     async def find(self, ref: str) -> int | None:
         """The number of the job with exactly this id, else with this number; None when there is none."""
@@ -80,10 +85,6 @@ class Questions:
     async def attempt_output(self, seq: int, run: int) -> Mapping[str, Output]:
         """Where the output of one execution is, by stream; empty when it has none."""
         return await self.ask(partial(reads.attempt_output, seq=seq, run=run))
-
-    async def counts(self) -> Counts:
-        """How many jobs there are, by state, and ready ones by queue; no scan."""
-        return await self.ask(reads.counts)
 
     async def queues(self) -> list[QueueRow]:
         """All queues by name, with their counts."""

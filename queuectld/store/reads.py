@@ -12,9 +12,10 @@ from queuectld.domain.job import Attempt, Job, Output
 from queuectld.store import models
 from queuectld.store.moves import WITH_NAMES
 from queuectld.store.queries import VISIBLE
-from queuectld.store.records import Busy, Counts, Event, PoolRow, QueueRow, WorkerRow
+from queuectld.store.records import Busy, Event, PoolRow, QueueRow, WorkerRow
 from queuectld.store.rows import STATES, read_attempt, read_event, read_job, read_output, unpack
 from queuectld.store.statement import arg, statement
+from queuectld.store.tally import COUNTS
 
 _Job: Final = models.Job
 _GET: Final = statement(_Job.select(_Job, *WITH_NAMES).where((_Job.seq == arg("seq")) & VISIBLE))
@@ -23,6 +24,9 @@ _MANY: Final = statement(
     .where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
     .order_by(_Job.seq)
 )
+_STATES: Final = statement(
+    _Job.select(_Job.seq, _Job.state).where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
+)
 _LAST_SEQ: Final = statement(_Job.select(fn.MAX(_Job.seq)))
 _ATTEMPTS: Final = statement(
     models.Attempt.select().where(models.Attempt.seq == arg("seq")).order_by(models.Attempt.run)
@@ -30,11 +34,6 @@ _ATTEMPTS: Final = statement(
 _OUTPUT: Final = statement(
     models.Attempt.select(models.Attempt.output).where(
         (models.Attempt.seq == arg("seq")) & (models.Attempt.run == arg("run"))
-    )
-)
-_COUNTS: Final = statement(
-    models.Count.select(models.Count.queue, models.Count.state, models.Count.ready, models.Count.n).where(
-        models.Count.batch == SQL("0")
     )
 )
 _QUEUES: Final = statement(
@@ -75,6 +74,12 @@ def many(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Job]:
     return [read_job(row) for row in rows]
 
 
+def states(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, JobState]:
+    """How those of the jobs stand that are there, by number."""
+    rows = connection.execute(_STATES, {"seqs": json.dumps(list(seqs))})
+    return {seq: STATES[state] for seq, state in rows}
+
+
 def attempts(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
     """The executions of a job that have ended, oldest first."""
     return [read_attempt(row) for row in connection.execute(_ATTEMPTS, {"seq": seq})]
@@ -86,27 +91,11 @@ def attempt_output(connection: sqlite3.Connection, seq: int, run: int) -> Mappin
     return {} if row is None else read_output(row[0])
 
 
-def counts(connection: sqlite3.Connection) -> Counts:
-    """How many jobs there are of each kind, from the rows of counts."""
-    by_state = dict.fromkeys(JobState, 0)
-    names, paused = {}, []
-    for number, name, is_paused, *_ in connection.execute(_QUEUES):
-        names[number] = name
-        if is_paused:
-            paused.append(name)
-    ready: dict[str, int] = {}
-    for queue, state, is_ready, n in connection.execute(_COUNTS):
-        by_state[STATES[state]] += n
-        if is_ready and n:
-            ready[names[queue]] = ready.get(names[queue], 0) + n
-    return Counts(by_state, ready, paused)
-
-
 def queues(connection: sqlite3.Connection) -> list[QueueRow]:
     """All queues by name, with their counts."""
     states: dict[int, dict[JobState, int]] = {}
     ready: dict[int, int] = {}
-    for queue, state, is_ready, n in connection.execute(_COUNTS):
+    for queue, state, is_ready, n in connection.execute(COUNTS):
         of_queue = states.setdefault(queue, dict.fromkeys(JobState, 0))
         of_queue[STATES[state]] += n
         ready[queue] = ready.get(queue, 0) + (n if is_ready else 0)

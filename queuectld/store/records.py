@@ -51,12 +51,16 @@ class Committed(NamedTuple):
 
     `unfinished`: jobs of a batch wait to be let in, or children of an ended job to be told; a turn does some of them,
     whether or not a worker is free.
+
+    `counts` and `queues` are what it changed, for the `Tally`.
     """
 
     events: Sequence[Event]
     ready: bool
     due: Due
     unfinished: bool = False
+    counts: Mapping[tuple[int, int, str, int], int] = {}
+    queues: Sequence[tuple[int, str, bool]] = ()
 
 
 class Anchor(NamedTuple):
@@ -152,6 +156,14 @@ class Counts(NamedTuple):
     by_state: dict[JobState, int]
     ready: dict[str, int]
     paused: list[str]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no job is about to run, running, or failed and about to run again."""
+        if self.by_state[JobState.PROCESSING] or self.by_state[JobState.FAILED]:
+            return False
+        paused = set(self.paused)
+        return all(queue in paused for queue in self.ready)
 
 
 class QueueRow(NamedTuple):

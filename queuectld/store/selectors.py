@@ -1,9 +1,12 @@
 """What a person may write for an id: `17`, `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`, `@failed`, `all`."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
+
+from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
@@ -15,6 +18,10 @@ _RANGE: Final = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 _BY_ID: Final = statement(Job.select(Job.seq).where((Job.id == arg("id")) & VISIBLE))
 _BY_SEQ: Final = statement(Job.select(Job.seq).where((Job.seq == arg("seq")) & VISIBLE))
+_BY_IDS: Final = statement(
+    Job.select(Job.id, Job.seq).where(SQL("id IN (SELECT value FROM json_each(:ids))") & VISIBLE)
+)
+_BY_SEQS: Final = statement(Job.select(Job.seq).where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE))
 _LAST: Final = statement(Job.select(Job.seq).where(VISIBLE).order_by(Job.seq.desc()).limit(arg("one")))
 _BETWEEN: Final = statement(
     Job.select(Job.seq)
@@ -34,7 +41,17 @@ def find(connection: sqlite3.Connection, reference: str) -> int | None:
 
 def find_each(connection: sqlite3.Connection, references: Sequence[str]) -> list[int | None]:
     """As `find`, for several."""
-    return [find(connection, reference) for reference in references]
+    if len(references) == 1:
+        return [find(connection, references[0])]
+    by_id = dict(connection.execute(_BY_IDS, {"ids": json.dumps(references)}))
+    numbers = {
+        reference: int(reference) for reference in references if reference not in by_id and _NUMBER.fullmatch(reference)
+    }
+    there = set()
+    if numbers:
+        there = {row[0] for row in connection.execute(_BY_SEQS, {"seqs": json.dumps(list(numbers.values()))})}
+    by_number = {reference: seq for reference, seq in numbers.items() if seq in there}
+    return [by_id.get(reference, by_number.get(reference)) for reference in references]
 
 
 def select_few(connection: sqlite3.Connection, selector: str, limit: int) -> list[int] | None:

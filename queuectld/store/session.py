@@ -73,6 +73,8 @@ class Session:
         """Queues whose starts or failures are to be written."""
         self._events: list[Event] = []
         self._counts: dict[tuple[int, int, str, int], int] = {}
+        self._queues: set[int] = set()
+        """Queues that are new, or that may be paused otherwise than before."""
         self._undo: list[Callable[[], object]] = []
         self._touched: int | None = None
 
@@ -120,8 +122,10 @@ class Session:
     def committed(self) -> Committed:
         """What has just been committed; the next request starts afresh."""
         unfinished = bool(self.memory.sweeping or self.memory.resolving)
-        done = Committed(self._events, self.ready, self.memory.due, unfinished)
-        self._events, self._counts, self._undo, self._used = [], {}, [], set()
+        names, limits = self.memory.queue_names, self.memory.limits.queues
+        queues = [(number, names[number], limits[number].paused) for number in self._queues if number in names]
+        done = Committed(self._events, self.ready, self.memory.due, unfinished, self._counts, queues)
+        self._events, self._counts, self._undo, self._used, self._queues = [], {}, [], set(), set()
         self.ready = self.due_changed = False
         return done
 
@@ -183,6 +187,7 @@ class Session:
             return known
         number = self._inserted(_INSERT_QUEUE, (name, 0, 0))
         self.memory.add_queue(number, name, QueueLimits())
+        self._queues.add(number)
         self.on_rewind(partial(self.memory.forget_queue, number))
         return number
 
@@ -220,6 +225,8 @@ class Session:
     def limit(self, queue: int, **values: Any) -> None:
         """Change what is known of a queue's limits, by the names of their fields; `open_or_close` follows."""
         limits = self.memory.limits.queues[queue]
+        if "paused" in values:
+            self._queues.add(queue)
         for name, value in values.items():
             self.on_rewind(partial(setattr, limits, name, getattr(limits, name)))
             setattr(limits, name, value)

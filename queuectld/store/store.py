@@ -40,6 +40,7 @@ from queuectld.store.records import (
     Anchor,
     Cancelled,
     Committed,
+    Counts,
     Due,
     Event,
     Explanation,
@@ -51,6 +52,7 @@ from queuectld.store.records import (
 )  # fmt: skip
 from queuectld.store.session import NOTHING, Session
 from queuectld.store.several import SeenBy
+from queuectld.store.tally import Tally
 from queuectld.store.upkeep import SLICE, Upkeep
 from queuectld.store.writer import Writer
 
@@ -89,6 +91,7 @@ class Store(Upkeep):
         """When the next waiting job comes due, as of the last commit."""
         self.first_seq: int = session.memory.last_seq + 1
         """The number of the first job that is added from now on."""
+        self._tally = Tally(connection)
         self.last_event_seq: int = session.memory.last_event_seq
         """The number of the newest event, as of the last commit."""
         writer = Writer(path, connection, session, loop, self._deliver, on_broken)
@@ -141,6 +144,7 @@ class Store(Upkeep):
         if committed is None:
             return
         self.due = committed.due
+        self._tally.change(committed.counts, committed.queues)
         if committed.events:
             self.last_event_seq = committed.events[-1].event_seq
         self._on_committed(committed)
@@ -312,6 +316,10 @@ class Store(Upkeep):
     async def config_unset(self, key: str, *, now: Now) -> bool:
         """Forget a setting. False: it was not set."""
         return await self._write(partial(registry.unset_config, key=key, now=now))
+
+    async def counts(self) -> Counts:
+        """How many jobs there are, by state, and ready ones by queue, as of the last commit; nothing is read."""
+        return self._tally.counts()
 
     def config(self) -> Mapping[str, Any]:
         """All settings that were set, as of the last commit."""

@@ -13,6 +13,7 @@ from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import Status
+from queuectld.scheduler.waits import Ends, Waited
 from queuectld.server.crowd import Crowd
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import bind
@@ -123,7 +124,7 @@ class FakeService:
             "jobs.batch_open": "token-1",
             "jobs.batch_add": Added(["job_1"], [1]),
             "jobs.batch_commit": AddedSummary(1, 1, 1),
-            "jobs.wait": ([], True),
+            "jobs.wait": Waited(Ends(True, {}, None), Page([], None), None),
             "jobs.enqueue": AddedOne(a_job()),
             "jobs.cancel": Changed([a_job()], 1, 0, [], None),
             "jobs.get": (a_job(), []),

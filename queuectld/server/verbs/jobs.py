@@ -19,6 +19,7 @@ from queuectld.server.views import (
     job_with_attempts,
     many_view,
     row_views,
+    waited_view,
 )
 
 
@@ -48,9 +49,10 @@ async def get(service: Service, _peer: Peer, request: wire.JobGet) -> Any:
 
 
 async def wait(service: Service, _peer: Peer, request: wire.JobWait) -> Any:
-    """The jobs as they are at the end, and whether they got there in time."""
-    jobs, done = await service.jobs.wait(request.ids, request.any, request.timeout)
-    return {"jobs": job_views(jobs), "done": done}
+    """Whether the jobs got there in time, how they ended, and the first of them."""
+    waiting, keys = service.jobs.wait(request), request.keys
+    del request  # it may name very many jobs, and who waits for them waits long
+    return waited_view(await waiting, keys)
 
 
 async def logs(service: Service, _peer: Peer, request: wire.JobLogs) -> Any:
