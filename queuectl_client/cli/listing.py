@@ -18,6 +18,11 @@ Asked = Mapping[str, Any]
 COUNTED: Final = 20_000
 """Jobs that are counted one by one to say how many a cut table leaves out; beyond that: more than so many."""
 _PAGE: Final = 1_000
+_WHOLE: Final = 250
+"""Jobs of a page in which each is told whole: a larger one keeps others waiting."""
+_NUMBERS: Final = 5_000
+MOST_SORTED: Final = 1_000
+"""Jobs that the daemon picks out of all by a key; of more it tells the keys, and they are sorted here."""
 _FETCHED: Final = 500
 """Jobs that are asked for by their numbers in one call."""
 
@@ -27,6 +32,11 @@ class Order(NamedTuple):
 
     key: str
     descending: bool = False
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """How the daemon is asked for it."""
+        return {} if self == Order("seq") else {"sort": self.key, "descending": self.descending}
 
     def rank(self, job: Job) -> list[Any]:
         """What is compared; with the job's number at its end, which settles ties."""
@@ -45,7 +55,8 @@ class Order(NamedTuple):
 
 def pages(invocation: Invocation, **asked: Any) -> Iterator[Job]:
     """The jobs, page by page as they are used. A page may be empty while more follow."""
-    after = None
+    after = asked.pop("after", None)
+    asked.setdefault("limit", _PAGE if "keys" in asked else _WHOLE)
     while True:
         page = invocation.call("list", **asked, **({"after": after} if after is not None else {}))
         yield from page["jobs"]
@@ -54,23 +65,45 @@ def pages(invocation: Invocation, **asked: Any) -> Iterator[Job]:
             return
 
 
-def newest(invocation: Invocation, count: int, asked: Asked) -> list[Job]:
+def newest(invocation: Invocation, count: int, asked: Asked) -> Iterable[Job]:
     """The newest `count` jobs, the oldest of them first."""
-    jobs = list(islice(pages(invocation, **asked, order="newest", limit=min(count, _PAGE)), count))
-    return jobs[::-1]
+    if count > _WHOLE:
+        return _from_the_oldest(invocation, count, asked)
+    return list(newest_first(invocation, asked, count))[::-1]
+
+
+def _from_the_oldest(invocation: Invocation, count: int, asked: Asked) -> Iterator[Job]:
+    """As `newest`, of any number: the first is looked for by the numbers alone, then they are read from it on."""
+    numbers = pages(invocation, **{**asked, "keys": ["seq"]}, order="newest", limit=min(count, _NUMBERS))
+    last = first = None
+    for job in islice(numbers, count):
+        first = job["seq"]
+        last = last or first
+    if first is None or last is None:
+        return
+    keys = {"keys": list(dict.fromkeys((*asked["keys"], "seq")))} if "keys" in asked else {}
+    for job in pages(invocation, **{**asked, **keys}, after=str(first - 1)):
+        if job["seq"] > last:
+            return
+        yield job
 
 
 def newest_first(invocation: Invocation, asked: Asked, limit: int | None = None) -> Iterator[Job]:
     """The jobs from the newest on; the first `limit` of them."""
-    return islice(pages(invocation, **asked, order="newest", limit=min(limit or _PAGE, _PAGE)), limit)
+    page = _PAGE if "keys" in asked else _WHOLE
+    return islice(pages(invocation, **asked, order="newest", limit=min(limit or page, page)), limit)
 
 
 def in_order(invocation: Invocation, order: Order, asked: Asked, limit: int | None = None) -> Iterator[Job]:
     """The jobs, sorted; the first `limit` of them.
 
-    The keys to sort by are read first, then the jobs by their numbers: one that is gone by then, or does not fit any
-    longer, is left out.
+    Of more than a thousand the keys to sort by are read first, then the jobs by their numbers: one that is gone by
+    then, or does not fit any longer, is left out.
     """
+    if limit is not None and limit <= MOST_SORTED:
+        # The daemon knows all of them, and need not tell the keys of each.
+        yield from islice(pages(invocation, **asked, **order.asked, limit=limit), limit)
+        return
     from queuectl_client.cli.sorting import first, sort
 
     which = {key: value for key, value in asked.items() if key != "keys"}

@@ -15,6 +15,8 @@ from queuectl_client.waiting import Wait
 
 Job = Mapping[str, Any]
 
+A_PAGE: Final = 250
+"""Jobs of one answer in which each is told whole."""
 TOLD: Final = ("id", "state", "exit_code", "signal", "reason")
 """Keys of which the line about an ended job is made."""
 
@@ -53,7 +55,7 @@ def wait_for(
     exit_status: bool = False,
 ) -> int:
     """Wait for the jobs (for a quiet queue without any), tell how each ended, and give the exit code for it."""
-    how: dict[str, Any] = {}
+    how: dict[str, Any] = {"limit": A_PAGE}
     if invocation.quiet and not invocation.json:
         how = {"limit": 0}
     elif not invocation.json:

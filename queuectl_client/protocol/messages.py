@@ -104,6 +104,7 @@ class ListJobs(Request):
     """A page of jobs. `since` (Unix ms) is the time they were created; `after` is the `next` of the page before.
 
     `seqs`: of these jobs alone, in this order. `keys`: nothing but these keys of each, of those a filter may name.
+    `sort`: the first `limit` of all by this key, those without it last; `descending`: the largest first.
     """
 
     SPELLINGS: ClassVar = {"id": "ids", "labels": "label", "states": "state"}
@@ -118,6 +119,8 @@ class ListJobs(Request):
     seqs: tuple[int, ...] | None = param(checks.list_of(checks.integer(1, 2**53), longest=MAX_PAGE), None)
     keys: tuple[str, ...] | None = param(checks.list_of(_job_key, longest=len(KINDS), single=True), None)
     order: str = param(checks.word_of(("oldest", "newest")), "oldest")
+    sort: str | None = param(_job_key, None)
+    descending: bool = param(checks.boolean, False)
     limit: int = param(checks.integer(1, MAX_PAGE), 1000)
     after: str | None = param(_NAME, None)
 
@@ -130,6 +133,8 @@ class ListJobs(Request):
         """Jobs are named one way, or not at all."""
         if self.ids is not None and self.seqs is not None:
             raise BadParams("jobs are named by ids or by seqs, not by both", "seqs")
+        if self.sort is not None and not (self.ids is None and self.seqs is None):
+            raise BadParams("jobs named by ids or seqs come in that order: leave out sort, or the names", "sort")
 
 
 @dataclass(frozen=True, slots=True)

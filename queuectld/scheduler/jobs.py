@@ -101,7 +101,7 @@ class JobService(JobHands):
 
     async def _listing(self, wanted: ListJobs) -> ListQuery:
         seqs = wanted.seqs if wanted.ids is None else await selection.several(self._store, wanted.ids)
-        return ListQuery(
+        query = ListQuery(
             states=frozenset(wanted.state or ()),
             queue=wanted.queue,
             labels=wanted.label or {},
@@ -115,6 +115,9 @@ class JobService(JobHands):
             after=wanted.after,
             limit=wanted.limit,
         )
+        if wanted.sort is None:
+            return query
+        return await self._store.first_by(query, wanted.sort, descending=wanted.descending)
 
     async def get(self, ref: str) -> tuple[Job, list[Attempt]]:
         """A job and its attempts that have ended, oldest first."""

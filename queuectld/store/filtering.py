@@ -106,6 +106,12 @@ def shown_columns(keys: Sequence[str], now_ms: int) -> Iterator[Node]:
         yield SQL(text, values)
 
 
+def ranking_columns(keys: Sequence[str], now_ms: int) -> Iterator[SQL]:
+    """The columns of these keys, to be compared."""
+    for key in keys:
+        yield SQL(*_numbered(COLUMNS[key], now_ms))
+
+
 SHOWN: Final = {
     "command": "iif(typeof(command) = 'text', command, command_packed(command, argv))",
     "cwd": "cwd",

@@ -84,15 +84,14 @@ def scan(
 ) -> tuple[list[Row], str | None]:
     """The next rows of a listing, the number in the first column, and where the next page starts."""
     size_of = size_of or _size
-    after = None if query.after is None else _cursor(query.after)
-    if query.where is not None:
-        query = _narrowed(query, query.where)
+    after = None if query.after is None else cursor(query.after)
+    query = narrowed(query)
     if query.seqs is not None:
         return _named(connection, query, query.seqs, after or 0, columns, size_of)
-    sources = _sources(query)
-    end = _end_of_window(connection, query, sources, after)
-    conditions = [VISIBLE, *_filters(connection, query), *_between(query, after, end)]
-    streams = [_rows(connection, query, [source, *conditions], columns) for source in sources]
+    places = sources(query)
+    end = end_of_window(connection, query, places, after)
+    conditions = [VISIBLE, *filters(connection, query), *between(query, after, end)]
+    streams = [_rows(connection, query, [source, *conditions], columns) for source in places]
     found: list[Row] = []
     size = 0
     merged = heapq.merge(*streams, key=itemgetter(0), reverse=query.newest_first)
@@ -124,7 +123,7 @@ def _named(
     size_of: Callable[[Row], int],
 ) -> tuple[list[Row], str | None]:
     """Those of the jobs with these numbers that fit, in this order, from the `start`-th on."""
-    conditions = [SQL("seq = ?", [_SEQ]), VISIBLE, *_filters(connection, query)]
+    conditions = [SQL("seq = ?", [_SEQ]), VISIBLE, *filters(connection, query)]
     text, values = Job.select(*columns).where(*conditions).sql()
     place = values.index(_SEQ)
     found: list[Row] = []
@@ -143,8 +142,10 @@ def _named(
     return found, str(end) if end < len(numbers) else None
 
 
-def _narrowed(query: ListQuery, where: Filter) -> ListQuery:
+def narrowed(query: ListQuery) -> ListQuery:
     """The listing with the state, queue and batch that its filter asks for anyway: they have indexes or numbers."""
+    if (where := query.where) is None:
+        return query
     named = filtering.states_named(where)
     if named is not None and query.states:
         named &= query.states
@@ -158,13 +159,14 @@ def _narrowed(query: ListQuery, where: Filter) -> ListQuery:
     )
 
 
-def _cursor(after: str) -> int:
+def cursor(after: str) -> int:
+    """The number of a job that `next` of a page is."""
     if not after.isdecimal():
         raise Refused(ErrorCode.INVALID_PARAMS, f"{after!r} is not the `next` of a page.")
     return min(int(after), 2**62)
 
 
-def _sources(query: ListQuery) -> list[Node]:
+def sources(query: ListQuery) -> list[Node]:
     """Where the rows come from: by number through all jobs, or through an index of a batch or of a rare state."""
     if query.batch is not None:
         return [_of_batch(query.batch)]
@@ -179,14 +181,14 @@ def _of_batch(name: str) -> Node:
     return SQL("bundle = (SELECT id FROM bundle WHERE name = ?)", [name])
 
 
-def _end_of_window(
-    connection: sqlite3.Connection, query: ListQuery, sources: Sequence[Node], after: int | None
+def end_of_window(
+    connection: sqlite3.Connection, query: ListQuery, places: Sequence[Node], after: int | None
 ) -> int | None:
     """The last number to look at in this call; None: the end of the table is near enough."""
     ends: list[int] = []
-    offset = MAX_LOOKED_AT // len(sources) - 1
-    for source in sources:
-        conditions = [source, *_between(query, after, None)]
+    offset = MAX_LOOKED_AT // len(places) - 1
+    for source in places:
+        conditions = [source, *between(query, after, None)]
         text, values = _ordered(query, conditions, (Job.seq,)).limit(1).offset(offset).sql()
         row = connection.execute(text, values).fetchone()
         if row is not None:
@@ -196,7 +198,8 @@ def _end_of_window(
     return max(ends) if query.newest_first else min(ends)
 
 
-def _between(query: ListQuery, after: int | None, end: int | None) -> Iterator[Node]:
+def between(query: ListQuery, after: int | None, end: int | None) -> Iterator[Node]:
+    """From behind a number to another, in the direction of the listing."""
     if query.newest_first:
         after, end = end, after
         if after is not None:
@@ -210,7 +213,8 @@ def _between(query: ListQuery, after: int | None, end: int | None) -> Iterator[N
         yield Job.seq <= end
 
 
-def _filters(connection: sqlite3.Connection, query: ListQuery) -> Iterator[Node]:
+def filters(connection: sqlite3.Connection, query: ListQuery) -> Iterator[Node]:
+    """What must hold of each job."""
     if query.states:
         yield Job.state << [state.value for state in sorted(query.states)]
     if query.queue is not None:

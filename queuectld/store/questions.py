@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Output
-from queuectld.store import queries, reads, selectors
+from queuectld.store import ordering, queries, reads, selectors
 from queuectld.store.queries import ListQuery
 from queuectld.store.reader import Reader
 from queuectld.store.records import Busy, Event, Page, PoolRow, QueueRow, Rows, WorkerRow
@@ -77,6 +77,21 @@ class Questions:
     async def rows(self, query: ListQuery, keys: Sequence[str]) -> Rows:
         """These keys alone (of `jobkeys.KINDS`) of the next jobs of a listing; else as `page`."""
         return await self.ask(partial(queries.rows, query=query, keys=keys))
+
+    async def first_by(self, query: ListQuery, key: str, *, descending: bool) -> ListQuery:
+        """The listing of the first of these jobs by a key, `limit` of them, in that order.
+
+        All of them are looked at, in slices that keep nobody waiting.
+        """
+        best: list[ordering.Ranked] = []
+        rest = replace(query, newest_first=False, after=None)
+        while True:
+            look = partial(ordering.slice_of, query=rest, key=key, descending=descending, count=query.limit)
+            found, after = await self.ask(look)
+            best = ordering.first([*best, *found], descending, query.limit)
+            if after is None:
+                return replace(query, seqs=[seq for _, seq in best], newest_first=False)
+            rest = replace(rest, after=after)
 
     async def attempts(self, seq: int) -> list[Attempt]:
         """The executions of a job that have ended, oldest first."""

@@ -98,6 +98,10 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("events.subscribe", {"since": 12, "kinds": ["job.dead"], "job": "17", "queue": "slow", "pool": 1}),
     ("ping", {}),
     ("job.prune", {"states": ["completed", "dead"], "older_than": 604800}),
+    ("job.wait", {"ids": ["1-100000", "label:team=a"], "timeout": 60, "limit": 0}),
+    ("job.wait", {"ids": ["@dead"], "any": True, "keys": ["id", "state"], "limit": 250}),
+    ("job.wait", {"after": "0123456789abcdef.1.1000", "timeout": 0}),
+    ("list", {"state": ["failed"], "sort": "created_at", "descending": True, "limit": 10}),
 ]
 
 

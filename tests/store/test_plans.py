@@ -142,8 +142,8 @@ def test_a_listing_of_a_rare_state_reads_its_index(
     connection: sqlite3.Connection, state: JobState, newest_first: bool
 ) -> None:
     query = ListQuery(states=frozenset({state}), newest_first=newest_first, after="5")
-    (source,) = queries._sources(query)
-    text, values = queries._ordered(query, [source, *queries._between(query, 5, 9)], (queries.Job,)).limit(3).sql()
+    (source,) = queries.sources(query)
+    text, values = queries._ordered(query, [source, *queries.between(query, 5, 9)], (queries.Job,)).limit(3).sql()
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     assert len(plan) == 1
     assert "job_listed (state=? AND seq" in plan[0]
@@ -151,8 +151,8 @@ def test_a_listing_of_a_rare_state_reads_its_index(
 
 def test_a_listing_of_a_batch_reads_its_index(connection: sqlite3.Connection) -> None:
     query = ListQuery(batch="b", states=frozenset({JobState.DEAD}))
-    (source,) = queries._sources(query)
-    text, values = queries._ordered(query, [source, *queries._between(query, 5, 9)], (queries.Job,)).limit(3).sql()
+    (source,) = queries.sources(query)
+    text, values = queries._ordered(query, [source, *queries.between(query, 5, 9)], (queries.Job,)).limit(3).sql()
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     assert "job_bundle (bundle=? AND seq" in plan[0], plan
     assert not any("TEMP B-TREE" in line or line.startswith("SCAN job") for line in plan), plan
