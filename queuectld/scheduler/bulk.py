@@ -216,7 +216,7 @@ class _Work:
         # Where nothing of a job changes, what an earlier selector has found has to be kept out of the later ones.
         earlier = self._chosen.picks[: place.pick] if self._wanted.dry_run or self._verb is Verb.KILL else []
         where = selection.both(pick.where, *(Not(selection.whole(each)) for each in earlier))
-        query = ListQuery(where=where, now_ms=place.wall_ms, after=str(start), limit=MAX_LOOKED_AT)
+        query = ListQuery(where=where, now_ms=place.wall_ms, after=str(start), upto=pick.last, limit=MAX_LOOKED_AT)
         page = await self._store.rows(query, KEYS)
         return page.rows, None if page.next is None else int(page.next)
 

@@ -92,24 +92,25 @@ class JobHands:
 
     async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
         """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
-        seq = await selection.one(self._store, ref)
+        job = await selection.plain_or_one(self._store, ref)
         edited = editing.stored_changes(changes, self._config.value)
         seen = await parents.first_look(self._store, [edited.get("depends_on")])
-        return await self._store.edit(seq, edited, rev=rev, now=self._clock.now(), seen=seen)
+        return await self._store.edit(job, edited, rev=rev, now=self._clock.now(), seen=seen)
 
     async def move(self, wanted: JobMove) -> Job:
         """Give a waiting job another place."""
-        seq = await selection.one(self._store, wanted.id)
-        before = None if wanted.before is None else await selection.one(self._store, wanted.before)
         if wanted.dry_run:
-            named = [seq] if before is None else [seq, before]
-            return (await self._store.look(Verb.MOVE, named)).jobs[0]
+            named = [each for each in (wanted.id, wanted.before) if each is not None]
+            seqs = [await selection.one(self._store, each) for each in named]
+            return (await self._store.look(Verb.MOVE, seqs)).jobs[0]
+        job = await selection.plain_or_one(self._store, wanted.id)
+        before = None if wanted.before is None else await selection.plain_or_one(self._store, wanted.before)
         end = "first" if wanted.first else "last" if wanted.last else None
-        return await self._store.move(seq, Target(end, before, wanted.queue), now=self._clock.now())
+        return await self._store.move(job, Target(end, before, wanted.queue), now=self._clock.now())
 
     async def explain(self, ref: str) -> Explanation:
         """Why a job does not run now, and when it may."""
-        told = await self._store.explain(await selection.one(self._store, ref), now=self._clock.now())
+        told = await self._store.explain(await selection.plain_or_one(self._store, ref), now=self._clock.now())
         if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
             told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
             return told._replace(starts_ms=None)

@@ -14,6 +14,7 @@ from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
+from queuectld.store import selectors
 from queuectld.store.queries import ListQuery
 from queuectld.store.store import Store
 
@@ -70,6 +71,11 @@ async def one(store: Store, ref: str) -> int:
         message = f"{ref!r} names several jobs, but exactly one is needed here"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"id": ref})
     return found[0]
+
+
+async def plain_or_one(store: Store, ref: str) -> int | str:
+    """An id or number as it is, for the store to look up where it is needed; else as `one`."""
+    return ref if selectors.plain(ref) else await one(store, ref)
 
 
 async def several(store: Store, refs: Sequence[str]) -> list[int]:
@@ -136,10 +142,10 @@ async def _few(store: Store, pick: Pick, limit: int) -> list[int]:
     """At most so many of the jobs of a pick, oldest first."""
     found: list[int] = []
     after: str | None = str(max(pick.first - 1, 0))
-    while after is not None and len(found) < limit and (pick.last is None or int(after) < pick.last):
-        query = ListQuery(where=pick.where, after=after, limit=limit - len(found))
+    while after is not None and len(found) < limit:
+        query = ListQuery(where=pick.where, after=after, upto=pick.last, limit=limit - len(found))
         page = await store.rows(query, (SEQ.name,))
-        found += [seq for (seq,) in page.rows if pick.last is None or seq <= pick.last]
+        found += [seq for (seq,) in page.rows]
         after = page.next
     return found
 

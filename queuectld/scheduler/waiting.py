@@ -212,12 +212,11 @@ async def _find(store: Store, awaited: Awaited, refs: Sequence[str]) -> None:
 
 async def _find_picked(store: Store, awaited: Awaited, pick: Pick) -> None:
     after: str | None = str(max(pick.first - 1, 0))
-    while after is not None and (pick.last is None or int(after) < pick.last):
+    while after is not None:
         awaited.look()
-        page = await store.rows(ListQuery(where=pick.where, after=after, limit=MAX_LOOKED_AT), ("seq", "state"))
+        query = ListQuery(where=pick.where, after=after, upto=pick.last, limit=MAX_LOOKED_AT)
+        page = await store.rows(query, ("seq", "state"))
         for seq, state in page.rows:
-            if pick.last is not None and seq > pick.last:
-                return
             awaited.pick(seq, JobState(state))
         after = page.next
 

@@ -3,8 +3,11 @@
 In slices: a parent with a hundred thousand children keeps nobody else waiting.
 """
 
+import json
 from collections.abc import Container, Iterable
 from typing import Final, NamedTuple
+
+from peewee import SQL
 
 from queuectl_client.protocol.jobspec import BATCH_PREFIX
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
@@ -23,6 +26,12 @@ SLICE: Final = 500
 INSERT_DEPENDENCY: Final = insert_row(Dependency)
 _STATE_BY_ID: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.id == arg("id")))
 _STATE_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.seq == arg("seq")))
+_STATES_BY_SEQ: Final = statement(
+    Job.select(Job.seq, Job.id, Job.state)
+    .where(SQL("seq IN (SELECT value FROM json_each(:seqs))"))
+    .order_by(Job.seq)
+)
+_ENDED: Final = frozenset(map(str, ENDED_STATES))
 _FIRST_RESOLVING: Final = statement(
     Resolving.select(Resolving.parent, Resolving.parent_id, Resolving.state)
     .order_by(Resolving.parent)
@@ -87,14 +96,17 @@ class Parents:
             self._add(found, on)
 
     def _add_all(self, session: Session, selector: str, on: str, seqs: Iterable[int]) -> None:
-        rows = (session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone() for seq in seqs)
-        found = [_parent(row) for row in rows if row is not None]  # one that was removed since is none
+        # One statement for all: there may be thousands, and others wait for this thread. One removed since is none.
+        found = session.execute(_STATES_BY_SEQ, {"seqs": json.dumps(list(seqs))}).fetchall()
         if not found:
             # To run at once would not be what was meant, and a slip of the finger looks the same.
             raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
-        self.named += tuple((parent.name, on) for parent in found)
-        for parent in found:
-            self._add(parent, on)
+        self.named += tuple((name, on) for _, name, _ in found)
+        for number, name, state in found:
+            if state in _ENDED:
+                self._add(_Parent(number, name, JobState(state)), on)
+            else:
+                self.waits_for[number] = on
 
     def _add(self, parent: "_Parent", on: str) -> None:
         if parent.state is None:

@@ -10,7 +10,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
 from queuectld.domain.permits import WAITING, Verb
 from queuectld.domain.states import CLAIMABLE
-from queuectld.store import keys, models
+from queuectld.store import keys, models, selectors
 from queuectld.store.changes import needed, refuse_state, refuse_unfit
 from queuectld.store.dependencies import INSERT_DEPENDENCY, Parents, waits_for
 from queuectld.store.endings import forget_parents
@@ -45,13 +45,15 @@ _STANDING_KEYS: Final = ("key", "key_limit", "slots")
 
 
 def edit(
-    session: Session, seq: int, changes: Mapping[str, Any], rev: int | None, now: Now, seen: SeenBy | None = None
+    session: Session, named: int | str, changes: Mapping[str, Any], rev: int | None, now: Now,
+    seen: SeenBy | None = None,
 ) -> Job:
     """Change a job that does not run; one that has ended has it so when it is retried.
 
     `changes` are fields of a NewJob by name; what is not named stays. `rev` is the `updated_ms` that the caller has
     read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
     """
+    seq = selectors.needed(session.connection, named)
     before = needed(session, seq)
     stored = job(session, seq)
     if rev is not None and stored.updated_ms != rev:
@@ -92,11 +94,12 @@ def _with_kept(env: Mapping[str, str | bool], stored: Job) -> dict[str, str]:
     return {name: stored.env[name] if isinstance(value, bool) else value for name, value in env.items()}
 
 
-def relocate(session: Session, seq: int, target: Target, now: Now) -> Job:
+def relocate(session: Session, named: int | str, target: Target, now: Now) -> Job:
     """Give a waiting job another place, or another queue, or both."""
+    seq = selectors.needed(session.connection, named)
     before = needed(session, seq)
     refuse_unfit(session, Verb.MOVE, before)
-    other = None if target.before is None else needed(session, target.before)
+    other = None if target.before is None else needed(session, selectors.needed(session.connection, target.before))
     if other is not None and other.state not in WAITING:
         raise refuse_state(other, "no job can be moved before it")
     after = place_of(session, before, target, other)

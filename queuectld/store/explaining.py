@@ -14,7 +14,7 @@ from queuectld.domain.job import Now
 from queuectld.domain.outcome import Survivor
 from queuectld.domain.permits import backs_off
 from queuectld.domain.resources import SLOTS
-from queuectld.store import models
+from queuectld.store import models, selectors
 from queuectld.store.changes import needed
 from queuectld.store.claims import MOST_PASSED, passed_over, read_head
 from queuectld.store.lanes import Head
@@ -53,9 +53,9 @@ _ID: Final = statement(_Job.select(_Job.id).where(_Job.seq == arg("seq")))
 _ON: Final = {"completed": "to succeed", "dead": "to fail", "any": "to end"}
 
 
-def explain(session: Session, seq: int, now: Now) -> Explanation:
+def explain(session: Session, named: int | str, now: Now) -> Explanation:
     """All that holds the job back, the first obstacle first. No rule: it starts in a moment."""
-    job = needed(session, seq)
+    job = needed(session, selectors.needed(session.connection, named))
     ahead, exact = _ahead(session, job)
     rules = list(_rules(session, job, now, ahead))
     starts_ms = now.wall_ms if not rules else max((rule.until_ms or 0 for rule in rules), default=0) or None

@@ -36,10 +36,10 @@ _SET_RANK: Final = statement(Job.update(rank=arg("rank")).where(Job.seq == arg("
 
 
 class Target(NamedTuple):
-    """Where a job is to go: `first` or `last` of its queue, `before` a job (its seq), to a `queue` by name."""
+    """Where a job is to go: `first` or `last` of its queue, `before` a job (its seq or id), to a `queue` by name."""
 
     end: str | None = None
-    before: int | None = None
+    before: int | str | None = None
     queue: str | None = None
 
 

@@ -41,7 +41,8 @@ class ListQuery:
     """Which jobs to list. Everything given must hold; `states` empty: any.
 
     `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time; `now_ms` is
-    the time of the question, from which a filter counts ages. `seqs`: of these jobs alone, in this order.
+    the time of the question, from which a filter counts ages. `seqs`: of these jobs alone, in this order. `upto`: no
+    job with a higher number.
     """
 
     states: frozenset[JobState] = frozenset()
@@ -55,6 +56,7 @@ class ListQuery:
     seqs: Sequence[int] | None = None
     newest_first: bool = False
     after: str | None = None
+    upto: int | None = None
     limit: int = DEFAULT_LIMIT
 
 
@@ -200,6 +202,8 @@ def end_of_window(
 
 def between(query: ListQuery, after: int | None, end: int | None) -> Iterator[Node]:
     """From behind a number to another, in the direction of the listing."""
+    if query.upto is not None:
+        yield Job.seq <= query.upto
     if query.newest_first:
         after, end = end, after
         if after is not None:

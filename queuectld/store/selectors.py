@@ -16,6 +16,7 @@ from queuectld.store.statement import arg, statement
 
 _RANGE: Final = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _BY_ID: Final = statement(Job.select(Job.seq).where((Job.id == arg("id")) & VISIBLE))
 _BY_SEQ: Final = statement(Job.select(Job.seq).where((Job.seq == arg("seq")) & VISIBLE))
 _BY_IDS: Final = statement(
@@ -37,6 +38,23 @@ def find(connection: sqlite3.Connection, reference: str) -> int | None:
     if row is None and _NUMBER.fullmatch(reference):
         row = connection.execute(_BY_SEQ, {"seq": int(reference)}).fetchone()
     return None if row is None else int(row[0])
+
+
+def plain(reference: str) -> bool:
+    """Whether a reference can name one job alone, by its id or number: it has not the form of a selector."""
+    if reference in ("all", "last") or _RANGE.fullmatch(reference):
+        return False
+    return _PLAIN.fullmatch(reference) is not None
+
+
+def needed(connection: sqlite3.Connection, reference: int | str) -> int:
+    """The number of the job that an id or a number stands for; a number known before stays. Refused (not_found)."""
+    if isinstance(reference, int):
+        return reference
+    found = find(connection, reference)
+    if found is None:
+        raise Refused(ErrorCode.NOT_FOUND, f"there is no job {reference!r}", {"id": reference})
+    return found
 
 
 def find_each(connection: sqlite3.Connection, references: Sequence[str]) -> list[int | None]:

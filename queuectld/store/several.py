@@ -49,7 +49,7 @@ def first_look(connection: sqlite3.Connection, selector: str, upto: int, after: 
     if selector == LAST:
         return [seq for seq in selectors.select_few(connection, LAST, 1) or () if seq <= upto], None
     query, first, last = _listing(selector)
-    numbers, more = queries.seqs(connection, replace(query, after=str(max(after, first - 1))))
+    numbers, more = queries.seqs(connection, replace(query, after=str(max(after, first - 1)), upto=last))
     end = upto if last is None else min(upto, last)
     found = [seq for seq in numbers if seq <= end]
     goes_on = more is not None and int(more) < end and len(found) == len(numbers)

@@ -279,18 +279,18 @@ class Store(Upkeep):
         return Removed(done.jobs, done.files)
 
     async def edit(
-        self, seq: int, edited: Mapping[str, Any], *, now: Now, rev: int | None = None, seen: SeenBy | None = None
+        self, job: int | str, edited: Mapping[str, Any], *, now: Now, rev: int | None = None, seen: SeenBy | None = None
     ) -> Job:
         """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
-        return await self._write(partial(edits.edit, seq=seq, changes=edited, rev=rev, now=now, seen=seen))
+        return await self._write(partial(edits.edit, named=job, changes=edited, rev=rev, now=now, seen=seen))
 
-    async def move(self, seq: int, target: Target, *, now: Now) -> Job:
+    async def move(self, job: int | str, target: Target, *, now: Now) -> Job:
         """Give a waiting job another place among the others, or another queue."""
-        return await self._write(partial(edits.relocate, seq=seq, target=target, now=now))
+        return await self._write(partial(edits.relocate, named=job, target=target, now=now))
 
-    async def explain(self, seq: int, *, now: Now) -> Explanation:
+    async def explain(self, job: int | str, *, now: Now) -> Explanation:
         """Why a job does not run now. Told by the writing thread, which knows what is in hand; it writes nothing."""
-        return await self._write(partial(explaining.explain, seq=seq, now=now))
+        return await self._write(partial(explaining.explain, named=job, now=now))
 
     async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
         """Note that a run is stopped or goes on. False: it has ended, or it was so already."""

@@ -24,7 +24,9 @@ class Effort(NamedTuple):
 class Meter:
     """Counts on both connections of an open store, whose threads may go on using them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, every: int = 1) -> None:
+        """`every`: steps are counted in units of so many, which takes so much less time."""
+        self._every = every
         self._statements = self._commits = self._steps = 0
         for connection in (store._writer._connection, store._reader._connection):
             self._attach(connection)
@@ -37,11 +39,11 @@ class Meter:
 
     def _attach(self, connection: sqlite3.Connection) -> None:
         connection.set_trace_callback(self._statement)
-        connection.set_progress_handler(self._step, 1)
+        connection.set_progress_handler(self._step, self._every)
 
     def _statement(self, text: str) -> None:
         self._statements += 1
         self._commits += text.startswith(ENDS)
 
     def _step(self) -> None:
-        self._steps += 1
+        self._steps += self._every
