@@ -136,6 +136,7 @@ def test_a_long_list_is_sorted_with_little_memory(home: Home, monkeypatch: pytes
         "enqueue", "-q", "-f", "-", input="".join(f'{{"command":"x","priority":{n * 7 % 11}}}\n' for n in range(900))
     )
     monkeypatch.setattr(sorting, "RUN", 100)
+    monkeypatch.setattr(listing, "MOST_SORTED", 100)
     laid_down: list[int] = []
     lay_down = sorting._laid_down
     monkeypatch.setattr(sorting, "_laid_down", lambda run: laid_down.append(len(run)) or lay_down(run))
@@ -150,6 +151,10 @@ def test_a_long_list_is_sorted_with_little_memory(home: Home, monkeypatch: pytes
             assert ranks == sorted(ranks)
             assert [job["seq"] for job in listing.in_order(invocation, order, {}, 150)] == [
                 job["seq"] for job in jobs[:150]
+            ]
+            # As many as the daemon picks out by itself come in the same order.
+            assert [job["seq"] for job in listing.in_order(invocation, order, {}, 90)] == [
+                job["seq"] for job in jobs[:90]
             ]
     finally:
         invocation.close()
