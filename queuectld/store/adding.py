@@ -365,6 +365,8 @@ class Adder:
                 state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms, reason=reason,
             ), self._now)  # fmt: skip
             resolve(session, self._now)
+            # It, or a job that waited for its end, may be of a key that was looked at before.
+            self._keys.clear()
             self.replaced = str(holder_id)
             return None
         if seq in self.ids or (holder is None and self._is_of_this_batch(seq)):

@@ -16,6 +16,7 @@ from queuectld.domain.permits import PERMITS, Verb, backs_off, refusal
 from queuectld.store import models
 from queuectld.store.dependencies import resolve
 from queuectld.store.endings import is_waiting
+from queuectld.store.keys import let_in_at_the_end
 from queuectld.store.moves import Standing, job, move, placed, standing
 from queuectld.store.records import Cancelled
 from queuectld.store.session import Session
@@ -68,7 +69,11 @@ _AGAIN: Final = frozenset({Verb.DLQ_RETRY, Verb.RETRY})
 
 
 def each_fit(session: Session, verb: Verb, seqs: Iterable[int], left: Left = None) -> Iterator[Standing]:
-    """Where each of the jobs stands, one after the other as it is asked for, once it is known that this can be done."""
+    """Where each of the jobs stands, once it is known that this can be done.
+
+    Each is read as it is asked for: who changes jobs takes one, changes it, and only then takes the next, because what
+    is done to one may change another. A refusal undoes the whole request, so there is no need to check all first.
+    """
     for seq in dict.fromkeys(seqs):
         try:
             found = needed(session, seq)
@@ -95,16 +100,17 @@ def cancel(
     session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled", left: Left = None
 ) -> list[Cancelled]:
     """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then."""
-    found = list(each_fit(session, Verb.CANCEL, seqs, left))
-    for each in found:
-        move(session, each, each._replace(
-            state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
-            finished_ms=now.wall_ms, reason=reason,
-        ), now)  # fmt: skip
+    ended: list[tuple[int, int, int | None]] = []
+    with let_in_at_the_end(session):
+        for each in each_fit(session, Verb.CANCEL, seqs, left):
+            move(session, each, each._replace(
+                state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
+                finished_ms=now.wall_ms, reason=reason,
+            ), now)  # fmt: skip
+            ended.append((each.seq, each.run, each.worker))
     resolve(session, now)
     return [
-        Cancelled(job(session, each.seq), each.run if each.worker is not None else None, each.worker)
-        for each in found
+        Cancelled(job(session, seq), run if worker is not None else None, worker) for seq, run, worker in ended
     ]  # fmt: skip
 
 
@@ -134,11 +140,15 @@ def retry(
     seqs: Sequence[int],
     now: Now,
     left: Left = None,
-    *,
-    verb: Verb = Verb.RETRY,
-    delay_ms: Callable[[int], int] | None = None,
 ) -> list[Job]:
-    """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later.
+    """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later."""
+    return retry_each(session, each_fit(session, Verb.RETRY, seqs, left), now)
+
+
+def retry_each(
+    session: Session, fit: Iterator[Standing], now: Now, delay_ms: Callable[[int], int] | None = None
+) -> list[Job]:
+    """As `retry`, of jobs that are known to be fit for it, each read when its turn comes.
 
     `delay_ms` tells how long the job of each index, of those that run again, is to wait; None: none waits.
     """
@@ -156,18 +166,19 @@ def retry(
             exit_code=None, signal=None, reason=None,
         ), now)  # fmt: skip
 
-    return _change_each(session, each_fit(session, verb, seqs, left), now, retried)
+    return _change_each(session, fit, now, retried)
 
 
 def _change_each(
     session: Session, fit: Iterator[Standing], now: Now, change: Callable[[Standing], Standing]
 ) -> list[Job]:
     changed: list[int] = []
-    for before in fit:
-        after = change(before)
-        if after != before:
-            move(session, before, after, now)
-        changed.append(before.seq)
+    with let_in_at_the_end(session):
+        for before in fit:
+            after = change(before)
+            if after != before:
+                move(session, before, after, now)
+            changed.append(before.seq)
     return [job(session, seq) for seq in changed]
 
 

@@ -4,6 +4,9 @@ The others stand in line, without a lane, where no claim looks. Whenever one has
 highest priority, then lowest rank. Each job's own `key_limit` counts at the moment it is let in.
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from peewee import SQL
@@ -71,11 +74,29 @@ def lowest_priority(session: Session, key: str) -> int | None:
     return None if row is None else int(row[1])
 
 
-def let_next_in(session: Session, key: str) -> None:
-    """One of the key has left: let in who comes next, as long as its own limit allows."""
-    for _ in range(SLICE):
-        if not _let_first_in(session, key):
-            return
+@contextmanager
+def let_in_at_the_end(session: Session) -> Iterator[None]:
+    """Whoever goes through many jobs in here: who comes next is let in after the last of them, not after each.
+
+    So nobody is let in who is to go a moment later, and no job changes its place before it is looked at.
+    """
+    left = session.left_keys = Counter()
+    try:
+        yield
+    finally:
+        session.left_keys = None
+    for key, times in left.items():
+        for _ in range(times):
+            if not let_next_in(session, key):
+                break
+
+
+def let_next_in(session: Session, key: str) -> bool:
+    """One of the key has left: let in who comes next, as long as its own limit allows. False: nobody more may come."""
+    if session.left_keys is not None:
+        session.left_keys[key] += 1
+        return False
+    return all(_let_first_in(session, key) for _ in range(SLICE))
 
 
 def set_right(session: Session, key: str) -> None:

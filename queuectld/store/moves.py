@@ -90,9 +90,12 @@ _Job: Final = models.Job
 _BY_SEQ: Final = _Job.seq == arg("seq")
 _SELECT: Final = statement(_Job.select(*(getattr(_Job, name) for name in Standing._fields)).where(_BY_SEQ))
 _PLACE: Final = SQL("?")
+AS_READ: Final = SQL("state = ? AND run = ? AND lane IS ? AND in_line = ?")
+"""That a job still stands where it was read: also in its lane or in line, where others of its key may have put it."""
+_DELETE: Final = statement(_Job.delete().where((_Job.seq == _PLACE) & AS_READ))
 _MOVE: Final = statement(
     _Job.update({getattr(_Job, name): _PLACE for name in (*WRITTEN, "updated_ms")}).where(
-        (_Job.seq == _PLACE) & (_Job.state == _PLACE) & (_Job.run == _PLACE)
+        (_Job.seq == _PLACE) & AS_READ
     )
 )
 """Its values stand in the order of the model, in which Peewee puts the columns: by name is slower."""
@@ -135,7 +138,8 @@ def move(
 ) -> Standing:
     """Let the job stand as `after` says, if it still stands as `before` does; its event is told with the commit.
 
-    Raises RuntimeError when it does not: this thread alone writes, so `before` was not read in this commit.
+    Raises RuntimeError when it does not: this thread alone writes, so something was done to it, or to another one of
+    its key, since `before` was read.
     """
     if before.state is not after.state and not may_follow(before.state, after.state):
         raise RuntimeError(f"{before.state} does not become {after.state}")
@@ -145,10 +149,10 @@ def move(
         after = after._replace(lane=None, in_line=0)
     values = (
         after.state._value_, *after[_FIRST + 1 : _UPDATED], now.wall_ms, *after[_UPDATED:_END],
-        before.seq, before.state._value_, before.run,
+        *_as_read(before),
     )  # fmt: skip
     if session.execute(_MOVE, values).rowcount != 1:
-        raise RuntimeError(f"job {before.seq} no longer stands as it was read")
+        raise _outdated(before)
     _keep_in_step(session, before, after)
     if before.state is not after.state:
         if after.batch is None:
@@ -174,12 +178,25 @@ def _note_change(session: Session, before: Standing, after: Standing) -> None:
         bundles.change(session, after.bundle, open_jobs=-1 if ended else 1, failed=failed)
 
 
+def _as_read(job: Standing) -> tuple[int, str, int, int | None, int]:
+    return job.seq, job.state._value_, job.run, job.lane, job.in_line
+
+
+def _outdated(job: Standing) -> RuntimeError:
+    return RuntimeError(f"job {job.seq} no longer stands as it was read")
+
+
 def _has_failed(job: Standing) -> bool:
     return job.state in (JobState.DEAD, JobState.CANCELLED)
 
 
 def drop(session: Session, gone: Standing) -> None:
-    """The job's row is deleted and counts nowhere. To those that depend on it, one that waited was cancelled."""
+    """Delete the job's row, which then counts nowhere. To those that depend on it, one that waited was cancelled.
+
+    Raises RuntimeError as `move` does.
+    """
+    if session.execute(_DELETE, _as_read(gone)).rowcount != 1:
+        raise _outdated(gone)
     session.count(gone.batch, gone.queue, gone.state, gone.lane is not None, -1)
     if gone.lane is not None:
         session.leave_lane(gone.lane, gone.seq)

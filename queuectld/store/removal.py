@@ -1,15 +1,15 @@
 """How jobs leave the store for good, and how the DLQ is emptied."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Job, Now
 from queuectld.domain.permits import Verb
-from queuectld.store import models
-from queuectld.store.changes import Left, each_fit, retry
+from queuectld.store.changes import Left, each_fit, needed, retry_each
 from queuectld.store.dependencies import resolve
 from queuectld.store.edits import edit
+from queuectld.store.keys import let_in_at_the_end
 from queuectld.store.models import Attempt
 from queuectld.store.moves import Standing, drop, job, standing
 from queuectld.store.records import Pruned, Removed
@@ -20,21 +20,21 @@ from queuectld.store.statement import arg, statement
 
 _OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(Attempt.seq == arg("seq")))
 _DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(Attempt.seq == arg("seq")))
-_DELETE_JOB: Final = statement(models.Job.delete().where(models.Job.seq == arg("seq")))
 
 
 def remove(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
     """Delete ended or waiting jobs with their attempts. Their numbers stay used up."""
-    return _delete(session, list(each_fit(session, Verb.REMOVE, seqs, left)), now)
+    return _delete(session, each_fit(session, Verb.REMOVE, seqs, left), now)
 
 
-def _delete(session: Session, found: Iterable[Standing], now: Now) -> Removed:
+def _delete(session: Session, fit: Iterator[Standing], now: Now) -> Removed:
     note_last_seq(session)
     removed = Removed([], [])
-    for each in found:
-        removed.jobs.append(job(session, each.seq))
-        removed.files.extend(_files_of(session, each.seq))
-        _delete_one(session, each, now)
+    with let_in_at_the_end(session):
+        for each in fit:
+            removed.jobs.append(job(session, each.seq))
+            removed.files.extend(_files_of(session, each.seq))
+            _delete_one(session, each, now)
     resolve(session, now)
     return removed
 
@@ -46,7 +46,6 @@ def _files_of(session: Session, seq: int) -> list[str]:
 
 def _delete_rows(session: Session, each: Standing) -> None:
     session.execute(_DELETE_ATTEMPTS, {"seq": each.seq})
-    session.execute(_DELETE_JOB, {"seq": each.seq})
     drop(session, each)
 
 
@@ -87,12 +86,15 @@ def retry_dead(
     delay_ms: Callable[[int], int] | None = None,
 ) -> list[Job]:
     """Let dead jobs run again, changed as `edit` does it, each after the delay for its index."""
-    fit = [each.seq for each in each_fit(session, Verb.DLQ_RETRY, seqs, left)]
-    for seq in fit if changes else ():
-        edit(session, seq, changes, None, now)
-    return retry(session, fit, now, left, verb=Verb.DLQ_RETRY, delay_ms=delay_ms)
+
+    def edited(each: Standing) -> Standing:
+        edit(session, each.seq, changes, None, now)
+        return needed(session, each.seq)
+
+    fit = each_fit(session, Verb.DLQ_RETRY, seqs, left)
+    return retry_each(session, map(edited, fit) if changes else fit, now, delay_ms)
 
 
 def purge_dead(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
     """Delete dead jobs."""
-    return _delete(session, list(each_fit(session, Verb.DLQ_PURGE, seqs, left)), now)
+    return _delete(session, each_fit(session, Verb.DLQ_PURGE, seqs, left), now)

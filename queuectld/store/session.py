@@ -7,6 +7,7 @@ It decides nothing about jobs; that is for the modules that call it.
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -69,6 +70,8 @@ class Session:
         self.ready = False
         self.due_changed = False
         self.settings_changed = False
+        self.left_keys: Counter[str] | None = None
+        """Keys of which so many jobs have left, while those who come next are to be let in at the end; else None."""
         self._used: set[int] = set()
         """Queues whose starts or failures are to be written."""
         self._events: list[Event] = []
