@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.verb != "serve":
         from queuectld import offline
 
-        return offline.run(options.verb, options.file, socket=options.socket, force=options.force)
+        return offline.run(
+            options.verb, options.file, socket=options.socket, force=options.force, repair=options.repair
+        )
     if options.autostarted:
         ownlimits.take_own()
     logs.to_stderr("info")
@@ -106,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="where the backup goes")
     parser.add_argument("--force", action="store_true", help="put the backup in the place of another file")
+    parser.add_argument("--repair", action="store_true", help="doctor: mend the store first; no daemon may run")
     parser.add_argument("--socket", metavar="PATH", help="where to listen (default: the place that clients look at)")
     parser.add_argument("--autostarted", action="store_true", help="run detached and log to queuectld.log")
     parser.add_argument("--by-hand", action="store_true", help="a person asked for it: detached workers come back")

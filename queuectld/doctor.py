@@ -1,4 +1,4 @@
-"""What is wrong with the store, its folders and its daemon, and the way out. Looks only: it changes nothing.
+"""What is wrong with the store, its folders and its daemon, and the way out. Only `mend` changes anything.
 
 It runs beside a daemon or without one, so it works where the daemon refuses to start.
 """
@@ -16,7 +16,7 @@ from queuectld import ownlimits
 from queuectld.config import SettingsRefused, read_settings
 from queuectld.server.folders import weakness
 from queuectld.server.socketfile import is_answered
-from queuectld.store import files
+from queuectld.store import files, repair
 from queuectld.store.invariants import examine as examine_store
 from queuectld.store.records import StoreRefused
 from queuectld.workers import spool
@@ -28,6 +28,7 @@ PROBLEM: Final = "problem"
 ROOM_BYTES: Final = 256 * 1024 * 1024
 """Below this a warning: a store grows by half a kilobyte or so with each job, and logs by more."""
 OTHERS: Final = 0o077
+REPAIR: Final = "stop the daemon (queuectl daemon stop), then `queuectl doctor --repair`"
 
 
 class Finding(NamedTuple):
@@ -43,6 +44,28 @@ def examine(paths: Paths) -> list[Finding]:
     """All findings, in the order in which a person would look."""
     looks = (_settings(paths), _daemon(paths), _folders(paths), _store(paths), _room(paths), _spool(paths))
     return [finding for look in looks for finding in look]
+
+
+def mend(paths: Paths) -> list[Finding]:
+    """Set right what the store says of its jobs, while no daemon has it open and none can start."""
+    store = Path(paths.store)
+    try:
+        descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        return [Finding(PROBLEM, "repair", f"{paths.lock}: {error.strerror}", _rescue(store))]
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mended, backup = repair.repair(store)
+    except BlockingIOError:
+        said = "a daemon has the store open, so it was not repaired"
+        return [Finding(PROBLEM, "repair", said, f"{REPAIR}; jobs go on without a daemon")]
+    except (StoreRefused, OSError) as error:
+        return [Finding(PROBLEM, "repair", str(error), _rescue(store))]
+    finally:
+        os.close(descriptor)
+    done = [Finding(OK, "repair", f"mended: {name} ({rows:,})") for name, rows in mended.items()]
+    as_it_was = f"the store as it was is kept in {backup}"
+    return [*done, Finding(OK, "repair", as_it_was if done else f"there was nothing to mend; {as_it_was}")]
 
 
 def is_well(found: list[Finding]) -> bool:
@@ -144,7 +167,7 @@ def _store(paths: Paths) -> Iterator[Finding]:
         yield Finding(OK, "store", f"{path} is not there yet")
         return
     for said in wrong:
-        yield Finding(PROBLEM, "store", said, _rescue(path))
+        yield Finding(PROBLEM, "store", said, REPAIR if repair.can_mend(said) else _rescue(path))
     if not wrong:
         older = version < files.SCHEMA_VERSION
         said = f"{path}, schema version {version}" + (", to be migrated by the next daemon" if older else "")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from queuectl_client import paths as places
-from queuectld.doctor import examine, is_well
+from queuectld.doctor import Finding, examine, is_well, mend
 from queuectld.logs import escaped
 from queuectld.store import files
 from queuectld.store.records import StoreRefused
@@ -14,11 +14,12 @@ from queuectld.store.records import StoreRefused
 USAGE = 2
 
 
-def run(verb: str, file: str | None, *, socket: str | None, force: bool) -> int:
+def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair: bool = False) -> int:
     """Carry out `doctor` or `backup`. The exit code: 0; 1 when something is wrong or no copy was made; 2: bad usage."""
     paths = places.resolve(socket=socket)
     if verb == "doctor":
-        found = examine(paths)
+        mended: list[Finding] = mend(paths) if repair else []
+        found = mended + examine(paths)
         print(json.dumps([finding._asdict() for finding in found]))
         return 0 if is_well(found) else 1
     if file is None:

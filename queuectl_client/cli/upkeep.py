@@ -20,14 +20,15 @@ from queuectl_client.cli.verbs import pass_invocation, verb
 MARKS: Final = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
 
-@verb("doctor", example="queuectl doctor\nqueuectl doctor --json")
+@verb("doctor", example="queuectl doctor\nqueuectl doctor --repair")
+@click.option("--repair", is_flag=True, help="Mend what the store says of its jobs first, while no daemon runs.")
 @pass_invocation
-def doctor(invocation: Invocation) -> int:
+def doctor(invocation: Invocation, repair: bool) -> int:
     """Look for what is wrong with the store, its folders and the daemon, and say the way out. Exit 1 for a problem.
 
-    It only looks, and needs no daemon.
+    It only looks, and needs no daemon. With --repair the store is copied, and then mended as far as it can be.
     """
-    done = _queuectld(invocation, "doctor")
+    done = _queuectld(invocation, "doctor", *(["--repair"] if repair else []))
     if done.returncode not in (0, 1) or not done.stdout:
         invocation.error(done.stderr.strip() or "queuectld could not be run")
         return 1

@@ -143,6 +143,14 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
     sync_folder(target.parent)
 
 
+def free_name(path: Path, what: str) -> Path:
+    """Where a copy of the store goes; one of an earlier try is kept too, because nobody knows which was whole."""
+    number = 1
+    while (backup := path.with_name(f"{path.name}.{what}-{number}.backup")).exists():
+        number += 1
+    return backup
+
+
 def copy_of(path: Path, target: Path) -> None:
     """Let `target` be a whole copy of a store that may be in use."""
     connection = sqlite3.connect(read_only(path), uri=True)

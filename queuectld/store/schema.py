@@ -19,6 +19,9 @@ Step = Callable[[sqlite3.Connection], None]
 
 MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType({})
 """By version: the step from it to the next one. Version 1 is the first."""
+MENDED: Final = "mended"
+IS_MENDED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{MENDED}', '1')"
+"""That there is nothing in the store of what an older queuectl did wrong (`repair.once`)."""
 SMALL_STORE_BYTES: Final = 4 * 1024 * 1024
 """Up to this size a store is checked whole before it is opened for writing (about 20 ms)."""
 
@@ -31,6 +34,7 @@ def ddl() -> list[str]:
         lines.append(maker._create_table(safe=False).query()[0])
         lines.extend(index.query()[0] for index in maker._create_indexes(safe=False))
     lines.append("INSERT INTO queue (id, name, paused, failures) VALUES (1, 'default', 0, 0)")
+    lines.append(IS_MENDED)
     return lines
 
 
@@ -84,7 +88,7 @@ def _migrate(path: Path, found: int, migrations: Mapping[int, Step], version: in
     """All steps in one transaction: killed in the middle, the store is still what it was."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        backup = _free_name(path, found)
+        backup = files.free_name(path, f"v{found}")
         files.copy(connection, backup)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
@@ -98,11 +102,3 @@ def _migrate(path: Path, found: int, migrations: Mapping[int, Step], version: in
         raise StoreRefused(f"The store {path} of version {found} cannot be migrated: {error!r}.") from error
     finally:
         connection.close()
-
-
-def _free_name(path: Path, found: int) -> Path:
-    """Where the backup goes; one of an earlier try is kept too, because nobody knows which was whole."""
-    number = 1
-    while (backup := path.with_name(f"{path.name}.v{found}-{number}.backup")).exists():
-        number += 1
-    return backup

@@ -23,6 +23,7 @@ from queuectld.store import (
     files,
     memory,
     registry,
+    repair,
     requests,
     schema,
     survivors,
@@ -82,6 +83,7 @@ class Store(Upkeep):
     ) -> None:
         """Not to be called: `Store.open` looks at the file first."""
         connection = open_writer(path)
+        repair.once(connection)
         session = Session(connection, host)
         self._on_committed = on_committed
         self._settings, self._values = memory.read_settings(connection)

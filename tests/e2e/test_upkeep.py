@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,26 @@ def test_damage_in_the_middle_of_the_store_is_found(home: Home) -> None:
         file.write(os.urandom(8 * 4096))
     assert {found["subject"] for found in problems(home)} == {"store"}
     home.store.unlink()
+
+
+def test_what_the_store_says_wrongly_of_its_jobs_is_mended_while_no_daemon_runs(home: Home) -> None:
+    home.ok("enqueue", "-f", "-", input="true\n" * 3)
+    home.ok("daemon", "stop")
+    connection = sqlite3.connect(home.store)
+    connection.execute("UPDATE count SET n = 7")
+    connection.commit()
+    connection.close()
+    (found,) = problems(home)
+    assert "`queuectl doctor --repair`" in found["way_out"]
+    home.ok("status")
+    done = home.cli("doctor", "--repair")
+    assert (done.returncode, "a daemon has the store open" in done.stdout) == (1, True)
+    home.ok("daemon", "stop")
+    said = home.ok("doctor", "--repair")
+    assert "mended: counts that differ from the jobs (1)" in said
+    assert f"is kept in {home.store}.unrepaired-1.backup" in said
+    assert problems(home) == []
+    assert home.json("status")["counts"]["pending"] == 3
 
 
 def test_what_is_open_to_others_is_a_warning(home: Home) -> None:

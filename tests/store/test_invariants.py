@@ -30,7 +30,8 @@ BROKEN = {
 }
 
 
-def _made(path: Path) -> None:
+def make(path: Path) -> None:
+    """Write a store: job 1 is processing, 2 and 4 wait, 3 waits for 2."""
     async def run() -> None:
         lab = Lab(path)
         lab.open()
@@ -47,7 +48,7 @@ def _made(path: Path) -> None:
 @pytest.mark.parametrize("words", BROKEN)
 def test_each_rule_finds_what_breaks_it(words: str, tmp_path: Path) -> None:
     path = tmp_path / "queuectl.db"
-    _made(path)
+    make(path)
     assert check_invariants(path) == []
     connection = sqlite3.connect(path)
     connection.execute(BROKEN[words])
@@ -74,7 +75,7 @@ def test_each_rule_finds_what_breaks_it(words: str, tmp_path: Path) -> None:
 )
 def test_the_schema_itself_refuses_what_no_transition_makes(change: str, tmp_path: Path) -> None:
     path = tmp_path / "queuectl.db"
-    _made(path)
+    make(path)
     connection = sqlite3.connect(path)
     with pytest.raises(sqlite3.IntegrityError):
         connection.execute(f"UPDATE job SET {change} WHERE seq = 2")
