@@ -1,8 +1,10 @@
 """A store in a few dictionaries: what the real one must agree with. Written from the interface, not from the store."""
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.retry import RetryPolicy
@@ -13,6 +15,10 @@ THREE_TIMES: Final = RetryPolicy(3, 2, 3600)
 ENDED: Final = frozenset({S.COMPLETED, S.DEAD, S.CANCELLED})
 WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
 STARTABLE: Final = frozenset({S.PENDING, S.FAILED})
+LIMITS: Final[Mapping[str, int]] = {"k": 1, "l": 2}
+"""By key: how many of it may run at once."""
+BATCH: Final = 0
+"""The number that stands for all of a batch, among the parents of a job."""
 
 
 class Refusal(Exception):
@@ -31,7 +37,7 @@ class Refusal(Exception):
 
 @dataclass
 class Wanted:
-    """A job as it is asked for. `parents` are numbers of jobs, and how each is to end."""
+    """A job as it is asked for. `parents` are numbers of jobs, or BATCH, and how each is to end."""
 
     queue: str = "default"
     priority: int = 0
@@ -44,6 +50,7 @@ class Wanted:
     unique: str | None = None
     on_conflict: str = "error"
     key: str | None = None
+    batch: bool = False
 
 
 @dataclass
@@ -53,6 +60,9 @@ class ModelJob:
     seq: int
     wanted: Wanted
     priority: int
+    key: str | None
+    rank: float
+    hidden: bool = False
     state: JobState = S.PENDING
     attempts: int = 0
     runs: int = 0
@@ -65,10 +75,6 @@ class ModelJob:
     ready: bool = False
     parents: dict[int, str] = field(default_factory=dict)
     ended_runs: list[int] = field(default_factory=list)
-
-    @property
-    def key(self) -> str | None:
-        return self.wanted.key
 
     @property
     def in_hand(self) -> bool:
@@ -84,31 +90,90 @@ class Model:
         self.store_ms = store_ms
         self.jobs: dict[int, ModelJob] = {}
         self.paused: set[str] = set()
+        self.concurrency: dict[str, int] = {}
+        self.batch: list[int] | None = None
+        """How many jobs the batch has had, how many have not ended, and how many failed."""
+        self._to_tell: list[tuple[int, JobState]] = []
+
+    def all_or_none(self, change: Callable[[], Any]) -> Any:
+        """Do it; where it is refused, nothing of it was done. Those that wait for others are told at its end."""
+        before = copy.deepcopy((self.jobs, self.batch))
+        try:
+            done = change()
+        except Refusal:
+            self.jobs, self.batch = before
+            self._to_tell.clear()
+            raise
+        self._tell()
+        return done
+
+    def each(self, verb: Callable[[int], None], seqs: Sequence[int], *, picked: bool) -> None:
+        """Do it to each of the jobs, one after the other. `picked`: those to which it cannot be done are left out."""
+        for seq in dict.fromkeys(seqs):
+            try:
+                verb(seq)
+            except Refusal:
+                if not picked:
+                    raise
 
     # -- in
 
-    def add(self, seq: int, wanted: Wanted) -> int:
+    def add(self, seq: int, wanted: Wanted, *, hidden: bool = False) -> int:
         """The number of the job, which may be one that was there already. Raises Refusal."""
         holder = self._holder(wanted.unique)
         if holder is not None and wanted.on_conflict == "skip":
             return holder.seq
         if holder is not None and (wanted.on_conflict == "error" or holder.state is S.PROCESSING):
             raise Refusal(ErrorCode.CONFLICT)
-        if any(parent not in self.jobs for parent, _ in wanted.parents):
-            raise Refusal(ErrorCode.NOT_FOUND)
         if holder is not None:
             self._end(holder, S.CANCELLED)
-        job = self.jobs[seq] = ModelJob(seq, wanted, wanted.priority, run_at_ms=wanted.run_at_ms)
+            self._tell()
+        ends = [(parent, on, self._end_of(parent, hidden)) for parent, on in wanted.parents]
+        if wanted.batch and self._waits_for_batch([parent for parent, _, end in ends if end is None]):
+            raise Refusal(ErrorCode.CONFLICT)
+        job = self.jobs[seq] = ModelJob(seq, wanted, wanted.priority, wanted.key, seq, hidden)
+        job.run_at_ms = wanted.run_at_ms
         if wanted.delay_ms:
             job.due_ms = self.store_ms + wanted.delay_ms
-        states = [(self.jobs[parent].state, on) for parent, on in wanted.parents]
-        if any(state in ENDED and not comes_true(on, state) for state, on in states):
+        hopeless = any(end is not None and not comes_true(on, end) for _, on, end in ends)
+        if wanted.batch:
+            self._count_in_batch(jobs=1, open_=not hopeless, failed=hopeless)
+        if hopeless:
             job.state = S.CANCELLED
             return seq
-        job.parents = {parent: on for parent, on in wanted.parents if self.jobs[parent].state not in ENDED}
+        job.parents = {parent: on for parent, on, end in ends if end is None}
         job.state = S.HELD if wanted.hold else S.BLOCKED if job.parents else S.PENDING
         self._look(job)
         return seq
+
+    def _end_of(self, parent: int, hidden: bool) -> JobState | None:
+        """How a parent has ended; None: it has not. Raises Refusal when there is none."""
+        if parent == BATCH:
+            if self.batch is None:
+                raise Refusal(ErrorCode.NOT_FOUND)
+            return None if self.batch[1] else S.DEAD if self.batch[2] else S.COMPLETED
+        if parent not in self.jobs or (self.jobs[parent].hidden and not hidden):
+            raise Refusal(ErrorCode.NOT_FOUND)
+        state = self.jobs[parent].state
+        return state if state in ENDED else None
+
+    def _waits_for_batch(self, ahead: list[int]) -> bool:
+        while ahead:
+            each = ahead.pop()
+            if each == BATCH:
+                return True
+            ahead.extend(self.jobs[each].parents)
+        return False
+
+    def commit(self) -> None:
+        """The hidden jobs are there."""
+        for job in self.jobs.values():
+            job.hidden = False
+            self._look(job)
+
+    def discard(self) -> None:
+        """The hidden jobs will never have been there."""
+        self.jobs = {seq: job for seq, job in self.jobs.items() if not job.hidden}
 
     def _holder(self, unique: str | None) -> ModelJob | None:
         holders = [job for job in self.jobs.values() if job.state not in ENDED and job.wanted.unique == unique]
@@ -122,13 +187,15 @@ class Model:
             self._look(job)
 
     def startable(self) -> list[ModelJob]:
-        """The jobs that a free worker may get, the best first. Of a key it is the best one alone, in whatever queue."""
-        taken = {job.key for job in self.jobs.values() if job.in_hand}
+        """The jobs that a free worker may get, the best first. Of a key the best ones alone, in whatever queue."""
+        taken = Counter(job.key for job in self.jobs.values() if job.in_hand)
+        busy = Counter(job.wanted.queue for job in self.jobs.values() if job.in_hand)
         found = []
-        for job in sorted(self.jobs.values(), key=lambda job: (-job.priority, job.seq)):
-            if job.ready and (job.key is None or job.key not in taken):
-                taken.add(job.key)
-                if job.wanted.queue not in self.paused:
+        for job in sorted(self.jobs.values(), key=lambda job: (-job.priority, job.rank, job.seq)):
+            if job.ready and (job.key is None or taken[job.key] < LIMITS[job.key]):
+                taken[job.key] += 1
+                queue = job.wanted.queue
+                if queue not in self.paused and busy[queue] < self.concurrency.get(queue, 1000):
                     found.append(job)
         return found
 
@@ -165,6 +232,7 @@ class Model:
             self._end(job, S.COMPLETED)
         else:
             self._fail(job, exit_code)
+        self._tell()
         return True
 
     def _fail(self, job: ModelJob, exit_code: int | None) -> None:
@@ -206,6 +274,8 @@ class Model:
             if self._holder(job.wanted.unique) is not None:
                 raise Refusal(ErrorCode.CONFLICT)
             job.attempts = job.crashes = 0
+            if job.wanted.batch:
+                self._count_in_batch(open_=1, failed=-has_failed(job.state))
         job.state, job.due_ms, job.run_at_ms = S.PENDING, None, None
         self._look(job)
 
@@ -215,8 +285,28 @@ class Model:
         if job.state not in ENDED:
             self._end(job, S.CANCELLED)
         del self.jobs[seq]
+        if job.wanted.batch:
+            self._count_in_batch(jobs=-1)
 
-    def edit(self, seq: int, *, priority: int | None = None, delay_ms: int | None = None) -> None:
+    def dlq_retry(self, seq: int) -> None:
+        self.needs(self.known(seq).state is S.DEAD)
+        self.retry(seq)
+
+    def dlq_purge(self, seq: int) -> None:
+        self.needs(self.known(seq).state is S.DEAD)
+        self.remove(seq)
+
+    def prune(self, seq: int, states: frozenset[JobState]) -> None:
+        job = self.jobs.get(seq)
+        if job is not None and not job.hidden and job.state in states & ENDED and job.ending is None:
+            self.remove(seq)
+
+    def move(self, seq: int) -> None:
+        self.needs(self.known(seq).state in WAITING)
+
+    def edit(
+        self, seq: int, *, priority: int | None = None, delay_ms: int | None = None, key: str | None = "", **_: Any
+    ) -> None:
         job = self.known(seq)
         self.needs(job.state is not S.PROCESSING and job.ending is None)
         if delay_ms is not None:
@@ -226,10 +316,12 @@ class Model:
             job.due_ms = self.store_ms + delay_ms if delay_ms else None
         if priority is not None:
             job.priority = priority
+        if key != "":
+            job.key = key
         self._look(job)
 
     def known(self, seq: int) -> ModelJob:
-        if seq not in self.jobs:
+        if seq not in self.jobs or self.jobs[seq].hidden:
             raise Refusal(ErrorCode.NOT_FOUND)
         return self.jobs[seq]
 
@@ -242,7 +334,7 @@ class Model:
 
     def _look(self, job: ModelJob) -> None:
         """Its time may have come; if so it has come for good, whatever the clocks do."""
-        if job.state not in STARTABLE or job.ready:
+        if job.state not in STARTABLE or job.ready or job.hidden:
             return
         if (job.due_ms or 0) <= self.store_ms and (job.run_at_ms or 0) <= self.wall_ms:
             job.ready, job.due_ms, job.run_at_ms = True, None, None
@@ -250,23 +342,46 @@ class Model:
     def _end(self, job: ModelJob, state: JobState) -> None:
         job.state, job.ready, job.due_ms = state, False, None
         job.parents.clear()
-        for child in list(self.jobs.values()):
-            on = child.parents.pop(job.seq, None)
-            if on is None:
-                continue
-            if not comes_true(on, state):
-                self._end(child, S.CANCELLED)
-            elif not child.parents and child.state is S.BLOCKED:
-                child.state = S.PENDING
-                self._look(child)
+        self._to_tell.append((job.seq, state))
+        if job.wanted.batch:
+            self._count_in_batch(open_=-1, failed=has_failed(state))
+
+    def _tell(self) -> None:
+        """Those that wait for what has ended run, or never will."""
+        while self._to_tell:
+            parent, state = self._to_tell.pop(0)
+            for child in list(self.jobs.values()):
+                on = child.parents.pop(parent, None)
+                if on is None:
+                    continue
+                if not comes_true(on, state):
+                    self._end(child, S.CANCELLED)
+                elif not child.parents and child.state is S.BLOCKED:
+                    child.state = S.PENDING
+                    self._look(child)
+
+    def _count_in_batch(self, jobs: int = 0, open_: int = 0, failed: int = 0) -> None:
+        batch = self.batch = self.batch or [0, 0, 0]
+        batch[0] += jobs
+        batch[1] += open_
+        batch[2] += failed
+        if open_ < 0 and not batch[1]:
+            self._to_tell.append((BATCH, S.DEAD if batch[2] else S.COMPLETED))
+        if not batch[0]:
+            self.batch = None
 
     def counts(self) -> Mapping[JobState, int]:
         """How many jobs are in each state."""
-        return {state: sum(job.state is state for job in self.jobs.values()) for state in JobState}
+        return {state: sum(job.state is state for job in self.jobs.values() if not job.hidden) for state in S}
 
     def busy(self) -> Iterable[tuple[int, int, int]]:
         """What workers run: (seq, run, worker)."""
         return sorted((job.seq, job.run, job.worker) for job in self.jobs.values() if job.worker is not None)
+
+
+def has_failed(state: JobState) -> int:
+    """1 for an end that makes a batch one that failed."""
+    return int(state in (S.DEAD, S.CANCELLED))
 
 
 def comes_true(on: str, state: JobState) -> bool:

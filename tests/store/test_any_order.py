@@ -13,6 +13,7 @@ from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
+from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store import memory
 from queuectld.store.invariants import check_invariants
@@ -104,6 +105,8 @@ class Walk:
                 await verbs[(seq + len(self.lab.events)) % 6]([seq + 1], now=now)
             except Refused:
                 continue
+        verb = (Verb.REMOVE, Verb.CANCEL, Verb.HOLD, Verb.RELEASE, Verb.RETRY, Verb.DLQ_RETRY)[len(self.lab.events) % 6]
+        await store.act(verb, [*range(n, 3 * n), n], now=now, picked=True)
 
     async def edit(self, n: int) -> None:
         store, now = self.lab.store, self.lab.now

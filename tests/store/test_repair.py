@@ -17,7 +17,7 @@ REMOVED_TWO_OF_A_KEY = (
     "DELETE FROM job WHERE seq IN (1, 2)",
     "UPDATE count SET n = 1 WHERE state = 'pending'",
 )
-"""What `rm 1-2` of four jobs of one key left behind up to October 2026: 3 and 4 in line, and nobody before them."""
+"""What `rm 1-2` of four jobs of one key left behind: 3 and 4 in line, and nobody before them."""
 AS_OLD = "DELETE FROM meta WHERE key = 'mended'"
 
 
