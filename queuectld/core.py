@@ -25,6 +25,7 @@ from queuectld.scheduler.queues import QueueService
 from queuectld.scheduler.retention import Retention
 from queuectld.scheduler.service import DaemonService, Service
 from queuectld.scheduler.settings import ConfigService
+from queuectld.scheduler.shrinking import Shrinking
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.store import Store
 from queuectld.workers import cgroup, mark
@@ -61,6 +62,7 @@ class Core:
         self._dispatcher: Dispatcher | None = None
         self._crew: Crew | None = None
         self._retention: Retention | None = None
+        self._shrinking: Shrinking | None = None
         self.store = Store.open(
             Path(paths.store),
             host=socket.gethostname(),
@@ -90,7 +92,8 @@ class Core:
             return self._facts(paths)
 
         self._retention = Retention(self.store, self.clock, logs, remove_files)
-        self._sweeps: asyncio.Task[None] | None = None
+        self._shrinking = Shrinking(self.store)
+        self._sweeps: list[asyncio.Task[None]] = []
         self.service = Service(
             jobs=JobService(self.store, bus, self.clock, config, self._pool, remove_files, is_draining),
             logs=LogService(self.store, bus, self._pool, logs),
@@ -128,16 +131,19 @@ class Core:
         self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
         self._turns.add_done_callback(self._turns_ended)
         assert self._retention is not None
-        self._sweeps = asyncio.get_running_loop().create_task(self._retention.run(), name="retention")
-        self._sweeps.add_done_callback(_log_failure)
+        assert self._shrinking is not None
+        for name, sweep in (("retention", self._retention.run()), ("shrinking", self._shrinking.run())):
+            task = asyncio.get_running_loop().create_task(sweep, name=name)
+            task.add_done_callback(_log_failure)
+            self._sweeps.append(task)
 
     async def stop(self) -> None:
         """Take no more turns, leave the workers to the next daemon, close the store."""
         assert self._crew is not None
         self._crew.close()
-        if self._sweeps is not None:
-            self._sweeps.cancel()
-            await asyncio.gather(self._sweeps, return_exceptions=True)
+        for sweep in self._sweeps:
+            sweep.cancel()
+        await asyncio.gather(*self._sweeps, return_exceptions=True)
         if self._turns is not None:
             assert self._dispatcher is not None
             self._turns.remove_done_callback(self._turns_ended)
@@ -166,6 +172,8 @@ class Core:
             self._crew.published(commit.events)
         if self._retention is not None:
             self._retention.committed(commit)
+        if self._shrinking is not None:
+            self._shrinking.committed(commit)
 
     def _broken(self, error: StoreFailed) -> None:
         """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""

@@ -3,6 +3,7 @@
 It runs beside a daemon or without one, so it works where the daemon refuses to start.
 """
 
+import fcntl
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ from queuectld.config import SettingsRefused, read_settings
 from queuectld.server.folders import weakness
 from queuectld.server.socketfile import is_answered
 from queuectld.store import files, repair
+from queuectld.store.invariants import Progress
 from queuectld.store.invariants import examine as examine_store
 from queuectld.store.records import StoreRefused
 from queuectld.workers import spool
@@ -40,9 +42,9 @@ class Finding(NamedTuple):
     way_out: str | None = None
 
 
-def examine(paths: Paths) -> list[Finding]:
+def examine(paths: Paths, progress: Progress) -> list[Finding]:
     """All findings, in the order in which a person would look."""
-    looks = (_settings(paths), _daemon(paths), _folders(paths), _store(paths), _room(paths), _spool(paths))
+    looks = (_settings(paths), _daemon(paths), _folders(paths), _store(paths, progress), _room(paths), _spool(paths))
     return [finding for look in looks for finding in look]
 
 
@@ -153,13 +155,13 @@ def _ownership(subject: str, path: Path, found: os.stat_result) -> Finding:
     return Finding(OK, subject, str(path))
 
 
-def _store(paths: Paths) -> Iterator[Finding]:
+def _store(paths: Paths, progress: Progress) -> Iterator[Finding]:
     path = Path(paths.store)
     if paths.link is not None and (said := missing_target(paths.link)) is not None:
         yield Finding(PROBLEM, "store", said, "mount it, or remove the link to begin with an empty store")
         return
     try:
-        version, wrong = examine_store(path)
+        version, wrong = examine_store(path, progress)
     except StoreRefused as refused:
         yield Finding(PROBLEM, "store", str(refused), _rescue(path))
         return

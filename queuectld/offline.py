@@ -3,15 +3,22 @@
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from queuectl_client import paths as places
 from queuectld.doctor import Finding, examine, is_well, mend
 from queuectld.logs import escaped
 from queuectld.store import files
+from queuectld.store.invariants import Progress
 from queuectld.store.records import StoreRefused
 
 USAGE = 2
+QUIET_S = 0.5
+"""Nothing is told of what takes no longer."""
+CLEAR_LINE = "\r\x1b[K"
 
 
 def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair: bool = False) -> int:
@@ -19,7 +26,8 @@ def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair:
     paths = places.resolve(socket=socket)
     if verb == "doctor":
         mended: list[Finding] = mend(paths) if repair else []
-        found = mended + examine(paths)
+        with _progress() as progress:
+            found = mended + examine(paths, progress)
         print(json.dumps([finding._asdict() for finding in found]))
         return 0 if is_well(found) else 1
     if file is None:
@@ -30,6 +38,25 @@ def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair:
     except (StoreRefused, OSError) as error:
         print(f"queuectld: no backup was made: {escaped(str(error))}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """How far it is, in one line on a terminal, where it takes a while; the line goes when all is looked at."""
+    shown = False
+    began = time.monotonic()
+
+    def tell(words: str, step: int, steps: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.monotonic() - began > QUIET_S:
+            shown = True
+            print(f"{CLEAR_LINE}Looking at the store ({step} of {steps}): {words}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
 
 def _backup(store: Path, target: Path, *, force: bool) -> int:

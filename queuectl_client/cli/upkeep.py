@@ -28,9 +28,11 @@ def doctor(invocation: Invocation, repair: bool) -> int:
 
     It only looks, and needs no daemon. With --repair the store is copied, and then mended as far as it can be.
     """
-    done = _queuectld(invocation, "doctor", *(["--repair"] if repair else []))
+    # On a terminal it tells there how far it is.
+    stderr = None if sys.stderr.isatty() else subprocess.PIPE
+    done = _queuectld(invocation, "doctor", *(["--repair"] if repair else []), stderr=stderr)
     if done.returncode not in (0, 1) or not done.stdout:
-        invocation.error(done.stderr.strip() or "queuectld could not be run")
+        invocation.error((done.stderr or "").strip() or "queuectld could not be run")
         return 1
     found: list[dict[str, Any]] = json.loads(done.stdout)
     if invocation.json:
@@ -108,12 +110,15 @@ def _line(finding: dict[str, Any]) -> str:
     return f"{line}\n         {render.escape(finding['way_out'])}" if finding["way_out"] else line
 
 
-def _queuectld(invocation: Invocation, *words: str) -> "subprocess.CompletedProcess[str]":
+def _queuectld(
+    invocation: Invocation, *words: str, stderr: int | None = subprocess.PIPE
+) -> "subprocess.CompletedProcess[str]":
     socket = ["--socket", invocation.socket] if invocation.socket else []
     return subprocess.run(
         [sys.executable, "-P", "-m", "queuectld", *words, *socket],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         encoding="utf-8",
         errors="surrogateescape",
         check=False,

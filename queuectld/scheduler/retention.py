@@ -1,4 +1,4 @@
-"""What is old goes: ended jobs by the settings `keep_…`, old events and answers, environments nobody uses, stray logs.
+"""What is old goes: ended jobs by the settings `keep_…`, old events and answers, stray logs.
 
 It works in small slices in the background, and is woken by an alarm for the next moment at which something is old
 enough; where nothing will ever be, it sleeps. What `queuectl prune` asks for is done here, too.
@@ -32,7 +32,6 @@ ENDS: Final = {
     EventKind.JOB_CANCELLED: JobState.CANCELLED,
     EventKind.JOB_DEAD: JobState.DEAD,
 }
-REMOVALS: Final = frozenset({EventKind.JOB_REMOVED, EventKind.JOBS_REMOVED})
 KEEP_EVENTS: Final = 100_000
 SPARE_EVENTS: Final = 10_000
 """So many more before the oldest are forgotten: not a few at each commit."""
@@ -63,9 +62,6 @@ class Retention:
         self._due_ms: int | None = None
         self._keeps = self._read_keeps()
         self._oldest_event = 0
-        self._jobs_went = True
-        """Whether an environment may have lost its last job. True at first: it is not known."""
-        self._environments_due_ms = clock.now().wall_ms + HOUR_MS
 
     def committed(self, commit: Committed) -> None:
         """See whether what a commit tells makes something old enough sooner than was known. Called on the loop."""
@@ -80,9 +76,6 @@ class Retention:
         waits = [keep for state, keep in self._keeps.items() if any(ENDS.get(kind) is state for kind in kinds)]
         if self._due_ms is None:
             waits.append(KEEP_REQUESTS_MS)
-        if not REMOVALS.isdisjoint(kinds):
-            self._jobs_went = True
-            waits.append(HOUR_MS)
         if waits:
             self._arm(self._clock.now().wall_ms + min(waits))
 
@@ -124,13 +117,6 @@ class Retention:
         now_ms = self._clock.now().wall_ms
         dues = [await self._old_jobs(now_ms), await self._old_requests(now_ms)]
         await self._old_events()
-        if self._jobs_went:
-            if self._environments_due_ms <= now_ms:
-                self._jobs_went = False
-                self._environments_due_ms = now_ms + HOUR_MS
-                await self._store.prune_environments()
-            else:
-                dues.append(self._environments_due_ms)
         return min((due for due in dues if due is not None), default=None)
 
     async def _old_jobs(self, now_ms: int) -> int | None:

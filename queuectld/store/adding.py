@@ -310,11 +310,12 @@ class Adder:
             session.due_changed = True
 
     def _environment_of(self, new: NewJob) -> int:
-        """The jobs of one request mostly share one environment: it is hashed once."""
+        """One more job has this environment. The jobs of one request mostly share it: it is hashed once."""
         known = self._environment
         if known is None or known[0] is not new.environment:
             known = (new.environment, self._session.environment_id(new.environment))
             self._environment = known
+        self._session.use_environment(known[1], 1)
         return known[1]
 
     def _refuse_taken(self, wanted: str) -> None:

@@ -52,7 +52,7 @@ _ROWS: Final = statement(
 _SEQS: Final = statement(
     Job.select(Job.seq, Job.bundle, Job.state).where(_IN_WINDOW).order_by(Job.seq).limit(arg("slice"))
 )
-_DELETE_JOB: Final = statement(Job.delete().where(Job.seq == arg("seq")))
+_DELETE_JOB: Final = statement(Job.delete().where(Job.seq == arg("seq")).returning(Job.environment))
 _DELETE_EDGES: Final = statement(
     Dependency.delete().where((Dependency.child == arg("seq")) | (Dependency.parent == arg("seq")))
 )
@@ -146,7 +146,8 @@ def clear_discarded(session: Session, number: int, budget: int) -> bool:
     note_last_seq(session)
     arguments = [{"seq": row[0]} for row in seqs]
     session.executemany(_DELETE_EDGES, arguments)
-    session.executemany(_DELETE_JOB, arguments)
+    for each in arguments:
+        session.use_environment(session.execute(_DELETE_JOB, each).fetchall()[0][0], -1)
     for _, bundle, state in seqs:
         if bundle is not None:
             bundles.change(session, bundle, jobs=-1, open_jobs=0 if JobState(state) in ENDED_STATES else -1)

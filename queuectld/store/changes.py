@@ -17,7 +17,7 @@ from queuectld.store import models
 from queuectld.store.dependencies import resolve
 from queuectld.store.endings import is_waiting
 from queuectld.store.keys import let_in_at_the_end
-from queuectld.store.moves import Standing, job, move, placed, standing
+from queuectld.store.moves import Standing, jobs, move, placed, standing
 from queuectld.store.records import Cancelled
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, statement
@@ -109,8 +109,10 @@ def cancel(
             ), now)  # fmt: skip
             ended.append((each.seq, each.run, each.worker))
     resolve(session, now)
+    after = jobs(session, [seq for seq, _, _ in ended])
     return [
-        Cancelled(job(session, seq), run if worker is not None else None, worker) for seq, run, worker in ended
+        Cancelled(job, run if worker is not None else None, worker)
+        for job, (_, run, worker) in zip(after, ended, strict=True)
     ]  # fmt: skip
 
 
@@ -179,7 +181,7 @@ def _change_each(
             if after != before:
                 move(session, before, after, now)
             changed.append(before.seq)
-    return [job(session, seq) for seq in changed]
+    return jobs(session, changed)
 
 
 _KEY_HOLDER: Final = statement(

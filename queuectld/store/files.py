@@ -17,10 +17,12 @@ from queuectld.store.records import StoreRefused
 T = TypeVar("T")
 APPLICATION_ID: Final = 0x5143544C
 """`QCTL`, at offset 68 of the file (https://www.sqlite.org/fileformat.html#application_id)."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """`user_version`, at offset 60. Each step up has a migration."""
 MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100
+INCREMENTAL: Final = 2
+"""What `PRAGMA auto_vacuum` says of a file that can shrink in slices."""
 ROOM_BYTES: Final = 64 * 1024
 """Less than this, and not even a few commits fit."""
 WAY_OUT: Final = "`queuectl doctor` tells more; to begin with an empty store, move the file away"
@@ -114,6 +116,8 @@ def _fill(draft: Path, schema: list[str]) -> None:
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = EXTRA")
+        # Can be set only before there is a table: the file then shrinks when asked to, in slices (see housekeeping).
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -123,6 +127,21 @@ def _fill(draft: Path, schema: list[str]) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+
+
+def let_shrink(connection: sqlite3.Connection) -> None:
+    """Write the file anew, once, in the form that gives space back in slices (`PRAGMA incremental_vacuum`).
+
+    It needs as much room again. Where there is none, the store works as it is, and keeps its free pages for new jobs.
+    """
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
+        return
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
 
 
 def copy(source: sqlite3.Connection, target: Path) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
+import time
 from typing import Final
 
 from peewee import SQL, fn
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
-from queuectld.store.models import Environment, Event, Job, Request
+from queuectld.store.models import Event, Job, Request
 from queuectld.store.session import Session
 from queuectld.store.statement import arg, statement
 
@@ -15,6 +16,10 @@ SLICE: Final = 1_000
 """Rows deleted in one commit."""
 LOOKED_AT: Final = 5_000
 """Jobs looked at in one question."""
+GIVING_BACK_S: Final = 0.01
+"""For so long pages are given back in one commit: what is asked for meanwhile waits."""
+PAGES_BETWEEN_LOOKS: Final = 8
+"""Pages given back between two looks at the clock."""
 _OLDEST: Final = statement(Event.select(fn.MIN(Event.event_seq)))
 _DELETE_EVENTS: Final = statement(Event.delete().where(Event.event_seq < arg("below")))
 _OLD_REQUESTS: Final = statement(
@@ -31,13 +36,6 @@ _STANDINGS: Final = statement(
 _PRESENT: Final = statement(
     Job.select(Job.seq).where(SQL("seq IN (SELECT value FROM json_each(:seqs))"))
 )  # fmt: skip
-_USED: Final = statement(
-    Job.select(Job.seq, Job.environment).where(Job.seq > arg("after")).order_by(Job.seq).limit(arg("slice"))
-)
-_UNUSED: Final = statement(
-    Environment.select(Environment.id, Environment.digest).where(SQL("id NOT IN (SELECT value FROM json_each(:used))"))
-)
-_DELETE_ENVIRONMENT: Final = statement(Environment.delete().where(Environment.id == arg("id")))
 
 
 def prune_events(session: Session, keep: int) -> bool:
@@ -85,26 +83,23 @@ def present(connection: sqlite3.Connection, seqs: set[int]) -> set[int]:
     return {row[0] for row in connection.execute(_PRESENT, {"seqs": json.dumps(sorted(seqs))})}
 
 
-def used_environments(connection: sqlite3.Connection, after: int) -> tuple[int, set[int]]:
-    """Environments of the next jobs, and the number of the last job looked at; 0: there was none."""
-    rows = connection.execute(_USED, {"after": after, "slice": LOOKED_AT}).fetchall()
-    return (rows[-1][0] if rows else 0), {row[1] for row in rows}
+def give_back(session: Session) -> bool:
+    """Cut some of the free pages off the end of the file, after those in use there have moved. True: there are more.
 
-
-def prune_environments(session: Session, used: set[int], seen: int) -> int:
-    """Forget environments not in `used`, which holds those of all jobs up to `seen`; says how many.
-
-    A job gets its environment when it is added, so only jobs added since then have to be looked at here.
+    What was deleted can be read in free pages; with the last of them it is out of the file. By time and not by pages:
+    to move one takes a hundred times as long as to cut a free one off.
     """
-    used = set(used)
-    while True:
-        rows = session.execute(_USED, {"after": seen, "slice": LOOKED_AT}).fetchall()
-        if not rows:
-            break
-        used.update(row[1] for row in rows)
-        seen = rows[-1][0]
-    unused = session.execute(_UNUSED, {"used": json.dumps(sorted(used))}).fetchall()
-    for number, digest in unused:
-        session.execute(_DELETE_ENVIRONMENT, {"id": number})
-        session.memory.environments.pop(digest, None)
-    return len(unused)
+    until = time.monotonic() + GIVING_BACK_S
+    left = _free_pages(session)
+    while left and time.monotonic() < until:
+        for _ in range(PAGES_BETWEEN_LOOKS):
+            session.execute("PRAGMA incremental_vacuum(1)")
+        before, left = left, _free_pages(session)
+        if left == before:
+            return False  # a file that could not be written anew when it was migrated
+    return left > 0
+
+
+def _free_pages(session: Session) -> int:
+    pages: int = session.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages

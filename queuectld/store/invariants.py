@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,11 @@ RULES: Final = {
         SELECT seq FROM job WHERE batch IS NOT NULL AND batch NOT IN (SELECT id FROM batch)
     """,
     "jobs without their environment": "SELECT seq FROM job WHERE environment NOT IN (SELECT id FROM environment)",
+    "environments that count other jobs than there are": """
+        SELECT e.id, e.jobs, n FROM environment AS e
+        LEFT JOIN (SELECT environment AS id, count(*) AS n FROM job GROUP BY environment) USING (id)
+        WHERE e.jobs IS NOT n
+    """,
     "blocked jobs that wait for nobody": """
         SELECT seq FROM job WHERE state = 'blocked' AND seq NOT IN (SELECT child FROM dependency)
     """,
@@ -68,13 +74,20 @@ RULES: Final = {
                count(CASE WHEN j.state NOT IN ('completed', 'dead', 'cancelled') THEN 1 END)
     """,
     "jobs in line for a key that nobody holds": """
-        SELECT seq, key FROM job AS w WHERE in_line = 1 AND NOT EXISTS (SELECT 1 FROM job AS h WHERE h.key = w.key
-        AND (h.lane IS NOT NULL OR h.state = 'processing' OR h.ending IS NOT NULL))
+        SELECT seq, key FROM job WHERE in_line = 1 AND key NOT IN (SELECT key FROM job WHERE key IS NOT NULL
+        AND (lane IS NOT NULL OR state = 'processing' OR ending IS NOT NULL))
     """,
     "jobs that go before one of their key that was let in": """
-        SELECT w.seq, h.seq FROM job AS w JOIN job AS h ON h.key = w.key
-        WHERE w.in_line = 1 AND h.lane IS NOT NULL AND (w.priority, -w.rank) > (h.priority, -h.rank)
-        AND (SELECT count(DISTINCT key_limit) FROM job AS k WHERE k.key = w.key) = 1
+        SELECT w.seq, h.seq FROM (
+            SELECT key, seq, priority, rank, row_number() OVER (PARTITION BY key ORDER BY priority DESC, rank) AS place
+            FROM job WHERE in_line = 1
+        ) AS w JOIN (
+            SELECT key, seq, priority, rank, row_number() OVER (PARTITION BY key ORDER BY priority, rank DESC) AS place
+            FROM job WHERE key IS NOT NULL AND lane IS NOT NULL
+        ) AS h USING (key) JOIN (
+            SELECT key FROM job WHERE key IS NOT NULL GROUP BY key HAVING min(key_limit) = max(key_limit)
+        ) USING (key)
+        WHERE w.place = 1 AND h.place = 1 AND (w.priority, -w.rank) > (h.priority, -h.rank)
     """,
     "attempts of jobs that are gone": "SELECT seq, run FROM attempt WHERE seq NOT IN (SELECT seq FROM job)",
     "attempts of runs that have not ended": """
@@ -91,13 +104,26 @@ RULES: Final = {
 }
 
 
-def findings(connection: sqlite3.Connection) -> list[str]:
-    """What is wrong, a sentence each. SQLite's own check first: on a damaged file nothing else means much."""
+Progress = Callable[[str, int, int], None]
+"""Told what is looked for next, as which step, of how many."""
+
+
+def _untold(_words: str, _step: int, _steps: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
+def findings(connection: sqlite3.Connection, progress: Progress = _untold) -> list[str]:
+    """What is wrong, a sentence each. SQLite's own check first: on a damaged file nothing else means much.
+
+    Each step is a read of its own, so that the log can begin anew in between, and goes once through the jobs.
+    """
+    progress("damage", 1, len(RULES) + 1)
     damaged = [row[0] for row in connection.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
     if damaged:
         return [f"integrity_check: {line}" for line in damaged]
     found = []
-    for name, query in RULES.items():
+    for step, (name, query) in enumerate(RULES.items(), 2):
+        progress(name, step, len(RULES) + 1)
         rows = connection.execute(query).fetchmany(SHOWN + 1)
         if rows:
             more = " and more" if len(rows) > SHOWN else ""
@@ -105,19 +131,21 @@ def findings(connection: sqlite3.Connection) -> list[str]:
     return found
 
 
-def examine(path: Path) -> tuple[int | None, list[str]]:
+def examine(path: Path, progress: Progress = _untold) -> tuple[int | None, list[str]]:
     """The schema version of the store at `path` (None: there is no file), and what is wrong with it.
 
     Raises StoreRefused, naming the file, when it cannot be read as a store at all.
     """
     version = files.look_at(path)
-    return version, [] if version is None else files.refusing(path, lambda: check_invariants(path))
+    return version, [] if version is None else files.refusing(
+        path, lambda: check_invariants(path, progress)
+    )
 
 
-def check_invariants(path: Path | str) -> list[str]:
+def check_invariants(path: Path | str, progress: Progress = _untold) -> list[str]:
     """What is wrong with the store file at `path`, open elsewhere or not; it is not written to."""
     connection = open_onlooker(Path(path))
     try:
-        return findings(connection)
+        return findings(connection, progress)
     finally:
         connection.close()

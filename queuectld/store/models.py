@@ -116,11 +116,18 @@ class Lane(Record):
 
 
 class Environment(Record):
-    """An environment, once for all jobs that were submitted with it."""
+    """An environment, once for all jobs that were submitted with it; the row goes with the last of them.
 
-    id = IntegerField(primary_key=True)
+    Ids are never used again: a worker keeps environments that it has seen by their ids.
+    """
+
+    id = IntegerField(primary_key=True, constraints=[SQL("AUTOINCREMENT")])
     digest = BlobField(unique=True)
+    jobs = IntegerField()
     body = BlobField()
+
+    class Meta:
+        constraints = [Check("jobs >= 0")]  # noqa: RUF012
 
 
 class Batch(Record):

@@ -3,6 +3,7 @@
 Whoever calls `move` has decided what the job becomes; what may follow what is the domain's table.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -92,7 +93,7 @@ _SELECT: Final = statement(_Job.select(*(getattr(_Job, name) for name in Standin
 _PLACE: Final = SQL("?")
 AS_READ: Final = SQL("state = ? AND run = ? AND lane IS ? AND in_line = ?")
 """That a job still stands where it was read: also in its lane or in line, where others of its key may have put it."""
-_DELETE: Final = statement(_Job.delete().where((_Job.seq == _PLACE) & AS_READ))
+_DELETE: Final = statement(_Job.delete().where((_Job.seq == _PLACE) & AS_READ).returning(_Job.environment))
 _MOVE: Final = statement(
     _Job.update({getattr(_Job, name): _PLACE for name in (*WRITTEN, "updated_ms")}).where(
         (_Job.seq == _PLACE) & AS_READ
@@ -109,6 +110,9 @@ WITH_NAMES: Final = (
 )
 """Columns: the names of the job's queue and batch. No join, so that nothing tempts SQLite to begin with the queues."""
 SELECT_JOB: Final = statement(_Job.select(_Job, *WITH_NAMES).where(_BY_SEQ))
+_SELECT_JOBS: Final = statement(
+    _Job.select(_Job, *WITH_NAMES).where(SQL('"t1"."seq" IN (SELECT value FROM json_each(:seqs))'))
+)
 
 
 def standing(session: Session, seq: int) -> Standing | None:
@@ -131,6 +135,12 @@ def read_standing(row: tuple[Any, ...]) -> Standing:
 def job(session: Session, seq: int) -> Job:
     """The whole job, which is there."""
     return read_job(session.execute(SELECT_JOB, {"seq": seq}).fetchone())
+
+
+def jobs(session: Session, seqs: Sequence[int]) -> list[Job]:
+    """As `job`, of many in one question, in the order of `seqs`."""
+    found = {row[0]: row for row in session.execute(_SELECT_JOBS, {"seqs": json.dumps(seqs)})}
+    return [read_job(found[seq]) for seq in seqs]
 
 
 def move(
@@ -195,8 +205,10 @@ def drop(session: Session, gone: Standing) -> None:
 
     Raises RuntimeError as `move` does.
     """
-    if session.execute(_DELETE, _as_read(gone)).rowcount != 1:
+    deleted = session.execute(_DELETE, _as_read(gone)).fetchall()
+    if len(deleted) != 1:
         raise _outdated(gone)
+    session.use_environment(deleted[0][0], -1)
     session.count(gone.batch, gone.queue, gone.state, gone.lane is not None, -1)
     if gone.lane is not None:
         session.leave_lane(gone.lane, gone.seq)

@@ -68,6 +68,12 @@ _STEPS: Final = {
         UPDATE job SET due_ms = 0 WHERE state IN ('pending', 'failed') AND lane IS NULL AND due_ms IS NULL
         AND batch IS NULL AND in_line = 0 AND (run_at_ms IS NULL OR state = 'failed')
     """,
+    "environments that count other jobs than there are": """
+        UPDATE environment SET jobs = coalesce(j.n, 0)
+        FROM (SELECT e.id, n FROM environment AS e
+              LEFT JOIN (SELECT environment AS id, count(*) AS n FROM job GROUP BY environment) USING (id)) AS j
+        WHERE j.id = environment.id AND environment.jobs IS NOT j.n
+    """,
     "attempts of jobs that are gone": "DELETE FROM attempt WHERE seq NOT IN (SELECT seq FROM job)",
 }
 """By the name of the rule (invariants) that finds it: what sets it right. In this order: one may lead to the next."""
@@ -127,6 +133,7 @@ def _repair(path: Path) -> tuple[dict[str, int], Path]:
         connection.execute("DELETE FROM lane WHERE queue NOT IN (SELECT id FROM queue)")
         mended = {name: connection.execute(step).rowcount for name, step in _STEPS.items()}
         connection.execute("DELETE FROM bundle WHERE jobs = 0")
+        connection.execute("DELETE FROM environment WHERE jobs = 0")
         mended[_COUNTS] = _recount(connection)
         connection.execute(schema.IS_MENDED)
         connection.execute("COMMIT")

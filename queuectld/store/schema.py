@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from peewee import SchemaManager
 
-from queuectld.store import files
+from queuectld.store import files, migrations
 from queuectld.store.models import TABLES
 from queuectld.store.records import StoreRefused
 
 Step = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType({})
+MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType({1: migrations.to_version_2})
 """By version: the step from it to the next one. Version 1 is the first."""
 MENDED: Final = "mended"
 IS_MENDED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{MENDED}', '1')"
@@ -44,7 +44,7 @@ def described(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(rows.fetchall())
 
 
-def prepare(path: Path, migrations: Mapping[int, Step] = MIGRATIONS, version: int = files.SCHEMA_VERSION) -> None:
+def prepare(path: Path, steps: Mapping[int, Step] = MIGRATIONS, version: int = files.SCHEMA_VERSION) -> None:
     """Let a store of this version stand at `path`: made, or brought up from an older one after a backup.
 
     Raises StoreRefused, naming the file and the way out; the file is then as it was.
@@ -56,7 +56,7 @@ def prepare(path: Path, migrations: Mapping[int, Step] = MIGRATIONS, version: in
     found = _probe(path)
     files.refuse_newer(path, found)
     if found < version:
-        _migrate(path, found, migrations, version)
+        _migrate(path, found, steps, version)
 
 
 def _probe(path: Path) -> int:
@@ -84,16 +84,18 @@ def _refuse_damaged(path: Path, findings: list[str]) -> None:
         raise StoreRefused(f"The store {path} is damaged: {findings[0]}. It was left as it is; {files.WAY_OUT}.")
 
 
-def _migrate(path: Path, found: int, migrations: Mapping[int, Step], version: int) -> None:
+def _migrate(path: Path, found: int, steps: Mapping[int, Step], version: int) -> None:
     """All steps in one transaction: killed in the middle, the store is still what it was."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         backup = files.free_name(path, f"v{found}")
         files.copy(connection, backup)
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = FAST").fetchall()
+        files.let_shrink(connection)
         connection.execute("BEGIN IMMEDIATE")
         for step in range(found, version):
-            migrations[step](connection)
+            steps[step](connection)
         connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("COMMIT")
         # Into the file at once: an older queuectl looks at the header alone.

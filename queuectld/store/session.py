@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from peewee import SQL
+
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Now
 from queuectld.domain.resources import PLAIN
@@ -38,8 +40,16 @@ _SET_USED: Final = statement(
     Queue.update(starts=arg("starts"), failures=arg("failures")).where(Queue.id == arg("id"))
 )  # fmt: skip
 _INSERT_LANE: Final = insert_row(Lane, ["queue", "needs"])
-_INSERT_ENVIRONMENT: Final = insert_row(Environment, ["digest", "body"])
+_INSERT_ENVIRONMENT: Final = insert_row(Environment, ["digest", "jobs", "body"])
 _FIND_ENVIRONMENT: Final = statement(Environment.select(Environment.id).where(Environment.digest == arg("digest")))
+_USE_ENVIRONMENT: Final = statement(
+    Environment.update({Environment.jobs: Environment.jobs + arg("jobs")}).where(Environment.id == arg("id"))
+)  # fmt: skip
+_FORGET_UNUSED: Final = statement(
+    Environment.delete()
+    .where((Environment.id == arg("id")) & (Environment.jobs == SQL("0")))
+    .returning(Environment.digest)
+)
 DIGEST_BYTES: Final = 16
 NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -52,6 +62,7 @@ class Mark(NamedTuple):
     events: int
     undo: int
     counts: dict[tuple[int, int, str, int], int]
+    uses: dict[int, int]
     ready: bool
     due_changed: bool
     due: Due
@@ -78,6 +89,8 @@ class Session:
         self._counts: dict[tuple[int, int, str, int], int] = {}
         self._queues: set[int] = set()
         """Queues that are new, or that may be paused otherwise than before."""
+        self._uses: dict[int, int] = {}
+        """By environment: how many more jobs have it."""
         self._undo: list[Callable[[], object]] = []
         self._touched: int | None = None
 
@@ -86,7 +99,7 @@ class Session:
         self._touched = None
         return Mark(
             self.memory.last_seq, self.memory.last_event_seq, len(self._events), len(self._undo),
-            dict(self._counts), self.ready, self.due_changed, self.memory.due,
+            dict(self._counts), dict(self._uses), self.ready, self.due_changed, self.memory.due,
         )  # fmt: skip
 
     def rewind(self, mark: Mark) -> None:
@@ -94,7 +107,7 @@ class Session:
         self._touched = None
         self.memory.last_seq, self.memory.last_event_seq = mark.last_seq, mark.last_event_seq
         del self._events[mark.events :]
-        self._counts = dict(mark.counts)
+        self._counts, self._uses = dict(mark.counts), dict(mark.uses)
         self.ready, self.due_changed, self.memory.due = mark.ready, mark.due_changed, mark.due
         while len(self._undo) > mark.undo:
             self._undo.pop()()
@@ -113,6 +126,10 @@ class Session:
             values = {"batch": batch, "queue": queue, "state": state, "ready": ready, "n": n}
             if not self.execute(_CHANGE_COUNT, values).rowcount:
                 self.execute(_INSERT_COUNT, (batch, queue, state, ready, n))
+        for environment, jobs in self._uses.items():
+            self.execute(_USE_ENVIRONMENT, {"id": environment, "jobs": jobs})
+            if jobs <= 0:
+                self._forget_unused(environment)
         for queue in self._used:
             limits = self.memory.limits.queues.get(queue)
             if limits is None:
@@ -128,7 +145,7 @@ class Session:
         names, limits = self.memory.queue_names, self.memory.limits.queues
         queues = [(number, names[number], limits[number].paused) for number in self._queues if number in names]
         done = Committed(self._events, self.ready, self.memory.due, unfinished, self._counts, queues)
-        self._events, self._counts, self._undo, self._used, self._queues = [], {}, [], set(), set()
+        self._events, self._counts, self._uses, self._undo, self._used, self._queues = [], {}, {}, [], set(), set()
         self.ready = self.due_changed = False
         return done
 
@@ -261,15 +278,24 @@ class Session:
             else:
                 self._keeps_nothing_more(self.memory.lanes_of[queue])
 
+    def use_environment(self, environment: int, jobs: int) -> None:
+        """So many more jobs (or less) have this environment; with the last one it goes, in the same commit."""
+        self._uses[environment] = self._uses.get(environment, 0) + jobs
+
+    def _forget_unused(self, environment: int) -> None:
+        for (digest,) in self.execute(_FORGET_UNUSED, {"id": environment}).fetchall():
+            if self.memory.environments.pop(digest, None) is not None:
+                self.on_rewind(partial(self.memory.remember_environment, digest, environment))
+
     def environment_id(self, environment: Mapping[str, str]) -> int:
-        """The number of an environment, stored once for each content."""
+        """The number of an environment, stored once for each content. `use_environment` follows."""
         body = pack(dict(sorted(environment.items())))
         digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
         known = self.memory.environments.get(digest)
         if known is not None:
             return known
         row = self.execute(_FIND_ENVIRONMENT, {"digest": digest}).fetchone()
-        number: int = row[0] if row else self._inserted(_INSERT_ENVIRONMENT, (digest, body))
+        number: int = row[0] if row else self._inserted(_INSERT_ENVIRONMENT, (digest, 0, body))
         self.memory.remember_environment(digest, number)
         self.on_rewind(partial(self.memory.environments.pop, digest, None))
         return number

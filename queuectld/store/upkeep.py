@@ -58,14 +58,14 @@ class Upkeep(Questions):
         while await self._write(partial(housekeeping.prune_requests, before_ms=before_ms), weight=housekeeping.SLICE):
             pass
 
-    async def prune_environments(self) -> int:
-        """Forget environments that no job has any more; says how many."""
-        used: set[int] = set()
-        seen = 0
-        while (found := await self.ask(partial(housekeeping.used_environments, after=seen)))[0]:
-            used |= found[1]
-            seen = found[0]
-        return await self._write(partial(housekeeping.prune_environments, used=used, seen=seen), weight=SLICE)
+    async def give_back(self) -> bool:
+        """While nobody waits: give the file's free pages back to the disk, and empty the log.
+
+        What was deleted is then in neither. False: somebody reads what the log holds; it is to be tried again.
+        """
+        while await self._writer.when_idle(housekeeping.give_back):
+            pass
+        return await self._writer.empty_log()
 
     async def backup(self, target: Path) -> None:
         """Let `target` be a whole copy of the store, readable by its owner alone. Raises FileExistsError."""

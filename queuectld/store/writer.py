@@ -9,7 +9,8 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,6 +20,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.store.answers import answer
+from queuectld.store.connection import BUSY_MS
 from queuectld.store.files import Standing, is_out_of_room
 from queuectld.store.memory import read_settings
 from queuectld.store.records import Committed, StoreFailed
@@ -31,8 +33,12 @@ CHECKPOINT_CHANGES: Final = 20_000
 """Rows changed since the last checkpoint before the next one (a log of about 8 MiB)."""
 CHECKPOINT_COMMITS: Final = 500
 """The same in commits, of about ten pages each."""
+PATIENT_COMMITS: Final = 50
+"""For how many commits one that gives pages back counts: it writes some hundreds of them."""
 LONG_LOG_PAGES: Final = 16_384
-"""Past this (64 MiB) a checkpoint waits for the reader, so that the log begins anew."""
+"""Past this (64 MiB) a checkpoint waits for the reader a moment, so that the log begins anew."""
+READER_MS: Final = 30
+"""For so long a checkpoint waits for who reads."""
 FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 GONE_WRONG: Final = frozenset({
@@ -47,11 +53,12 @@ log = logging.getLogger(__name__)
 
 
 class Work(NamedTuple):
-    """A request that waits for its turn."""
+    """A request that waits for its turn. `patient`: its turn comes when nobody else waits."""
 
     run: Callable[[Session], Any]
     future: "asyncio.Future[Any]"
     weight: int
+    patient: bool = False
 
 
 class Told(NamedTuple):
@@ -91,6 +98,7 @@ class Writer:
         self._on_broken = on_broken
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._broken: StoreFailed | None = None
+        self._patient: deque[Work] = deque()
         self._commits = 0
         self._changes = connection.total_changes
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -113,6 +121,18 @@ class Writer:
         self._queue.put(Work(run, future, weight))
         return future
 
+    def when_idle(self, run: Callable[[Session], T]) -> "asyncio.Future[T]":
+        """As `submit`, in a commit of its own, once nobody else waits. Who comes meanwhile waits for it."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(Work(run, future, 1, patient=True))
+        return future
+
+    def empty_log(self) -> "asyncio.Future[bool]":
+        """Once nobody else waits, move all of the log into the file and cut it to nothing. False: somebody reads it."""
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._queue.put(Work(_log_is_to_be_empty, future, 1, patient=True))
+        return future
+
     def stop(self) -> None:
         """Carry out what waits, then end the thread and close the connection. Called on another thread."""
         self._queue.put(None)
@@ -123,7 +143,8 @@ class Writer:
         while going:
             group, going = self._gather()
             if group:
-                self._guard(group, partial(self._carry_out, group))
+                step = self._empty_log if group[0].run is _log_is_to_be_empty else self._carry_out
+                self._guard(group, partial(step, group))
         if self._broken is None:
             self._guard((), partial(self._checkpoint, "TRUNCATE"))
         # SQLite's last connection moves the log into the file when it is closed. After an I/O error the log is to
@@ -148,15 +169,20 @@ class Writer:
         weight = 0
         while weight < MAX_GROUP_WEIGHT:
             try:
-                work = self._queue.get(block=not group)
+                work = self._queue.get(block=not group and not self._patient)
             except Empty:
                 break
             if work is None:
-                return group, False
+                return [*group, *self._patient], False
+            if work.patient:
+                self._patient.append(work)
+                continue
             # Looked at before the work begins: whoever gave up by now is not stored, later ones are.
             if not work.future.cancelled():
                 group.append(work)
                 weight += work.weight
+        if not group and self._patient:
+            group.append(self._patient.popleft())
         return group, True
 
     def _carry_out(self, group: Sequence[Work], *, again: bool = False) -> None:
@@ -181,7 +207,7 @@ class Writer:
             return
         committed = self._session.committed()
         self._hand_over(committed, told)
-        self._commits += 1
+        self._commits += PATIENT_COMMITS if group[0].patient else 1
         changes = self._connection.total_changes - self._changes
         if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES:
             self._checkpoint("PASSIVE")
@@ -300,7 +326,8 @@ class Writer:
             _, pages, moved = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
             all_moved = pages == moved > 0
             if pages > LONG_LOG_PAGES and mode == "PASSIVE":
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                with self._patience_for_readers():
+                    self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             failpoints.reached("store.checkpointed")
         except sqlite3.Error as error:
             # Full or locked: the log is as durable as the file, and a later checkpoint gets it.
@@ -310,9 +337,33 @@ class Writer:
         self._changes = self._connection.total_changes
         return all_moved
 
+    def _empty_log(self, group: Sequence[Work]) -> None:
+        if self._broken is None:
+            with self._patience_for_readers():
+                self._checkpoint("TRUNCATE")
+        is_empty = self._log_bytes() == 0
+        self._call(_answer_all, [Told(work.future, is_empty, self._broken) for work in group])
+
+    @contextlib.contextmanager
+    def _patience_for_readers(self) -> Iterator[None]:
+        """Wait a moment only for who reads the log, in another program perhaps: all who write would wait as long."""
+        self._connection.execute(f"PRAGMA busy_timeout = {READER_MS}").fetchall()
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}").fetchall()
+
+    def _log_bytes(self) -> int:
+        log = self._path.with_name(self._path.name + "-wal")
+        return log.stat().st_size if log.exists() else 0
+
     def _is_full(self, error: sqlite3.Error) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)
         return code in FULL or (code == sqlite3.SQLITE_IOERR_WRITE and is_out_of_room(self._path.parent))
+
+
+def _log_is_to_be_empty(_: Session) -> None:
+    """Stands for what is no request of the session: a log cannot be emptied in a transaction."""
 
 
 def _answer_all(told: Sequence[Told]) -> None:

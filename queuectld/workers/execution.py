@@ -14,7 +14,7 @@ from functools import partial
 
 from queuectld import failpoints
 from queuectld.workers import statefile, stuck, tree, wire
-from queuectld.workers.runner import TRANSIENT, CannotStart
+from queuectld.workers.runner import TRANSIENT, CannotStart, peak_memory
 from queuectld.workers.stdin import OpenStdin
 
 TYPE_CHECKING = False
@@ -332,7 +332,7 @@ class Execution:
             used = os.wait4(self.pid, 0)[2]
             usage["user_us"] = round(used.ru_utime * 1_000_000)
             usage["system_us"] = round(used.ru_stime * 1_000_000)
-            usage["max_rss_kib"] = _peak.of_job(used.ru_maxrss)
+            usage["max_rss_kib"] = peak_memory.of_job(used.ru_maxrss)
         left = self._family.forget_leader()
         body = self._outcome(*self._how_it_ended(self._status))
         body.update(usage, left_behind=tree.describe(left) if left else None, output=output)
@@ -385,27 +385,3 @@ class Execution:
             "worker": self._worker.number,
             "pid": self.pid or None,
         }
-
-
-class _Peak:
-    """Tells a job's high-water mark of memory from this worker's own.
-
-    Linux begins a process's mark with that of the memory it was spawned from (exec_mmap in fs/exec.c): ours.
-    """
-
-    def __init__(self) -> None:
-        self._ours_kib = 0
-
-    def of_job(self, max_rss_kib: int) -> int | None:
-        """The most memory the job held, in KiB; None where the figure may be this worker's own."""
-        if max_rss_kib > self._ours_kib:
-            # Ours seldom grows, so it is read again only where that could make a difference.
-            try:
-                with open("/proc/self/status", "rb") as status:
-                    self._ours_kib = next(int(line.split()[1]) for line in status if line.startswith(b"VmHWM"))
-            except OSError:  # no descriptor is left
-                return None
-        return max_rss_kib if max_rss_kib > self._ours_kib else None
-
-
-_peak = _Peak()

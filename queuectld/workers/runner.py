@@ -222,3 +222,27 @@ def _why(error: OSError) -> str:
     if error.errno == errno.E2BIG:
         return "the command or its environment is too long (Argument list too long)"
     return error.strerror or str(error)
+
+
+class PeakMemory:
+    """Tells a job's high-water mark of memory from this worker's own.
+
+    Linux begins a process's mark with that of the memory it was spawned from (exec_mmap in fs/exec.c): ours.
+    """
+
+    def __init__(self) -> None:
+        self._ours_kib = 0
+
+    def of_job(self, max_rss_kib: int) -> int | None:
+        """The most memory the job held, in KiB; None where the figure may be this worker's own."""
+        if max_rss_kib > self._ours_kib:
+            # Ours seldom grows, so it is read again only where that could make a difference.
+            try:
+                with open("/proc/self/status", "rb") as status:
+                    self._ours_kib = next(int(line.split()[1]) for line in status if line.startswith(b"VmHWM"))
+            except OSError:  # no descriptor is left
+                return None
+        return max_rss_kib if max_rss_kib > self._ours_kib else None
+
+
+peak_memory = PeakMemory()

@@ -50,6 +50,7 @@ COPY = f"""
     SELECT seq + :more, 'job_' || (seq + :more), rank + :more, {", ".join(OTHERS)}
     FROM job WHERE seq BETWEEN :first AND :last
 """
+USES = "UPDATE environment SET jobs = (SELECT count(*) FROM job WHERE environment = environment.id)"
 COUNT = "UPDATE count SET n = ? WHERE queue = (SELECT id FROM queue WHERE name = ?)"
 
 
@@ -81,6 +82,7 @@ def _add(path: Path, queue: str, count: int) -> None:
             connection.execute(COPY, {"first": first, "last": first + more - 1, "more": there})
             there += more
         connection.execute(COUNT, (count, queue))
+        connection.execute(USES)
 
 
 async def _begin(path: Path, queue: str, count: int) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """What goes in the background, on a real store with a clock that is turned by hand."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -135,28 +134,6 @@ async def test_many_old_jobs_go_in_slices_with_one_event_each(place: Place) -> N
     assert await place.there() == [other.seq]
     assert lab.kinds().count("jobs.removed") == 3
     assert "job.removed" not in lab.kinds()
-
-
-@placed
-async def test_environments_that_nobody_has_any_more_go_an_hour_later(place: Place) -> None:
-    lab = place.lab
-    await place.ended(environment={"OLD": "1"})
-    await lab.add(environment={"NEW": "1"})
-    lab.pass_time(7)
-    place.retention._jobs_went = True
-    await place.retention.prune([JobState.COMPLETED], 0)
-    assert await place.sweep() == retention.HOUR_MS - 7
-    assert environments(lab) == 2
-    lab.pass_time(retention.HOUR_MS)
-    assert await place.sweep() is None
-    assert environments(lab) == 1
-
-
-def environments(lab: Lab) -> int:
-    with sqlite3.connect(lab.path) as store:
-        count: int = store.execute("SELECT count(*) FROM environment").fetchone()[0]
-    store.close()
-    return count
 
 
 @placed

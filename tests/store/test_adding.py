@@ -1,14 +1,13 @@
 """Jobs come in: ids, numbers, unique keys, repeats, all or nothing."""
 
-from functools import partial
+import asyncio
 
 import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store import housekeeping
-from tests.store.lab import Lab, in_lab, new
+from tests.store.lab import ENVIRONMENT, Lab, in_lab, new
 
 
 @in_lab
@@ -237,18 +236,39 @@ async def test_an_environment_is_stored_once_for_each_content(lab: Lab) -> None:
     assert await lab.store.environment(numbers[2]) == {"A": "\udcff"}
     for each in claimed:
         await lab.turn([lab.end(each)])
-    await lab.store.remove([1, 2], now=lab.now)
-    assert await lab.store.prune_environments() == 1
+    await lab.store.remove([1], now=lab.now)
+    assert await lab.store.environment(numbers[0]) == {"A": "1", "B": "2"}
+    await lab.store.remove([2], now=lab.now)
     with pytest.raises(LookupError):
         await lab.store.environment(numbers[0])
     assert await lab.store.environment(numbers[2]) == {"A": "\udcff"}
 
 
 @in_lab
-async def test_an_environment_first_used_while_unused_ones_are_looked_for_is_kept(lab: Lab) -> None:
+async def test_an_environment_that_went_comes_back_under_another_number(lab: Lab) -> None:
+    """Workers keep environments that they have seen by their numbers."""
     await lab.add()
-    seen, used = await lab.store.ask(partial(housekeeping.used_environments, after=0))
+    await lab.store.remove([1], now=lab.now)
     await lab.add(environment={"NEW": "1"})
-    pruned = await lab.store._write(partial(housekeeping.prune_environments, used=used, seen=seen))
-    assert pruned == 0
-    assert await lab.store.environment(2) == {"NEW": "1"}
+    await lab.add()
+    with pytest.raises(LookupError):
+        await lab.store.environment(1)
+    assert [await lab.store.environment(number) for number in (2, 3)] == [{"NEW": "1"}, ENVIRONMENT]
+
+
+@in_lab
+async def test_an_environment_lives_through_a_removal_and_an_addition_in_one_commit(lab: Lab) -> None:
+    await lab.add()
+    await asyncio.gather(lab.store.remove([1], now=lab.now), lab.add(), lab.store.remove([9], now=lab.now),
+                         return_exceptions=True)  # fmt: skip
+    (claimed,) = (await lab.turn(free=await lab.hire())).claimed
+    assert await lab.store.environment(claimed.environment_id) == ENVIRONMENT
+
+
+@in_lab
+async def test_the_environments_of_a_batch_that_is_no_more_go_with_it(lab: Lab) -> None:
+    token = await lab.store.batch_open(now=lab.now)
+    await lab.store.batch_add(token, [new(environment={"SECRET": "1"})] * 3, now=lab.now)
+    await lab.store.batch_discard(token)
+    with pytest.raises(LookupError):
+        await lab.store.environment(1)

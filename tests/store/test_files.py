@@ -18,6 +18,8 @@ from queuectld.store.records import StoreRefused
 from queuectld.store.store import Store
 from tests.store.lab import Lab, in_lab
 
+NEWER = files.SCHEMA_VERSION + 1
+
 
 def _made(path: Path, jobs: int = 3) -> Path:
     async def run() -> None:
@@ -83,7 +85,7 @@ def _no_tables(path: Path) -> None:
 
 BAD: dict[str, Callable[[Path], None]] = {
     "an empty file": _empty, "not a database": _rubbish, "damaged or": _short_rubbish, "not a data": _text,
-    "another program": _other_program, "schema version 2; this queuectl reads up to version 1": _newer,
+    "another program": _other_program, f"schema version {NEWER}; this queuectl reads up to version {NEWER - 1}": _newer,
     "cut short": _truncated, "is damaged": _damaged, "lacks its tables": _no_tables,
 }  # fmt: skip
 
@@ -111,7 +113,7 @@ def test_a_newer_store_whose_version_is_in_the_log_alone_is_refused_too(tmp_path
     newer.close()
     before = path.read_bytes()
     assert files.look_at(path) == files.SCHEMA_VERSION
-    with pytest.raises(StoreRefused, match="schema version 2"):
+    with pytest.raises(StoreRefused, match=f"schema version {NEWER}"):
         _open(path)
     assert path.read_bytes() == before
 
@@ -185,7 +187,7 @@ def test_a_fresh_store_has_the_schema_of_the_models(tmp_path: Path) -> None:
     assert files.look_at(path) == files.SCHEMA_VERSION
     made = sqlite3.connect(path)
     assert made.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    assert len(schema.described(made)) == len(schema.ddl()) - 1
+    assert len(schema.described(made)) == sum(line.startswith("CREATE ") for line in schema.ddl())
     made.close()
 
 

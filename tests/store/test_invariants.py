@@ -2,12 +2,14 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from queuectld.store.invariants import check_invariants
-from tests.store.lab import Lab
+from queuectld.store.invariants import RULES, check_invariants, findings
+from tests.store.lab import Lab, new
 
 BROKEN = {
     "counts": "UPDATE count SET n = n + 1 WHERE state = 'pending'",
@@ -18,6 +20,7 @@ BROKEN = {
     "queue that is not there": "UPDATE job SET queue = 99 WHERE seq = 2",
     "batch that is not there": "UPDATE job SET lane = NULL, batch = 99 WHERE seq = 2",
     "without their environment": "DELETE FROM environment",
+    "count other jobs than there are": "UPDATE environment SET jobs = jobs + 1",
     "wait for nobody": "DELETE FROM dependency",
     "have ended or are gone": "INSERT INTO dependency VALUES (99, 3, 'any')",
     "do not wait": "INSERT INTO dependency VALUES (2, 4, 'any')",
@@ -80,3 +83,74 @@ def test_the_schema_itself_refuses_what_no_transition_makes(change: str, tmp_pat
     with pytest.raises(sqlite3.IntegrityError):
         connection.execute(f"UPDATE job SET {change} WHERE seq = 2")
     connection.close()
+
+
+def _steps(path: Path, jobs: int, **fields: Any) -> int:
+    """Steps of SQLite's machine for a look at so many jobs, all of one key and one batch."""
+
+    async def run() -> None:
+        lab = Lab(path)
+        lab.open()
+        await lab.store.add_many([new(**fields) for _ in range(jobs)], now=lab.now)
+        await lab.store.close()
+
+    asyncio.run(run())
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    with closing(sqlite3.connect(path)) as connection:
+        connection.set_progress_handler(step, 100)
+        assert findings(connection) == []
+    return steps
+
+
+@pytest.mark.parametrize("fields", [{"key": "k", "batch": "b"}, {"key": "k", "key_limit": 99}], ids=["line", "let in"])
+def test_a_look_at_ten_times_the_jobs_of_one_key_takes_ten_times_as_long(
+    fields: dict[str, Any], tmp_path: Path
+) -> None:
+    few, many = (_steps(tmp_path / str(jobs) / "queuectl.db", jobs, **fields) for jobs in (300, 3_000))
+    assert many < 15 * few
+
+
+def test_it_tells_what_it_looks_for_one_step_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+    make(path)
+    told: list[tuple[str, int, int]] = []
+    check_invariants(path, lambda *step: told.append(step))
+    assert [step for _, step, _ in told] == list(range(1, len(RULES) + 2))
+    assert {steps for _, _, steps in told} == {len(RULES) + 1}
+
+
+def test_a_job_that_goes_before_one_of_its_key_that_was_let_in_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+
+    async def run() -> None:
+        lab = Lab(path)
+        lab.open()
+        for _ in range(3):
+            await lab.add(key="k")
+        await lab.store.close()
+
+    asyncio.run(run())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE job SET priority = 5 WHERE seq = 3")
+    assert check_invariants(path) == ["jobs that go before one of their key that was let in: [[3, 1]]"]
+
+
+def test_a_job_in_line_for_a_key_that_nobody_holds_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+
+    async def run() -> None:
+        lab = Lab(path)
+        lab.open()
+        await lab.add(key="k")
+        await lab.add(key="k", id="in-line")
+        await lab.store.close()
+
+    asyncio.run(run())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE job SET lane = NULL, due_ms = 9 WHERE seq = 1")
+    assert any("that nobody holds: [[2," in line for line in check_invariants(path))

@@ -1,14 +1,19 @@
 """Older stores: brought up after a backup, in one transaction, to the schema a fresh one has."""
 
+import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from queuectld.store import files, schema
+from queuectld.store.invariants import check_invariants
 from queuectld.store.records import StoreRefused
+from tests.compat.make_golden_store import golden_path
 
+SECRET = b"TOKEN-of-nobody" * 400
 NEXT = files.SCHEMA_VERSION + 1
 
 
@@ -54,7 +59,7 @@ def test_an_older_store_is_migrated_after_a_backup(old: Path) -> None:
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was_and_may_be_tried_again(old: Path) -> None:
-    with pytest.raises(StoreRefused, match=r"queuectl\.db of version 1 cannot be migrated"):
+    with pytest.raises(StoreRefused, match=rf"queuectl\.db of version {NEXT - 1} cannot be migrated"):
         schema.prepare(old, {NEXT - 1: _half}, NEXT)
     assert _look(old) == {"version": NEXT - 1, "colour": False, "queues": [("default",)]}
     schema.prepare(old, {NEXT - 1: _add_column}, NEXT)
@@ -70,3 +75,32 @@ def test_a_version_without_a_step_is_refused(old: Path) -> None:
 
 def test_every_version_has_a_step() -> None:
     assert set(schema.MIGRATIONS) == set(range(1, files.SCHEMA_VERSION))
+
+
+def test_version_1_forgets_environments_without_a_job_counts_the_others_and_may_shrink(tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+    shutil.copyfile(golden_path(1), path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO environment (digest, body) VALUES (x'01', ?)", (SECRET,))
+        jobs = connection.execute("SELECT count(*) FROM job").fetchone()[0]
+    schema.prepare(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id, jobs FROM environment").fetchall() == [(1, jobs)]
+        assert connection.execute("PRAGMA auto_vacuum").fetchone()[0] == files.INCREMENTAL
+    assert check_invariants(path) == []
+
+
+def test_without_room_to_be_written_anew_a_store_of_version_1_is_migrated_all_the_same() -> None:
+    class Full:
+        """A connection to a store whose disk is full."""
+
+        def execute(self, text: str) -> Any:
+            if text == "VACUUM":
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return connection.execute(text)
+
+    connection = sqlite3.connect(":memory:")
+    files.let_shrink(cast(sqlite3.Connection, Full()))
+    connection.close()

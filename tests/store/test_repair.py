@@ -16,6 +16,7 @@ from tests.store.test_invariants import BROKEN, make
 REMOVED_TWO_OF_A_KEY = (
     "DELETE FROM job WHERE seq IN (1, 2)",
     "UPDATE count SET n = 1 WHERE state = 'pending'",
+    "UPDATE environment SET jobs = 2",
 )
 """What `rm 1-2` of four jobs of one key left behind: 3 and 4 in line, and nobody before them."""
 AS_OLD = "DELETE FROM meta WHERE key = 'mended'"
