@@ -55,23 +55,20 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
 
 
 def _see_to_a_worker(invocation: Invocation, job: Job) -> None:
-    """Start a worker for the job where none is active and the job could run; else say what it waits for."""
+    """Have a worker started for the job where none may take it, which the daemon knows; or say what it waits for."""
     if has_ended(job):
         return
-    status = invocation.call("status")
-    why = _waits_for(job, status["paused"])
-    if why:
-        invocation.say(f"{job['id']} waits: {why}.")
-    hint_at_slots(invocation, job["slots"], status["workers"] or 1)
-    if status["workers"]:
-        return
-    if why:
-        invocation.say("No workers are active either. Start some with: queuectl worker start")
-    else:
-        try:
-            invocation.call("worker.start", job=job["id"])
-        except WrongState as error:  # held or paused a moment ago
-            invocation.say(error.message)
+    try:
+        invocation.call("worker.start", job=job["id"])
+    except WrongState as error:
+        status = invocation.call("status")
+        why = _waits_for(job, status["paused"])
+        # Empty where it was held or paused a moment ago.
+        invocation.say(f"{job['id']} waits: {why}." if why else error.message)
+        if not status["workers"]:
+            invocation.say("No workers are active either. Start some with: queuectl worker start")
+    if job["slots"] > 1:
+        hint_at_slots(invocation, job["slots"], invocation.call("status")["workers"])
 
 
 def _waits_for(job: Job, paused: list[str]) -> str:

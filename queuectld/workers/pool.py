@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from queuectl_client.protocol.vocabulary import ErrorCode
@@ -73,8 +73,17 @@ class WorkerPool(RunHands):
 
     def free(self) -> Sequence[int]:
         """Workers that could start any job now."""
-        closed = self.dedication.keys() | self.ownerless if self.ownerless else self.dedication
+        closed = self._closed()
         return [w.id for w in self.workers.values() if w.is_free and w.pool_id not in closed]
+
+    def any_is_open(self) -> bool:
+        """Whether any worker takes any job, now or when it is up or has ended another one."""
+        closed = self._closed()
+        return any(not w.is_leaving and w.pool_id not in closed for w in self.workers.values())
+
+    def _closed(self) -> Container[int]:
+        """Pools whose workers do not take any job: they are kept for one, or wait for their client."""
+        return self.dedication.keys() | self.ownerless if self.ownerless else self.dedication
 
     def dedicated(self) -> Mapping[int, int]:
         """Free workers that are kept for one job."""

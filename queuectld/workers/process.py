@@ -138,6 +138,11 @@ class Worker:
         return self.link is not None
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether it starts no other job: it was told to end, or will as this daemon is of another version."""
+        return self.draining or self.is_refused
+
+    @property
     def is_free(self) -> bool:
         """Whether it could start a job now."""
         return (

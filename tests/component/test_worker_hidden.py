@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectld.domain.outcome import Survivor
 from queuectld.workers import mark, orphans, statefile, tree
 from queuectld.workers.process import RunKey
 from tests.support import hidden
@@ -102,7 +103,7 @@ def test_recovery_does_not_wait_for_what_it_may_not_signal_and_names_it(
 
         monkeypatch.setattr(signal, "pidfd_send_signal", refused)
         left = asyncio.run(orphans.end(tmp_path, 7, RunKey(1, 1), "job", "socket", 10))
-        assert [process.pid for process in left] == [sleeper.pid]
+        assert [Survivor(*each).pid for each in left] == [sleeper.pid]
         monkeypatch.undo()
         assert asyncio.run(orphans.end(tmp_path, 7, RunKey(1, 1), "job", "socket", 10)) == []
     finally:

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from queuectl_client import Client
 from tests.support.daemon import Home
 from tests.support.eventually import eventually
 from tests.support.terminal import Terminal
@@ -79,5 +80,32 @@ def test_no_worker_is_started_for_a_job_that_may_not_run_and_it_says_why(
     assert said in run.stderr.readline()
     assert "No workers are active" in run.stderr.readline()
     assert home.json("worker", "list") == []
+    home.ok("cancel", "job_1")
+    assert run.wait(timeout=20) == 130
+
+
+def test_it_gets_a_worker_of_its_own_beside_those_that_may_not_take_its_job(home: Home) -> None:
+    """One is kept for another job, one ends with what it runs."""
+    first = home.popen("run", "read line < /dev/zero")
+    eventually(lambda: home.states() == {"job_1": "processing"}, message="it does not run")
+    assert home.cli("run", "echo beside", timeout=60).stdout == "beside\n"
+    home.ok("cancel", "job_1")
+    assert first.wait(timeout=20) == 130
+    eventually(lambda: home.json("worker", "list") == [], 20, "its worker stays")
+
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", "sleep 600")
+    eventually(lambda: home.states()["job_3"] == "processing", message="it does not run")
+    home.ok("worker", "stop", "--no-wait")
+    assert home.cli("run", "echo after", timeout=60).stdout == "after\n"
+    home.ok("cancel", "job_3")
+
+
+def test_a_job_that_has_a_worker_of_its_own_gets_no_other(home: Home) -> None:
+    run = home.popen("run", "--max-retries", "2", "--backoff-base", "600", "false")
+    eventually(lambda: home.states() == {"job_1": "failed"}, message="it does not run")
+    with Client(autostart=False, environ=home.env) as client:
+        assert client.call("worker.start", job="job_1")["workers"] == []
+        assert len(client.workers()) == 1
     home.ok("cancel", "job_1")
     assert run.wait(timeout=20) == 130

@@ -125,7 +125,8 @@ def test_a_pool_whose_answer_was_lost_is_the_same_when_it_is_asked_for_again(hom
         first = client.call("worker.start", count=2, request=request)
         os.kill(home.daemon_pid(), signal.SIGKILL)
     home.ok("daemon", "start")
-    home.ok("enqueue", "true")
+    home.ok("run", "true")  # by a worker of its own: those of the pool wait for their client
+    wait_for_workers(home, 2)
     with Client(autostart=False, environ=home.env) as client:
         again = client.call("worker.start", count=2, request=request)
         assert (again["pool"], again["event_seq"]) == (first["pool"], first["event_seq"])

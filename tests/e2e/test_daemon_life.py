@@ -98,7 +98,7 @@ def test_a_client_can_end_it_and_is_answered(home: Home) -> None:
     daemon = home.start_daemon()
     with client(home) as connection:
         connection.call("worker.start", count=1, detach=True)
-        assert connection.call("daemon.shutdown") == {}
+        assert connection.call("daemon.shutdown") == {"left": []}
     assert daemon.wait(timeout=DEADLINE_S) == 0
 
 
