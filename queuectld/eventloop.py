@@ -26,7 +26,11 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _write_to_self(self) -> None:
         # Overrides asyncio's own. Full (EAGAIN) means that it is about to wake.
-        with contextlib.suppress(BlockingIOError):
+        try:
+            os.eventfd_write(self._waker, 1)
+        except BlockingIOError:
+            pass
+        except OSError:  # whatever it was, the loop has to wake: once more, and then it is a fault
             os.eventfd_write(self._waker, 1)
 
     def _woken(self) -> None:

@@ -8,6 +8,7 @@ To set it costs two system calls a job (decision 16).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 
@@ -41,11 +42,17 @@ class Marks:
     def put_on(self, mark: int | None) -> None:
         """Processes that are started from now on have this mark."""
         if mark is not None:
-            resource.setrlimit(RLIMIT_LOCKS, (mark, self._unmarked[1]))
+            _set_soft(mark)
 
     def take_off(self) -> None:
         """Processes that are started from now on have none."""
-        resource.setrlimit(RLIMIT_LOCKS, self._unmarked)
+        _set_soft(self._unmarked[0])
+
+
+def _set_soft(soft: int) -> None:
+    """Where a job has lowered the hard limit of its worker below this, what is started goes without a mark."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(RLIMIT_LOCKS, (soft, resource.getrlimit(RLIMIT_LOCKS)[1]))
 
 
 def shed() -> None:

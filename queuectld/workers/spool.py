@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 
-from queuectl_client.plainfile import open_plain
 from queuectld import failpoints
 from queuectld.workers import statefile
 
@@ -37,7 +36,7 @@ def set_aside(state_folder: str, worker: int) -> None:
     """Make the folder (0700) and, where there is room, the worker's reserve. A disk too full for it is no error."""
     os.makedirs(folder_of(state_folder), mode=0o700, exist_ok=True)
     path = _reserve(state_folder, worker)
-    descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT)
+    descriptor = statefile.open_own(path, os.O_WRONLY | os.O_CREAT)
     try:
         os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
     except OSError as error:
@@ -54,7 +53,7 @@ def save(state_folder: str, worker: int, outcome: Mapping[str, Any]) -> None:
     """
     reserve = _reserve(state_folder, worker)
     data = statefile.seal(outcome)
-    descriptor = open_plain(reserve, os.O_WRONLY | os.O_CREAT)
+    descriptor = statefile.open_own(reserve, os.O_WRONLY | os.O_CREAT)
     try:
         written = 0
         while written < len(data):

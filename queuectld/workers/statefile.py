@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 import zlib
 
 import msgpack
-
-from queuectl_client.plainfile import open_plain, read_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ ROOM_BYTES: Final = 4096
 """Set aside at the start, so that a record can be written on a disk that has become full."""
 MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
 """Far above any record; a length past it is rubbish and is not allocated."""
-
+_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+"""As `queuectl_client.plainfile`, which a worker does not load: nothing here waits, or follows a link."""
 
 _packer = msgpack.Packer(unicode_errors="surrogateescape")
 
@@ -37,9 +37,23 @@ def path_of(state_folder: str, worker: int) -> str:
     return os.path.join(state_folder, f"worker-{worker}.state")
 
 
+def open_own(path: str, flags: int) -> int:
+    """A descriptor of a regular file of a worker, made 0600 if need be. Raises OSError for anything else there."""
+    try:
+        descriptor = os.open(path, flags | _FLAGS, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV, errno.EISDIR):  # a FIFO or socket, a device, a folder
+            raise OSError(errno.EINVAL, "it is no regular file", path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return descriptor
+
+
 def open_for_writing(path: str) -> int:
     """A descriptor on the file, created 0600 if need be, with room set aside. The caller closes it. Raises OSError."""
-    descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT)
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT)
     os.posix_fallocate(descriptor, 0, ROOM_BYTES)
     return descriptor
 
@@ -59,7 +73,8 @@ def write(descriptor: int, record: Mapping[str, Any]) -> None:
 def read(path: str) -> dict[str, Any] | None:
     """The record, or None where there is no file or no whole record in it, or something else lies there."""
     try:
-        return unseal(read_plain(path, MAX_RECORD_BYTES))
+        with open(open_own(path, os.O_RDONLY), "rb", buffering=0) as file:
+            return unseal(file.read(MAX_RECORD_BYTES) or b"")
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -25,6 +25,7 @@ async def test_hello_says_who_answers_and_decides_the_form_of_errors(tmp_path: P
         assert said["server"] == "queuectld 0.1.0"
         assert said["protocol"] == 1
         assert "events" in said["capabilities"]
+        assert said["store"] == "/home/queuectl.db"
         with pytest.raises(CallFailed) as failed:
             await client.call("statu")
         assert failed.value.error == {
@@ -392,4 +393,6 @@ def test_every_request_of_the_protocol_has_a_route() -> None:
 async def test_the_daemon_says_who_it_is(tmp_path: Path) -> None:
     async with FrontDoor(tmp_path) as door:
         said = await (await door.connect()).call("daemon.info")
-        assert said == {"pid": 1, "version": "0.1.0", "started_at": "2023-11-14T22:13:20.123Z"}
+        assert said == {
+            "pid": 1, "version": "0.1.0", "store": "/home/queuectl.db", "started_at": "2023-11-14T22:13:20.123Z"
+        }  # fmt: skip

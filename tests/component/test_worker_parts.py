@@ -1,6 +1,7 @@
 """The parts of a worker that the daemon uses, too: frames, state file, spool, processes."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectld.workers import output, outputfiles, spool, statefile, tree, wire
+from queuectld.workers import mark, output, outputfiles, spool, statefile, tree, wire
 from tests.support.eventually import eventually
 
 FORBIDDEN = {"asyncio", "typing", "dataclasses", "subprocess", "re", "json", "sqlite3", "peewee", "threading", "click"}
@@ -200,3 +201,17 @@ def test_a_stranger_with_the_same_pid_is_not_signalled(sleeper: subprocess.Popen
     sleeper.wait(timeout=20)
     assert not tree.send_signal(sleeper.pid, started, signal.SIGTERM)
     assert tree.look(sleeper.pid) is None
+
+
+def test_where_a_job_has_lowered_its_workers_hard_limit_the_next_goes_without_a_mark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_limit: int, _values: tuple[int, int]) -> None:
+        raise ValueError("not allowed to raise maximum limit")  # as Python tells EPERM and EINVAL of setrlimit(2)
+
+    marks = mark.Marks()
+    before = resource.getrlimit(mark.RLIMIT_LOCKS)
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    marks.put_on(mark.LOWEST)
+    marks.take_off()
+    assert resource.getrlimit(mark.RLIMIT_LOCKS) == before

@@ -106,7 +106,7 @@ class _Noun:
         self._recorder.owners_gone += 1
 
     def info(self) -> Mapping[str, Any]:
-        return {"pid": 1, "version": "0.1.0", "started_at": 1_700_000_000.123}
+        return {"pid": 1, "version": "0.1.0", "store": "/home/queuectl.db", "started_at": 1_700_000_000.123}
 
 
 class FakeService:
