@@ -70,6 +70,8 @@ def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, b
     daemon's own words when it cannot run.
     """
     environment = own_environment(environ)
+    if environment.get("QUEUECTL_HOME"):  # the daemon works in /
+        environment["QUEUECTL_HOME"] = os.path.abspath(environment["QUEUECTL_HOME"])
     if paths.explicit_socket:
         environment["QUEUECTL_SOCKET"] = paths.socket
     ready, told = os.pipe()

@@ -14,7 +14,7 @@ import click
 from queuectl_client.cli import render
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.verbs import noun, pass_invocation
-from queuectl_client.errors import DaemonUnreachable, NoDaemon
+from queuectl_client.errors import ConnectionLost, DaemonUnreachable, NoDaemon
 
 if TYPE_CHECKING:
     from queuectl_client.paths import Paths
@@ -52,8 +52,11 @@ def stop(invocation: Invocation, now: bool) -> None:
         invocation.say("No daemon is running.")
         return
     with process:
-        for left in client.call("daemon.shutdown", now=now).get("left", ()):
-            invocation.warn(f"left behind: {left}")
+        try:
+            for left in client.call("daemon.shutdown", now=now).get("left", ()):
+                invocation.warn(f"left behind: {left}")
+        except ConnectionLost:
+            pass  # another stop was answered first; what was wanted is seen by its end
         process.wait()
     invocation.say("The daemon has stopped.")
 

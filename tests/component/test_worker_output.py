@@ -83,8 +83,8 @@ def test_a_job_that_takes_long_and_writes_little_ends_inline_and_leaves_no_bytes
 
 
 def test_output_is_in_a_file_before_the_job_ends(daemon: FakeDaemon) -> None:
-    daemon.run("echo early; read -r _ < gate; echo late", cwd=str(daemon.home), env={"GATE": "gate"})
     os.mkfifo(daemon.home / "gate")
+    daemon.run("echo early; read -r _ < gate; echo late", cwd=str(daemon.home), env={"GATE": "gate"})
     live = daemon.logs / "worker-12.both.0.log"
     eventually(lambda: live.exists() and live.read_bytes() == b"early\n", message="output in the worker's file")
     assert live.stat().st_mode & 0o777 == 0o600

@@ -123,7 +123,13 @@ def inject(pid: int, what: str, *, log: Path, paths: Sequence[Path] = ()) -> sub
 def detach(trace: subprocess.Popen[str]) -> None:
     """End the tracing; the process goes on undisturbed."""
     trace.send_signal(signal.SIGINT)
-    trace.communicate(timeout=20)
+    try:
+        trace.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        # It waits for somebody who does not stop, in the middle of a vfork for one. The kernel frees whom a killed
+        # tracer traced.
+        trace.kill()
+        trace.communicate()
 
 
 @contextmanager

@@ -56,3 +56,10 @@ def test_nothing_that_lies_in_the_working_directory_is_imported(home: Home, tmp_
         home.start_daemon(cwd=tmp_path)
     assert home.ok("run", "echo hi", cwd=tmp_path) == "hi\n"
     assert "problem" not in home.ok("doctor", cwd=tmp_path)
+
+
+def test_a_relative_home_is_the_same_to_client_and_daemon(home: Home) -> None:
+    assert home.ok("enqueue", "-q", "true", env={"QUEUECTL_HOME": "below"}, cwd=home.path) == "job_1\n"
+    assert (home.path / "below" / "queuectl.db").exists()
+    stopped = home.cli("daemon", "stop", env={"QUEUECTL_HOME": str(home.path / "below")})
+    assert (stopped.returncode, stopped.stderr) == (0, "The daemon has stopped.\n")
