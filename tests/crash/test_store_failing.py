@@ -167,8 +167,9 @@ def test_a_fault_in_the_thread_that_writes_stops_the_daemon_and_nobody_waits_for
             break
         acknowledged.append(f"j{number}")
     assert daemon.wait(20) == 1
-    assert done.returncode == 1
-    assert "the daemon stops" in done.stderr
+    # It may have been a write of the daemon's own, between two clients: then the next one finds nobody.
+    told = {1: "the daemon stops", 3: "no daemon listens"}
+    assert told[done.returncode] in done.stderr
     assert acknowledged
     assert "An unforeseen OSError in the thread that writes" in home.daemon_log()
     home.start_daemon()
