@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from queuectl_client import Client
-from queuectl_client.errors import ConnectionLost, DaemonUnreachable
+from queuectl_client.errors import ConnectionLost, DaemonUnreachable, NotFound
 from tests.crash.kills import Killer
 from tests.crash.kinds import Kinds
 from tests.crash.marks import Marked
@@ -132,7 +132,7 @@ class Soak:
                     for some in (jobs[::2], jobs[1::2]):
                         client.call("batch.add", token=token, jobs=[job.spec for job in some])
                     client.call("batch.commit", token=token, request=request)
-            except (ConnectionLost, DaemonUnreachable):
+            except (ConnectionLost, DaemonUnreachable, NotFound):  # a batch goes with the daemon that it was opened at
                 return False
             return True
 
