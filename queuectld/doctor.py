@@ -65,9 +65,10 @@ def mend(paths: Paths) -> list[Finding]:
         return [Finding(PROBLEM, "repair", str(error), _rescue(store))]
     finally:
         os.close(descriptor)
+    if backup is None:
+        return [Finding(OK, "repair", "there was nothing to mend")]
     done = [Finding(OK, "repair", f"mended: {name} ({rows:,})") for name, rows in mended.items()]
-    as_it_was = f"the store as it was is kept in {backup}"
-    return [*done, Finding(OK, "repair", as_it_was if done else f"there was nothing to mend; {as_it_was}")]
+    return [*done, Finding(OK, "repair", f"the store as it was is kept in {backup}")]
 
 
 def is_well(found: list[Finding]) -> bool:
@@ -177,7 +178,8 @@ def _store(paths: Paths, progress: Progress) -> Iterator[Finding]:
 
 
 def _rescue(path: Path) -> str:
-    backups = sorted(path.parent.glob(f"{path.name}*backup*"))
+    # A copy made before a repair is as bad as the store was.
+    backups = [each for each in sorted(path.parent.glob(f"{path.name}*backup*")) if ".unrepaired-" not in each.name]
     if backups:
         return f"stop the daemon, keep {path}, and put a backup in its place: {backups[-1]} is one"
     return (

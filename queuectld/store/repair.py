@@ -109,9 +109,10 @@ def once(connection: sqlite3.Connection) -> None:
         log.warning("mended what an older queuectl had left: %d stranded jobs, %d wrong counts", stranded, counts)
 
 
-def repair(path: Path) -> tuple[dict[str, int], Path]:
+def repair(path: Path) -> tuple[dict[str, int], Path | None]:
     """Mend the store at `path`, which no daemon has open: how many rows of what, and where it lies as it was before.
 
+    Where there is nothing to mend no copy is made.
     Raises StoreRefused, and changes nothing, when there is none, or what is wrong lies deeper than this.
     """
     if files.look_at(path) is None:
@@ -120,26 +121,33 @@ def repair(path: Path) -> tuple[dict[str, int], Path]:
     return files.refusing(path, lambda: _repair(path))
 
 
-def _repair(path: Path) -> tuple[dict[str, int], Path]:
+def _repair(path: Path) -> tuple[dict[str, int], Path | None]:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
         damaged = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if damaged != "ok":
             raise StoreRefused(f"The store {path} is damaged: {damaged}. It was left as it is; {files.WAY_OUT}.")
+        if not _mend(connection, "ROLLBACK"):
+            return {}, None
         backup = files.free_name(path, "unrepaired")
         files.copy(connection, backup)
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("DELETE FROM lane WHERE queue NOT IN (SELECT id FROM queue)")
-        mended = {name: connection.execute(step).rowcount for name, step in _STEPS.items()}
-        connection.execute("DELETE FROM bundle WHERE jobs = 0")
-        connection.execute("DELETE FROM environment WHERE jobs = 0")
-        mended[_COUNTS] = _recount(connection)
-        connection.execute(schema.IS_MENDED)
-        connection.execute("COMMIT")
-        return {name: rows for name, rows in mended.items() if rows}, backup
+        return _mend(connection, "COMMIT"), backup
     finally:
         connection.close()
+
+
+def _mend(connection: sqlite3.Connection, end: str) -> dict[str, int]:
+    """Take all steps in one transaction, and end it so. Says how many rows of what were wrong."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM lane WHERE queue NOT IN (SELECT id FROM queue)")
+    mended = {name: connection.execute(step).rowcount for name, step in _STEPS.items()}
+    connection.execute("DELETE FROM bundle WHERE jobs = 0")
+    connection.execute("DELETE FROM environment WHERE jobs = 0")
+    mended[_COUNTS] = _recount(connection)
+    connection.execute(schema.IS_MENDED)
+    connection.execute(end)
+    return {name: rows for name, rows in mended.items() if rows}
 
 
 def _recount(connection: sqlite3.Connection) -> int:

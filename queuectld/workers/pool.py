@@ -15,7 +15,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
-from queuectld.domain.outcome import Outcome
+from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.records import StoredOutcome, WorkerRow
 from queuectld.store.store import Store
@@ -110,7 +110,11 @@ class WorkerPool(RunHands):
         if claimed.environment_id in worker.environments:
             worker.environments.recall(claimed.environment_id)
         else:
-            environment = await self._store.environment(claimed.environment_id)
+            try:
+                environment = await self._store.environment(claimed.environment_id)
+            except LookupError:
+                self._cannot_start(claimed, "its environment is missing from the store (see: queuectl doctor)")
+                return True
             if not worker.is_connected or self.workers.get(worker.id) is not worker:
                 return False
             worker.environments.keep(claimed.environment_id)
@@ -125,6 +129,12 @@ class WorkerPool(RunHands):
         if claimed.timeout_ms is not None:
             self._overdue.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
         return True
+
+    def _cannot_start(self, claimed: Claimed, words: str) -> None:
+        """End the run before its worker has seen it: damage to one job concerns no other."""
+        assert self._owner is not None
+        now_ms = self._clock.now().wall_ms
+        self._owner.report(Outcome(claimed.seq, claimed.run, EndKind.CANNOT_START, now_ms, now_ms, words=words))
 
     def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
         """Tell workers that these outcomes need not be kept any longer, and remove what dead ones had spooled."""

@@ -83,6 +83,30 @@ def test_what_the_store_says_wrongly_of_its_jobs_is_mended_while_no_daemon_runs(
     assert home.json("status")["counts"]["pending"] == 3
 
 
+def test_damage_to_one_job_concerns_no_other(home: Home) -> None:
+    home.ok("enqueue", "-q", "echo one")
+    home.ok("enqueue", "-q", "--max-retries", "0", "echo two", env={"TOKEN": "x"})
+    home.ok("daemon", "stop")
+    connection = sqlite3.connect(home.store)
+    connection.execute("UPDATE job SET environment = 999 WHERE seq = 2")
+    connection.commit()
+    connection.close()
+    said = home.cli("doctor", "--repair").stdout
+    assert "jobs without their environment" in said
+    assert "put a backup in its place: " not in said  # the only one is that of the store as it was
+    home.ok("enqueue", "-q", "echo three")
+    home.ok("worker", "start", "-d")
+    home.ok("wait")
+    assert home.states() == {"job_1": "completed", "job_2": "dead", "job_3": "completed"}
+    assert home.json("show", "job_2")["reason"].startswith("cannot-start: its environment is missing")
+    connection = sqlite3.connect(home.store)
+    connection.execute("DELETE FROM job WHERE seq = 2")
+    connection.execute("DELETE FROM attempt WHERE seq = 2")
+    connection.execute("UPDATE count SET n = n - 1 WHERE state = 'dead'")
+    connection.commit()
+    connection.close()
+
+
 def test_what_is_open_to_others_is_a_warning(home: Home) -> None:
     home.ok("enqueue", "true")
     home.store.chmod(0o644)
