@@ -101,6 +101,7 @@ class AsyncConnection:
         Raises ConnectionLost at the end, DaemonUnreachable when the daemon gives no sign of life.
         """
         wire = await self._connected(self._reach)
+        wire.session.check_subscription()
         while True:
             while wire.session.notifications:
                 yield wire.session.notifications.popleft()

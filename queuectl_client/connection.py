@@ -125,6 +125,7 @@ class Connection:
         Raises ConnectionLost at the end, DaemonUnreachable when the daemon gives no sign of life.
         """
         while True:
+            self._session.check_subscription()
             while self._session.notifications:
                 yield self._session.notifications.popleft()
             if not self._hear(None):

@@ -78,7 +78,9 @@ def is_wait(method: str, params: Mapping[str, Any]) -> bool:
 class Session:
     """What has been asked on one connection and what has come back. `server` is the answer to hello, once it came."""
 
-    def __init__(self, after: int = 0) -> None:
+    def __init__(self, after: int = 0, *, subscription_lost: bool = False) -> None:
+        self._subscribed = False
+        self._subscription_lost = subscription_lost
         self._decoder = rpc.Decoder()
         self._last = after
         self._hello: int | None = None
@@ -90,7 +92,15 @@ class Session:
 
     def next(self) -> "Session":
         """The session of the next connection. It goes on counting, so that no call gets another's answer."""
-        return Session(self._last)
+        return Session(self._last, subscription_lost=self._subscribed or self._subscription_lost)
+
+    def check_subscription(self) -> None:
+        """Raise ConnectionLost when what was subscribed to was told over an earlier connection, and not asked anew.
+
+        A call in between may have found the next daemon, where nobody would ever be told anything.
+        """
+        if self._subscription_lost:
+            raise ConnectionLost("the subscription was made over a connection that was lost")
 
     def call(self, method: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
         """The number of a new call and the bytes to send for it; hello goes before the first.
@@ -109,6 +119,8 @@ class Session:
                 f"this call has {len(frame):,} bytes, but at most {rpc.MAX_MESSAGE_BYTES:,} can be sent"
             )
         self._asked.add(self._last)
+        if method == "events.subscribe":
+            self._subscribed, self._subscription_lost = True, False
         return self._last, hello + frame
 
     def cancel(self, msgid: int) -> bytes:

@@ -30,7 +30,10 @@ STOPPING: Final = b"\nStopping: the workers finish their current job. Ctrl-C aga
 
 
 def run_pool(invocation: Invocation, count: int) -> int:
-    """Start a pool of `count` workers and show what they do until the last has ended; 0 then."""
+    """Start a pool of `count` workers and show what they do until the last has ended.
+
+    The exit code is 0, or 1 where the pool was lost because this client did not take it up in time.
+    """
     from uuid import uuid4
 
     client = invocation.client()
@@ -43,7 +46,7 @@ def run_pool(invocation: Invocation, count: int) -> int:
     while not pool.watched_to_its_end(client):
         invocation.say("The daemon is gone; its workers go on. Waiting for it to come back …")
         client = pool.connect_again()
-    return 0
+    return int(pool.was_too_late)
 
 
 class ForegroundPool:
@@ -56,6 +59,8 @@ class ForegroundPool:
         self._alive: set[str] = set()
         self._stopping = False
         self._lost = False
+        self.was_too_late = False
+        """Whether the workers ended because this client was away for too long, stopped for instance."""
         self._know(started["workers"])
 
     def watched_to_its_end(self, client: "Connection") -> bool:
@@ -110,6 +115,9 @@ class ForegroundPool:
             self._know([one for one in workers if one["pool"]["id"] == self._id])
         self._lost = False
         self._invocation.say("The daemon is back.")
+        if not self._alive and not self._stopping:
+            self._invocation.error(f"the workers have ended: nobody took them up within {TAKE_UP_WITHIN_S:.0f} s")
+            self.was_too_late = True
         if self._stopping:
             self._stop()
 

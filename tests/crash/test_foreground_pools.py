@@ -64,3 +64,20 @@ def test_a_pool_that_its_client_takes_up_is_filled_and_goes_on(stage: Stage) -> 
         client.send_signal(signal.SIGTERM)
         assert client.wait(DEADLINE_S) == 0
     assert stage.marks.text(kept.id) == "s 1\ne 1\n"
+
+
+def test_a_client_that_comes_back_too_late_says_that_its_workers_have_ended(stage: Stage) -> None:
+    with stage.keeper:
+        client = stage.home.popen("worker", "start")
+        stage.run_gated("first")
+        assert client.stdout is not None
+        assert "job first" in client.stdout.readline()  # so it has subscribed
+        client.send_signal(signal.SIGSTOP)
+        stage.open_gate()
+        stage.keeper.end()
+        eventually(lambda: "nobody took worker pool" in stage.home.daemon_log(), deadline=DEADLINE_S)
+        eventually(lambda: stage.workers() == [], deadline=DEADLINE_S)
+        client.send_signal(signal.SIGCONT)
+        _, said = client.communicate(timeout=DEADLINE_S)
+        assert client.returncode == 1
+        assert "the workers have ended" in said

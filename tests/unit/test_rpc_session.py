@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from queuectl_client.errors import ConnectionLost
 from queuectl_client.protocol import rpc
 from queuectl_client.session import DEFAULT_PATIENCE_S, SLOW_PATIENCE_S, Session, may_repeat, patience_s
 
@@ -28,6 +29,18 @@ def test_the_next_session_goes_on_counting() -> None:
     first, _ = session.call("status", {})
     second, _ = session.next().call("status", {})
     assert second > first
+
+
+def test_a_subscription_goes_with_its_connection_until_it_is_made_anew() -> None:
+    session = Session()
+    session.call("events.subscribe", {})
+    session.check_subscription()
+    session = session.next().next()
+    session.call("status", {})
+    with pytest.raises(ConnectionLost):
+        session.check_subscription()
+    session.call("events.subscribe", {})
+    session.check_subscription()
 
 
 def test_notifications_of_a_form_we_do_not_know_are_ignored() -> None:
