@@ -76,7 +76,8 @@ class Output:
         for page in self.pages(offset, wait=wait):
             if page["dropped"]:
                 sink.interrupt()
-                self._invocation.say(f"[{self._asked['id']}: {page['dropped']:,} bytes of output were dropped here]")
+                what = "output" if self._asked["stream"] in (None, "both") else self._asked["stream"]
+                self._invocation.say(f"[{self._asked['id']}: {page['dropped']:,} bytes of {what} were dropped here]")
             sink.write(page["data"])
 
     def pages(self, offset: int = 0, *, wait: bool = False) -> Iterator[Mapping[str, Any]]:

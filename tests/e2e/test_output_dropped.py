@@ -10,7 +10,7 @@ from queuectl_client import Client
 from tests.support.daemon import Home
 
 SIZE = sum(len(f"{n}\n") for n in range(1, 1_000_001))
-DROPPED = re.compile(r"\[job_1: ([\d,]+) bytes of output were dropped here\]")
+DROPPED = re.compile(r"\[job_1: ([\d,]+) bytes of (?:output|stdout|stderr) were dropped here\]")
 
 
 @pytest.fixture
@@ -121,3 +121,5 @@ def test_each_attempt_and_each_stream_has_its_own(capped: Home) -> None:
             assert gaps(numbers) == 1
     both = capped.cli("logs", "1")
     assert len(dropped(both.stderr)) == 2
+    assert "bytes of stdout were" in both.stderr
+    assert "bytes of stderr were" in both.stderr
