@@ -18,6 +18,8 @@ TOP_LEVEL = {
     "README.md",
     "LICENSE",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "justfile",
     "queuectld",
     "queuectl_client",
     "systemd",
