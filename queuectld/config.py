@@ -3,7 +3,6 @@
 Settings of the queue itself are kept in the store (`queuectl config`), not here.
 """
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from queuectl_client.plainfile import read_plain
+from queuectl_client.protocol.spelling import hint
 
 MOST_BYTES: Final = 65_536
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -61,8 +61,7 @@ def _checked(found: Mapping[str, Any]) -> Settings:
     known = ("log_level", "socket", "max_connections")
     for key in found:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            raise ValueError(f"unknown key {key}; {f'did you mean {near[0]}?' if near else f'known: {known}'}")
+            raise ValueError(f"unknown key {key}{hint(key, known, otherwise=f'known: {known}')}")
     level = found.get("log_level", "info")
     if level not in LEVELS:
         raise ValueError(f"log_level: {level!r} is not allowed; it takes one of {', '.join(LEVELS)}")

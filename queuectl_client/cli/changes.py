@@ -9,10 +9,10 @@ from typing import Any, Final
 import click
 
 from queuectl_client.cli.jobjson import local_moment
-from queuectl_client.cli.joboptions import snake_case
 from queuectl_client.cli.values import DURATION, WHOLE, Pair
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.durations import seconds
+from queuectl_client.protocol.spelling import snake_case
 
 Job = Mapping[str, Any]
 
@@ -44,7 +44,7 @@ def typed(changes: Iterable[tuple[str, str]], job: Job | None = None) -> dict[st
     found: dict[str, Any] = {}
     for given, text in changes:
         key, dot, entry = given.partition(".")
-        key = snake_case(key.replace("-", "_"))
+        key = snake_case(key)
         if not dot:
             try:
                 found[key] = _typed(key, given, text)

@@ -7,7 +7,8 @@ from typing import Any, Final
 import click
 
 from queuectl_client.cli import render
-from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN, Kind, spelled
+from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN, Kind
+from queuectl_client.protocol.spelling import nearest, snake_case
 
 Job = Mapping[str, Any]
 
@@ -31,12 +32,10 @@ def one(text: str, what: str, known: Sequence[str] = KNOWN) -> str:
     key = text.strip()
     if key.startswith(LABEL) and key != LABEL and known is KNOWN:
         return key
-    if spelled(key.lower() if key.isupper() else key) in known:
-        return spelled(key.lower() if key.isupper() else key)
-    from difflib import get_close_matches
-
-    near = get_close_matches(spelled(key), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    if (name := snake_case(key)) in known:
+        return name
+    near = nearest(name, known)
+    hint = f" Did you mean {near!r}?" if near else ""
     raise click.UsageError(f"unknown {what} {key!r}.{hint} There are {', '.join(known)}.")
 
 

@@ -10,6 +10,7 @@ import click
 
 from queuectl_client.cli.values import DURATION, PAIR, WHEN, WHOLE, Pair
 from queuectl_client.cli.verbs import Headed
+from queuectl_client.protocol.spelling import snake_case
 
 JobMap = dict[str, Any]
 
@@ -130,11 +131,6 @@ _GO_WITH: Final = (
     ("key_limit", "key", "--key-limit goes with --key"),
     ("on_conflict", "unique_key", "--on-conflict goes with --unique"),
 )
-
-
-def snake_case(key: str) -> str:
-    """`max_retries` of `maxRetries`."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
 
 
 def _dependency(text: str) -> str | JobMap:

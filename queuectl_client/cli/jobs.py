@@ -17,6 +17,7 @@ from queuectl_client.cli.values import DURATION, MOMENT, PAIR
 from queuectl_client.cli.verbs import pass_invocation, verb
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.jobkeys import KINDS
+from queuectl_client.protocol.spelling import nearest
 
 Job = Mapping[str, Any]
 
@@ -40,11 +41,8 @@ class State(click.Choice[str]):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(str(value).lower(), STATES, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            self.fail(error.message + hint, param, ctx)
+            near = nearest(str(value).lower(), STATES)
+            self.fail(error.message + (f" Did you mean {near!r}?" if near else ""), param, ctx)
 
 
 def _some_name(ctx: click.Context, parameter: click.Parameter, given: str | None) -> str | None:

@@ -8,11 +8,12 @@ from queuectl_client.cli.enqueue import CommandVerb, build, store
 from queuectl_client.cli.follow import Job, follow_job
 from queuectl_client.cli.hints import hint_at_slots
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.joboptions import described, job_options, snake_case
+from queuectl_client.cli.joboptions import described, job_options
 from queuectl_client.cli.outcome import exit_code, has_ended
 from queuectl_client.cli.render import full_time
 from queuectl_client.cli.verbs import pass_invocation
 from queuectl_client.errors import WrongState
+from queuectl_client.protocol.spelling import snake_case
 
 
 @click.command(

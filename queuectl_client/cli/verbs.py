@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from queuectl_client.cli.invocation import Invocation
+from queuectl_client.protocol.spelling import nearest
 
 pass_invocation = click.make_pass_decorator(Invocation)
 
@@ -132,10 +133,8 @@ class Noun(_TakesGlobals, click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(error.command_name, self.all_names(ctx), n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else f"All there are: {ctx.command_path} --help"
+            near = nearest(error.command_name, self.all_names(ctx))
+            hint = f"Did you mean {near!r}?" if near else f"All there are: {ctx.command_path} --help"
             raise click.UsageError(f"No such command {error.command_name!r}. {hint}", ctx) from None
 
     def all_names(self, ctx: click.Context) -> list[str]:

@@ -7,11 +7,11 @@ This module owns the forms and the ranges' wording; which key has which check st
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from queuectl_client.protocol import durations
+from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.text import from_wire, is_plain
 
 T = TypeVar("T")
@@ -45,9 +45,7 @@ def bad(key: str, value: Any, allowed: str) -> BadParams:
 
 def unknown(what: str, word: object, known: Iterable[str]) -> BadParams:
     """The error for a word that is none of the known ones; it names the nearest of them."""
-    near = get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return BadParams(f"unknown {what} {shown(word)}{hint}", word if isinstance(word, str) else None)
+    return BadParams(f"unknown {what} {shown(word)}{hint(str(word), known)}", word if isinstance(word, str) else None)
 
 
 def shown(value: Any) -> str:

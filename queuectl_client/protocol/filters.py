@@ -20,7 +20,8 @@ from typing import Any, Final, Literal, NamedTuple
 from queuectl_client.protocol import filtervalues
 from queuectl_client.protocol.checks import BadParams, Check, shown, unknown
 from queuectl_client.protocol.filtervalues import Ago
-from queuectl_client.protocol.jobkeys import KINDS, Kind, spelled
+from queuectl_client.protocol.jobkeys import KINDS, Kind
+from queuectl_client.protocol.spelling import snake_case
 
 MAX_LENGTH: Final = 2_000
 MAX_WORDS: Final = 200
@@ -197,7 +198,7 @@ def _read_comparison(node: Any) -> Comparison:
 
 def _key(token: Any) -> Key:
     name, dot, part = str(token).partition(".")
-    name = spelled(name)
+    name = snake_case(name)
     if name in ("label", "labels") and dot:
         return Key("label", Kind.TEXT, _unquoted(part))
     if name == "needs" and dot:

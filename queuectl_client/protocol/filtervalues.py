@@ -3,12 +3,12 @@
 import math
 import re
 import signal as signals
-from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol import amounts
 from queuectl_client.protocol.checks import BadParams, bad, moment
 from queuectl_client.protocol.jobspec import signal_name
+from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.vocabulary import JobState
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -63,9 +63,7 @@ def state(key: str, given: Any) -> str:
     """The name of a state."""
     if given.lower() in {*JobState}:
         return str(given.lower())
-    near = get_close_matches(given.lower(), [*JobState], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise BadParams(bad(key, given, f"one of {', '.join(JobState)}").message + hint)
+    raise BadParams(bad(key, given, f"one of {', '.join(JobState)}").message + hint(given.lower(), JobState))
 
 
 def signal(key: str, given: Any) -> int:

@@ -50,8 +50,3 @@ SHOWN: Final = (
     "stdin_bytes", "run", "rev",
 )  # fmt: skip
 """The keys of a job as it is shown, in their order."""
-
-
-def spelled(key: str) -> str:
-    """The key as it is written here, of `createdAt`, `created-at` or `created_at`."""
-    return "".join("_" + char.lower() if char.isupper() else char for char in key).replace("-", "_").lstrip("_")

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from queuectl_client.protocol import amounts, checks
 from queuectl_client.protocol.checks import BadParams, Check, bad
+from queuectl_client.protocol.spelling import camel_case
 from queuectl_client.protocol.text import from_wire
 
 Command = str | tuple[str, ...]
@@ -109,7 +110,7 @@ def read_keys(job: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, A
                 continue
             raise checks.unknown("key", given, CHECKS) from None
         if name in values:
-            raise BadParams(f"{name} is given twice, as {name} and as {_camel(name)}", name)
+            raise BadParams(f"{name} is given twice, as {name} and as {camel_case(name)}", name)
         if value is not None:
             values[name] = check(given, value)
         elif keep_null:
@@ -240,11 +241,6 @@ def _label_name(key: str, value: Any) -> str:
     return name
 
 
-def _camel(key: str) -> str:
-    head, *rest = key.split("_")
-    return head + "".join(part.capitalize() for part in rest)
-
-
 _SYSEXITS: Final[Mapping[str, int]] = {
     "usage": 64, "dataerr": 65, "noinput": 66, "nouser": 67, "nohost": 68, "unavailable": 69, "software": 70,
     "oserr": 71, "osfile": 72, "cantcreat": 73, "ioerr": 74, "tempfail": 75, "protocol": 76, "noperm": 77, "config": 78,
@@ -296,5 +292,5 @@ _OUTPUT = (
     *("created_at", "updated_at", "started_at", "finished_at", "env_names", "stdin_bytes", "granted"),
     *("skipped", "replaced"),
 )
-_KEYS: Final = {spelling: (key, check) for key, check in CHECKS.items() for spelling in (key, _camel(key))}
-_OUTPUT_KEYS: Final = frozenset(spelling for key in _OUTPUT for spelling in (key, _camel(key)))
+_KEYS: Final = {spelling: (key, check) for key, check in CHECKS.items() for spelling in (key, camel_case(key))}
+_OUTPUT_KEYS: Final = frozenset(spelling for key in _OUTPUT for spelling in (key, camel_case(key)))

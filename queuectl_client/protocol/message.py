@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from queuectl_client.protocol import checks
 from queuectl_client.protocol.checks import BadParams, Check
+from queuectl_client.protocol.spelling import snake_case
 
 T = TypeVar("T")
 
@@ -56,11 +57,7 @@ class Request:
     @classmethod
     def _name_of(cls, given: object, known: Mapping[str, Any]) -> str:
         if isinstance(given, str):
-            for name in (given, cls.SPELLINGS.get(given, given), _snake(given)):
+            for name in (given, cls.SPELLINGS.get(given, given), snake_case(given)):
                 if name in known:
                     return name
         raise checks.unknown("parameter", given, known)
-
-
-def _snake(key: str) -> str:
-    return "".join("_" + char.lower() if char.isupper() else char for char in key)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Protocol, Self
 
 from queuectl_client.protocol import checks, filters
 from queuectl_client.protocol.checks import BadParams, bad
-from queuectl_client.protocol.jobkeys import KINDS, spelled
+from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.jobspec import JobSpec, label_filter, read_changes, signal_name
 from queuectl_client.protocol.message import Request, param
 from queuectl_client.protocol.operations import (
@@ -38,6 +38,7 @@ from queuectl_client.protocol.operations import (
     WorkerStart,
     WorkerStop,
 )
+from queuectl_client.protocol.spelling import snake_case
 from queuectl_client.protocol.submissions import (
     MAX_JOBS,
     BatchAdd,
@@ -94,7 +95,7 @@ class StatusGet(Empty):
 
 def _job_key(_key: str, value: Any) -> str:
     """A key of a job that can be had alone."""
-    if isinstance(value, str) and (name := spelled(value)) in KINDS:
+    if isinstance(value, str) and (name := snake_case(value)) in KINDS:
         return name
     raise checks.unknown("key of a job", value, KINDS)
 

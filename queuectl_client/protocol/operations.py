@@ -9,6 +9,7 @@ from queuectl_client.protocol import checks, filters
 from queuectl_client.protocol.checks import BadParams, bad
 from queuectl_client.protocol.jobspec import label_filter, read_changes
 from queuectl_client.protocol.message import Request, param
+from queuectl_client.protocol.spelling import snake_case
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 
 MAX_PAGE: Final = 5000
@@ -120,7 +121,7 @@ class JobPrune(Request):
 def _config_key(key: str, value: Any) -> str:
     """A key of the config, in its one spelling: max_retries for maxRetries and max-retries."""
     name = checks.text(128)(key, value)
-    return "".join("_" + char.lower() if char.isupper() else char for char in name).replace("-", "_").lstrip("_")
+    return snake_case(name)
 
 
 def _scalar(key: str, value: Any) -> str | int | float | bool:

@@ -1,14 +1,13 @@
 """The settings that `config` knows: their names, ranges and defaults."""
 
-import difflib
 import math
-import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol import durations
 from queuectl_client.protocol.amounts import AMOUNT_WORDS, NAME_WORDS
+from queuectl_client.protocol.spelling import hint, snake_case
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.resources import read_supplies
@@ -143,12 +142,11 @@ def setting_name(key: str) -> str:
 
     Refused (invalid_params) with the nearest name when there is none.
     """
-    name = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).replace("-", "_").lower()
+    name = snake_case(key)
     if name in SETTINGS:
         return name
-    near = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SETTINGS)}"
-    raise Refused(ErrorCode.INVALID_PARAMS, f"unknown setting {key!r}; {hint}", {"key": key})
+    near = hint(name, SETTINGS, otherwise=f"known: {', '.join(SETTINGS)}")
+    raise Refused(ErrorCode.INVALID_PARAMS, f"unknown setting {key!r}{near}", {"key": key})
 
 
 def setting_value(name: str, given: Any) -> Value:

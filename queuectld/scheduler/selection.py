@@ -6,11 +6,11 @@ An exact id wins, then a number means a seq, then a selector: `last`, `3-9`, `la
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from queuectl_client.protocol.filters import All, Comparison, Filter, Key
 from queuectl_client.protocol.jobkeys import Kind
+from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
@@ -154,6 +154,6 @@ def _state(ref: str) -> str:
     given = ref[1:].lower()
     if given in {*JobState}:
         return given
-    near = get_close_matches(given, [*JobState], n=1, cutoff=0.5)
-    hint = f"; did you mean @{near[0]}?" if near else f"; there are {', '.join(f'@{state}' for state in JobState)}"
-    raise Refused(ErrorCode.INVALID_PARAMS, f"{ref!r} names no state{hint}", {"key": "ids", "id": ref})
+    states = [f"@{state}" for state in JobState]
+    near = hint(f"@{given}", states, otherwise=f"there are {', '.join(states)}")
+    raise Refused(ErrorCode.INVALID_PARAMS, f"{ref!r} names no state{near}", {"key": "ids", "id": ref})

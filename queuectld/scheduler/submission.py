@@ -1,6 +1,5 @@
 """From what a client asked for to a job with everything decided: settings filled in, durations in milliseconds."""
 
-import difflib
 import os
 import pwd
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from queuectl_client.protocol.jobspec import JobSpec
+from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
@@ -108,9 +108,8 @@ def refuse_unmet(slots: int | None, needs: Mapping[str, int], setting: Callable[
     for name, much in needs.items():
         supply = supplies.get(name)
         if supply is None:
-            near = difflib.get_close_matches(name, supplies, n=1, cutoff=0.5)
-            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(supplies) or 'none'}"
-            message = f"needs: there is no resource {name!r}; {known} (queuectl config set resources {name}=AMOUNT)"
+            known = hint(name, supplies, otherwise=f"there are {', '.join(supplies) or 'none'}")
+            message = f"needs: there is no resource {name!r}{known} (queuectl config set resources {name}=AMOUNT)"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "needs"})
         if much > supply.amount:
             message = f"needs: {name}={much} is more than there is in all, {supply.amount} (config resources)"

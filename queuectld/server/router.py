@@ -3,12 +3,12 @@
 This is the one place where the daemon's errors become those of the wire.
 """
 
-import difflib
 import logging
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol.checks import BadParams
+from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.server.route import Route
@@ -43,9 +43,7 @@ def find_route(method: str) -> Route:
     """Where calls of `method` go. Refused (unknown_method) names the nearest method there is."""
     if (route := ROUTES.get(method)) is not None:
         return route
-    near = difflib.get_close_matches(method[:SHOWN], ROUTES, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise Refused(ErrorCode.UNKNOWN_METHOD, f"unknown method {method[:SHOWN]!r}{hint}")
+    raise Refused(ErrorCode.UNKNOWN_METHOD, f"unknown method {method[:SHOWN]!r}{hint(method, ROUTES)}")
 
 
 def wire_error(error: Exception) -> WireError:

@@ -4,9 +4,10 @@ import click
 import pytest
 
 from queuectl_client.cli.jobjson import drop_unknown, parse
-from queuectl_client.cli.joboptions import described, lay_over, snake_case
+from queuectl_client.cli.joboptions import described, lay_over
 from queuectl_client.cli.values import DURATION, MOMENT, PAIR, seconds
 from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.spelling import snake_case
 
 
 @pytest.mark.parametrize(
