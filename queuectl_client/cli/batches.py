@@ -15,9 +15,10 @@ from queuectl_client.cli.entries import Entry
 from queuectl_client.cli.hints import hint_at_queues
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobjson import parse
-from queuectl_client.cli.joboptions import BATCH_PREFIX, JobMap, lay_over, refuse_idle
+from queuectl_client.cli.joboptions import JobMap, lay_over, refuse_idle
 from queuectl_client.cli.templates import PLACE, Template, read_array
 from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.submission import capture
 
 NOT_OF_FOLLOWERS: Final = frozenset({

@@ -11,6 +11,7 @@ import click
 from queuectl_client.cli.jobjson import local_moment
 from queuectl_client.cli.values import DURATION, WHOLE, Pair
 from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.dependencies import split_end
 from queuectl_client.protocol.durations import seconds
 from queuectl_client.protocol.spelling import snake_case
 
@@ -22,7 +23,6 @@ DURATIONS: Final = frozenset({"timeout", "stall_timeout", "kill_grace", "backoff
 FLAGS: Final = frozenset({"once", "split_output"})
 CODES: Final = frozenset({"retry_on", "no_retry_on"})
 MAPS: Final = frozenset({"labels", "needs", "env"})
-WHEN: Final = frozenset({"completed", "dead", "any"})
 _YES: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -77,8 +77,8 @@ def entries_of(job: Job, key: str) -> dict[str, Any]:
 
 def dependency(text: str) -> str | dict[str, str]:
     """`job_1`, `job_1:any`, `batch:nightly`: after which job, and after what end of it."""
-    job, colon, when = text.rpartition(":")
-    return {"id": job, "on": when} if colon and when in WHEN else text
+    parent, end = split_end(text)
+    return parent if end is None else {"id": parent, "on": end}
 
 
 def dependency_text(parent: Mapping[str, str]) -> str:

@@ -10,11 +10,11 @@ import click
 
 from queuectl_client.cli.values import DURATION, PAIR, WHEN, WHOLE, Pair
 from queuectl_client.cli.verbs import Headed
+from queuectl_client.protocol.dependencies import split_end
 from queuectl_client.protocol.spelling import snake_case
 
 JobMap = dict[str, Any]
 
-BATCH_PREFIX: Final = "batch:"
 
 WHAT: Final = "What it is"
 WHEN_: Final = "When, and after what"
@@ -71,7 +71,6 @@ _OPTIONS: Final = (
     _option(AROUND, "--split-output", is_flag=True, help="Keep stdout and stderr apart."),
 )  # fmt: skip
 _AFTER: Final = (("after_any", "any"), ("after_failed", "dead"))
-_ENDS: Final = ("completed", "dead", "any")
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,11 +133,8 @@ _GO_WITH: Final = (
 
 
 def _dependency(text: str) -> str | JobMap:
-    """`ID`, or `ID:WHEN` where no selector has this form."""
-    job, _, when = text.rpartition(":")
-    if when in _ENDS and (job.startswith(BATCH_PREFIX) or (job != "batch" and ":" not in job and job)):
-        return {"id": job, "on": when}
-    return text
+    parent, end = split_end(text)
+    return parent if end is None else {"id": parent, "on": end}
 
 
 def _resources(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from queuectl_client.cli.verbs import pass_invocation, verb
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.spelling import nearest
+from queuectl_client.protocol.vocabulary import WAITING_STATES
 
 Job = Mapping[str, Any]
 
@@ -26,7 +27,6 @@ CUT_AT: Final = 100
 
 COLUMNS: Final = columns.DEFAULT
 STATES: Final = tuple(render.STATE_LABELS)
-WAITING: Final = frozenset({"pending", "failed", "held", "blocked"})
 """States in which it matters when a job may run next."""
 
 
@@ -317,7 +317,7 @@ def _described(job: Job) -> Iterator[tuple[str, str]]:
         yield "Worker", render.escape(job["worker"])
     yield "Enqueued", render.full_time(job["created_at"])
     for key, title in (("started_at", "Started"), ("finished_at", "Finished"), ("run_at", "Not before")):
-        if job.get(key) and (key != "run_at" or job["state"] in WAITING):
+        if job.get(key) and (key != "run_at" or job["state"] in WAITING_STATES):
             yield title, render.full_time(job[key])
     if job.get("timeout"):
         yield "Time-out", render.duration(job["timeout"])

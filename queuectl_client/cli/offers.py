@@ -3,7 +3,7 @@
 A source gets the text at the cursor and gives the words that begin with it. It raises what a call raises.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +12,7 @@ import click
 from queuectl_client.cli import render
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN
+from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES
 
 
 class Offer(NamedTuple):
@@ -29,16 +30,14 @@ _SEARCHED: Final = 1000
 """The newest jobs, among which those are looked for whose id begins as typed."""
 _LOOKED_AT: Final = 200
 """The newest jobs, whose labels, names and batches are offered."""
-WAITING: Final = ("pending", "failed", "held", "blocked")
-ENDED: Final = ("completed", "dead", "cancelled")
-_STATES: Final[Mapping[str, tuple[str, ...]]] = {
-    "cancel": (*WAITING, "processing"),
+_STATES: Final[Mapping[str, Collection[str]]] = {
+    "cancel": (*WAITING_STATES, "processing"),
     **dict.fromkeys(("kill", "pause", "resume", "send"), ("processing",)),
-    "hold": WAITING,
+    "hold": WAITING_STATES,
     "release": ("held",),
-    "retry": ("failed", *ENDED),
-    **dict.fromkeys(("edit", "move"), WAITING),
-    "rm": (*WAITING, *ENDED),
+    "retry": ("failed", *ENDED_STATES),
+    **dict.fromkeys(("edit", "move"), WAITING_STATES),
+    "rm": (*WAITING_STATES, *ENDED_STATES),
     "dlq": ("dead",),
 }
 """The states of jobs with which a verb has to do."""

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-ENDED: Final = frozenset({"completed", "dead", "cancelled"})
+from queuectl_client.protocol.vocabulary import ENDED_STATES
+
 TIMED_OUT: Final = 124
 CANCELLED: Final = 130
 
 
 def has_ended(job: Mapping[str, Any]) -> bool:
     """Whether it will not run again by itself."""
-    return job["state"] in ENDED
+    return job["state"] in ENDED_STATES
 
 
 def exit_code(job: Mapping[str, Any]) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from queuectl_client.protocol import amounts, checks
 from queuectl_client.protocol.checks import BadParams, Check, bad
+from queuectl_client.protocol.dependencies import BATCH_PREFIX, PARENT_ENDS
 from queuectl_client.protocol.spelling import camel_case
 from queuectl_client.protocol.text import from_wire
 
@@ -19,8 +20,6 @@ Command = str | tuple[str, ...]
 
 MAX_COMMAND_BYTES: Final = 1024 * 1024
 """More than execve takes in one argument (128 KiB) or the usual ARG_MAX, less than a message."""
-BATCH_PREFIX: Final = "batch:"
-"""Where the id of a job goes in `depends_on`, this and a batch's name stand for all of its jobs. No id has a colon."""
 
 
 class JobSpec(NamedTuple):
@@ -247,7 +246,7 @@ _SYSEXITS: Final[Mapping[str, int]] = {
 }  # fmt: skip
 """The names that sysexits.h gives to exit codes, without their EX_."""
 _REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12]\d|30)", re.ASCII)
-_ON = checks.word_of(("completed", "dead", "any"))
+_ON = checks.word_of(PARENT_ENDS)
 _CODES = checks.list_of(_exit_or_signal, longest=1000)
 
 CHECKS: Final[Mapping[str, Check[Any]]] = {

@@ -26,6 +26,9 @@ class JobState(_Word):
 
 
 ENDED_STATES = frozenset({JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED})
+"""States of a job that will not run again by itself."""
+WAITING_STATES = frozenset({JobState.PENDING, JobState.FAILED, JobState.HELD, JobState.BLOCKED})
+"""States of a job that will run, and does not now."""
 
 
 class ErrorCode(_Word):

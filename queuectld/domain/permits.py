@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
+from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES, JobState
 
 S = JobState
 
-WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
-"""States of a job that will run, and does not now."""
 RUNNING: Final = frozenset({S.PROCESSING})
 
 
@@ -41,19 +39,19 @@ class Permit(NamedTuple):
 
 
 PERMITS: Final[Mapping[Verb, Permit]] = {
-    Verb.CANCEL: Permit(WAITING | RUNNING, "it has ended and cannot be cancelled"),
+    Verb.CANCEL: Permit(WAITING_STATES | RUNNING, "it has ended and cannot be cancelled"),
     Verb.KILL: Permit(RUNNING, "only a running job can be sent a signal"),
     Verb.PAUSE: Permit(RUNNING, "only a running job can be paused"),
     Verb.RESUME: Permit(RUNNING, "only a running job can be resumed"),
-    Verb.HOLD: Permit(WAITING, "only a waiting job can be held"),
+    Verb.HOLD: Permit(WAITING_STATES, "only a waiting job can be held"),
     Verb.RELEASE: Permit(frozenset({S.HELD}), "only a held job can be released"),
     Verb.RETRY: Permit(
         ENDED_STATES | {S.FAILED},
         "only a job that has failed, or has ended, can be retried",
         at_rest=True,
     ),
-    Verb.REMOVE: Permit(WAITING | ENDED_STATES, "cancel it before it is removed", at_rest=True),
-    Verb.MOVE: Permit(WAITING, "only a waiting job can be moved"),
+    Verb.REMOVE: Permit(WAITING_STATES | ENDED_STATES, "cancel it before it is removed", at_rest=True),
+    Verb.MOVE: Permit(WAITING_STATES, "only a waiting job can be moved"),
     Verb.DLQ_RETRY: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
     Verb.DLQ_PURGE: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
 }

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from queuectl_client.protocol.messages import JobIds, JobMove
-from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, JobState
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
-from queuectld.domain.permits import WAITING, Verb
+from queuectld.domain.permits import Verb
 from queuectld.domain.states import has_ended
 from queuectld.scheduler import editing, parents, selection
 from queuectld.scheduler.bulk import Bulk, Changed, Place
@@ -114,7 +114,7 @@ class JobHands:
         if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
             told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
             return told._replace(starts_ms=None)
-        if told.state in WAITING and self._hands.all_wait_for_clients():
+        if told.state in WAITING_STATES and self._hands.all_wait_for_clients():
             words = "All workers wait for the client that started them to come back, and start no job until then."
             told.rules.append(Rule("workers", words))
             return told._replace(starts_ms=None)

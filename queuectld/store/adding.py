@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from peewee import SQL
 
-from queuectl_client.protocol.jobspec import BATCH_PREFIX
+from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from peewee import SQL
 
-from queuectl_client.protocol.jobspec import BATCH_PREFIX
+from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from peewee import SQL
 
-from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
-from queuectld.domain.permits import WAITING, Verb
+from queuectld.domain.permits import Verb
 from queuectld.domain.states import CLAIMABLE
 from queuectld.store import keys, models, selectors
 from queuectld.store.changes import needed, refuse_state, refuse_unfit
@@ -100,7 +100,7 @@ def relocate(session: Session, named: int | str, target: Target, now: Now) -> Jo
     before = needed(session, seq)
     refuse_unfit(session, Verb.MOVE, before)
     other = None if target.before is None else needed(session, selectors.needed(session.connection, target.before))
-    if other is not None and other.state not in WAITING:
+    if other is not None and other.state not in WAITING_STATES:
         raise refuse_state(other, "no job can be moved before it")
     after = place_of(session, before, target, other)
     _settle(session, before, after, now)
@@ -124,7 +124,7 @@ def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
     """A new time to run takes the place of the old one, also of a backoff."""
     if changes.keys().isdisjoint({"delay_ms", "run_at_ms"}):
         return before
-    if before.state not in WAITING:
+    if before.state not in WAITING_STATES:
         raise refuse_state(before, "only a waiting job has a time to run")
     delay_ms, run_at_ms = changes.get("delay_ms") or 0, changes.get("run_at_ms")
     changes |= {"delay_ms": delay_ms, "run_at_ms": run_at_ms}
@@ -138,7 +138,7 @@ def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
 
 def _rewired(session: Session, before: Standing, changes: dict[str, Any], seen: SeenBy | None) -> Standing:
     """Let the job wait for others than until now."""
-    if before.state not in WAITING or before.state is S.FAILED:
+    if before.state not in WAITING_STATES or before.state is S.FAILED:
         raise refuse_state(before, "it no longer waits for other jobs")
     parents = Parents(session, changes["depends_on"], seen=seen)
     if parents.hopeless is not None:

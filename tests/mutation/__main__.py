@@ -29,10 +29,11 @@ def main() -> int:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(options.jobs):
             copies.put(Copy(folder / str(number)))
-        lines = _lines(options.map, copies, ["unit", "store", "component", "compat", "e2e", "crash"])
+        folders = [name for name in covering.ORDER if name in trials.FAST or not options.fast]
+        lines = _lines(options.map, copies, folders)
         survivors = _round(drawn, copies, lines, options.jobs, slow=False)
-        print(f"{len(survivors)} outlived the fast tests; those run against e2e and crash now", flush=True)
         if not options.fast:
+            print(f"{len(survivors)} outlived the fast tests; those run against e2e and crash now", flush=True)
             survivors = _round(survivors, copies, lines, options.jobs, slow=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

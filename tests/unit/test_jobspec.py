@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_client.protocol.checks import BadParams
+from queuectl_client.protocol.dependencies import split_end
 from queuectl_client.protocol.jobspec import CHECKS, MAX_COMMAND_BYTES, JobSpec, is_known_key, read_changes
 
 
@@ -198,3 +199,15 @@ def test_anything_is_a_job_or_bad_params(job: dict[Any, Any]) -> None:
     except BadParams:
         return
     assert JobSpec.from_map(accepted.to_map()) == accepted
+
+
+@pytest.mark.parametrize(
+    ("text", "parent", "end"),
+    [
+        ("job_1", "job_1", None), ("job_1:any", "job_1", "any"), ("job_1:when", "job_1:when", None),
+        ("batch:any", "batch:any", None), ("batch:b:dead", "batch:b", "dead"), ("label:k=any", "label:k=any", None),
+        ("label:dead", "label", "dead"), (":any", ":any", None),
+    ],
+)  # fmt: skip
+def test_the_end_that_a_job_waits_for_is_told_from_its_selector(text: str, parent: str, end: str | None) -> None:
+    assert split_end(text) == (parent, end)
