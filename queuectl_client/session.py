@@ -1,6 +1,6 @@
 """The calls of one connection: numbers, hello, answers, notifications. No sockets, so Client and AsyncClient share it.
 
-Also what a client has to know of the methods: how long an answer may take, and what may be asked twice.
+Also how long an answer may take, by the table of the methods.
 """
 
 from collections import deque
@@ -17,6 +17,7 @@ from queuectl_client.errors import (
     from_wire,
 )
 from queuectl_client.protocol import rpc
+from queuectl_client.protocol.methods import METHODS, UNKNOWN, Answer
 
 DEFAULT_PATIENCE_S: Final = 10.0
 """How long a call that waits for nothing may stay without an answer, before the daemon counts as silent."""
@@ -27,35 +28,25 @@ SLOW_PATIENCE_S: Final = 60.0
 SIGN_OF_LIFE_S: Final = 15.0
 """How long nothing may come from a daemon that is waited for, before it is asked whether it lives (`ping`)."""
 
-_SLOW: Final = frozenset({"enqueue_many", "batch.add", "batch.commit", "worker.start", "worker.scale", "job.remove"})
 JOBS_A_CALL: Final = 1_000
 """Where a selector may stand for any number of jobs, so many are changed by one call."""
 
-_ON_JOBS: Final = frozenset(
-    f"job.{verb}" for verb in ("cancel", "kill", "pause", "resume", "hold", "release", "retry", "remove")
-)
 _SELECTOR_SIGNS: Final = frozenset(":@-")
-_READS: Final = frozenset(
-    {"status", "list", "job.get", "job.explain", "job.wait", "job.logs", "dlq.list", "config.get", "config.list"}
-    | {"queue.list", "worker.list", "daemon.info"}
-)
-_SAME_WHEN_REPEATED: Final = frozenset({"config.set", "config.unset", "queue.set", "queue.pause", "queue.resume"})
 
 
 def patience_s(method: str, params: Mapping[str, Any], default: float | None = DEFAULT_PATIENCE_S) -> float | None:
     """Seconds in which an answer must come; None for a call that may wait for as long as a job runs."""
-    if method == "job.wait":
+    known = METHODS.get(method, UNKNOWN)
+    if known.answer is Answer.TIMEOUT:
         timeout = params.get("timeout")
         if timeout is None:
             return None
         return float(timeout + (SLOW_PATIENCE_S if _may_be_many(params.get("ids")) else DEFAULT_PATIENCE_S))
-    if method in ("daemon.shutdown", "dlq.retry", "dlq.purge", "job.prune", "job.send"):
+    if known.answer is Answer.WHENEVER or known.waits(params):
         return None
-    if method in _ON_JOBS and params.get("limit") is None and _may_be_many(params.get("ids", params.get("id"))):
+    if known.on_jobs and params.get("limit") is None and _may_be_many(params.get("ids", params.get("id"))):
         return None
-    if method in ("job.logs", "queue.pause", "worker.stop") and params.get("wait", method == "worker.stop"):
-        return None
-    return SLOW_PATIENCE_S if method in _SLOW and default is not None else default
+    return SLOW_PATIENCE_S if known.answer is Answer.LATER and default is not None else default
 
 
 def _may_be_many(ref: object) -> bool:
@@ -66,8 +57,8 @@ def _may_be_many(ref: object) -> bool:
 
 
 def may_repeat(method: str, params: Mapping[str, Any]) -> bool:
-    """Whether a call whose answer was lost may be made again: it reads, or its `request` or nature allows it."""
-    return method in _READS or method in _SAME_WHEN_REPEATED or params.get("request") is not None
+    """Whether a call whose answer was lost may be made again."""
+    return METHODS.get(method, UNKNOWN).may_repeat(params)
 
 
 def is_wait(method: str, params: Mapping[str, Any]) -> bool:

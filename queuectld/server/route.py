@@ -1,11 +1,10 @@
-"""What a method is to the server: how its parameters are read, how it stands to its neighbours, who carries it out."""
+"""What a method is to the server: who carries it out, and what of its parameters changes its effect on others."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
-from queuectl_client.protocol.messages import AnyRequest, Defaults, EventsSubscribe
+from queuectl_client.protocol.messages import Defaults, EventsSubscribe
 from queuectld.scheduler.service import Service
-from queuectld.server.order import Kind
 
 
 class Peer(Protocol):
@@ -35,10 +34,6 @@ Handler = Callable[[Service, Peer, Any], Awaitable[Any]]
 class Route(NamedTuple):
     """One method."""
 
-    kind: Kind
-    request: type[AnyRequest]
     handle: Handler
-    waits_with: str | None = None
-    """The parameter that makes a waiting call of it when it is true."""
     alone_with: Callable[[Peer, Mapping[str, Any]], bool] | None = None
     """Whether a call with these parameters, not checked yet, looks something up first, so that it goes on its own."""

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from queuectl_client.protocol import rpc
-from queuectl_client.protocol.messages import BadParams, Defaults, EventsSubscribe, Hello
+from queuectl_client.protocol.messages import REQUESTS, BadParams, Defaults, EventsSubscribe, Hello
+from queuectl_client.protocol.methods import METHODS, Effect
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import __version__
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.bus import EventFilter
 from queuectld.scheduler.service import Service
 from queuectld.server.feed import Feed
-from queuectld.server.order import CallOrder, Kind
+from queuectld.server.order import CallOrder
 from queuectld.server.route import Route
 from queuectld.server.router import WireError, find_route, wire_error
 
@@ -52,12 +53,15 @@ class Link(Protocol):
 class Call:
     """One call that has come in and is not answered yet."""
 
-    __slots__ = ("cancelled", "kind", "msgid", "params", "route", "size", "task")
+    __slots__ = ("cancelled", "effect", "method", "msgid", "params", "route", "size", "task")
 
-    def __init__(self, msgid: int, route: Route, kind: Kind, params: Mapping[str, Any], size: int) -> None:
+    def __init__(
+        self, msgid: int, method: str, route: Route, effect: Effect, params: Mapping[str, Any], size: int
+    ) -> None:
         self.msgid = msgid
+        self.method = method
         self.route = route
-        self.kind = kind
+        self.effect = effect
         self.params = params
         self.size = size
         self.task: asyncio.Task[None] | None = None
@@ -170,11 +174,12 @@ class Session:
             self._link.send(rpc.response(request.msgid, {}))
             return
         route = find_route(request.method)
-        kind = Kind.WAIT if route.waits_with is not None and params.get(route.waits_with) is True else route.kind
+        method = METHODS[request.method]
+        effect = Effect.WAIT if method.waits(params) else method.effect
         if route.alone_with is not None and route.alone_with(self, params):
-            kind = Kind.CHANGE
-        call = Call(request.msgid, route, kind, params, size)
-        if kind is Kind.WAIT:
+            effect = Effect.CHANGE
+        call = Call(request.msgid, request.method, route, effect, params, size)
+        if effect is Effect.WAIT:
             if size > MAX_WAIT_BYTES:
                 said = f"a call that waits may have {MAX_WAIT_BYTES:,} bytes, and this one has {size:,}"
                 raise Refused(ErrorCode.TOO_LARGE, f"{said}; name fewer jobs, or use a selector such as 1-100000")
@@ -188,7 +193,7 @@ class Session:
             self._wait_bytes += size
         else:
             self._owed_bytes += size
-        self._order.put(kind, call)
+        self._order.put(effect, call)
 
     def _hello(self, params: Any) -> dict[str, Any]:
         if self._has_spoken:
@@ -218,7 +223,7 @@ class Session:
 
     async def _carry_out(self, call: Call) -> None:
         try:
-            request = call.route.request.from_map(call.params)
+            request = REQUESTS[call.method].from_map(call.params)
             call.params = {}  # a waiting call keeps only what it needs
             handling = call.route.handle(self._service, self, request)
             del request
@@ -234,13 +239,13 @@ class Session:
         self._ended(call)
 
     def _ended(self, call: Call) -> None:
-        if call.kind is Kind.WAIT:
+        if call.effect is Effect.WAIT:
             self._wait_bytes -= call.size
             if self._waiting.get(call.msgid) is call:
                 del self._waiting[call.msgid]
         else:
             self._owed_bytes -= call.size
-        self._order.ended(call.kind)
+        self._order.ended(call.effect)
         self._link.call_ended()
 
     def _cancel(self, params: Any) -> None:

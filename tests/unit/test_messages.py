@@ -1,5 +1,6 @@
 """The requests: every method has one, checks what comes and says what is wrong."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_client.protocol import messages as wire
+from queuectl_client.protocol import methods
 from queuectl_client.protocol.messages import REQUESTS, BadParams
 from queuectl_client.protocol.vocabulary import JobState
+from queuectld.server.router import ROUTES
 
 METHODS = (
     "enqueue enqueue_many batch.open batch.add batch.commit status list job.get job.wait job.logs job.cancel job.kill "
@@ -213,3 +216,14 @@ def test_anything_is_a_request_or_bad_params(method: str, params: dict[str, Any]
     except BadParams:
         return
     assert REQUESTS[method].from_map(request.to_map()).to_map() == request.to_map()
+
+
+def test_every_method_has_its_place_in_the_table_and_its_parameters() -> None:
+    """hello and ping belong to the connection: they are answered before any order among calls."""
+    assert set(methods.METHODS) == set(REQUESTS) - {"hello", "ping"} == set(ROUTES)
+
+
+def test_a_method_waits_by_a_parameter_only_where_it_has_one() -> None:
+    for name, method in methods.METHODS.items():
+        has_wait = "wait" in {field.name for field in fields(REQUESTS[name])}
+        assert (method.wait is not None) == has_wait, name

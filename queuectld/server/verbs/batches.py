@@ -11,7 +11,6 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.service import Service
 from queuectld.server.lookups import looks_up
-from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 from queuectld.server.views import many_view
 
@@ -43,7 +42,7 @@ async def commit(service: Service, peer: Peer, request: wire.BatchCommit) -> Any
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "batch.open": Route(Kind.ADD, wire.BatchOpen, open_batch),
-    "batch.add": Route(Kind.ADD, wire.BatchAdd, add, alone_with=looks_up),
-    "batch.commit": Route(Kind.ADD, wire.BatchCommit, commit),
+    "batch.open": Route(open_batch),
+    "batch.add": Route(add, alone_with=looks_up),
+    "batch.commit": Route(commit),
 }

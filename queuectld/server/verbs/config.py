@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
-from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 from queuectld.server.views import setting_view
 
@@ -33,8 +32,8 @@ async def unset(service: Service, _peer: Peer, request: wire.ConfigUnset) -> Any
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "config.get": Route(Kind.READ, wire.ConfigGet, get),
-    "config.list": Route(Kind.READ, wire.ConfigList, list_settings),
-    "config.set": Route(Kind.CHANGE, wire.ConfigSet, set_value),
-    "config.unset": Route(Kind.CHANGE, wire.ConfigUnset, unset),
+    "config.get": Route(get),
+    "config.list": Route(list_settings),
+    "config.set": Route(set_value),
+    "config.unset": Route(unset),
 }

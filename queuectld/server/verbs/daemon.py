@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
-from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 from queuectld.server.views import facts_view, status_view
 
@@ -31,8 +30,8 @@ async def shutdown(service: Service, _peer: Peer, request: wire.DaemonShutdown) 
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "status": Route(Kind.READ, wire.StatusGet, status),
-    "daemon.info": Route(Kind.READ, wire.DaemonInfo, info),
-    "daemon.drain": Route(Kind.CHANGE, wire.DaemonDrain, drain),
-    "daemon.shutdown": Route(Kind.WAIT, wire.DaemonShutdown, shutdown),
+    "status": Route(status),
+    "daemon.info": Route(info),
+    "daemon.drain": Route(drain),
+    "daemon.shutdown": Route(shutdown),
 }

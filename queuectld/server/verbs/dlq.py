@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
-from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 from queuectld.server.views import changed_view, job_views
 
@@ -27,7 +26,7 @@ async def purge(service: Service, _peer: Peer, request: wire.DlqPurge) -> Any:
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "dlq.list": Route(Kind.READ, wire.DlqList, list_dead),
-    "dlq.retry": Route(Kind.CHANGE, wire.DlqRetry, retry),
-    "dlq.purge": Route(Kind.CHANGE, wire.DlqPurge, purge),
+    "dlq.list": Route(list_dead),
+    "dlq.retry": Route(retry),
+    "dlq.purge": Route(purge),
 }

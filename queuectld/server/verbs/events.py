@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
-from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 
 
@@ -16,5 +15,5 @@ async def subscribe(_service: Service, peer: Peer, request: wire.EventsSubscribe
 
 ROUTES: Final[Mapping[str, Route]] = {
     # On its own, so that a call sent after it makes no event that the subscription misses.
-    "events.subscribe": Route(Kind.CHANGE, wire.EventsSubscribe, subscribe),
+    "events.subscribe": Route(subscribe),
 }

@@ -8,7 +8,6 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.service import Service
 from queuectld.server.lookups import looks_up
-from queuectld.server.order import Kind
 from queuectld.server.route import Handler, Peer, Route
 from queuectld.server.views import (
     added_view,
@@ -101,23 +100,23 @@ def _each(act: Callable[[Service, wire.JobIds], Awaitable[Changed]]) -> Handler:
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "enqueue": Route(Kind.ADD, wire.Enqueue, enqueue, alone_with=looks_up),
-    "enqueue_many": Route(Kind.ADD, wire.EnqueueMany, enqueue_many, alone_with=looks_up),
-    "list": Route(Kind.READ, wire.ListJobs, list_jobs),
-    "job.get": Route(Kind.READ, wire.JobGet, get),
-    "job.wait": Route(Kind.WAIT, wire.JobWait, wait),
-    "job.logs": Route(Kind.READ, wire.JobLogs, logs, waits_with="wait"),
-    "job.cancel": Route(Kind.CHANGE, wire.JobCancel, _each(lambda service, wanted: service.jobs.cancel(wanted))),
-    "job.kill": Route(Kind.CHANGE, wire.JobKill, kill),
-    "job.pause": Route(Kind.CHANGE, wire.JobPause, _each(lambda service, wanted: service.jobs.pause(wanted))),
-    "job.resume": Route(Kind.CHANGE, wire.JobResume, _each(lambda service, wanted: service.jobs.resume(wanted))),
-    "job.send": Route(Kind.WAIT, wire.JobSend, send),
-    "job.hold": Route(Kind.CHANGE, wire.JobHold, _each(lambda service, wanted: service.jobs.hold(wanted))),
-    "job.release": Route(Kind.CHANGE, wire.JobRelease, _each(lambda service, wanted: service.jobs.release(wanted))),
-    "job.retry": Route(Kind.CHANGE, wire.JobRetry, _each(lambda service, wanted: service.jobs.retry(wanted))),
-    "job.remove": Route(Kind.CHANGE, wire.JobRemove, _each(lambda service, wanted: service.jobs.remove(wanted))),
-    "job.prune": Route(Kind.CHANGE, wire.JobPrune, prune),
-    "job.edit": Route(Kind.CHANGE, wire.JobEdit, edit),
-    "job.move": Route(Kind.CHANGE, wire.JobMove, move),
-    "job.explain": Route(Kind.READ, wire.JobExplain, explain),
+    "enqueue": Route(enqueue, alone_with=looks_up),
+    "enqueue_many": Route(enqueue_many, alone_with=looks_up),
+    "list": Route(list_jobs),
+    "job.get": Route(get),
+    "job.wait": Route(wait),
+    "job.logs": Route(logs),
+    "job.cancel": Route(_each(lambda service, wanted: service.jobs.cancel(wanted))),
+    "job.kill": Route(kill),
+    "job.pause": Route(_each(lambda service, wanted: service.jobs.pause(wanted))),
+    "job.resume": Route(_each(lambda service, wanted: service.jobs.resume(wanted))),
+    "job.send": Route(send),
+    "job.hold": Route(_each(lambda service, wanted: service.jobs.hold(wanted))),
+    "job.release": Route(_each(lambda service, wanted: service.jobs.release(wanted))),
+    "job.retry": Route(_each(lambda service, wanted: service.jobs.retry(wanted))),
+    "job.remove": Route(_each(lambda service, wanted: service.jobs.remove(wanted))),
+    "job.prune": Route(prune),
+    "job.edit": Route(edit),
+    "job.move": Route(move),
+    "job.explain": Route(explain),
 }

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
-from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 from queuectld.server.views import queue_views
 
@@ -31,8 +30,8 @@ async def resume(service: Service, _peer: Peer, request: wire.QueueResume) -> An
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "queue.list": Route(Kind.READ, wire.QueueList, list_queues),
-    "queue.set": Route(Kind.CHANGE, wire.QueueSet, set_limits),
-    "queue.pause": Route(Kind.CHANGE, wire.QueuePause, pause, waits_with="wait"),
-    "queue.resume": Route(Kind.CHANGE, wire.QueueResume, resume),
+    "queue.list": Route(list_queues),
+    "queue.set": Route(set_limits),
+    "queue.pause": Route(pause),
+    "queue.resume": Route(resume),
 }

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
-from queuectld.server.order import Kind
 from queuectld.server.route import Peer, Route
 from queuectld.server.views import worker_views
 
@@ -33,9 +32,8 @@ async def scale(service: Service, _peer: Peer, request: wire.WorkerScale) -> Any
 
 
 ROUTES: Final[Mapping[str, Route]] = {
-    "worker.start": Route(Kind.CHANGE, wire.WorkerStart, start),
-    # It may wait for a job of hours to end, so it holds up nobody.
-    "worker.stop": Route(Kind.WAIT, wire.WorkerStop, stop),
-    "worker.list": Route(Kind.READ, wire.WorkerList, list_workers),
-    "worker.scale": Route(Kind.CHANGE, wire.WorkerScale, scale),
+    "worker.start": Route(start),
+    "worker.stop": Route(stop),
+    "worker.list": Route(list_workers),
+    "worker.scale": Route(scale),
 }
