@@ -22,7 +22,10 @@ def main() -> int:
     """Draw the mutants, judge them, print who survived. 0 when none did."""
     options = _options()
     seed = options.seed if options.seed is not None else random.randrange(1 << 16)
-    drawn = mutants.sample(ROOT, options.packages, options.mutants, seed)
+    if options.again:
+        drawn = [mutants.Mutant(**each) for each in json.loads(options.again.read_text())]
+    else:
+        drawn = mutants.sample(ROOT, options.packages, options.mutants, seed)
     print(f"seed {seed}: {len(drawn)} mutants of {', '.join(options.packages)}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="qm", dir="/tmp"))
     try:
@@ -31,7 +34,7 @@ def main() -> int:
             copies.put(Copy(folder / str(number)))
         folders = [name for name in covering.ORDER if name in trials.FAST or not options.fast]
         lines = _lines(options.map, copies, folders)
-        survivors = _round(drawn, copies, lines, options.jobs, slow=False)
+        survivors = drawn if options.again else _round(drawn, copies, lines, options.jobs, slow=False)
         if not options.fast:
             print(f"{len(survivors)} outlived the fast tests; those run against e2e and crash now", flush=True)
             survivors = _round(survivors, copies, lines, options.jobs, slow=True)
@@ -53,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="copies at once")
     parser.add_argument("--map", type=Path, help="a file to keep the map of lines and tests in, read when it exists")
     parser.add_argument("--fast", action="store_true", help="unit, store, component and compat alone")
+    parser.add_argument("--again", type=Path, help="a report of --fast, on the same commit: e2e and crash alone")
     parser.add_argument("--report", type=Path, help="write the survivors as JSON")
     return parser.parse_args()
 
