@@ -170,7 +170,7 @@ class Bench:
         frame = rpc.request(1, method, params)
         (sent,) = rpc.Decoder().feed(frame)
         assert isinstance(sent, rpc.Request)
-        request = route.request.from_map(rpc.params_of(sent.params))
+        request = REQUESTS[method].from_map(rpc.params_of(sent.params))
         result = await route.handle(self.core.service, _Peer(), request)  # type: ignore[arg-type]
         assert len(rpc.response(1, result)) < rpc.MAX_MESSAGE_BYTES
         return result

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from queuectl_client.paths import resolve
+from queuectl_client.protocol.messages import REQUESTS
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.core import Core, Setup
 from queuectld.domain.errors import Refused
@@ -33,13 +34,14 @@ def test_an_id_or_a_number_takes_no_question_of_its_own(tmp_path: Path, method: 
             ask = core.store._reader.ask
             core.store._reader.ask = lambda question: asked.append(question) or ask(question)  # type: ignore[func-returns-value,method-assign]
             route = find_route(method)
-            await route.handle(core.service, None, route.request.from_map(params))  # type: ignore[arg-type]
+            request = REQUESTS[method].from_map
+            await route.handle(core.service, None, request(params))  # type: ignore[arg-type]
             assert asked == []
-            await route.handle(core.service, None, route.request.from_map({**params, "id": "last"}))  # type: ignore[arg-type]
+            await route.handle(core.service, None, request({**params, "id": "last"}))  # type: ignore[arg-type]
             assert asked
             for missing in ("nobody", "77"):
                 with pytest.raises(Refused, match=f"there is no job '{missing}'") as refused:
-                    await route.handle(core.service, None, route.request.from_map({**params, "id": missing}))  # type: ignore[arg-type]
+                    await route.handle(core.service, None, request({**params, "id": missing}))  # type: ignore[arg-type]
                 assert refused.value.code is ErrorCode.NOT_FOUND
         finally:
             await core.store.close()
