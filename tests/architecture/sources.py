@@ -48,8 +48,9 @@ def imports(sources: list[Source]) -> Iterator[Import]:
     for source in sources:
         typing_lines = _typing_lines(source.tree)
         for node in ast.walk(source.tree):
-            for target in _targets(node, source.module):
-                yield Import(source.module, target, node.lineno, node.lineno in typing_lines)
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                for target in _targets(node, source.module):
+                    yield Import(source.module, target, node.lineno, node.lineno in typing_lines)
 
 
 def within(module: str, package: str) -> bool:

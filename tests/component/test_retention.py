@@ -27,7 +27,6 @@ class Place:
         self.lab = lab
         self.clock = Clock(None, boottime=lambda: lab.store_ms, wall=lambda: lab.wall_ms)
         self.retention = Retention(lab.store, self.clock, folder, lambda files: None)
-        self.retention._jobs_went = False
 
     async def sweep(self) -> int | None:
         """Forget what is old enough; in how many milliseconds more will be."""
