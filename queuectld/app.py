@@ -21,7 +21,7 @@ from queuectld.domain.errors import Refused
 from queuectld.eventloop import EventLoop
 from queuectld.lock import DaemonLock
 from queuectld.notify import Notifier, ReadyLine
-from queuectld.server.crowd import Crowd
+from queuectld.server.connections import Crowd
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, open_private_folder, unlink
 from queuectld.store.records import StoreRefused

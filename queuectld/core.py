@@ -15,12 +15,16 @@ from typing import Any, NamedTuple
 from queuectl_client.paths import Paths
 from queuectld import __version__, failpoints
 from queuectld.domain.errors import Refused
+from queuectld.pool.pool import WorkerPool
+from queuectld.pool.process import WorkerPlaces
+from queuectld.pool.recovery import Recovery
+from queuectld.pool.supervisor import Crew
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
-from queuectld.scheduler.dlq import DlqService, remove_log_files
-from queuectld.scheduler.joblogs import LogService
-from queuectld.scheduler.jobs import JobService
+from queuectld.scheduler.jobs.dlq import DlqService, remove_log_files
+from queuectld.scheduler.jobs.logs import LogService
+from queuectld.scheduler.jobs.service import JobService
 from queuectld.scheduler.queues import QueueService
 from queuectld.scheduler.retention import Retention
 from queuectld.scheduler.service import DaemonService, Service
@@ -28,11 +32,7 @@ from queuectld.scheduler.settings import ConfigService
 from queuectld.scheduler.shrinking import Shrinking
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.store import Store
-from queuectld.workers import cgroup, mark
-from queuectld.workers.crew import Crew
-from queuectld.workers.pool import WorkerPool
-from queuectld.workers.process import WorkerPlaces
-from queuectld.workers.recovery import Recovery
+from queuectld.workerwire import cgroup, runmark
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ def _log_failure(task: "asyncio.Task[None]") -> None:
 def _settle_in_group() -> None:
     """Say whether workers get control groups, once this process is in none of theirs and bears no mark of theirs."""
     cgroup.step_out()
-    mark.shed()
+    runmark.shed()
     above = cgroup.delegated()
     if above is None:
         log.info("no control group is delegated: a job's processes are known by descent, session, mark and environment")

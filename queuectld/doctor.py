@@ -17,11 +17,12 @@ from queuectld import ownlimits
 from queuectld.config import SettingsRefused, read_settings
 from queuectld.server.folders import weakness
 from queuectld.server.socketfile import is_answered
-from queuectld.store import files, repair
-from queuectld.store.invariants import Progress
-from queuectld.store.invariants import examine as examine_store
+from queuectld.store.mapping import files
+from queuectld.store.reads.invariants import Progress
+from queuectld.store.reads.invariants import examine as examine_store
 from queuectld.store.records import StoreRefused
-from queuectld.workers import spool
+from queuectld.store.writes import repair
+from queuectld.workerwire import spool
 
 OK: Final = "ok"
 WARNING: Final = "warning"

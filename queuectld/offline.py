@@ -11,8 +11,8 @@ from pathlib import Path
 from queuectl_client import paths as places
 from queuectld.doctor import Finding, examine, is_well, mend
 from queuectld.logs import escaped
-from queuectld.store import files
-from queuectld.store.invariants import Progress
+from queuectld.store.mapping import files
+from queuectld.store.reads.invariants import Progress
 from queuectld.store.records import StoreRefused
 
 USAGE = 2

@@ -62,7 +62,7 @@ class Invocation:
 
     def document(self, value: Any) -> None:
         """One JSON document to stdout."""
-        from queuectl_client.cli.documents import dumps
+        from queuectl_client.cli.output.jsonlines import dumps
 
         self.data(dumps(value))
 
@@ -92,7 +92,7 @@ class Invocation:
         return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
     def _stderr(self, sentence: str) -> None:
-        from queuectl_client.cli.render import escape_lines
+        from queuectl_client.cli.output.render import escape_lines
 
         sys.stdout.flush()
         print(escape_lines(sentence), file=sys.stderr, flush=True)

@@ -82,7 +82,7 @@ def _run(args: list[str]) -> int:
     gc.enable()
     try:
         if "_QUEUECTL_COMPLETE" in os.environ:  # a shell's completion script asks
-            from queuectl_client.cli.completing import answer
+            from queuectl_client.cli.completion.complete import answer
 
             return answer(root, invocation, os.environ)
         # Not root.main: it has exit codes of its own for a broken pipe and an interrupt.
@@ -128,6 +128,6 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     while trace is not None:
         where = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}, line {trace.tb_lineno})"
         trace = trace.tb_next
-    from queuectl_client.cli.render import escape
+    from queuectl_client.cli.output.render import escape
 
     print(f"Error: this is a fault in queuectl: {kind.__name__}: {escape(error)}{where}", file=sys.stderr)

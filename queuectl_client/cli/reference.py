@@ -11,8 +11,8 @@ from typing import Final
 
 import click
 
+from queuectl_client.cli.framework import GLOBAL_OPTIONS, Entry, Headed, Noun, Verb
 from queuectl_client.cli.root import SECTIONS, root
-from queuectl_client.cli.verbs import GLOBAL_OPTIONS, Entry, Headed, Noun, Verb
 
 WIDTH: Final = 119
 _BAR: Final = r"\|"

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from queuectl_client.cli.verbs import Entry, LazyNoun
+from queuectl_client.cli.framework import Entry, LazyNoun
 
 SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
     "Enqueue": {
@@ -18,7 +18,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "show": Entry("jobs:show", "Everything about a job, and its attempts.", ("inspect",)),
         "logs": Entry("logs:logs", "The output of a job.", ("log",)),
         "follow": Entry("logs:follow", "The output of a job as it comes, until it has ended."),
-        "explain": Entry("places:explain", "Why a job does not run, and when it may."),
+        "explain": Entry("line:explain", "Why a job does not run, and when it may."),
         "wait": Entry("wait:wait", "Wait until jobs have ended."),
         "events": Entry("events:events", "What happened, an event a line."),
     },
@@ -32,7 +32,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "release": Entry("change:release", "Let held jobs run."),
         "retry": Entry("change:retry", "Run ended jobs again, failed ones now.", ("restart",)),
         "edit": Entry("edit:edit", "Change a job that does not run."),
-        "move": Entry("places:move", "Give a waiting job another place in line."),
+        "move": Entry("line:move", "Give a waiting job another place in line."),
         "rm": Entry("change:remove", "Remove jobs that do not run, with their output."),
         "dlq": Entry("dlq:dlq", "The dead letter queue: jobs that gave up.", ("dead",)),
     },
@@ -41,9 +41,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "queue": Entry("queues:queue", "List, limit, pause and resume queues."),
         "config": Entry("config:config", "Show and set the defaults."),
         "daemon": Entry("daemon:daemon", "Start, stop and look at the daemon."),
-        "doctor": Entry("upkeep:doctor", "Look for what is wrong, and say the way out."),
-        "backup": Entry("upkeep:backup", "Copy the store to a file."),
-        "prune": Entry("upkeep:prune", "Remove old jobs that have ended."),
+        "doctor": Entry("maintenance:doctor", "Look for what is wrong, and say the way out."),
+        "backup": Entry("maintenance:backup", "Copy the store to a file."),
+        "prune": Entry("maintenance:prune", "Remove old jobs that have ended."),
         "completion": Entry("completion:completion", "Print the completion script of a shell."),
     },
 }
@@ -69,6 +69,6 @@ def root(ctx: click.Context) -> object:
     """
     if ctx.invoked_subcommand is not None:
         return None
-    from queuectl_client.cli.status import status
+    from queuectl_client.cli.commands.status import status
 
     return ctx.invoke(status)

@@ -64,7 +64,7 @@ class NewJob(NamedTuple):
     depends_on: tuple[tuple[str, str], ...] = ()
     """Pairs of an id, `batch:NAME` or a selector, and `completed`, `dead` or `any`."""
     seen: Mapping[str, tuple[int, Sequence[int]]] = {}
-    """Where there is a selector among them: what it named up to which number (`queuectld.store.several`)."""
+    """Where there is a selector among them: what it named up to which number (`store.reads.dependency_selectors`)."""
     batch: str | None = None
     """The batch that it belongs to, for those that wait for all of it."""
     unique_key: str | None = None

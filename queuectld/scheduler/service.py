@@ -8,9 +8,9 @@ from queuectl_client.protocol.messages import WorkerStart, WorkerStop
 from queuectl_client.protocol.vocabulary import WorkerState
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.dispatcher import Dispatcher
-from queuectld.scheduler.dlq import DlqService
-from queuectld.scheduler.joblogs import LogService
-from queuectld.scheduler.jobs import JobService
+from queuectld.scheduler.jobs.dlq import DlqService
+from queuectld.scheduler.jobs.logs import LogService
+from queuectld.scheduler.jobs.service import JobService
 from queuectld.scheduler.queues import QueueService
 from queuectld.scheduler.retention import Retention
 from queuectld.scheduler.settings import ConfigService

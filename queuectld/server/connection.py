@@ -10,10 +10,10 @@ from typing import Final, Protocol
 
 from queuectl_client.protocol.rpc import Decoder, Message, ProtocolError
 from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.pool.link import may_be_heard
 from queuectld.scheduler.service import Service
 from queuectld.server.router import WireError
 from queuectld.server.session import Session
-from queuectld.workers.link import may_be_heard
 
 HALF_MESSAGE_S: Final = 30.0
 """How long a message may take from its first byte to its last."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from queuectld.server.filewatch import FileWatch
 from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, file_id, unlink
-from queuectld.server.watch import FileWatch
 
 log = logging.getLogger(__name__)
 

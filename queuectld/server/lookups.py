@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from queuectld.server.route import Peer
-from queuectld.store.several import is_selector
+from queuectld.store.reads.dependency_selectors import is_selector
 
 _SPELLINGS = ("depends_on", "dependsOn")
 

@@ -15,8 +15,8 @@ from queuectld import __version__
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.bus import EventFilter
 from queuectld.scheduler.service import Service
+from queuectld.server.call_scheduler import CallOrder
 from queuectld.server.feed import Feed
-from queuectld.server.order import CallOrder
 from queuectld.server.route import Route
 from queuectld.server.router import WireError, find_route, wire_error
 

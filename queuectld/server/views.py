@@ -12,11 +12,11 @@ from typing import Any, Final
 from queuectl_client.protocol.jobkeys import KINDS, Kind
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job
-from queuectld.scheduler.bulk import Changed
-from queuectld.scheduler.jobs import Status
+from queuectld.scheduler.jobs.bulk import Changed
+from queuectld.scheduler.jobs.service import Status
+from queuectld.scheduler.jobs.wait_calls import Waited
 from queuectld.scheduler.service import WorkerTold
 from queuectld.scheduler.settings import SettingValue
-from queuectld.scheduler.waits import Waited
 from queuectld.store.records import Added, AddedOne, Event, Explanation, QueueRow, Rows
 
 JobMap = dict[str, Any]

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Output
-from queuectld.store import ordering, queries, reads, selectors
-from queuectld.store.queries import ListQuery
-from queuectld.store.reader import Reader
+from queuectld.store.reads import listings, lookups, ordering, selectors
+from queuectld.store.reads.listings import ListQuery
+from queuectld.store.reads.thread import Reader
 from queuectld.store.records import Busy, Event, Page, PoolRow, QueueRow, Rows, WorkerRow
 
 T = TypeVar("T")
@@ -28,15 +28,15 @@ class Questions:
 
     async def get(self, seq: int) -> Job | None:
         """The job; None when there is none."""
-        return await self.ask(partial(reads.get, seq=seq))
+        return await self.ask(partial(lookups.get, seq=seq))
 
     async def many(self, seqs: Sequence[int]) -> list[Job]:
         """Those of the jobs that are there, by number."""
-        return await self.ask(partial(reads.many, seqs=seqs))
+        return await self.ask(partial(lookups.many, seqs=seqs))
 
     async def states(self, seqs: Sequence[int]) -> dict[int, JobState]:
         """How those of the jobs stand that are there, by number."""
-        return await self.ask(partial(reads.states, seqs=seqs))
+        return await self.ask(partial(lookups.states, seqs=seqs))
 
     async def find(self, ref: str) -> int | None:
         """The number of the job with exactly this id, else with this number; None when there is none."""
@@ -48,7 +48,7 @@ class Questions:
 
     async def last_seq(self) -> int:
         """The number of the newest job that is there; 0 when there is none."""
-        return await self.ask(reads.last_seq)
+        return await self.ask(lookups.last_seq)
 
     async def select(self, selector: str, limit: int) -> list[int]:
         """The numbers of the jobs a selector names, at most `limit`; empty when it names none.
@@ -63,7 +63,7 @@ class Questions:
         found: list[int] = []
         while len(found) < limit:
             query = replace(query, limit=limit - len(found))
-            some, after = await self.ask(partial(queries.seqs, query=query))
+            some, after = await self.ask(partial(listings.seqs, query=query))
             found.extend(some)
             if after is None:
                 break
@@ -72,11 +72,11 @@ class Questions:
 
     async def page(self, query: ListQuery) -> Page:
         """The next jobs of a listing; it may be empty while `next` is set."""
-        return await self.ask(partial(queries.page, query=query))
+        return await self.ask(partial(listings.page, query=query))
 
     async def rows(self, query: ListQuery, keys: Sequence[str]) -> Rows:
         """These keys alone (of `jobkeys.KINDS`) of the next jobs of a listing; else as `page`."""
-        return await self.ask(partial(queries.rows, query=query, keys=keys))
+        return await self.ask(partial(listings.rows, query=query, keys=keys))
 
     async def first_by(self, query: ListQuery, key: str, *, descending: bool) -> ListQuery:
         """The listing of the first of these jobs by a key, `limit` of them, in that order.
@@ -95,36 +95,36 @@ class Questions:
 
     async def attempts(self, seq: int) -> list[Attempt]:
         """The executions of a job that have ended, oldest first."""
-        return await self.ask(partial(reads.attempts, seq=seq))
+        return await self.ask(partial(lookups.attempts, seq=seq))
 
     async def attempt_output(self, seq: int, run: int) -> Mapping[str, Output]:
         """Where the output of one execution is, by stream; empty when it has none."""
-        return await self.ask(partial(reads.attempt_output, seq=seq, run=run))
+        return await self.ask(partial(lookups.attempt_output, seq=seq, run=run))
 
     async def queues(self) -> list[QueueRow]:
         """All queues by name, with their counts."""
-        return await self.ask(reads.queues)
+        return await self.ask(lookups.queues)
 
     async def processing(self) -> list[Busy]:
         """All processing jobs and who has them."""
-        return await self.ask(reads.processing)
+        return await self.ask(lookups.processing)
 
     async def environment(self, number: int) -> Mapping[str, str]:
         """The environment a claim names. Raises LookupError when there is none."""
-        return await self.ask(partial(reads.environment, number=number))
+        return await self.ask(partial(lookups.environment, number=number))
 
     async def events_since(self, event_seq: int, limit: int) -> list[Event]:
         """The events that follow this one, oldest first."""
-        return await self.ask(partial(reads.events_since, event_seq=event_seq, limit=limit))
+        return await self.ask(partial(lookups.events_since, event_seq=event_seq, limit=limit))
 
     async def oldest_event(self) -> int:
         """The number of the oldest event that is kept; 0 when there is none."""
-        return await self.ask(reads.oldest_event)
+        return await self.ask(lookups.oldest_event)
 
     async def pools(self) -> list[PoolRow]:
         """All pools, oldest first."""
-        return await self.ask(reads.pools)
+        return await self.ask(lookups.pools)
 
     async def workers(self) -> list[WorkerRow]:
         """All workers that have not ended, oldest first."""
-        return await self.ask(reads.workers)
+        return await self.ask(lookups.workers)

@@ -14,26 +14,12 @@ from typing import Any, Final, TypeVar
 from queuectld.domain.job import Job, NewJob, Now
 from queuectld.domain.outcome import Outcome, Survivor
 from queuectld.domain.permits import Verb
-from queuectld.store import (
-    acts,
-    batches,
-    changes,
-    edits,
-    explaining,
-    files,
-    memory,
-    registry,
-    repair,
-    requests,
-    schema,
-    survivors,
-    turns,
-)  # fmt: skip
-from queuectld.store.acts import Done
-from queuectld.store.connection import open_reader, open_writer
-from queuectld.store.places import Target
-from queuectld.store.queries import ListQuery
-from queuectld.store.reader import Reader
+from queuectld.store.mapping import files, schema  # fmt: skip
+from queuectld.store.mapping.connection import open_reader, open_writer
+from queuectld.store.reads import explaining  # fmt: skip
+from queuectld.store.reads.dependency_selectors import SeenBy
+from queuectld.store.reads.listings import ListQuery
+from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
     Added,
     AddedOne,
@@ -51,11 +37,24 @@ from queuectld.store.records import (
     StoreRefused,
     Turn,
 )  # fmt: skip
-from queuectld.store.session import NOTHING, Session
-from queuectld.store.several import SeenBy
-from queuectld.store.tally import Tally
 from queuectld.store.upkeep import SLICE, Upkeep
-from queuectld.store.writer import Writer
+from queuectld.store.writer import cache  # fmt: skip
+from queuectld.store.writer.counts import Tally
+from queuectld.store.writer.session import NOTHING, Session
+from queuectld.store.writer.thread import Writer
+from queuectld.store.writes import (  # fmt: skip
+    changes,
+    edits,
+    idempotency,
+    registry,
+    repair,
+    survivors,
+    turn,
+    uploads,
+    verbs,
+)
+from queuectld.store.writes.ranking import Target
+from queuectld.store.writes.verbs import Done
 
 __all__ = ["Committed", "Event", "ListQuery", "Store", "StoreFailed", "StoreRefused"]
 T = TypeVar("T")
@@ -86,8 +85,8 @@ class Store(Upkeep):
         repair.once(connection)
         session = Session(connection, host)
         self._on_committed = on_committed
-        self._settings, self._values = memory.read_settings(connection)
-        self.survivors: Mapping[int, tuple[Survivor, ...]] = memory.read_survivors(self._values)
+        self._settings, self._values = cache.read_settings(connection)
+        self.survivors: Mapping[int, tuple[Survivor, ...]] = cache.read_survivors(self._values)
         """By job: the processes that outlived its last run, as of the last commit. Another object when it changes."""
         self.due: Due = session.memory.due
         """When the next waiting job comes due, as of the last commit."""
@@ -142,7 +141,7 @@ class Store(Upkeep):
     ) -> None:
         if settings is not None and values is not None:
             self._settings, self._values = settings, values
-            self.survivors = memory.read_survivors(values)
+            self.survivors = cache.read_survivors(values)
         if committed is None:
             return
         self.due = committed.due
@@ -162,17 +161,17 @@ class Store(Upkeep):
 
     async def add_or_find(self, new: NewJob, *, now: Now, request: str | None = None) -> AddedOne:
         """As `add`, and says whether the job was there before, and whose place it has taken."""
-        return await self._write(partial(requests.add_once, new=new, now=now, request=request))
+        return await self._write(partial(idempotency.add_once, new=new, now=now, request=request))
 
     async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:
         """Store all of them or, when one is refused, none; the refusal's data has its `index`."""
         if len(new) <= BULK or any(each.unique_key is not None for each in new):
-            add = partial(requests.add_many_once, new=new, now=now, request=request)
+            add = partial(idempotency.add_many_once, new=new, now=now, request=request)
             return await self._write(add, weight=len(new))
         return await self._add_in_slices(new, now, request)
 
     async def _add_in_slices(self, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
-        known = await self._write(partial(requests.known_many, request=request))
+        known = await self._write(partial(idempotency.known_many, request=request))
         if known is not None:
             return known
         token = await self.batch_open(now=now)
@@ -183,7 +182,7 @@ class Store(Upkeep):
                 added.ids.extend(part.ids)
                 added.seqs.extend(part.seqs)
                 added = added._replace(skipped=[*added.skipped, *part.skipped])
-            commit = partial(requests.commit_many, token=token, added=added, now=now, request=request)
+            commit = partial(idempotency.commit_many, token=token, added=added, now=now, request=request)
             return await self._write(commit)
         except BaseException:
             self._in_background(self.batch_discard(token))
@@ -192,30 +191,30 @@ class Store(Upkeep):
     async def batch_open(self, *, now: Now) -> str:
         """Begin a batch; gives its token."""
         token = uuid.uuid4().hex
-        await self._write(partial(batches.open_batch, token=token, now=now))
+        await self._write(partial(uploads.open_batch, token=token, now=now))
         return token
 
     async def batch_add(self, token: str, new: Sequence[NewJob], *, now: Now, first: int = 0) -> Added:
         """Store jobs that nobody sees until the commit. `first` is the index of the first one, for refusals."""
-        add = partial(batches.add_to_batch, token=token, new=new, now=now, first=first)
+        add = partial(uploads.add_to_batch, token=token, new=new, now=now, first=first)
         return await self._write(add, weight=len(new))
 
     async def batch_commit(self, token: str, *, now: Now, request: str | None = None) -> AddedSummary:
         """Let all jobs of the batch be there: one small write. Turns let them into their lanes."""
-        return await self._write(partial(requests.commit_batch_once, token=token, now=now, request=request))
+        return await self._write(partial(idempotency.commit_batch_once, token=token, now=now, request=request))
 
     async def batch_discard(self, token: str) -> None:
         """Let the batch be no more, and take its rows away in slices."""
-        number = await self._write(partial(batches.discard_batch, token=token))
+        number = await self._write(partial(uploads.discard_batch, token=token))
         await self._clear(number)
 
     async def discard_open_batches(self) -> None:
         """At start: take away what nobody can commit any more, in slices."""
-        for number in await self._write(batches.mark_abandoned):
+        for number in await self._write(uploads.mark_abandoned):
             await self._clear(number)
 
     async def _clear(self, number: int) -> None:
-        while await self._write(partial(batches.clear_discarded, number=number, budget=SLICE), weight=SLICE):
+        while await self._write(partial(uploads.clear_discarded, number=number, budget=SLICE), weight=SLICE):
             pass
 
     # -- the turn
@@ -235,13 +234,13 @@ class Store(Upkeep):
         One commit. An outcome that comes late or twice changes nothing and is acknowledged all the same.
         """
         return await self._write(partial(
-            turns.turn, outcomes=outcomes, free=free, dedicated=dedicated, now=now, crash_limit=crash_limit,
+            turn.turn, outcomes=outcomes, free=free, dedicated=dedicated, now=now, crash_limit=crash_limit,
             chance=chance,
         ), weight=len(outcomes) + len(free))  # fmt: skip
 
     async def return_claims(self, claims: Sequence[tuple[int, int]], *, now: Now) -> None:
         """Claims (seq, run) that never reached their worker: pending as before, counted nowhere."""
-        await self._write(partial(turns.return_claims, claims=claims, now=now))
+        await self._write(partial(turn.return_claims, claims=claims, now=now))
 
     # -- what people do to jobs; of several, all or none
 
@@ -252,12 +251,12 @@ class Store(Upkeep):
 
         `picked`: those to which it cannot be done are left out.
         """
-        work = partial(acts.act, verb=verb, seqs=seqs, now=now, picked=picked, how=how)
+        work = partial(verbs.act, verb=verb, seqs=seqs, now=now, picked=picked, how=how)
         return await self._write(work, weight=len(seqs))
 
     async def look(self, verb: Verb, seqs: Sequence[int], *, picked: bool = False) -> Done:
         """As `act`, and nothing is changed."""
-        return await self._write(partial(acts.look, verb=verb, seqs=seqs, picked=picked), weight=len(seqs))
+        return await self._write(partial(verbs.look, verb=verb, seqs=seqs, picked=picked), weight=len(seqs))
 
     async def cancel(self, seqs: Sequence[int], *, now: Now, reason: str = "cancelled") -> list[Cancelled]:
         """End jobs for good. Refused (wrong_state) when one has ended."""
@@ -369,8 +368,10 @@ class Store(Upkeep):
         self, kind: str, wanted: int, event_seq: int, *, now: Now, request: str | None
     ) -> tuple[int, int, bool]:
         """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
-        pool = partial(requests.add_pool_once, kind=kind, wanted=wanted, event_seq=event_seq, now=now, request=request)
-        return await self._write(pool)
+        once = idempotency.add_pool_once
+        return await self._write(
+            partial(once, kind=kind, wanted=wanted, event_seq=event_seq, now=now, request=request)
+        )
 
     async def pool_set(self, pool: int, wanted: int) -> None:
         """Note how many workers the pool is to have."""

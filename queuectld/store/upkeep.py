@@ -11,12 +11,14 @@ from typing import Final, TypeVar
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Now
-from queuectld.store import files, housekeeping, invariants, removal
+from queuectld.store.mapping import files
 from queuectld.store.questions import Questions
-from queuectld.store.reader import Reader
+from queuectld.store.reads import invariants
+from queuectld.store.reads.thread import Reader
 from queuectld.store.records import Pruned
-from queuectld.store.session import Session
-from queuectld.store.writer import Writer
+from queuectld.store.writer.session import Session
+from queuectld.store.writer.thread import Writer
+from queuectld.store.writes import housekeeping, removal
 
 T = TypeVar("T")
 SLICE: Final = 500

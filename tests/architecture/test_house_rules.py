@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from collections import Counter
 
 import queuectl_client
 import queuectld
@@ -11,6 +12,7 @@ from tests.architecture.sources import PACKAGES, ROOT, Source, everything, produ
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+MAX_FOLDER_FILES = 24
 
 # architecture.md, "The house": the top level holds this and dot files, nothing else.
 TOP_LEVEL = {
@@ -51,6 +53,11 @@ def test_the_top_level_holds_what_the_architecture_lists() -> None:
 def test_no_file_is_too_long() -> None:
     long = {source.path: len(source.lines) for source in everything() if len(source.lines) > MAX_FILE_LINES}
     assert long == {}
+
+
+def test_no_folder_of_the_product_is_too_full() -> None:
+    files = Counter(source.path.rpartition("/")[0] for source in product())
+    assert {folder: count for folder, count in files.items() if count > MAX_FOLDER_FILES} == {}
 
 
 def test_no_function_is_too_long() -> None:

@@ -7,13 +7,15 @@ import pytest
 from tests.architecture.sources import Import, imports, product, within
 
 # Lowest first: a module imports from its own layer and from those below it.
-DAEMON_LAYERS = ("domain", "store", "scheduler", "workers", "server")
+DAEMON_LAYERS = ("domain", "store", "scheduler", "pool", "server")
 CLIENT_LAYERS = ("protocol", "", "cli")
 TOP = len(DAEMON_LAYERS)  # app.py and the other modules right in queuectld/
 
-# Below all layers: a test kills at a point in any of them, and the clock and the workers tell one boot. They know
-# nothing of ours themselves.
-BELOW_ALL = ("queuectld.failpoints", "queuectld.boot")
+# Below all layers: a test kills at a point in any of them, the clock and the workers tell one boot, and the daemon and
+# its workers share their wire. They know nothing of ours but one another.
+BELOW_ALL = ("queuectld.failpoints", "queuectld.boot", "queuectld.workerwire")
+# A process of its own, which outlives an upgrade of the daemon: it loads itself and what is below all layers.
+WORKER = "queuectld.worker"
 
 # Where a tool may be imported at all.
 HOMES = {
@@ -69,6 +71,34 @@ def test_the_daemon_imports_downwards_only() -> None:
         and within(found.target, "queuectld")
         and found.target != "queuectld"
         and daemon_layer(found.target) > daemon_layer(found.importer)
+    ]
+    assert wrong == []
+
+
+def test_the_worker_process_and_the_daemon_share_the_worker_wire_alone() -> None:
+    wrong = [
+        str(found)
+        for found in product_imports()
+        if within(found.importer, "queuectld")
+        and within(found.target, "queuectld")
+        and found.target != "queuectld"
+        and (
+            within(found.target, WORKER)
+            if not within(found.importer, WORKER)
+            else not any(within(found.target, package) for package in (WORKER, *BELOW_ALL))
+        )
+    ]
+    assert wrong == []
+
+
+def test_what_is_below_all_layers_knows_nothing_above_it() -> None:
+    wrong = [
+        str(found)
+        for found in product_imports()
+        if any(within(found.importer, low) for low in BELOW_ALL)
+        and within(found.target, "queuectld")
+        and found.target != "queuectld"
+        and not any(within(found.target, low) for low in BELOW_ALL)
     ]
     assert wrong == []
 

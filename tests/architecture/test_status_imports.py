@@ -45,7 +45,7 @@ def loaded(home: Home, program: str) -> set[str]:
 def test_status_loads_no_more_than_it_needs(home: Home) -> None:
     home.start_daemon()
     extra = loaded(home, STATUS) - loaded(home, BASELINE)
-    assert "queuectl_client.cli.status" in extra
+    assert "queuectl_client.cli.commands.status" in extra
     assert {name for name in extra if name.partition(".")[0] != "queuectl_client"} <= ALLOWED
 
 

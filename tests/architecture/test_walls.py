@@ -77,5 +77,5 @@ def test_the_domain_loads_nothing_but_itself() -> None:
 def test_a_worker_loads_little() -> None:
     """Every worker is a process of its own: what it loads is paid for again and again."""
     heavy = "peewee,sqlite3,asyncio,click,rich,platformdirs,subprocess,ssl"
-    loaded = loaded_behind_a_wall(heavy, "queuectld.workers.worker")
+    loaded = loaded_behind_a_wall(heavy, "queuectld.worker.main")
     assert not {name for name in loaded if within(name, "queuectld.store") or within(name, "queuectld.scheduler")}

@@ -14,7 +14,7 @@ from pathlib import Path
 from queuectld.domain.job import NewJob
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.clock import Clock
-from queuectld.store import models
+from queuectld.store.mapping import models
 from queuectld.store.records import Committed
 from queuectld.store.store import Store
 

@@ -61,9 +61,9 @@ def _request(data: bytes) -> int:
 
 def _worker(data: bytes) -> int:
     """As a worker sends it."""
-    from queuectld.workers.frames import outcome_from_map
-    from queuectld.workers.link import MAX_TOLD_BYTES, MAX_TOLD_CONTAINERS
-    from queuectld.workers.wire import Frames, WireError
+    from queuectld.pool.link import MAX_TOLD_BYTES, MAX_TOLD_CONTAINERS
+    from queuectld.pool.outcomes import outcome_from_map
+    from queuectld.workerwire.frames import Frames, WireError
 
     count = 0
     try:
@@ -138,10 +138,9 @@ def with_atheris(options: list[str]) -> None:
     """Until libFuzzer's options end it. Does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["queuectl_client.protocol", "queuectld.workers", "queuectld.domain"]):
+    instrumented = ["queuectl_client.protocol", "queuectld.pool", "queuectld.workerwire", "queuectld.domain"]
+    with atheris.instrument_imports(include=instrumented):
         import queuectl_client.protocol.messages  # noqa: F401
-        import queuectld.workers.frames
-        import queuectld.workers.link  # noqa: F401
 
     inputs = messages = 0
 

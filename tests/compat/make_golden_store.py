@@ -12,7 +12,7 @@ from pathlib import Path
 from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store import files
+from queuectld.store.mapping import files
 from queuectld.store.records import Anchor
 from tests.store.lab import Lab, new
 

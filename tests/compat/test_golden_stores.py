@@ -10,7 +10,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Output
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store import files, schema
+from queuectld.store.mapping import files, schema
 from queuectld.store.records import Anchor
 from tests.compat.make_golden_store import golden_path
 from tests.store.lab import ENVIRONMENT, Lab, in_lab

@@ -9,9 +9,9 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
-from queuectld.scheduler import bulk, selection
-from queuectld.scheduler.bulk import Bulk, Changed, LeftOut, Place
-from queuectld.store.acts import Done
+from queuectld.scheduler.jobs import bulk, selection
+from queuectld.scheduler.jobs.bulk import Bulk, Changed, LeftOut, Place
+from queuectld.store.writes.verbs import Done
 from tests.store.lab import Lab, in_lab, new
 
 ENDED = "it has ended and cannot be cancelled"

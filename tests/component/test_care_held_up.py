@@ -11,15 +11,15 @@ import pytest
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
+from queuectld.pool import recovery, supervisor
+from queuectld.pool.pool import WorkerPool
+from queuectld.pool.process import Worker
+from queuectld.pool.recovery import Recovery
+from queuectld.pool.supervisor import Crew
 from queuectld.scheduler import dispatcher
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
-from queuectld.workers import crew, recovery
-from queuectld.workers.crew import Crew
-from queuectld.workers.pool import WorkerPool
-from queuectld.workers.process import Worker
-from queuectld.workers.recovery import Recovery
 from tests.store.lab import Lab, in_lab
 
 PATIENCE = 30
@@ -111,13 +111,13 @@ def test_a_dead_worker_is_settled_whatever_comes_in_between(
 
 
 def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "RETRY_SECONDS", 0.01)
 
     @in_lab
     async def scenario(lab: Lab) -> None:
         workers = cast(Any, SimpleNamespace(workers={}, dedication={}, ownerless=set()))
         gang = Crew(lab.store, Clock(None), workers)
-        pool = await gang._new_pool(crew.FOREGROUND, 2)
+        pool = await gang._new_pool(supervisor.FOREGROUND, 2)
         pool.owner = "a client"
         note = Failing(lab.store.pool_set, FULL)
         forget = Failing(lab.store.pool_remove, FULL)

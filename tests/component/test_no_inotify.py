@@ -16,8 +16,8 @@ from queuectl_client import aioconnection, returning
 from queuectl_client.aio import AsyncClient
 from queuectl_client.paths import Paths, resolve
 from queuectl_client.returning import wait_for_daemon
-from queuectld.server import watch
-from queuectld.server.watch import FileWatch
+from queuectld.server import filewatch
+from queuectld.server.filewatch import FileWatch
 from tests.support.daemon import QUEUECTL, Home
 from tests.support.eventually import eventually
 from tests.support.fakeserver import FakeServer
@@ -58,7 +58,7 @@ def test_a_removed_file_is_noticed_by_a_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, error: int
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", Short(call, error))
-    monkeypatch.setattr(watch, "FIRST_LOOK_S", 0.01)
+    monkeypatch.setattr(filewatch, "FIRST_LOOK_S", 0.01)
     path = tmp_path / "file"
     path.touch()
 
@@ -82,7 +82,7 @@ def test_the_kernel_tells_again_once_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", Short(call, error, times=3))
-    monkeypatch.setattr(watch, "FIRST_LOOK_S", 0.01)
+    monkeypatch.setattr(filewatch, "FIRST_LOOK_S", 0.01)
     path = tmp_path / "file"
     path.touch()
 

@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from queuectld.workers import overdue, tree
-from queuectld.workers.overdue import Overdue
-from queuectld.workers.process import RunKey, Worker, watch_exit
+from queuectld.pool import watchdog
+from queuectld.pool.process import RunKey, Worker, watch_exit
+from queuectld.pool.watchdog import Overdue
+from queuectld.workerwire import procfs
 
 PATIENCE = 30
 
 
 def worker_of(process: subprocess.Popen[bytes]) -> Worker:
     worker = Worker(1, 1, 1, 0)
-    worker.pid, worker.start_time = process.pid, tree.start_time(process.pid) or 0
+    worker.pid, worker.start_time = process.pid, procfs.start_time(process.pid) or 0
     return worker
 
 
@@ -40,14 +41,14 @@ def killed_when(expect: Callable[[Overdue, Worker], None]) -> Worker:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MARGIN_SECONDS", "ANSWER_SECONDS", "HELLO_SECONDS", "LOOK_AGAIN_SECONDS"):
-        monkeypatch.setattr(overdue, name, 0.01)
+        monkeypatch.setattr(watchdog, name, 0.01)
 
 
 def test_one_that_hangs_at_its_start_is_killed() -> None:
     killed_when(lambda looks, worker: looks.hello(worker, is_new=True))
 
 
-@pytest.mark.parametrize("why", overdue.TOLD_TO_END)
+@pytest.mark.parametrize("why", watchdog.TOLD_TO_END)
 def test_one_that_does_not_end_its_run_when_told_is_killed_for_that(why: str) -> None:
     key = RunKey(1, 1)
 
@@ -72,13 +73,13 @@ def test_a_time_out_that_stands_still_in_a_pause_does_not_keep_an_order_to_end_f
 def test_one_of_an_earlier_daemon_that_is_not_stopped_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(process: subprocess.Popen[bytes]) -> None:
         looks, worker, looked = Overdue(), worker_of(process), asyncio.Semaphore(0)
-        real = tree.look
+        real = procfs.look
 
-        def look(pid: int) -> tree.Process | None:
+        def look(pid: int) -> procfs.Process | None:
             looked.release()
             return real(pid)
 
-        monkeypatch.setattr(overdue.tree, "look", look)
+        monkeypatch.setattr(watchdog.procfs, "look", look)
         looks.hello(worker, is_new=False)
         for _ in range(5):
             await asyncio.wait_for(looked.acquire(), PATIENCE)

@@ -13,7 +13,7 @@ from queuectld.scheduler import retention
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.retention import Retention
 from queuectld.store import upkeep
-from queuectld.store.invariants import check_invariants
+from queuectld.store.reads.invariants import check_invariants
 from tests.store.lab import Lab, new
 
 DAY_MS = 86_400_000

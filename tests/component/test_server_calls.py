@@ -10,7 +10,7 @@ from queuectl_client.protocol import rpc
 from queuectl_client.protocol.messages import REQUESTS
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
-from queuectld.scheduler.bulk import Changed
+from queuectld.scheduler.jobs.bulk import Changed
 from queuectld.server import session
 from queuectld.server.router import ROUTES
 from tests.support.eventually import eventually_async

@@ -10,7 +10,7 @@ import msgpack
 import pytest
 
 from queuectl_client.protocol import rpc
-from queuectld.server import connection, crowd, listener, peers, session
+from queuectld.server import connection, connections, listener, peercred, session
 from queuectld.store.records import Page
 from tests.support.eventually import eventually_async
 from tests.support.wire import FrontDoor, a_job, scene
@@ -136,13 +136,13 @@ async def test_half_a_message_has_a_deadline_and_whole_ones_have_none(
 
 @scene
 async def test_half_messages_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowd, "HALF_MESSAGES_BYTES", 1_000_000)
+    monkeypatch.setattr(connections, "HALF_MESSAGES_BYTES", 1_000_000)
     half = b"\x94\x00\x01\xa6status\x91\xc6\x00\x70\x00\x00" + b"x" * 600_000
     async with FrontDoor(tmp_path) as door, other_client(door):
         first, second, small = await door.connect(), await door.connect(), await door.connect()
         first.send(half)
         await eventually_async(lambda: door.crowd._half_bytes >= 600_000)
-        monkeypatch.setattr(crowd, "HALF_MESSAGES_BYTES", 500_000)
+        monkeypatch.setattr(connections, "HALF_MESSAGES_BYTES", 500_000)
         whole = rpc.request(7, "status")
         small.send(whole[:5])
         await eventually_async(lambda: door.crowd._half_bytes == len(half) + 5)
@@ -220,7 +220,7 @@ async def test_one_client_too_many_is_told_busy_and_a_place_is_free_again_after_
 
 @scene
 async def test_a_client_that_never_said_a_word_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowd, "SILENT_S", 0.0)
+    monkeypatch.setattr(connections, "SILENT_S", 0.0)
     async with FrontDoor(tmp_path, max_connections=3) as door, other_client(door):
         silent, talker = await door.connect(), await door.connect()
         await talker.call("status")
@@ -248,7 +248,7 @@ async def test_another_user_is_turned_away_before_a_byte_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with FrontDoor(tmp_path) as door, other_client(door):
-        monkeypatch.setattr(peers.os, "geteuid", lambda: 4242)
+        monkeypatch.setattr(peercred.os, "geteuid", lambda: 4242)
         client = await door.connect()
         client.ask("status")
         assert await client.is_closed()

@@ -20,8 +20,8 @@ from queuectld.config import Settings, SettingsRefused, read_settings
 from queuectld.lock import DaemonLock, Holder, LockRefused
 from queuectld.notify import Notifier, ReadyLine, adopted_sockets
 from queuectld.server import socketfile
+from queuectld.server.filewatch import FileWatch
 from queuectld.server.socketfile import SocketRefused, bind, file_id, is_answered, unlink
-from queuectld.server.watch import FileWatch
 from tests.support.eventually import eventually
 
 

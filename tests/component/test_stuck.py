@@ -8,12 +8,12 @@ import pytest
 
 from queuectld.boot import boot_id
 from queuectld.domain.outcome import Survivor
-from queuectld.workers import stuck, tree
+from queuectld.workerwire import procfs, unkillable
 
 
-def process(state: str) -> tree.Process:
+def process(state: str) -> procfs.Process:
     """This process, said to be in another state."""
-    found = tree.look(os.getpid())
+    found = procfs.look(os.getpid())
     assert found is not None
     found.state = state
     return found
@@ -28,23 +28,23 @@ def denied(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_that_may_still_end_is_waited_for() -> None:
-    assert stuck.stuck([process("S")], 1000) == []
-    assert stuck.stuck([process("D")], 0) == []
-    assert stuck.stuck([process("D"), process("R")], 1000) == []
+    assert unkillable.stuck([process("S")], 1000) == []
+    assert unkillable.stuck([process("D")], 0) == []
+    assert unkillable.stuck([process("D"), process("R")], 1000) == []
 
 
 def test_one_that_hangs_in_the_kernel_is_left_after_a_while() -> None:
-    [left] = stuck.stuck([process("D")], stuck.STUCK_SECONDS)
+    [left] = unkillable.stuck([process("D")], unkillable.STUCK_SECONDS)
     survivor = Survivor(*left)
     assert (survivor.pid, survivor.start_time, survivor.boot_id) == (
-        os.getpid(), tree.start_time(os.getpid()), boot_id()
+        os.getpid(), procfs.start_time(os.getpid()), boot_id()
     )  # fmt: skip
-    assert survivor.words == stuck.words([left]) == f"pid {os.getpid()} ({survivor.name}) does not end on KILL"
+    assert survivor.words == unkillable.words([left]) == f"pid {os.getpid()} ({survivor.name}) does not end on KILL"
 
 
 @pytest.mark.usefixtures("denied")
 def test_one_that_may_not_be_signalled_is_left_at_once() -> None:
-    [left] = stuck.stuck([process("S")], 0)
+    [left] = unkillable.stuck([process("S")], 0)
     survivor = Survivor(*left)
     assert survivor.denied
-    assert survivor.words == stuck.words([left]) == f"not permitted to signal pid {os.getpid()} ({survivor.name})"
+    assert survivor.words == unkillable.words([left]) == f"not permitted to signal pid {os.getpid()} ({survivor.name})"

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from queuectld.boot import boot_id
 from queuectld.domain.outcome import Survivor
+from queuectld.pool.survivors import Survivors
 from queuectld.scheduler.clock import Clock
-from queuectld.workers import tree
-from queuectld.workers.survivors import Survivors
+from queuectld.workerwire import procfs
 
 DEADLINE_S = 20
 
@@ -34,7 +34,7 @@ class Store:
 
 
 def left_behind(pid: int) -> Survivor:
-    process = tree.look(pid)
+    process = procfs.look(pid)
     assert process is not None
     return Survivor(pid, process.start_time, boot_id(), process.session, process.comm, True)
 

@@ -10,9 +10,9 @@ import pytest
 from queuectl_client.protocol.messages import JobWait
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.scheduler import waits as waits_module
 from queuectld.scheduler.bus import Bus
-from queuectld.scheduler.waits import Waited, Waits
+from queuectld.scheduler.jobs import wait_calls as waits_module
+from queuectld.scheduler.jobs.wait_calls import Waited, Waits
 from queuectld.store.records import Committed, Page
 from tests.bench.effort import Meter
 from tests.store.lab import Lab, new

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectld.boot import boot_id
-from queuectld.workers import mark, spool, statefile, tree
+from queuectld.workerwire import procfs, runmark, spool, statefile
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
 from tests.support.programs import needs
@@ -39,7 +39,7 @@ def spool_names(daemon: FakeDaemon) -> list[str]:
 def test_hello_says_who_it_is(daemon: FakeDaemon) -> None:
     hello = daemon.hello
     assert (hello["worker"], hello["pid"], hello["protocol"], hello["jobs_done"]) == (12, daemon.pid, 1, 0)
-    assert hello["start_time"] == tree.start_time(daemon.pid)
+    assert hello["start_time"] == procfs.start_time(daemon.pid)
     assert hello["boot_id"] == boot_id()
     assert (hello["running"], hello["ended"], hello["draining"]) == (None, [], False)
 
@@ -49,7 +49,7 @@ def test_a_long_job_is_told_to_run_and_a_short_one_only_to_have_ended(daemon: Fa
     run_until_gate(daemon)
     running = daemon.expect("running")
     assert (running["seq"], running["run"]) == (1, 1)
-    assert running["start_time"] == tree.start_time(running["pid"])
+    assert running["start_time"] == procfs.start_time(running["pid"])
     open_gate(pipe)
     assert daemon.expect("ended")["pid"] == running["pid"]
 
@@ -62,7 +62,7 @@ def test_the_state_file_tells_the_run_in_hand(daemon: FakeDaemon) -> None:
     record = eventually(lambda: statefile.read(str(path)))
     group = record.pop("cgroup")  # where the tests themselves run in a group that is delegated to them
     assert group is None or group.endswith(f"/queuectl-w12-{daemon.pid}")
-    assert record.pop("mark") == mark.of(running["pid"])
+    assert record.pop("mark") == runmark.of(running["pid"])
     assert record == {
         "seq": 5,
         "run": 2,
@@ -72,7 +72,7 @@ def test_the_state_file_tells_the_run_in_hand(daemon: FakeDaemon) -> None:
         "started_ms": running["started_ms"],
         "socket": str(daemon.home / "queuectl.sock"),
         "worker_pid": daemon.pid,
-        "worker_start_time": tree.start_time(daemon.pid),
+        "worker_start_time": procfs.start_time(daemon.pid),
         "boot_id": boot_id(),
     }
     assert path.stat().st_mode & 0o777 == 0o600
@@ -125,7 +125,7 @@ def test_a_running_job_is_taken_back_with_its_output_and_pause(daemon: FakeDaemo
     running = daemon.accept()["running"]
     assert running == {**told, "paused": False}
     daemon.send("pause", {"seq": 1, "run": 1})
-    eventually(lambda: (process := tree.look(told["pid"])) is not None and process.state == "T")
+    eventually(lambda: (process := procfs.look(told["pid"])) is not None and process.state == "T")
     daemon.vanish()
     daemon.listen()
     assert daemon.accept()["running"] == {**told, "paused": True}
@@ -285,7 +285,7 @@ AS_ANOTHER_USER = (
     sys.executable,
     "-c",
     "import os, runpy, sys; os.geteuid = lambda: 4242; sys.argv = sys.argv[3:];"
-    "runpy.run_module('queuectld.workers.worker', run_name='__main__', alter_sys=True)",
+    "runpy.run_module('queuectld.worker.main', run_name='__main__', alter_sys=True)",
 )
 
 

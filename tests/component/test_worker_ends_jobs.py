@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.workers import statefile, tree
+from queuectld.workerwire import procfs, statefile
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
 
 
 def alive(pid_file: Path) -> bool:
     """Whether the process that wrote its pid there lives."""
-    process = tree.look(int(pid_file.read_text()))
+    process = procfs.look(int(pid_file.read_text()))
     return process is not None and process.is_alive
 
 
@@ -64,7 +64,7 @@ def test_what_an_earlier_job_left_survives_a_later_failure_though_its_parent_is_
     open_gate(daemon.home / "gate")
 
     def parent() -> int | None:
-        process = tree.look(int(orphan.read_text()))
+        process = procfs.look(int(orphan.read_text()))
         return process.parent if process is not None else None
 
     try:
@@ -74,7 +74,7 @@ def test_what_an_earlier_job_left_survives_a_later_failure_though_its_parent_is_
         assert alive(bare)
     finally:  # nobody else would find it, without an environment
         pid = int(bare.read_text())
-        tree.send_signal(pid, tree.start_time(pid) or 0, signal.SIGKILL)
+        procfs.send_signal(pid, procfs.start_time(pid) or 0, signal.SIGKILL)
 
 
 def test_a_child_left_behind_does_not_write_into_a_later_jobs_output(daemon: FakeDaemon) -> None:
@@ -99,14 +99,14 @@ def test_what_was_left_behind_is_reaped_when_it_ends(daemon: FakeDaemon) -> None
     body = daemon.outcome("(sh -c 'sh -c \"read -r _ < gate\" & exit' ) & exit 0", cwd=str(daemon.home))
     assert body["left_behind"]
     open_gate(daemon.home / "gate")
-    eventually(lambda: not tree.children(daemon.pid), message="the worker has no child left, not even a zombie")
+    eventually(lambda: not procfs.children(daemon.pid), message="the worker has no child left, not even a zombie")
 
 
 def test_processes_that_a_long_job_orphans_are_reaped_while_it_runs(daemon: FakeDaemon) -> None:
     os.mkfifo(daemon.home / "gate")
     daemon.run("sleep 0.2; for i in 1 2 3 4 5; do (true &); done; read -r _ < gate", cwd=str(daemon.home))
     daemon.expect("running")
-    eventually(lambda: len(tree.descendants(daemon.pid)) == 1, message="the shell alone is left")
+    eventually(lambda: len(procfs.descendants(daemon.pid)) == 1, message="the shell alone is left")
     open_gate(daemon.home / "gate")
     assert daemon.expect("ended")["exit_code"] == 0
 
@@ -184,7 +184,7 @@ def test_a_tree_that_keeps_forking_is_ended(daemon: FakeDaemon) -> None:
     eventually((daemon.home / "ready").exists)
     daemon.kill("cancelled", grace_ms=100)
     daemon.expect("ended")
-    eventually(lambda: not [one for one in tree.descendants(daemon.pid) if one.is_alive])
+    eventually(lambda: not [one for one in procfs.descendants(daemon.pid) if one.is_alive])
 
 
 def test_a_kill_for_a_run_that_is_over_does_nothing(daemon: FakeDaemon) -> None:
@@ -222,7 +222,7 @@ def test_a_job_that_kills_its_worker_leaves_its_state_file_and_its_processes_to_
     assert (record["seq"], record["run"], record["job"]) == (7, 3, "job_7")
     marks = {"QUEUECTL_JOB_ID": "job_7", "QUEUECTL_RUN": "3", "QUEUECTL_SOCKET": record["socket"]}
     leader = int((daemon.home / "shell").read_text())
-    assert leader in [process.pid for process in tree.find_by_environ(marks)]
+    assert leader in [process.pid for process in procfs.find_by_environ(marks)]
 
 
 def test_a_stall_timeout_ends_a_job_that_falls_silent(daemon: FakeDaemon) -> None:
@@ -238,7 +238,7 @@ def test_a_paused_job_stands_still_and_so_do_its_timeouts(daemon: FakeDaemon) ->
     daemon.run(script, cwd=str(daemon.home), timeout_ms=2500, stall_timeout_ms=2000)
     pid = daemon.expect("running")["pid"]
     daemon.send("pause", {"seq": 1, "run": 1})
-    eventually(lambda: (process := tree.look(pid)) is not None and process.state == "T", message="stopped")
+    eventually(lambda: (process := procfs.look(pid)) is not None and process.state == "T", message="stopped")
     past_both = time.monotonic() + 3
     eventually(lambda: time.monotonic() > past_both, message="time goes by")
     assert daemon.said_nothing_else()
@@ -253,7 +253,7 @@ def test_a_resumed_job_is_timed_out_by_what_was_left(daemon: FakeDaemon) -> None
     daemon.run("sleep 600", timeout_ms=400)
     pid = daemon.expect("running")["pid"]
     daemon.send("pause", {"seq": 1, "run": 1})
-    eventually(lambda: (process := tree.look(pid)) is not None and process.state == "T", message="stopped")
+    eventually(lambda: (process := procfs.look(pid)) is not None and process.state == "T", message="stopped")
     daemon.send("resume", {"seq": 1, "run": 1})
     assert daemon.expect("ended")["kind"] == "timeout"
 
@@ -266,7 +266,7 @@ def test_pause_stops_setsid_children_too_and_a_paused_job_can_be_cancelled(
     daemon.send("pause", {"seq": 1, "run": 1})
 
     def states() -> list[str]:
-        found = [tree.look(int(file.read_text())) for file in pids]
+        found = [procfs.look(int(file.read_text())) for file in pids]
         return [process.state for process in found if process is not None]
 
     eventually(lambda: states() == ["T", "T", "T"], message="all three are stopped")

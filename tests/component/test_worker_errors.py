@@ -71,8 +71,8 @@ def test_a_connection_that_cannot_be_made_is_tried_again(idle_daemon: FakeDaemon
 
 def test_a_daemon_that_never_says_welcome_is_connected_to_again(idle_daemon: FakeDaemon) -> None:
     """It may not know of the connection: its own call to watch it has failed."""
-    code = "import runpy, queuectld.workers.uplink as u; u.WELCOME_SECONDS = 0.2; import sys; sys.argv[:4] = ['w']; "
-    run = "runpy.run_module('queuectld.workers.worker', run_name='__main__', alter_sys=True)"
+    code = "import runpy, queuectld.worker.uplink as u; u.WELCOME_SECONDS = 0.2; import sys; sys.argv[:4] = ['w']; "
+    run = "runpy.run_module('queuectld.worker.main', run_name='__main__', alter_sys=True)"
     idle_daemon.launch(prefix=(sys.executable, "-c", code + run))
     idle_daemon.accept(welcome=False)
     idle_daemon.accept()

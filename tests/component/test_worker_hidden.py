@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from queuectld.domain.outcome import Survivor
-from queuectld.workers import mark, orphans, statefile, tree
-from queuectld.workers.process import RunKey
+from queuectld.pool import orphans
+from queuectld.pool.process import RunKey
+from queuectld.workerwire import procfs, runmark, statefile
 from tests.support import hidden
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
@@ -63,7 +64,7 @@ def test_a_child_of_what_was_left_behind_is_known_by_its_mark_without_an_environ
     [pid] = hidden.living(pids)
 
     def parent() -> int | None:
-        process = tree.look(pid)
+        process = procfs.look(pid)
         return process.parent if process is not None else None
 
     eventually(lambda: parent() == daemon.pid, message="the worker has become its parent")
@@ -77,12 +78,12 @@ def test_each_run_has_a_mark_of_its_own_and_the_worker_none(daemon: FakeDaemon) 
     shown = [daemon.output(daemon.outcome(show, seq=seq)).split()[3:5] for seq in (1, 2)]
     assert len({int(soft) for soft, _ in shown}) == 2
     assert [hard for _, hard in shown] == [b"unlimited"] * 2
-    assert mark.of(daemon.pid) is None
+    assert runmark.of(daemon.pid) is None
 
 
 def test_a_process_that_a_job_started_sheds_its_mark_when_it_is_not_to_end_with_it() -> None:
-    code = "from queuectld.workers import mark; import os; marks = mark.Marks(); marks.put_on(marks.next());"
-    code += "before = mark.of(os.getpid()); mark.shed(); print(before is not None, mark.of(os.getpid()))"
+    code = "from queuectld.workerwire import runmark; import os; marks = runmark.Marks(); marks.put_on(marks.next());"
+    code += "before = runmark.of(os.getpid()); runmark.shed(); print(before is not None, runmark.of(os.getpid()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True None\n"
 
@@ -92,7 +93,7 @@ def test_recovery_does_not_wait_for_what_it_may_not_signal_and_names_it(
 ) -> None:
     sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     try:
-        record = {"seq": 1, "run": 1, "pid": sleeper.pid, "start_time": tree.start_time(sleeper.pid)}
+        record = {"seq": 1, "run": 1, "pid": sleeper.pid, "start_time": procfs.start_time(sleeper.pid)}
         record |= {"worker_pid": 0, "worker_start_time": 0, "boot_id": orphans.boot_id()}
         descriptor = statefile.open_for_writing(statefile.path_of(str(tmp_path), 7))
         statefile.write(descriptor, record)
@@ -119,7 +120,7 @@ def test_who_was_found_once_is_ended_though_nothing_leads_to_it_any_more(tmp_pat
     leader = subprocess.Popen(["sh", "-c", lead], start_new_session=True)
     try:
         eventually(lambda: hidden.living(pids))
-        record = {"seq": 1, "run": 1, "pid": leader.pid, "start_time": tree.start_time(leader.pid)}
+        record = {"seq": 1, "run": 1, "pid": leader.pid, "start_time": procfs.start_time(leader.pid)}
         record |= {"worker_pid": 0, "worker_start_time": 0, "boot_id": orphans.boot_id()}
         descriptor = statefile.open_for_writing(statefile.path_of(str(tmp_path), 7))
         statefile.write(descriptor, record)

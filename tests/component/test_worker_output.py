@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.workers.output import Capture
-from queuectld.workers.outputfiles import OutputFiles
+from queuectld.worker.capture import Capture
+from queuectld.workerwire.outputfiles import OutputFiles
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
 from tests.support.programs import needs

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectld.workers import mark, output, outputfiles, spool, statefile, tree, wire
+from queuectld.worker import capture
+from queuectld.workerwire import frames, outputfiles, procfs, runmark, spool, statefile
 from tests.support.eventually import eventually
 
 FORBIDDEN = {"asyncio", "typing", "dataclasses", "subprocess", "re", "json", "sqlite3", "peewee", "threading", "click"}
 
 
 def test_a_worker_imports_little() -> None:
-    code = "import sys, queuectld.workers.worker; print(*sys.modules)"
+    code = "import sys, queuectld.worker.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not FORBIDDEN.intersection(loaded)
     assert not [name for name in loaded if name.startswith(("queuectl_client", "queuectld.domain", "queuectld.store"))]
@@ -33,13 +34,13 @@ def test_frames_come_out_whole_however_they_were_cut(cuts: list[int], text: str,
     except UnicodeEncodeError:  # a lone surrogate that stands for no byte never comes out of os.fsdecode
         text = ""
     sent = [("run", {"command": text, "odd": odd, "data": data, "n": [1, None]}), ("drain", {})]
-    stream = b"".join(wire.pack(kind, body) for kind, body in sent)
-    frames = wire.Frames()
-    got: list[wire.Frame] = []
+    stream = b"".join(frames.pack(kind, body) for kind, body in sent)
+    decoder = frames.Frames()
+    got: list[frames.Frame] = []
     for cut in cuts:
         piece, stream = stream[:cut], stream[cut:]
-        got += frames.feed(piece)
-    got += frames.feed(stream)
+        got += decoder.feed(piece)
+    got += decoder.feed(stream)
     assert got == sent
 
 
@@ -47,13 +48,13 @@ def test_frames_come_out_whole_however_they_were_cut(cuts: list[int], text: str,
     "data", [b"\xc1", b"\x05", b"\x91\x01", b"\x92\x01\x80", b"\x92\xa1x\x90", b"\xdd\xff\xff\xff\xff"]
 )
 def test_what_is_no_frame_is_refused(data: bytes) -> None:
-    with pytest.raises(wire.WireError):
-        list(wire.Frames().feed(data))
+    with pytest.raises(frames.WireError):
+        list(frames.Frames().feed(data))
 
 
 def test_the_environments_kept_are_the_most_recent_ones() -> None:
-    recent = wire.RecentEnvironments()
-    for number in range(wire.ENVIRONMENTS_KEPT):
+    recent = frames.RecentEnvironments()
+    for number in range(frames.ENVIRONMENTS_KEPT):
         recent.keep(number, str(number))
     assert recent.recall(0) == "0"
     recent.keep(100, "100")
@@ -133,10 +134,10 @@ def test_the_live_files_of_a_worker_are_told_in_the_order_of_their_bytes(tmp_pat
 
 
 def test_somebody_who_never_stops_writing_cannot_keep_a_run_from_ending(tmp_path: Path) -> None:
-    class Endless(output.Capture):
+    class Endless(capture.Capture):
         def take(self) -> bool:
             assert self.size < 1 << 24
-            self.size += output.READ_BYTES
+            self.size += capture.READ_BYTES
             return True
 
     capture = Endless("both", -1, outputfiles.OutputFiles(str(tmp_path), 1, "both"))
@@ -161,28 +162,28 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
         assert process.stdout.readline() == b"up\n"
         yield process
     finally:
-        tree.signal_all(lambda: tree.descendants(process.pid), signal.SIGKILL)
+        procfs.signal_all(lambda: procfs.descendants(process.pid), signal.SIGKILL)
         process.kill()
         process.wait(timeout=20)
         process.stdout.close()
 
 
 def test_a_process_with_an_awkward_name_is_read_and_shown(sleeper: subprocess.Popen[bytes]) -> None:
-    seen = tree.look(sleeper.pid)
+    seen = procfs.look(sleeper.pid)
     assert seen is not None
     assert (seen.comm, seen.parent) == ("a) R (b\x1b[1", os.getpid())
     assert seen.state in "SR"
-    assert tree.describe([seen]) == f"a) R (b?[1 (pid {sleeper.pid})"
-    child = tree.descendants(sleeper.pid)[0]
+    assert procfs.describe([seen]) == f"a) R (b?[1 (pid {sleeper.pid})"
+    child = procfs.descendants(sleeper.pid)[0]
     assert (child.comm, child.parent, child.session) == ("sleep", sleeper.pid, child.pid)
-    assert child.identity in [member.identity for member in tree.session_members(child.pid)]
+    assert child.identity in [member.identity for member in procfs.session_members(child.pid)]
 
 
 def test_processes_are_found_by_the_whole_of_what_is_asked(sleeper: subprocess.Popen[bytes]) -> None:
     def found(**wanted: str) -> list[int]:
-        return [process.pid for process in tree.find_by_environ(wanted)]
+        return [process.pid for process in procfs.find_by_environ(wanted)]
 
-    child = tree.children(sleeper.pid)[0]
+    child = procfs.children(sleeper.pid)[0]
     # The child may be about to become `sleep`: a process has no environment while it is made anew.
     eventually(lambda: {sleeper.pid, child} <= set(found(QUEUECTL_RUN="1", TOKEN="a")))
     assert sleeper.pid not in found(QUEUECTL_RUN="1", TOKEN="b")
@@ -191,16 +192,16 @@ def test_processes_are_found_by_the_whole_of_what_is_asked(sleeper: subprocess.P
 
 
 def test_a_stranger_with_the_same_pid_is_not_signalled(sleeper: subprocess.Popen[bytes]) -> None:
-    started = tree.start_time(sleeper.pid)
+    started = procfs.start_time(sleeper.pid)
     assert started is not None
-    assert not tree.send_signal(sleeper.pid, started + 2, signal.SIGKILL)
-    assert not tree.is_alive(sleeper.pid, started + 2)
-    assert tree.is_alive(sleeper.pid, started)
-    assert tree.send_signal(sleeper.pid, started, signal.SIGTERM)
-    eventually(lambda: not tree.is_alive(sleeper.pid, started), message="a zombie does not count as alive")
+    assert not procfs.send_signal(sleeper.pid, started + 2, signal.SIGKILL)
+    assert not procfs.is_alive(sleeper.pid, started + 2)
+    assert procfs.is_alive(sleeper.pid, started)
+    assert procfs.send_signal(sleeper.pid, started, signal.SIGTERM)
+    eventually(lambda: not procfs.is_alive(sleeper.pid, started), message="a zombie does not count as alive")
     sleeper.wait(timeout=20)
-    assert not tree.send_signal(sleeper.pid, started, signal.SIGTERM)
-    assert tree.look(sleeper.pid) is None
+    assert not procfs.send_signal(sleeper.pid, started, signal.SIGTERM)
+    assert procfs.look(sleeper.pid) is None
 
 
 def test_where_a_job_has_lowered_its_workers_hard_limit_the_next_goes_without_a_mark(
@@ -209,9 +210,9 @@ def test_where_a_job_has_lowered_its_workers_hard_limit_the_next_goes_without_a_
     def refuse(_limit: int, _values: tuple[int, int]) -> None:
         raise ValueError("not allowed to raise maximum limit")  # as Python tells EPERM and EINVAL of setrlimit(2)
 
-    marks = mark.Marks()
-    before = resource.getrlimit(mark.RLIMIT_LOCKS)
+    marks = runmark.Marks()
+    before = resource.getrlimit(runmark.RLIMIT_LOCKS)
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    marks.put_on(mark.LOWEST)
+    marks.put_on(runmark.LOWEST)
     marks.take_off()
-    assert resource.getrlimit(mark.RLIMIT_LOCKS) == before
+    assert resource.getrlimit(runmark.RLIMIT_LOCKS) == before

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from queuectld.workers.stdin import MOST_BYTES
+from queuectld.worker.stdin import MOST_BYTES
 from tests.support.eventually import eventually
 from tests.support.fakedaemon import FakeDaemon, open_gate
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from queuectld.workers import cgroup
+from queuectld.workerwire import cgroup
 from tests.support.eventually import eventually
 
 MARKS: Final = ("user.delegate", "trusted.delegate")

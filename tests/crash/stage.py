@@ -118,7 +118,7 @@ class Stage:
         """The pool has its size again, and no process but those is a worker of this home."""
         told = [worker["pid"] for worker in self.workers()]
         assert len(told) == count, told
-        running = [pid for pid in processes_of(self.home.path) if b"queuectld.workers.worker" in _proc(pid, "cmdline")]
+        running = [pid for pid in processes_of(self.home.path) if b"queuectld.worker.main" in _proc(pid, "cmdline")]
         assert sorted(told) == sorted(running), (told, running)
         return True
 

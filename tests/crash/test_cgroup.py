@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.workers import tree
+from queuectld.workerwire import procfs
 from tests.crash.cgroups import Scratch, printed, scratch
 from tests.crash.marks import Marked
 from tests.crash.stage import DEADLINE_S, Stage
@@ -33,13 +33,14 @@ pathlib.Path({end!r}).touch()
 
 OUTRUN = """
 import subprocess
-from queuectld.workers import cgroup, family, tree
+from queuectld.workerwire import cgroup, procfs
+from queuectld.worker import process_tree
 group = cgroup.enter(7)
-mine = family.Family(group)
+mine = process_tree.Family(group)
 jobs = [subprocess.Popen(["sleep", "1000"], start_new_session=True) for _ in range(2)]
 mine.adopt(jobs[0].pid, "job", 1, None)
 if group is not None:
-    tree.SWEEPS = 0
+    procfs.SWEEPS = 0
 mine.kill()
 print(*(job.wait(20) for job in jobs), cgroup.own() == (group.path if group is not None else cgroup.own()))
 """
@@ -71,15 +72,15 @@ class Escape:
 
     def has_ended(self) -> bool:
         """Whether none of them can do anything any more."""
-        found = [tree.look(int(pid)) for pid in self.pids.read_text().split()]
+        found = [procfs.look(int(pid)) for pid in self.pids.read_text().split()]
         return not any(process is not None and process.is_alive for process in found)
 
     def end(self) -> None:
         """End them by force."""
         for pid in self.pids.read_text().split():
-            started = tree.start_time(int(pid))
+            started = procfs.start_time(int(pid))
             if started is not None:
-                tree.send_signal(int(pid), started, KILL)
+                procfs.send_signal(int(pid), started, KILL)
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_what_a_job_left_behind_after_exit_0_outlives_the_end_of_later_ones(
 def test_a_group_goes_with_its_worker(stage: Stage, group: Scratch | None, how: str) -> None:
     with stage.keeper:
         workers = stage.scale(2)
-        started = {one["pid"]: tree.start_time(one["pid"]) or 0 for one in workers}
+        started = {one["pid"]: procfs.start_time(one["pid"]) or 0 for one in workers}
         if group is not None:
             assert group.groups() == {f"queuectl-{one['id']}-{one['pid']}" for one in workers}
         if how == "killed":
@@ -201,7 +202,7 @@ def test_a_group_goes_with_its_worker(stage: Stage, group: Scratch | None, how: 
             stage.keeper.end(stay_down=True)
             for one in workers:
                 os.kill(one["pid"], signal.SIGTERM)
-            eventually(lambda: not any(tree.is_alive(one["pid"], started[one["pid"]]) for one in workers))
+            eventually(lambda: not any(procfs.is_alive(one["pid"], started[one["pid"]]) for one in workers))
             assert group is None or group.groups() == set()
             stage.keeper.start()
         stage.scale(0)
@@ -212,7 +213,7 @@ def test_a_group_goes_with_its_worker(stage: Stage, group: Scratch | None, how: 
 
 def test_a_daemon_that_a_job_has_started_does_not_end_with_it(group: Scratch | None) -> None:
     """It goes out of the group of the job's worker, into the one that was delegated."""
-    code = "from queuectld.workers import cgroup\n{}\nprint(cgroup.own(), cgroup.delegated())"
+    code = "from queuectld.workerwire import cgroup\n{}\nprint(cgroup.own(), cgroup.delegated())"
     if group is None:
         assert printed(sys.executable, code.format("cgroup.step_out()")) == printed(sys.executable, code.format(""))
         return

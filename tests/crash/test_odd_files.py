@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.workers import spool, statefile
+from queuectld.workerwire import spool, statefile
 from tests.support.daemon import QUEUECTL, Home
 from tests.support.terminal import on_terminal
 

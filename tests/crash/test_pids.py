@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.workers import statefile, tree
+from queuectld.workerwire import procfs, statefile
 from tests.crash.stage import Stage
 from tests.support.eventually import eventually
 
@@ -60,11 +60,11 @@ def give_pids_to(stage: Stage, state: Path, worker: int, leader: int, *, boot: s
     with store:
         store.execute("UPDATE worker SET pid = ?", (worker,))
         if boot == "another":
-            store.execute("UPDATE worker SET start_time = ?, boot_id = ?", (tree.start_time(worker), ANOTHER_BOOT))
+            store.execute("UPDATE worker SET start_time = ?, boot_id = ?", (procfs.start_time(worker), ANOTHER_BOOT))
             record |= {
                 "boot_id": ANOTHER_BOOT,
-                "start_time": tree.start_time(leader),
-                "worker_start_time": tree.start_time(worker),
+                "start_time": procfs.start_time(leader),
+                "worker_start_time": procfs.start_time(worker),
             }
     store.close()
     descriptor = statefile.open_for_writing(str(state))

@@ -292,12 +292,12 @@ def test_clients_never_use_up_the_descriptors_that_workers_need(home: Home) -> N
 
 BLIND = """
 import os, resource
-from queuectld.workers import tree
+from queuectld.workerwire import procfs
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-assert tree.look(os.getppid()) is not None
-assert tree.look(2**22 + 1) is None
+assert procfs.look(os.getppid()) is not None
+assert procfs.look(2**22 + 1) is None
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-for look in (tree.look, tree.environ, lambda pid: tree.is_alive(pid, 0)):
+for look in (procfs.look, procfs.environ, lambda pid: procfs.is_alive(pid, 0)):
     try:
         print(look(os.getppid()))
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from queuectld.store.files import SCHEMA_VERSION
+from queuectld.store.mapping.files import SCHEMA_VERSION
 from tests.support.daemon import Home
 from tests.support.programs import MOUNTING, needs
 
@@ -157,7 +157,7 @@ def test_a_folder_that_vanishes_under_the_daemon_does_not_end_it(home: Home, whi
 OLDER: Final = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from queuectld.store import files, schema
+from queuectld.store.mapping import files, schema
 from queuectld.store.records import StoreRefused
 
 path, end = Path(sys.argv[1]), sys.argv[2]

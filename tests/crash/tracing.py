@@ -41,7 +41,7 @@ def _stop_at_first_look(kind, event, place, ending):
 
     sys.addaudithook(look)
 
-if "queuectld.workers.worker" in sys.orig_argv:
+if "queuectld.worker.main" in sys.orig_argv:
     _stop_at_first_look("worker", "open", 0, ".state")
 elif "queuectld" in sys.orig_argv:
     _stop_at_first_look("daemon", "socket.bind", 1, "workers.sock")

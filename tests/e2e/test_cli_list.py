@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from queuectl_client.cli import listing, sorting
 from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.output import listing, sorting
 from tests.support.daemon import Home
 from tests.support.terminal import Terminal, on_terminal
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.store.invariants import check_invariants
+from queuectld.store.reads.invariants import check_invariants
 from tests.support.daemon import Home
 
 

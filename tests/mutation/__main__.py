@@ -14,7 +14,8 @@ from tests.mutation import covering, mutants, trials
 from tests.mutation.copies import ROOT, Copy
 
 PACKAGES = [
-    "queuectld/domain", "queuectld/store", "queuectld/scheduler", "queuectld/workers", "queuectl_client/protocol",
+    "queuectld/domain", "queuectld/store", "queuectld/scheduler", "queuectld/pool", "queuectld/worker",
+    "queuectld/workerwire", "queuectl_client/protocol",
 ]  # fmt: skip
 
 

@@ -17,7 +17,8 @@ MOST_TESTS: Final = 400
 """Test functions for one mutant: a line that more than these execute is seldom missed by all of them."""
 SLOW_TESTS: Final = 40
 LIMIT_SECONDS: Final = 600
-UNMEASURED: Final = {"queuectld/workers/": "tests/component/test_worker_*.py"}
+_OF_WORKERS: Final = "tests/component/test_worker_*.py"
+UNMEASURED: Final = {"queuectld/worker/": _OF_WORKERS, "queuectld/workerwire/": _OF_WORKERS}
 """Tests of what runs in worker processes: tests end these with SIGKILL, so they leave no measurement."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from queuectld.domain.job import Claimed, Job, NewJob, Now
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store.invariants import check_invariants
+from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import Committed, Event, StoreFailed, Turn
 from queuectld.store.store import Store
 

@@ -15,9 +15,9 @@ from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store import memory
-from queuectld.store.invariants import check_invariants
-from queuectld.store.places import Target
+from queuectld.store.reads.invariants import check_invariants
+from queuectld.store.writer import cache
+from queuectld.store.writes.ranking import Target
 from tests.store.lab import Lab, new
 
 POLICY = RetryPolicy(2, 2, 8)
@@ -154,7 +154,7 @@ class Walk:
     def limits_hold(self) -> None:
         """What is counted in memory is what a daemon would count that starts now."""
         session = self.lab.store._writer._session
-        fresh = memory.load(self.lab.store._reader._connection)
+        fresh = cache.load(self.lab.store._reader._connection)
         limits, anew = session.memory.limits, fresh.limits
         assert (limits.in_hand, limits.keys) == (anew.in_hand, anew.keys)
         used = {name: much for name, much in limits.resources.used.items() if much}

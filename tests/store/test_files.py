@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectld.store import connection, files, schema
+from queuectld.store.mapping import connection, files, schema
 from queuectld.store.records import StoreRefused
 from queuectld.store.store import Store
 from tests.store.lab import Lab, in_lab

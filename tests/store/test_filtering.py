@@ -9,9 +9,9 @@ from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.retry import RetryPolicy
 from queuectld.server.views import job_view, row_views
-from queuectld.store import filtering
-from queuectld.store.columns import COLUMNS
-from queuectld.store.queries import MAX_LOOKED_AT
+from queuectld.store.mapping.columns import COLUMNS
+from queuectld.store.reads import filtering
+from queuectld.store.reads.listings import MAX_LOOKED_AT
 from queuectld.store.store import ListQuery
 from tests.store.lab import Lab, in_lab, new
 

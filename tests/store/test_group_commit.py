@@ -10,7 +10,8 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.store import connection, store
+from queuectld.store import store
+from queuectld.store.mapping import connection
 from queuectld.store.records import StoreFailed
 from tests.store.lab import Lab, in_lab, new
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from queuectld.store.invariants import RULES, check_invariants, findings
+from queuectld.store.reads.invariants import RULES, check_invariants, findings
 from tests.store.lab import Lab, new
 
 BROKEN = {

@@ -3,7 +3,7 @@
 import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.store.invariants import check_invariants
+from queuectld.store.reads.invariants import check_invariants
 from tests.store.lab import Lab, in_lab, new
 
 

@@ -10,8 +10,8 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store.session import Session
-from queuectld.store.turns import turn
+from queuectld.store.writer.session import Session
+from queuectld.store.writes.turn import turn
 from tests.store.lab import Lab, in_lab, new
 
 ONCE = RetryPolicy(1, 2, 2)

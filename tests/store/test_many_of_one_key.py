@@ -8,7 +8,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store import moves
+from queuectld.store.writes import transitions
 from tests.store.lab import Lab, in_lab, new
 
 S = JobState
@@ -96,17 +96,17 @@ async def test_what_was_read_before_another_of_its_key_moved_is_never_written(la
     await lab.store.add_many([new(key="k") for _ in range(2)], now=lab.now)
 
     def stale(session: Any, write: Any) -> None:
-        old = moves.standing(session, 2)
+        old = transitions.standing(session, 2)
         assert old is not None
-        first = moves.standing(session, 1)
+        first = transitions.standing(session, 1)
         assert first is not None
-        moves.drop(session, first)
+        transitions.drop(session, first)
         write(session, old)
 
-    def moved(session: Any, old: moves.Standing) -> None:
-        moves.move(session, old, old._replace(state=S.HELD), lab.now)
+    def moved(session: Any, old: transitions.Standing) -> None:
+        transitions.move(session, old, old._replace(state=S.HELD), lab.now)
 
-    for write in (moved, moves.drop):
+    for write in (moved, transitions.drop):
         with pytest.raises(RuntimeError, match="job 2 no longer stands as it was read"):
             await lab.store._write(lambda session, write=write: stale(session, write))  # type: ignore[misc]
     assert [(await lab.get(seq)).ready for seq in (1, 2)] == [True, False]

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from queuectld.store import files, schema
-from queuectld.store.invariants import check_invariants
+from queuectld.store.mapping import files, schema
+from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import StoreRefused
 from tests.compat.make_golden_store import golden_path
 

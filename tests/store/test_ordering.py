@@ -7,8 +7,8 @@ import pytest
 from queuectl_client.protocol import filters
 from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.store import ordering, queries
-from queuectld.store.queries import ListQuery
+from queuectld.store.reads import listings, ordering
+from queuectld.store.reads.listings import ListQuery
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -36,14 +36,14 @@ async def test_the_first_by_any_key_either_way_from_slices_of_any_length(lab: La
     await _some_jobs(lab)
     asked = ListQuery(now_ms=lab.now.wall_ms)
     states = list(JobState)
-    for window in (7, queries.MAX_LOOKED_AT):
+    for window in (7, listings.MAX_LOOKED_AT):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(queries, "MAX_LOOKED_AT", window)
+            patch.setattr(listings, "MAX_LOOKED_AT", window)
             for key in KINDS:
                 for descending in (False, True):
                     listing = await lab.store.first_by(replace(asked, limit=11), key, descending=descending)
                     with pytest.MonkeyPatch.context() as whole:
-                        whole.setattr(queries, "MAX_LOOKED_AT", 5_000)
+                        whole.setattr(listings, "MAX_LOOKED_AT", 5_000)
                         rows = (await lab.store.rows(asked, ("seq", key))).rows
                     values = [(seq, states.index(JobState(value)) if key == "state" else value) for seq, value in rows]
                     if key == "command":

@@ -4,7 +4,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.store.places import Target
+from queuectld.store.writes.ranking import Target
 from tests.store.lab import Lab, in_lab, new
 
 

@@ -11,38 +11,33 @@ import pytest
 from queuectl_client.protocol import filters
 from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.store import (
+from queuectld.store.mapping import functions, schema
+from queuectld.store.mapping.connection import open_writer
+from queuectld.store.reads import explaining, listings, lookups, selectors
+from queuectld.store.reads.listings import ListQuery
+from queuectld.store.writer import cache, session
+from queuectld.store.writes import (
     adding,
     batches,
-    bundles,
     changes,
     claims,
+    concurrency_keys,
     dependencies,
+    dependents,
     edits,
-    endings,
-    explaining,
-    functions,
     housekeeping,
-    keys,
-    memory,
-    moves,
-    places,
-    queries,
-    reads,
+    idempotency,
+    ranking,
     registry,
     removal,
-    requests,
-    schema,
-    selectors,
-    session,
-    turns,
+    transitions,
+    turn,
+    uploads,
 )
-from queuectld.store.connection import open_writer
-from queuectld.store.queries import ListQuery
 
 MODULES = (
-    adding, batches, bundles, changes, claims, dependencies, edits, endings, explaining, housekeeping, keys, memory,
-    moves, places, reads, registry, removal, requests, selectors, session, turns,
+    adding, batches, cache, changes, claims, concurrency_keys, dependencies, dependents, edits, explaining,
+    housekeeping, idempotency, lookups, ranking, registry, removal, selectors, session, transitions, turn, uploads,
 )  # fmt: skip
 BIG = ("job", "event", "attempt", "request", "environment", "dependency")
 PAGED = {"housekeeping._UNUSED"}
@@ -114,19 +109,19 @@ def test_no_statement_walks_a_big_table_or_sorts_one(connection: sqlite3.Connect
     "text, index",
     [
         (claims._HEAD, "job_ready (lane=?)"),
-        (turns._DUE_BY_STORE, "job_due (due_ms>? AND due_ms<?)"),
-        (turns._DUE_BY_WALL, "job_run_at (run_at_ms>? AND run_at_ms<?)"),
-        (memory._NEXT_STORE_DUE, "job_due"),
-        (memory._NEXT_WALL_DUE, "job_run_at"),
-        (places._FIRST, "job_ready (lane=?)"),
-        (places._LAST, "job_ready (lane=?)"),
-        (places._AHEAD, "job_ready (lane=? AND priority=? AND rank<?)"),
-        (keys._NEXT, "job_in_line (key=?)"),
-        (keys._WORST, "job_let_in (key=?)"),
-        (reads._PROCESSING, "job_worker"),
+        (turn._DUE_BY_STORE, "job_due (due_ms>? AND due_ms<?)"),
+        (turn._DUE_BY_WALL, "job_run_at (run_at_ms>? AND run_at_ms<?)"),
+        (cache._NEXT_STORE_DUE, "job_due"),
+        (cache._NEXT_WALL_DUE, "job_run_at"),
+        (ranking._FIRST, "job_ready (lane=?)"),
+        (ranking._LAST, "job_ready (lane=?)"),
+        (ranking._AHEAD, "job_ready (lane=? AND priority=? AND rank<?)"),
+        (concurrency_keys._NEXT, "job_in_line (key=?)"),
+        (concurrency_keys._WORST, "job_let_in (key=?)"),
+        (lookups._PROCESSING, "job_worker"),
         (registry._END_ENDING, "job_ending (ending=?)"),
         (adding._KEY_HOLDER, "job_unique_key (unique_key=?)"),
-        (endings._WAITS, "dependency_child (child=?)"),
+        (dependents._WAITS, "dependency_child (child=?)"),
         (dependencies._CHILDREN, "PRIMARY KEY (parent=?)"),
     ],
 )
@@ -136,14 +131,14 @@ def test_each_hot_statement_uses_its_index(connection: sqlite3.Connection, text:
     assert index in plan[0], plan
 
 
-@pytest.mark.parametrize("state", sorted(queries.LISTED_STATES))
+@pytest.mark.parametrize("state", sorted(listings.LISTED_STATES))
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_a_listing_of_a_rare_state_reads_its_index(
     connection: sqlite3.Connection, state: JobState, newest_first: bool
 ) -> None:
     query = ListQuery(states=frozenset({state}), newest_first=newest_first, after="5")
-    (source,) = queries.sources(query)
-    text, values = queries._ordered(query, [source, *queries.between(query, 5, 9)], (queries.Job,)).limit(3).sql()
+    (source,) = listings.sources(query)
+    text, values = listings._ordered(query, [source, *listings.between(query, 5, 9)], (listings.Job,)).limit(3).sql()
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     assert len(plan) == 1
     assert "job_listed (state=? AND seq" in plan[0]
@@ -151,8 +146,8 @@ def test_a_listing_of_a_rare_state_reads_its_index(
 
 def test_a_listing_of_a_batch_reads_its_index(connection: sqlite3.Connection) -> None:
     query = ListQuery(batch="b", states=frozenset({JobState.DEAD}))
-    (source,) = queries.sources(query)
-    text, values = queries._ordered(query, [source, *queries.between(query, 5, 9)], (queries.Job,)).limit(3).sql()
+    (source,) = listings.sources(query)
+    text, values = listings._ordered(query, [source, *listings.between(query, 5, 9)], (listings.Job,)).limit(3).sql()
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     assert "job_bundle (bundle=? AND seq" in plan[0], plan
     assert not any("TEMP B-TREE" in line or line.startswith("SCAN job") for line in plan), plan
@@ -206,8 +201,8 @@ def _plans_of(connection: sqlite3.Connection, query: ListQuery, keys: list[str] 
     connection.set_trace_callback(executed.append)
     asked = replace(query, after=None if query.seqs else "9")
     if keys is None:
-        queries.page(connection, asked)
+        listings.page(connection, asked)
     else:
-        queries.rows(connection, asked, keys)
+        listings.rows(connection, asked, keys)
     connection.set_trace_callback(None)
     return [[row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")] for text in executed if "job" in text]

@@ -1,6 +1,6 @@
 """Slots and named resources: who fits, who is told which, and that a big job comes to its turn."""
 
-from queuectld.store.invariants import check_invariants
+from queuectld.store.reads.invariants import check_invariants
 from tests.store.lab import Lab, in_lab, new
 
 

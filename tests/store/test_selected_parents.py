@@ -4,12 +4,12 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.scheduler.parents import first_look
-from queuectld.store import several
+from queuectld.scheduler.jobs.dependency_selectors import first_look
+from queuectld.store.reads import dependency_selectors
 from tests.store.lab import Lab, in_lab, new
 
 
-async def seen(lab: Lab, *selectors: str) -> several.SeenBy:
+async def seen(lab: Lab, *selectors: str) -> dependency_selectors.SeenBy:
     return await first_look(lab.store, [[(selector, "any") for selector in selectors], None])
 
 
@@ -91,11 +91,11 @@ async def test_a_selector_that_names_none_or_too_many_is_refused(lab: Lab) -> No
         assert refused.value.code is ErrorCode.NOT_FOUND
     with pytest.raises(Refused, match="names no state"):
         await parents(lab, "@nonsense")
-    await lab.store.add_many([new() for _ in range(several.MOST_PARENTS + 1)], now=lab.now)
+    await lab.store.add_many([new() for _ in range(dependency_selectors.MOST_PARENTS + 1)], now=lab.now)
     with pytest.raises(Refused) as refused:
         await parents(lab, "all")
     assert refused.value.code is ErrorCode.TOO_LARGE
-    assert len(await parents(lab, f"2-{several.MOST_PARENTS + 1}")) == several.MOST_PARENTS
+    assert len(await parents(lab, f"2-{dependency_selectors.MOST_PARENTS + 1}")) == dependency_selectors.MOST_PARENTS
 
 
 @in_lab
@@ -123,6 +123,6 @@ async def test_an_edit_names_parents_by_a_selector_too(lab: Lab) -> None:
 
 def test_what_is_a_selector() -> None:
     for text in ("last", "all", "3-9", "label:k=v", "name:x*", "@dead"):
-        assert several.is_selector(text)
+        assert dependency_selectors.is_selector(text)
     for other in ("17", "job_7", "batch:b", "a-9", "", 17, None):
-        assert not several.is_selector(other)
+        assert not dependency_selectors.is_selector(other)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from queuectld.store import housekeeping
-from queuectld.store.session import Session
+from queuectld.store.writer.session import Session
+from queuectld.store.writes import housekeeping
 from tests.store.lab import Lab, in_lab, new
 
 MANY = 2_000

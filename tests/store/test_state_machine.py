@@ -29,8 +29,8 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed, Job
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.permits import Verb
-from queuectld.store.invariants import check_invariants
-from queuectld.store.places import Target
+from queuectld.store.reads.invariants import check_invariants
+from queuectld.store.writes.ranking import Target
 from tests.store.lab import Lab
 from tests.store.model import BATCH, CRASH_LIMIT, ENDED, WAITING, Model, Refusal, Wanted
 from tests.store.wanted import CHANGES, ENDS, MANY, REQUEST, VERBS, WANTED, as_new

@@ -3,7 +3,7 @@
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Claimed
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store.turns import SLICE
+from queuectld.store.writes.turn import SLICE
 from tests.store.lab import Lab, in_lab, new
 
 JOBS = 5_000

@@ -4,7 +4,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
-from queuectld.store.tally import Tally
+from queuectld.store.writer.counts import Tally
 from tests.bench.effort import Meter
 from tests.store.lab import Lab, in_lab, new
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.store import writer
 from queuectld.store.records import StoreFailed
+from queuectld.store.writer import thread
 from tests.store.lab import Lab, in_lab
 
 PATIENCE = 30
@@ -34,7 +34,7 @@ def _committed(lab: Lab, patch: pytest.MonkeyPatch) -> None:
 
 def _hand_over(lab: Lab, patch: pytest.MonkeyPatch) -> None:
     lab.store._writer._session.settings_changed = True
-    patch.setattr(writer, "read_settings", fail)
+    patch.setattr(thread, "read_settings", fail)
 
 
 def _standing(lab: Lab, patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_a_fault_outside_a_request_answers_all_who_wait_and_ends_the_daemon(
 def test_what_was_acknowledged_before_a_fault_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @in_lab
     async def scenario(lab: Lab) -> None:
-        monkeypatch.setattr(writer, "CHECKPOINT_COMMITS", 1)
+        monkeypatch.setattr(thread, "CHECKPOINT_COMMITS", 1)
         with monkeypatch.context() as patch:
             patch.setattr(lab.store._writer, "_checkpoint", fail)
             assert (await asyncio.wait_for(lab.add(id="stored"), PATIENCE)).id == "stored"

@@ -155,7 +155,7 @@ class Home:
         """What is wrong with the store, by its own integrity check and the project's invariants."""
         if not self.store.exists() or self.store.stat().st_size == 0:
             return []
-        from queuectld.store.invariants import check_invariants
+        from queuectld.store.reads.invariants import check_invariants
 
         return check_invariants(self.store)
 

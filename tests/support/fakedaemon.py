@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectld.workers import statefile, wire
+from queuectld.workerwire import frames, statefile
 from tests.support import processes
 from tests.support.eventually import eventually
 
@@ -57,9 +57,9 @@ class FakeDaemon:
         self.hello: dict[str, Any] = {}
         self._listener: socket.socket | None = None
         self._connection: socket.socket | None = None
-        self._frames = wire.Frames()
-        self._waiting: list[wire.Frame] = []
-        self._environments = wire.RecentEnvironments()
+        self._frames = frames.Frames()
+        self._waiting: list[frames.Frame] = []
+        self._environments = frames.RecentEnvironments()
 
     # The worker process
 
@@ -71,7 +71,7 @@ class FakeDaemon:
     def launch(self, *options: str, prefix: tuple[str, ...] = (), package: Path = ROOT, **popen: Any) -> None:
         """Start the worker, from the source below `package`, and do not wait for it."""
         self.listen()
-        command = [*prefix, sys.executable, "-m", "queuectld.workers.worker", "--id", str(self.worker)]
+        command = [*prefix, sys.executable, "-m", "queuectld.worker.main", "--id", str(self.worker)]
         command += ["--socket", str(self.socket), "--state", str(self.state), "--logs", str(self.logs)]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -121,8 +121,8 @@ class FakeDaemon:
         except TimeoutError:
             raise AssertionError(f"no worker connected; it said: {self.log.read_text()}") from None
         self._connection.settimeout(DEADLINE)
-        self._frames = wire.Frames()
-        self._environments = wire.RecentEnvironments()
+        self._frames = frames.Frames()
+        self._environments = frames.RecentEnvironments()
         self._waiting = []
         self.hello = self.expect("hello")
         if welcome:
@@ -136,7 +136,7 @@ class FakeDaemon:
             with self._listener.accept()[0] as connection:
                 connection.settimeout(DEADLINE)
                 if say_welcome:
-                    connection.sendall(wire.pack("welcome", {}))
+                    connection.sendall(frames.pack("welcome", {}))
                 with contextlib.suppress(ConnectionResetError):
                     while connection.recv(1 << 16):
                         pass
@@ -157,7 +157,7 @@ class FakeDaemon:
     def send(self, kind: str, body: Mapping[str, Any]) -> None:
         """Send a frame."""
         assert self._connection is not None
-        self._connection.sendall(wire.pack(kind, body))
+        self._connection.sendall(frames.pack(kind, body))
 
     def send_bytes(self, data: bytes) -> None:
         """Send what may be no frame at all."""

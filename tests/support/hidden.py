@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from queuectld.workers import tree
+from queuectld.workerwire import procfs
 from tests.support.eventually import eventually
 
 KINDS: Final = ("threads", "undumpable", "bare")
@@ -32,7 +32,7 @@ def command(kind: str, pids: Path, gate: Path | None = None) -> str:
 def living(pids: Path) -> list[int]:
     """Who of those that have written their pid can still do something."""
     noted = [int(pid) for pid in pids.read_text().split()] if pids.exists() else []
-    found = [tree.look(pid) for pid in noted]
+    found = [procfs.look(pid) for pid in noted]
     return [process.pid for process in found if process is not None and process.is_alive]
 
 
@@ -62,7 +62,7 @@ def _be(kind: str, pids: str, gate: str | None = None) -> None:
 
 def _outlive(first: int, pids: str, gate: str | None) -> None:
     def is_alone() -> bool:
-        process = tree.look(first)
+        process = procfs.look(first)
         return process is not None and process.state == "Z"
 
     eventually(is_alone)

@@ -10,11 +10,11 @@ from queuectl_client.protocol import rpc
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Job
 from queuectld.domain.retry import RetryPolicy
-from queuectld.scheduler.bulk import Changed
 from queuectld.scheduler.bus import Bus
-from queuectld.scheduler.jobs import Status
-from queuectld.scheduler.waits import Ends, Waited
-from queuectld.server.crowd import Crowd
+from queuectld.scheduler.jobs.bulk import Changed
+from queuectld.scheduler.jobs.service import Status
+from queuectld.scheduler.jobs.wait_calls import Ends, Waited
+from queuectld.server.connections import Crowd
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import bind
 from queuectld.store.records import Added, AddedOne, AddedSummary, Event, Page

@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectld import boot
-from queuectld.workers import tree
+from queuectld.workerwire import procfs
 
 NS_PER_TICK = 10_000_000
 OFFSETS = st.integers(-(10**15), 10**15)
 
 
-def shown(start_ns: int, offset_ns: int, *, state: str = "S", threads: int = 1) -> tree.Process:
+def shown(start_ns: int, offset_ns: int, *, state: str = "S", threads: int = 1) -> procfs.Process:
     """The process as proc(5) shows it to a reader in a time namespace, which rounds down to a tick."""
     ticks = (start_ns + offset_ns) // NS_PER_TICK
     fields = [state, "1", "42", "42", *["0"] * 13, str(threads), "0", str(ticks), "0"]
-    with patch.object(tree, "SHIFT_TICKS", offset_ns * 100 // 1_000_000_000):
-        return tree.Process(42, b"42 (a name) " + " ".join(fields).encode())
+    with patch.object(procfs, "SHIFT_TICKS", offset_ns * 100 // 1_000_000_000):
+        return procfs.Process(42, b"42 (a name) " + " ".join(fields).encode())
 
 
 @given(start=st.integers(10**15, 10**16), one=OFFSETS, other=OFFSETS)
@@ -39,7 +39,7 @@ def test_offsets_are_read_by_name_and_by_number() -> None:
 
 def test_this_process_sees_itself_as_others_do() -> None:
     assert boot.boot_id() == boot.boot_id()
-    assert boot.shift_ns() * 100 // 1_000_000_000 == tree.SHIFT_TICKS
+    assert boot.shift_ns() * 100 // 1_000_000_000 == procfs.SHIFT_TICKS
 
 
 def test_a_zombie_is_alive_as_long_as_it_has_other_threads() -> None:

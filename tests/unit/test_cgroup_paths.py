@@ -2,7 +2,7 @@
 
 import pytest
 
-from queuectld.workers.cgroup import path_from
+from queuectld.workerwire.cgroup import path_from
 
 PURE = "29 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 OTHERS = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"

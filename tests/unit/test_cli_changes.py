@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from queuectl_client.cli import editfile
-from queuectl_client.cli.changes import typed
+from queuectl_client.cli.jobinput import editfile
+from queuectl_client.cli.jobinput.changes import typed
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.jobspec import read_changes
-from queuectld.scheduler.editing import EDITABLE
+from queuectld.scheduler.jobs.editing import EDITABLE
 
 JOB: dict[str, Any] = {
     "id": "job_1", "seq": 1, "state": "pending", "command": "echo hi", "name": None, "queue": "default", "priority": 0,

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from queuectl_client.cli import render
-from queuectl_client.cli.documents import dumps
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.tables import fitted
+from queuectl_client.cli.output import render
+from queuectl_client.cli.output.jsonlines import dumps
+from queuectl_client.cli.output.tables import fitted
 
 
 @pytest.mark.parametrize(

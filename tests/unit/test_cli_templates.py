@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_client.cli.templates import MOST_JOBS, Template, read_array
+from queuectl_client.cli.jobinput.templates import MOST_JOBS, Template, read_array
 from queuectl_client.errors import InvalidParams
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_client.cli.terminal import TerminalFilter
+from queuectl_client.cli.output.terminal import TerminalFilter
 
 SAFE = re.compile("(?:[^\x00-\x1f\x7f-\x9f]|\n|\t|\x1b\\[[0-9;:]*m)*", re.DOTALL)
 

@@ -3,9 +3,9 @@
 import click
 import pytest
 
-from queuectl_client.cli.jobjson import drop_unknown, parse
-from queuectl_client.cli.joboptions import described, lay_over
-from queuectl_client.cli.values import DURATION, MOMENT, PAIR, seconds
+from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
+from queuectl_client.cli.jobinput.options import described, lay_over
+from queuectl_client.cli.jobinput.values import DURATION, MOMENT, PAIR, seconds
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.spelling import snake_case
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from queuectl_client.cli.framework import Noun, Verb
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.main import main
 from queuectl_client.cli.root import root
-from queuectl_client.cli.verbs import Noun, Verb
 
 
 def every_verb() -> Iterator[tuple[str, click.Command]]:
@@ -168,6 +168,5 @@ def test_status_imports_nothing_that_it_does_not_need() -> None:
     }
     ours = {name for name in loaded if name.startswith("queuectl_client.cli.")}
     assert not loaded & unwanted
-    assert ours == {
-        f"queuectl_client.cli.{name}" for name in ("main", "invocation", "root", "verbs", "status")
-    }  # fmt: skip
+    names = ("main", "invocation", "root", "framework", "commands", "commands.status")
+    assert ours == {f"queuectl_client.cli.{name}" for name in names}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from queuectl_client.cli.when import moment, wire_text
+from queuectl_client.cli.jobinput.times import moment, wire_text
 
 NOW = datetime(2026, 11, 24, 13, 30, tzinfo=UTC)
 """A Tuesday; 14:30 in Berlin."""

@@ -5,10 +5,10 @@ import shlex
 import click
 import pytest
 
+from queuectl_client.cli.framework import Noun
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.reference import MADE_BY, page
 from queuectl_client.cli.root import root
-from queuectl_client.cli.verbs import Noun
 from tests.architecture.sources import ROOT
 
 

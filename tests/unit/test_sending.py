@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
-from queuectld.workers.link import WorkerLink
-from queuectld.workers.process import RunKey, Worker
-from queuectld.workers.sending import Sending
+from queuectld.pool.link import WorkerLink
+from queuectld.pool.process import RunKey, Worker
+from queuectld.pool.stdin import Sending
 
 RUN = RunKey(1, 1)
 

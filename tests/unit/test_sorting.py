@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from queuectl_client.cli import sorting
-from queuectl_client.cli.listing import Order
+from queuectl_client.cli.output import sorting
+from queuectl_client.cli.output.listing import Order
 
 VALUES = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.booleans())
 RANKS = st.one_of(

@@ -9,7 +9,7 @@ from queuectl_client.protocol.submissions import Submitter
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob
 from queuectld.domain.settings import SETTINGS
-from queuectld.scheduler.submission import Submission
+from queuectld.scheduler.jobs.submission import Submission
 
 Map = dict[str, Any]
 

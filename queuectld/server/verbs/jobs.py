@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.scheduler.bulk import Changed
+from queuectld.scheduler.jobs.bulk import Changed
 from queuectld.scheduler.service import Service
 from queuectld.server.lookups import looks_up
 from queuectld.server.route import Handler, Peer, Route

@@ -1,0 +1,168 @@
+"""`queuectl enqueue` of many jobs: a file of them, an array, a job for each line, and what runs when all have ended."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import BinaryIO, Final, NamedTuple
+from uuid import uuid4
+
+import click
+
+from queuectl_client.cli.commands.enqueue import command_of
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.jobinput import sources
+from queuectl_client.cli.jobinput.jobjson import parse
+from queuectl_client.cli.jobinput.options import JobMap, lay_over, refuse_idle
+from queuectl_client.cli.jobinput.sources import Entry
+from queuectl_client.cli.jobinput.templates import PLACE, Template, read_array
+from queuectl_client.cli.jobinput.upload import announce_all, store_all
+from queuectl_client.cli.output.hints import hint_at_queues
+from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.dependencies import BATCH_PREFIX
+from queuectl_client.submission import capture
+
+NOT_OF_FOLLOWERS: Final = frozenset({
+    "id", "batch", "depends_on", "delay", "run_at", "hold", "name", "unique_key", "on_conflict", "key", "key_limit",
+    "slots", "needs", "stdin", "stdin_open",
+})  # fmt: skip
+"""Options that are meant for the many, and not for what runs when they have ended."""
+
+
+class Many(NamedTuple):
+    """What was typed: a command, where the many come from, and pairs of a command that follows them and its `on`."""
+
+    command: tuple[str, ...]
+    file: str | None
+    array: str | None
+    each: str | None
+    null: bool
+    followers: Sequence[tuple[str, str]]
+
+
+class _Plan:
+    """The jobs to be: the keys that the daemon lays under each, and the entries."""
+
+    def __init__(self, invocation: Invocation, many: Many, options: JobMap, *, shell: bool, lenient: bool) -> None:
+        self._invocation = invocation
+        self._many = many
+        self._shell = shell
+        self._lenient = lenient
+        self._around = capture()
+        self.queues: set[str] = set()
+        self.slots = 1
+        command, given = None, options
+        if many.file is None:
+            job = command_of(many.command, shell=shell or _is_place(many), lenient=lenient, say=invocation.say)
+            command = job.pop("command", None)
+            given = lay_over(job, options)
+            refuse_idle(given, options)
+        self._array = None if many.array is None else read_array(many.array)
+        if self._array is not None and self._array.at_once is not None and "key" in given:
+            raise click.UsageError("--array …%K and --key: give one of them")
+        made_up = many.followers or many.array is not None or many.each is not None
+        if made_up and not given.get("batch"):
+            given = {**given, "batch": f"b-{uuid4().hex[:8]}"}
+        if self._array is not None and self._array.at_once is not None:
+            given = {**given, "key": f"{BATCH_PREFIX}{given['batch']}", "key_limit": self._array.at_once}
+        self.batch: str | None = given.get("batch")
+        self._options = given
+        self._command = command
+        self._template = None
+        if command is not None and (many.array is not None or many.each is not None):
+            self._template = Template(command, of_lines=many.each is not None)
+        filled: set[str] = set()
+        if self._template is not None:
+            filled = {key for key, value in given.items() if key in sources.FILLED and sources.has_place(value)}
+        own = filled | (NOT_OF_FOLLOWERS & given.keys() if many.followers else set())
+        self._own = {key: given[key] for key in own}
+        self.defaults = {**self._around, **{key: value for key, value in given.items() if key not in own}}
+        for key in filled & {"labels", "env"}:  # what has no place in it is also of those that follow
+            self.defaults[key] = {name: each for name, each in given[key].items() if not sources.has_place(each)}
+        sources.settle_cwd(self.defaults, self._around["cwd"])
+
+    def entries(self, file: BinaryIO | None) -> Iterator[Entry]:
+        """All jobs, then those that follow them; of none there is nothing to follow."""
+        followers: Sequence[tuple[str, str]] = ()
+        for entry in self._many_entries(file):
+            followers = self._many.followers
+            self.queues.add(entry.job.get("queue") or self.defaults.get("queue") or "default")
+            slots = entry.job.get("slots") or self.defaults.get("slots")
+            self.slots = max(self.slots, slots if isinstance(slots, int) else 1)
+            yield entry
+        for text, on in followers:
+            job = parse(text) if text.lstrip().startswith("{") and not self._shell else {"command": text}
+            named = [*(job.get("depends_on") or ()), {"id": f"{BATCH_PREFIX}{self.batch}", "on": on}]
+            yield Entry({**job, "depends_on": named}, f"--then {text!r}", len(text))
+
+    def _many_entries(self, file: BinaryIO | None) -> Iterator[Entry]:
+        if self._many.file is not None and file is not None:
+            say, here = self._invocation.say, self._around["cwd"]
+            return sources.of_file(
+                file, self._options, self._own, here, say, shell=self._shell, lenient=self._lenient
+            )  # fmt: skip
+        if self._array is not None and self._template is not None:
+            return sources.of_array(self._array, self._template, self._own | self._env(), self._around["cwd"])
+        if self._template is not None and file is not None:
+            separator = b"\0" if self._many.null else b"\n"
+            return sources.of_lines(file, separator, self._template, self._own, self._around["cwd"])
+        return iter([Entry({"command": self._command, **self._own}, "the command", 0)])
+
+    def _env(self) -> JobMap:
+        return {"env": self._options["env"]} if "env" in self._options else {}
+
+
+def enqueue_many(
+    invocation: Invocation, many: Many, options: JobMap, *, shell: bool, lenient: bool, wait: bool
+) -> int:  # fmt: skip
+    """Store all of them or none, tell their ids and their batch; with `wait` exit as the first that failed."""
+    _refuse_together(many, options)
+    plan = _Plan(invocation, many, options, shell=shell, lenient=lenient)
+    source = many.file if many.file is not None else many.each
+    with _opened(source) as file:
+        stored = store_all(invocation.client(), plan.defaults, plan.entries(file))
+    if not stored.count:
+        if invocation.json:
+            invocation.document([])
+        invocation.say("No jobs: there was no line with a command.")
+        return 0
+    if not (wait and invocation.json):
+        announce_all(invocation, stored)
+    if plan.batch is not None and "batch" not in options:
+        invocation.say(f"They are the batch {plan.batch}: queuectl wait batch:{plan.batch}")
+    hint_at_queues(invocation, plan.queues, plan.slots)
+    if wait:
+        from queuectl_client.cli.commands.wait import wait_for
+
+        return wait_for(invocation, list(stored.spans()), exit_status=True)
+    return 0
+
+
+def _refuse_together(many: Many, options: JobMap) -> None:
+    sources = [f"--{name}" for name in ("file", "array", "each") if getattr(many, name) is not None]
+    if len(sources) > 1:
+        raise click.UsageError(f"{' and '.join(sources)}: give one of them")
+    if many.file is not None and many.command:
+        raise click.UsageError("-f FILE goes with neither a COMMAND, --follow nor --id")
+    if "id" in options and sources and (many.file is not None or PLACE not in options["id"]):
+        raise click.UsageError(
+            f"--id is of one job; with {'-f FILE' if many.file else sources[0]} there are many"
+            + (f"; {PLACE} in it tells them apart" if many.file is None else "")
+        )
+    if many.null and many.each is None:
+        raise click.UsageError("-0 goes with --each")
+
+
+def _opened(name: str | None) -> AbstractContextManager[BinaryIO | None]:
+    if name is None:
+        return nullcontext(None)
+    if name == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise InvalidParams(f"{name}: {error.strerror}") from None
+
+
+def _is_place(many: Many) -> bool:
+    """Whether the command begins with the place of the item, which is no JSON."""
+    return bool(many.command) and many.command[0].lstrip().startswith(PLACE)

@@ -1,0 +1,96 @@
+"""The verbs that change jobs: each names jobs by id or selector; the daemon decides to which of them it applies."""
+
+from typing import Any
+
+import click
+
+from queuectl_client.cli.commands.many import SELECTORS, Deed, change, dry_run_option, yes_option
+from queuectl_client.cli.framework import Verb, pass_invocation, verb
+from queuectl_client.cli.invocation import Invocation
+
+
+def _verb_on_jobs(name: str, deed: Deed, text: str, example: str, *, destroys: bool = False) -> Verb:
+    """A verb that takes ids and no more. `destroys`: what it does to many jobs at once is asked for first."""
+
+    def callback(invocation: Invocation, jobs: tuple[str, ...], dry_run: bool, yes: bool = True) -> int:
+        return change(invocation, deed, {"ids": list(jobs)}, dry_run=dry_run, confirm=not yes)
+
+    made: Any = pass_invocation(callback)
+    made = yes_option(made) if destroys else made
+    made = click.argument("jobs", nargs=-1, required=True, metavar="ID...")(dry_run_option(made))
+    declared: Verb = verb(name, example=example, help=text + SELECTORS)(made)
+    return declared
+
+
+cancel = _verb_on_jobs(
+    "cancel",
+    Deed("job.cancel", "cancel", "cancelled"),
+    """End jobs for good, waiting or running.
+
+    A running one gets TERM and, after its grace, KILL, with all its processes. It is cancelled before the first signal.
+    """,
+    "queuectl cancel job_7\nqueuectl cancel label:user=ada @failed\nqueuectl cancel all --dry-run",
+    destroys=True,
+)
+pause = _verb_on_jobs(
+    "pause",
+    Deed("job.pause", "pause", "paused"),
+    """Stop running jobs (SIGSTOP to all of their processes) until they are resumed.
+
+    A paused job stays processing, its worker stays busy, its timeout stands still.
+    """,
+    "queuectl pause job_7",
+)
+resume = _verb_on_jobs(
+    "resume",
+    Deed("job.resume", "resume", "resumed"),
+    "Let paused jobs go on (SIGCONT).\n",
+    "queuectl resume job_7\nqueuectl resume all",
+)
+hold = _verb_on_jobs(
+    "hold",
+    Deed("job.hold", "hold", "held"),
+    "Keep waiting jobs back until they are released.\n",
+    "queuectl hold 3-9\nqueuectl hold name:nightly* --dry-run",
+)
+release = _verb_on_jobs(
+    "release",
+    Deed("job.release", "release", "released"),
+    "Let held jobs run.\n",
+    "queuectl release job_7\nqueuectl release all",
+)
+retry = _verb_on_jobs(
+    "retry",
+    Deed("job.retry", "retry", "retried", "will run again"),
+    """Run ended jobs again, with no failures counted and their history and output kept.
+
+    A failed one that waits for its backoff runs now.
+    """,
+    "queuectl retry job_7\nqueuectl retry @failed @dead --dry-run",
+)
+remove = _verb_on_jobs(
+    "rm",
+    Deed("job.remove", "remove", "removed"),
+    "Remove jobs that do not run, with their attempts and their output.\n",
+    "queuectl rm job_7\nqueuectl rm @completed @cancelled -y",
+    destroys=True,
+)
+
+
+@verb(
+    "kill",
+    example="queuectl kill job_7\nqueuectl kill -s HUP name:server*",
+    help=f"""
+    Send a signal to every process of running jobs. What comes of it is an ordinary end: retries apply.
+    {SELECTORS}""",
+)
+@click.argument("jobs", nargs=-1, required=True, metavar="ID...")
+@click.option("-s", "--signal", metavar="SIG", default="TERM", show_default=True, help="Its name or number.")
+@dry_run_option
+@yes_option
+@pass_invocation
+def kill(invocation: Invocation, jobs: tuple[str, ...], signal: str, dry_run: bool, yes: bool) -> int:
+    number: int | str = int(signal) if signal.isdecimal() else signal
+    asked = {"ids": list(jobs), "signal": number}
+    deed = Deed("job.kill", f"send {signal.upper()} to", f"sent {signal.upper()}", f"was sent {signal.upper()}")
+    return change(invocation, deed, asked, dry_run=dry_run, confirm=not yes)

@@ -1,0 +1,212 @@
+"""`queuectl enqueue`: one job, in every form it can be typed in. Many of them are the business of batches.py."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from queuectl_client.cli.framework import Headed, Verb, pass_invocation
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.jobinput.options import JobMap, described, job_options, lay_over, refuse_idle
+from queuectl_client.cli.output.hints import hint
+from queuectl_client.submission import described as submission
+
+
+class CommandVerb(Verb):
+    """A verb that takes a command: an option it does not know was probably meant for that."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As any command, with a hint for `enqueue ls -l`."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            hint = f"Options of the command itself go behind --: {ctx.command_path} -- COMMAND {error.option_name} …"
+            raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
+
+
+MANY: Final = "Many at once"
+
+
+@click.command(
+    "enqueue",
+    cls=CommandVerb,
+    example="""
+        queuectl enqueue '{"command":"echo Hello World"}'
+        queuectl enqueue 'tar czf b.tgz src && echo done' --priority 5 --timeout 10m
+        queuectl enqueue -- rsync -a src/ host:dst/
+        queuectl enqueue 'make report' --after last --run-at 'tomorrow 09:00'
+        queuectl enqueue -f commands.txt --queue nightly
+        queuectl enqueue --array 1-100%4 'render frame-{}.pov' --then 'make film'
+        find . -name '*.wav' -print0 | queuectl enqueue -0 --each - -- lame {} {}.mp3
+    """,
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--shell", is_flag=True, help="Take the command for a shell string, though it begins with {.")
+@click.option("--lenient", is_flag=True, help="Warn of unknown keys in the JSON instead of refusing them.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended, and exit as it does.")
+@click.option("--follow", is_flag=True, help="Show its output until it has ended, and exit as it does.")
+@click.option(
+    "-f",
+    "--file",
+    cls=Headed,
+    heading=MANY,
+    metavar="FILE",
+    help="A JSON object or a shell command a line; - is stdin.",
+)
+@click.option(
+    "--array",
+    cls=Headed,
+    heading=MANY,
+    metavar="RANGE",
+    help="A job for each number of 1-100 or 1,3,7-9 or 0-90:10, which {} stands for; %K at its end: K at once.",
+)
+@click.option(
+    "--each",
+    cls=Headed,
+    heading=MANY,
+    metavar="FILE",
+    help="A job for each line, which {} stands for; - is stdin.",
+)
+@click.option("-0", "--null", cls=Headed, heading=MANY, is_flag=True, help="Lines of --each end with NUL, not newline.")
+@click.option(
+    "--then",
+    cls=Headed,
+    heading=MANY,
+    multiple=True,
+    metavar="COMMAND",
+    help="Run this when all of them have completed.",
+)
+@click.option(
+    "--then-any",
+    cls=Headed,
+    heading=MANY,
+    multiple=True,
+    metavar="COMMAND",
+    help="When all have ended, however.",
+)
+@click.option(
+    "--then-failed",
+    cls=Headed,
+    heading=MANY,
+    multiple=True,
+    metavar="COMMAND",
+    help="When all have ended, not all well.",
+)
+@job_options
+@pass_invocation
+def enqueue(
+    invocation: Invocation,
+    /,
+    command: tuple[str, ...],
+    shell: bool,
+    lenient: bool,
+    wait: bool,
+    follow: bool,
+    file: str | None,
+    array: str | None,
+    each: str | None,
+    null: bool,
+    then: tuple[str, ...],
+    then_any: tuple[str, ...],
+    then_failed: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """Enqueue a command to run in the background, in this folder, with this environment.
+
+    COMMAND is a JSON object, one shell string, or several words that run without a shell. An option wins over the
+    same key of the JSON. Of many jobs all are stored, or none.
+
+    With --array and --each, {} in COMMAND stands for the number or the line, quoted where a shell reads it. Without {}
+    a line is the last argument. In the values of --id, --name, --label, --key, --unique, --cwd, --env and --stdin {}
+    stands for it too, as it is. Each job of an array has its number in QUEUECTL_ARRAY_INDEX. The jobs are a batch
+    (--batch), which --then waits for.
+    """
+    followers = [(text, "completed") for text in then] + [(text, "any") for text in then_any]
+    followers += [(text, "dead") for text in then_failed]
+    if file is not None or array is not None or each is not None or followers:
+        from queuectl_client.cli.commands.batches import Many, enqueue_many
+
+        if follow:
+            raise click.UsageError("--follow goes with one job; of many see: queuectl wait, queuectl events")
+        many = Many(command, file=file, array=array, each=each, null=null, followers=followers)
+        return enqueue_many(invocation, many, described(options), shell=shell, lenient=lenient, wait=wait)
+    if null:
+        raise click.UsageError("-0 goes with --each")
+    job = build(invocation, command, described(options), shell=shell, lenient=lenient)
+    stored = store(invocation, job)
+    if not (wait and invocation.json):
+        announce(invocation, stored)
+    if follow:
+        from queuectl_client.cli.output.follow import follow_job
+        from queuectl_client.cli.output.outcome import exit_code
+
+        return exit_code(follow_job(invocation, stored["id"]))
+    if wait:
+        return _wait(invocation, stored["id"])
+    return 0
+
+
+def _wait(invocation: Invocation, job: str) -> int:
+    """Wait for the job, tell how it ended, and exit as it did."""
+    from queuectl_client.cli.commands.wait import ending, status_of, told, waited_for
+
+    waited = waited_for(invocation, [job])
+    if waited is None:
+        return 0
+    for one in told(invocation, waited):
+        if invocation.json:
+            invocation.document(one)
+        else:
+            invocation.say(ending(one))
+    return status_of(waited)
+
+
+def build(
+    invocation: Invocation, command: tuple[str, ...], options: JobMap, *, shell: bool = False, lenient: bool = False
+) -> JobMap:
+    """The whole job that the words and options describe, with what it takes from this process.
+
+    Raises UsageError where there is no command, JSON that cannot be read, or an option without an effect.
+    """
+    job = command_of(command, shell=shell, lenient=lenient, say=invocation.say)
+    whole = lay_over(job, options)
+    refuse_idle(whole, options)
+    return submission(whole, {})
+
+
+def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Callable[[str], None]) -> JobMap:
+    """The job that the words alone describe. Raises UsageError where there is none, InvalidParams for bad JSON."""
+    if not command:
+        raise click.UsageError("no command is given; a file or stdin is read with -f FILE or -f -")
+    if len(command) > 1:
+        return {"command": list(command)}
+    if shell or not command[0].lstrip().startswith("{"):
+        return {"command": command[0]}
+    from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
+
+    job = parse(command[0])
+    if lenient:
+        drop_unknown(job, say)
+    return job
+
+
+def store(invocation: Invocation, job: JobMap) -> JobMap:
+    """Enqueue it; the job as stored. Raises what the daemon refuses it with."""
+    stored: JobMap = invocation.call("enqueue", **job)
+    return stored
+
+
+def announce(invocation: Invocation, job: JobMap) -> None:
+    """Tell which job it became, and what keeps it from starting."""
+    if invocation.json:
+        invocation.document(job)
+    elif invocation.quiet or job.get("skipped"):
+        invocation.data(job["id"])
+    else:
+        invocation.data(f"Job enqueued with ID: {job['id']}")
+    if job.get("skipped"):
+        invocation.say(f"Job {job['id']} with unique key {job['unique_key']!r} is there already; nothing enqueued")
+        return
+    if job.get("replaced"):
+        invocation.say(f"Job {job['replaced']}, which had its unique key, is cancelled: this one takes its place")
+    hint(invocation, job)

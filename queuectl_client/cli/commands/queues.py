@@ -1,0 +1,158 @@
+"""`queuectl queue`: the queues, their limits, and pausing them."""
+
+import sys
+from typing import Any, Final
+
+import click
+
+from queuectl_client.cli.framework import noun, pass_invocation
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.jobinput.values import WHOLE
+from queuectl_client.cli.output import render
+
+Queue = dict[str, Any]
+
+HEADERS: Final = ("QUEUE", "IS", "PENDING", "PROCESSING", "FAILED", "DEAD", "COMPLETED", "RATE", "FAILURES")
+
+
+class Limit(click.ParamType[float]):
+    """A whole number, or `none` for no limit."""
+
+    name = "N|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of what was typed; 0 for none."""
+        return 0 if value == "none" else WHOLE.convert(value, param, ctx)
+
+
+@noun(
+    "queue",
+    example="""
+        queuectl queue list
+        queuectl queue set nightly --concurrency 2 --rate 10/m
+        queuectl queue pause nightly --wait
+    """,
+)
+def queue() -> None:
+    """Queues: which there are, and whether jobs in them start. A queue appears when it is first used."""
+
+
+@queue.verb("list", example="queuectl queue list\nqueuectl queue list --json")
+@pass_invocation
+def list_queues(invocation: Invocation) -> None:
+    """Show all queues: their jobs, their limits, and why one is closed.
+
+    PROCESSING is told with the queue's concurrency, FAILURES in a row with the limit that pauses it.
+    """
+    queues: list[Queue] = invocation.call("queue.list")["queues"]
+    if invocation.json:
+        invocation.document(queues)
+    elif invocation.quiet:
+        for row in queues:
+            invocation.data(row["name"])
+    else:
+        render.table(invocation, HEADERS, map(_row, queues))
+        sys.stdout.flush()
+        for row in queues:
+            if why := _why_closed(row):
+                invocation.say(f"{row['name']}: {why}")
+
+
+def _row(row: Queue) -> tuple[str, ...]:
+    counts = row["counts"]
+    return (
+        render.escape(row["name"]),
+        "paused" if row["paused"] else "open" if not _is_full(row) else "full",
+        str(counts["pending"]),
+        _of(counts["processing"], row["concurrency"]),
+        *(str(counts[state]) for state in ("failed", "dead", "completed")),
+        row["rate"] or "-",
+        "-" if row["failure_limit"] is None else _of(row["failures"], row["failure_limit"]),
+    )
+
+
+def _of(count: int, limit: int | None) -> str:
+    return str(count) if limit is None else f"{count} of {limit}"
+
+
+def _is_full(row: Queue) -> bool:
+    return row["concurrency"] is not None and row["counts"]["processing"] >= row["concurrency"]
+
+
+def _why_closed(row: Queue) -> str:
+    """Why none of its jobs start, in words; nothing when they do."""
+    if row["paused"]:
+        why = f"by its failure limit: {row['reason']}" if row["reason"] else "by hand"
+        return f"paused {why}. Resume it with: queuectl queue resume {row['name']}"
+    if _is_full(row):
+        return f"full: it runs {row['counts']['processing']} of at most {row['concurrency']} at once"
+    return ""
+
+
+@queue.verb(
+    "set",
+    example="""
+        queuectl queue set nightly --concurrency 2
+        queuectl queue set mail --rate 10/m --failure-limit 5
+        queuectl queue set mail --rate none
+    """,
+)
+@click.argument("name")
+@click.option("--concurrency", type=Limit(), metavar="N|none", help="So many of its jobs run at once.")
+@click.option("--rate", metavar="N/UNIT|none", help="So many of its jobs start in a second, minute, hour, day: 10/m.")
+@click.option("--failure-limit", type=Limit(), metavar="N|none", help="So many failures in a row pause it.")
+@pass_invocation
+def set_limits(invocation: Invocation, /, name: str, **limits: Any) -> None:
+    """Set the limits of a queue. What is not named stays as it is; none takes a limit away."""
+    given = {key: value for key, value in limits.items() if value is not None}
+    if not given:
+        raise click.UsageError("give a limit to set: --concurrency, --rate or --failure-limit")
+    answer = invocation.call("queue.set", name=name, **given)
+    _tell(invocation, answer, _limits(answer["queues"][0]))
+
+
+def _limits(row: Queue) -> str:
+    said = []
+    if row["concurrency"] is not None:
+        said.append(f"runs at most {render.plural(row['concurrency'], 'job')} at once")
+    if row["rate"] is not None:
+        said.append(f"starts at most {row['rate']}")
+    if row["failure_limit"] is not None:
+        said.append(f"pauses after {render.plural(row['failure_limit'], 'failure')} in a row")
+    return ", ".join(said) or "has no limits"
+
+
+@queue.verb("pause", example="queuectl queue pause nightly\nqueuectl queue pause nightly --wait")
+@click.argument("name")
+@click.option("--wait", is_flag=True, help="Return once none of its jobs runs any more.")
+@pass_invocation
+def pause(invocation: Invocation, name: str, wait: bool) -> None:
+    """Start no more jobs of this queue; those that run go on. Ctrl-C ends a wait, not the pause."""
+    answer = invocation.call("queue.pause", name=name)
+    running = answer["queues"][0]["counts"]["processing"]
+    if not wait:
+        _tell(invocation, answer, "is paused: no job of it starts until it is resumed")
+        return
+    if running:
+        invocation.say(f"Queue {name} is paused; {render.plural(running, 'job')} of it still to end.")
+    answer = invocation.call("queue.pause", name=name, wait=True)
+    if answer["queues"][0]["paused"]:
+        _tell(invocation, answer, "is paused, and nothing of it runs")
+    else:
+        _tell(invocation, answer, "was resumed by somebody else meanwhile")
+
+
+@queue.verb("resume", example="queuectl queue resume nightly")
+@click.argument("name")
+@pass_invocation
+def resume(invocation: Invocation, name: str) -> None:
+    """Start jobs of this queue again."""
+    _tell(invocation, invocation.call("queue.resume", name=name), "is open")
+
+
+def _tell(invocation: Invocation, answer: dict[str, Any], what: str) -> None:
+    if invocation.json:
+        invocation.document(answer["queues"])
+        return
+    for row in answer["queues"]:
+        invocation.say(f"Queue {row['name']} {what}")

@@ -1,0 +1,85 @@
+"""`queuectl run`: enqueue a command, show its output as it comes, and exit as it does."""
+
+from typing import Any
+
+import click
+
+from queuectl_client.cli.commands.enqueue import CommandVerb, build, store
+from queuectl_client.cli.framework import pass_invocation
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.jobinput.options import described, job_options
+from queuectl_client.cli.output.follow import Job, follow_job
+from queuectl_client.cli.output.hints import hint_at_slots
+from queuectl_client.cli.output.outcome import exit_code, has_ended
+from queuectl_client.cli.output.render import full_time
+from queuectl_client.errors import WrongState
+from queuectl_client.protocol.spelling import snake_case
+
+
+@click.command(
+    "run",
+    cls=CommandVerb,
+    example="""
+        queuectl run 'make test'
+        queuectl run --timeout 10m -- rsync -a src/ host:dst/
+    """,
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--shell", is_flag=True, help="Take the command for a shell string, though it begins with {.")
+@click.option("--lenient", is_flag=True, help="Warn of unknown keys in the JSON instead of refusing them.")
+@job_options
+@pass_invocation
+def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenient: bool, **options: Any) -> int:
+    """Enqueue a command, show its output, and exit with its exit code.
+
+    128+n for a signal, 124 for a timeout, 130 when cancelled. It runs once, unless --max-retries is given. Where no
+    worker is active, one is started for this job alone. Ctrl-C detaches: the job goes on.
+    """
+    job = build(invocation, command, described(options), shell=shell, lenient=lenient)
+    if "max_retries" not in map(snake_case, job):
+        job["max_retries"] = 0
+    stored = store(invocation, job)
+    if invocation.json:
+        # Its output takes stdout; what it was enqueued as is told beside it.
+        invocation.say(f"Job enqueued with ID: {stored['id']}")
+    if stored.get("skipped"):
+        invocation.say(f"Job {stored['id']} with unique key {stored['unique_key']!r} is there already; following it")
+    try:
+        _see_to_a_worker(invocation, stored)
+        ended = follow_job(invocation, stored["id"])
+    except KeyboardInterrupt:
+        invocation.say(f"\nDetached: {stored['id']} goes on. Come back with: queuectl follow {stored['id']}")
+        raise
+    if exit_code(ended) and ended.get("reason") and not str(ended["reason"]).startswith("exit "):
+        invocation.say(f"{ended['id']} {ended['state']}: {ended['reason']}")
+    return exit_code(ended)
+
+
+def _see_to_a_worker(invocation: Invocation, job: Job) -> None:
+    """Have a worker started for the job where none may take it, which the daemon knows; or say what it waits for."""
+    if has_ended(job):
+        return
+    try:
+        invocation.call("worker.start", job=job["id"])
+    except WrongState as error:
+        status = invocation.call("status")
+        why = _waits_for(job, status["paused"])
+        # Empty where it was held or paused a moment ago.
+        invocation.say(f"{job['id']} waits: {why}." if why else error.message)
+        if not status["workers"]:
+            invocation.say("No workers are active either. Start some with: queuectl worker start")
+    if job["slots"] > 1:
+        hint_at_slots(invocation, job["slots"], invocation.call("status")["workers"])
+
+
+def _waits_for(job: Job, paused: list[str]) -> str:
+    """Why the job may not start now, in words; empty when it may."""
+    if job["state"] == "held":
+        return f"it is held; release it with: queuectl release {job['id']}"
+    if job["state"] == "blocked":
+        return "it runs after " + ", ".join(parent["id"] for parent in job["depends_on"])
+    if job["queue"] in paused:
+        return f"queue {job['queue']} is paused; open it with: queuectl queue resume {job['queue']}"
+    if job["ready"]:
+        return ""
+    return f"it runs no earlier than {full_time(job['run_at'])}" if job.get("run_at") else "its delay is not over"

@@ -1,0 +1,236 @@
+"""What may stand for a parameter while its line is typed: jobs, names and keys, from the daemon where it takes one.
+
+A source gets the text at the cursor and gives the words that begin with it. It raises what a call raises.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import click
+
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.output import render
+from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN
+from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES
+
+
+class Offer(NamedTuple):
+    """A word, and what it is in a few others."""
+
+    value: str
+    words: str = ""
+
+
+Source = Callable[[Invocation, click.Context, str], Iterable[Offer]]
+
+_JOBS: Final = 50
+"""Jobs that are offered, the newest: more is nothing to choose from."""
+_SEARCHED: Final = 1000
+"""The newest jobs, among which those are looked for whose id begins as typed."""
+_LOOKED_AT: Final = 200
+"""The newest jobs, whose labels, names and batches are offered."""
+_STATES: Final[Mapping[str, Collection[str]]] = {
+    "cancel": (*WAITING_STATES, "processing"),
+    **dict.fromkeys(("kill", "pause", "resume", "send"), ("processing",)),
+    "hold": WAITING_STATES,
+    "release": ("held",),
+    "retry": ("failed", *ENDED_STATES),
+    **dict.fromkeys(("edit", "move"), WAITING_STATES),
+    "rm": (*WAITING_STATES, *ENDED_STATES),
+    "dlq": ("dead",),
+}
+"""The states of jobs with which a verb has to do."""
+_SIGNALS: Final = ("TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT")
+
+
+def source(ctx: click.Context, parameter: click.Parameter) -> Source | None:
+    """Where the words for a parameter come from; None: click knows, from its type."""
+    parent = ctx.parent.info_name if ctx.parent is not None else None
+    name = parameter.name or ""
+    return _OF_NOUN.get((parent or "", name)) or _OF_NAME.get(name)
+
+
+def _begun(words: Iterable[Offer], incomplete: str) -> Iterator[Offer]:
+    return (offer for offer in words if offer.value.startswith(incomplete))
+
+
+def _call(invocation: Invocation, method: str, **params: Any) -> Any:
+    invocation.autostart = False
+    return invocation.call(method, **params)
+
+
+def _verb(ctx: click.Context) -> str:
+    """The first word of the verb: `dlq` of `dlq retry`."""
+    while ctx.parent is not None and ctx.parent.parent is not None:
+        ctx = ctx.parent
+    return ctx.command.name or ""  # its first name, also where an alias was typed
+
+
+def jobs(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Several jobs: ids and selectors."""
+    kind, colon, _ = incomplete.partition(":")
+    if incomplete.startswith("@"):
+        yield from _begun((Offer(f"@{state}", f"all {state} jobs") for state in render.STATE_LABELS), incomplete)
+    elif colon and kind in _SELECTORS:
+        for offer in _SELECTORS[kind](invocation, ctx, incomplete.removeprefix(kind + ":")):
+            yield Offer(f"{kind}:{offer.value}", offer.words)
+    else:
+        yield from job(invocation, ctx, incomplete)
+        yield from _begun([Offer("all", "all jobs")], incomplete)
+        if incomplete:
+            yield from _begun((Offer(f"{kind}:", "jobs by it") for kind in _SELECTORS), incomplete)
+
+
+def job(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """One job: the newest with which the verb has to do, then `last`."""
+    states = _STATES.get(_verb(ctx))
+    asked = {"state": list(states)} if states else {}
+    page = _call(invocation, "list", **asked, order="newest", limit=_SEARCHED, keys=["id", "state", "command"])
+    rows = (row for row in page["jobs"] if row["id"].startswith(incomplete))
+    for row in islice(rows, _JOBS):
+        yield Offer(row["id"], f"{row['state']}  {render.command_text(row['command'])}")
+    yield from _begun([Offer("last", "the newest job")], incomplete)
+
+
+def job_or_batch(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """A job, or `batch:NAME`, to wait for."""
+    if incomplete.startswith("batch:"):
+        yield from jobs(invocation, ctx, incomplete)
+    else:
+        yield from job(invocation, ctx, incomplete)
+        yield from _begun([Offer("batch:", "all jobs of a batch")] if incomplete else [], incomplete)
+
+
+def job_or_change(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """A dead job, or a key to change before it runs again."""
+    yield from jobs(invocation, ctx, incomplete)
+    if incomplete:
+        yield from changes(invocation, ctx, incomplete)
+
+
+def queues(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """The queues there are."""
+    rows = _call(invocation, "queue.list")["queues"]
+    told = (Offer(row["name"], "paused" if row["paused"] else f"{row['ready']} ready") for row in rows)
+    return _begun(told, incomplete)
+
+
+def labels(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Names of labels, then their values."""
+    name, equals, _ = incomplete.partition("=")
+    found: dict[str, None] = {}
+    for row in _newest(invocation):
+        for key, value in row["labels"].items():
+            if not equals:
+                found[f"{key}="] = None
+            elif key == name:
+                found[f"{key}={value}"] = None
+    return _begun(map(Offer, found), incomplete)
+
+
+def job_names(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterable[Offer]:
+    """Names of jobs, where one is looked for: a new one has a name of its own."""
+    return () if _verb(ctx) in ("enqueue", "run") else names(invocation, ctx, incomplete)
+
+
+def names(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Names of jobs."""
+    return _begun(map(Offer, dict.fromkeys(row["name"] for row in _newest(invocation) if row["name"])), incomplete)
+
+
+def batches(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Names of batches."""
+    return _begun(map(Offer, dict.fromkeys(row["batch"] for row in _newest(invocation) if row["batch"])), incomplete)
+
+
+def _newest(invocation: Invocation) -> list[dict[str, Any]]:
+    jobs: list[dict[str, Any]] = _call(invocation, "list", order="newest", limit=_LOOKED_AT)["jobs"]
+    return jobs
+
+
+def resources(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Names of the resources that are set."""
+    supplies = _call(invocation, "config.get", key="resources")["value"] or ""
+    told = (part.strip().partition("=") for part in supplies.split(",") if "=" in part)
+    return _begun((Offer(f"{name}=", f"{amount} in all") for name, _, amount in told), incomplete)
+
+
+def settings(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Keys of the settings, with their values."""
+    rows = _call(invocation, "config.list")["config"]
+    return _begun((Offer(row["key"], render.setting_text(row["value"])) for row in rows), incomplete)
+
+
+def changes(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Keys of a job that can be changed."""
+    from queuectl_client.protocol.jobspec import JobSpec
+
+    return _begun((Offer(f"{key}=") for key in JobSpec._fields), incomplete)
+
+
+def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """A key, or the state or queue behind it; nothing behind a space, for each shell quotes it in its own way."""
+    key, equals, value = incomplete.partition("=")
+    if " " in incomplete:
+        return
+    if not equals:
+        yield from _begun((Offer(f"{known}=", str(kind)) for known, kind in KINDS.items()), incomplete)
+    elif key in ("state", "state!"):
+        yield from _begun((Offer(f"{key}={state}") for state in render.STATE_LABELS), incomplete)
+    elif key in ("queue", "queue!"):
+        yield from (Offer(f"{key}={offer.value}", offer.words) for offer in queues(invocation, ctx, value))
+
+
+def sort_keys(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Keys to sort by."""
+    return _begun((Offer(key, str(kind)) for key, kind in KINDS.items()), incomplete)
+
+
+def columns(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Columns of a table, after those that are there."""
+    before, comma, _ = incomplete.rpartition(",")
+    taken = before.split(",")
+    return _begun((Offer(before + comma + key) for key in (*SHOWN, *COMPUTED) if key not in taken), incomplete)
+
+
+def signals(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Names of signals."""
+    return _begun(map(Offer, _SIGNALS), incomplete.upper())
+
+
+def files(*_: Any) -> Iterator[Offer]:
+    """Paths, which the shell knows itself."""
+    yield Offer(":file")
+
+
+def folders(*_: Any) -> Iterator[Offer]:
+    """Paths of folders."""
+    yield Offer(":folder")
+
+
+_SELECTORS: Final[Mapping[str, Source]] = {"label": labels, "name": names, "batch": batches}
+_OF_NOUN: Final[Mapping[tuple[str, str], Source]] = {
+    ("queue", "name"): queues,
+    ("config", "key"): settings,
+    ("queuectl", "name"): job_names,
+    ("dlq", "name"): job_names,
+}
+_OF_NAME: Final[Mapping[str, Source]] = {
+    "job": job,
+    "before": job,
+    "jobs": jobs,
+    "words": job_or_change,
+    "changes": changes,
+    **dict.fromkeys(("depends_on", "after", "after_any", "after_failed"), job_or_batch),
+    "queue": queues,
+    "labels": labels,
+    "batch": batches,
+    "filter": filters,
+    "needs": resources,
+    "sort": sort_keys,
+    "shown": columns,
+    "signal": signals,
+    **dict.fromkeys(("command", "file", "each", "socket"), files),
+    "cwd": folders,
+}

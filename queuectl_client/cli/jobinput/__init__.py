@@ -1,0 +1,1 @@
+"""What a person types becomes a job: options, JSON, files, arrays, durations, times."""

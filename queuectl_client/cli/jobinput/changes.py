@@ -1,0 +1,157 @@
+"""Changes of a job as a person types them, KEY=VALUE or in a file, and as the wire has them.
+
+Numbers, durations, lists and maps are read from their text; what they may be the daemon decides.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import click
+
+from queuectl_client.cli.jobinput.jobjson import local_moment
+from queuectl_client.cli.jobinput.values import DURATION, WHOLE, Pair
+from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.dependencies import split_end
+from queuectl_client.protocol.durations import seconds
+from queuectl_client.protocol.spelling import snake_case
+
+Job = Mapping[str, Any]
+
+NUMBERS: Final = frozenset({"priority", "max_retries", "key_limit", "slots"})
+FRACTIONS: Final = frozenset({"backoff_base", "backoff_jitter"})
+DURATIONS: Final = frozenset({"timeout", "stall_timeout", "kill_grace", "backoff_max", "delay"})
+FLAGS: Final = frozenset({"once", "split_output"})
+CODES: Final = frozenset({"retry_on", "no_retry_on"})
+MAPS: Final = frozenset({"labels", "needs", "env"})
+_YES: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class Change(click.ParamType[tuple[str, str]]):
+    """KEY=VALUE, or KEY.NAME=VALUE for one entry of a map."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The key and the text of what was typed."""
+        return Pair(self.name).convert(value, param, ctx)
+
+
+def typed(changes: Iterable[tuple[str, str]], job: Job | None = None) -> dict[str, Any]:
+    """The changes as the wire has them. `none` takes a value away.
+
+    `labels.user=ada` and `env.MODE=fast` change one entry of the map that `job` has, which is then needed.
+    """
+    found: dict[str, Any] = {}
+    for given, text in changes:
+        key, dot, entry = given.partition(".")
+        key = snake_case(key)
+        if not dot:
+            try:
+                found[key] = _typed(key, given, text)
+            except click.BadParameter as error:
+                raise InvalidParams(f"{given}: {error.message}") from None
+            continue
+        if key not in MAPS or not entry:
+            raise InvalidParams(
+                f"{given} is no key of a job; with a dot there are labels.NAME, needs.NAME and env.NAME"
+            )
+        if job is None:
+            raise InvalidParams(f"{given} changes one entry of one job; of several, {key}=… sets all entries")
+        entries = found.setdefault(key, entries_of(job, key))
+        if text == "none":
+            entries.pop(entry, None)
+        else:
+            entries[entry] = _amount(text) if key == "needs" else text
+    return found
+
+
+def needs_job(changes: Iterable[tuple[str, str]]) -> bool:
+    """Whether one of the changes is of a single entry of a map."""
+    return any("." in key for key, _ in changes)
+
+
+def entries_of(job: Job, key: str) -> dict[str, Any]:
+    """A map of the job, to be changed. Values of its environment are not known: true stands for each."""
+    return dict.fromkeys(job["env_names"], True) if key == "env" else dict(job.get(key) or {})
+
+
+def dependency(text: str) -> str | dict[str, str]:
+    """`job_1`, `job_1:any`, `batch:nightly`: after which job, and after what end of it."""
+    parent, end = split_end(text)
+    return parent if end is None else {"id": parent, "on": end}
+
+
+def dependency_text(parent: Mapping[str, str]) -> str:
+    """The other way round."""
+    return parent["id"] if parent["on"] == "completed" else f"{parent['id']}:{parent['on']}"
+
+
+def _typed(key: str, given: str, text: str) -> Any:
+    if key == "hold":
+        raise InvalidParams(f"{given} is not changed by an edit; use queuectl hold ID, or queuectl release ID")
+    if text == "none" and key != "command":
+        return None
+    if key in NUMBERS:
+        return WHOLE.convert(text, None, None)
+    if key in FRACTIONS:
+        return _fraction(given, text)
+    if key in DURATIONS:
+        return DURATION.convert(text, None, None)
+    if key in FLAGS:
+        if text.lower() not in _YES:
+            raise InvalidParams(f"{given} is {text!r}, but it must be true or false")
+        return _YES[text.lower()]
+    if key in CODES:
+        return [_code(code) for code in text.split(",") if code]
+    if key == "run_at":
+        return local_moment(text)
+    if key == "depends_on":
+        return [dependency(part) for part in text.split(",") if part]
+    if key in MAPS:
+        return _map(key, given, text)
+    if key == "command" and text.startswith("["):
+        return read_json(given, text)
+    return text
+
+
+def _map(key: str, given: str, text: str) -> Any:
+    if text.startswith("{"):
+        return read_json(given, text)
+    pairs = [Pair(f"{given}=NAME=VALUE,…").convert(pair, None, None) for pair in text.split(",") if pair]
+    return {name: _amount(value) if key == "needs" else value for name, value in pairs}
+
+
+def read_json(given: str, text: str) -> Any:
+    """The value of a JSON text."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidParams(f"{given} is bad JSON: {error}") from None
+
+
+def _fraction(given: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidParams(f"{given} is {text!r}, but it must be a number") from None
+
+
+def _amount(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def _code(text: str) -> int | str:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def from_file(key: str, value: Any) -> Any:
+    """A value as it stands in the file that was edited, as the wire has it."""
+    if key in DURATIONS and isinstance(value, str) and (found := seconds(value)) is not None:
+        return found
+    if key == "depends_on" and isinstance(value, list):
+        return [dependency(part) if isinstance(part, str) else part for part in value]
+    plain = value.isoformat() if hasattr(value, "isoformat") else value
+    return local_moment(plain) if key == "run_at" and isinstance(plain, str) else plain

@@ -1,0 +1,92 @@
+"""Tables on a terminal, drawn by rich. Imported only when there is one to draw."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from queuectl_client.cli.output.render import STATE_COLOURS, STATE_LABELS, terminal_height, terminal_width
+
+GAP: Final = 2
+ENOUGH: Final = 14
+"""Characters by which a long id or name is still told from another."""
+LEAST: Final = 8
+
+_COLOUR_OF_LABEL = {label: STATE_COLOURS[state] for state, label in STATE_LABELS.items()}
+
+
+def draw(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colours: bool, width: int) -> None:
+    """Draw the rows, never wider than the terminal: the widest column gives way, with an ellipsis.
+
+    The cells are text, never markup.
+    """
+    _console(colours, width).print(_table(headers, rows, width))
+
+
+class Screen:
+    """A table that is drawn again in its place."""
+
+    def __init__(self, headers: Sequence[str], *, colours: bool, around: int) -> None:
+        self._headers = headers
+        self._around = around
+        self._console = _console(colours, None)
+        # Drawn by us alone, when there is something new: no thread that does so four times a second.
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._live.start()
+
+    def room(self) -> int:
+        """How many rows the terminal has room for."""
+        return max(terminal_height() - self._around, 1)
+
+    def draw(self, rows: Sequence[Sequence[str]]) -> None:
+        """Show these rows in the place of the ones before."""
+        self._live.update(_table(self._headers, rows, terminal_width()), refresh=True)
+
+    def close(self) -> None:
+        """Leave the last picture, and give the cursor back."""
+        self._live.stop()
+
+
+def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The width of each column so that all fit: what its widest cell needs, where there is room for that.
+
+    The widest give way: first those before the last, which says most, down to what names them still; then all of
+    them, and headings last.
+    """
+    widths = [min(width, max(map(cell_len, column))) for column in zip(headers, *rows, strict=True)]
+    heads = list(map(cell_len, headers))
+    columns = range(len(widths))
+    room = max(width - GAP * len(widths), len(widths))
+    while sum(widths) > room:
+        wide = [column for column in columns[:-1] if widths[column] > max(heads[column], ENOUGH)]
+        less = wide or [column for column in columns if widths[column] > max(heads[column], LEAST)]
+        widths[max(less or columns, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _console(colours: bool, width: int | None) -> Console:
+    return Console(
+        width=width,
+        force_terminal=True,
+        color_system="standard" if colours else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for header, room in zip(headers, fitted(headers, rows, width), strict=True):
+        table.add_column(header, no_wrap=True, overflow="ellipsis", width=room)
+    for row in rows:
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    return table
+
+
+def _style(cell: str) -> str:
+    return _COLOUR_OF_LABEL.get(cell.partition(",")[0], "")

@@ -1,0 +1,68 @@
+"""The output of a run whose worker was killed: what it had written is kept, as a crash's attempt."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from queuectld.domain.job import Output
+from queuectld.workerwire.outputfiles import final_name, live_files
+
+INLINE_BYTES: Final = 16 * 1024
+"""As a worker would: so much ends in the attempt's row rather than in a file."""
+
+
+class _Piece(NamedTuple):
+    path: Path
+    offset: int
+    size: int
+
+
+def output(logs: Path, worker: int, seq: int, run: int) -> dict[str, Output]:
+    """By stream what the dead worker's files hold, which have the run's own names afterwards.
+
+    A worker that was killed while it gave its files their final names has left some under either name.
+    What was still in its memory is lost. The caller knows that the worker is dead and that this was its last run.
+    """
+    found: dict[str, list[_Piece]] = {}
+    for name, stream, offset, size in live_files(str(logs), worker):
+        found.setdefault(stream, []).append(_Piece(logs / name, offset, size))
+    for stream, piece in _renamed(logs, seq, run):
+        found.setdefault(stream, []).append(piece)
+    return {stream: _keep(logs, seq, run, stream, sorted(pieces, key=_offset)) for stream, pieces in found.items()}
+
+
+def clear(logs: Path, worker: int) -> None:
+    """Remove what a dead worker's files still hold: it belongs to no run, or to one whose output is kept elsewhere."""
+    for name, *_ in live_files(str(logs), worker):
+        (logs / name).unlink(missing_ok=True)
+
+
+def _keep(logs: Path, seq: int, run: int, stream: str, pieces: list[_Piece]) -> Output:
+    size = max(piece.offset + piece.size for piece in pieces)
+    if len(pieces) == 1 and pieces[0].offset == 0 and size <= INLINE_BYTES:
+        data = pieces[0].path.read_bytes()
+        pieces[0].path.unlink()
+        return Output(len(data), data)
+    files = []
+    for piece in pieces:
+        name = final_name(seq, run, stream, piece.offset)
+        target = logs / name
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        os.rename(piece.path, target)
+        files.append((name, piece.offset, piece.size))
+    return Output(size, None, tuple(files))
+
+
+def _renamed(logs: Path, seq: int, run: int) -> Iterator[tuple[str, _Piece]]:
+    folder = (logs / final_name(seq, run, "both")).parent
+    if not folder.is_dir():
+        return
+    for path in folder.glob(f"{seq}.{run}.*.log"):
+        # <seq>.<run>.<stream>[.<offset>].log
+        _, _, stream, *rest = path.name.split(".")
+        yield stream, _Piece(path, int(rest[0]) if len(rest) == 2 else 0, path.stat().st_size)
+
+
+def _offset(piece: _Piece) -> int:
+    return piece.offset

@@ -1,0 +1,399 @@
+"""The worker processes: started, watched, given jobs, taken back after a restart of the daemon.
+
+It owns the connections to workers and what each of them runs. Which jobs run is the dispatcher's to decide, how many
+workers there are is the crew's.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any
+
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld import failpoints
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Claimed
+from queuectld.domain.outcome import EndKind, Outcome
+from queuectld.pool.background import Background
+from queuectld.pool.cooldown import rest
+from queuectld.pool.delegate import Bury, PoolOwner
+from queuectld.pool.link import WorkerLink
+from queuectld.pool.outcomes import outcome_from_map, run_body
+from queuectld.pool.pending_outcomes import Unstored
+from queuectld.pool.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
+from queuectld.pool.run_controller import RunHands
+from queuectld.pool.survivors import Survivors
+from queuectld.pool.versions import mismatch
+from queuectld.scheduler.clock import Clock
+from queuectld.store.records import StoredOutcome, WorkerRow
+from queuectld.store.store import Store
+from queuectld.workerwire import procfs, spool
+
+log = logging.getLogger(__name__)
+
+
+class WorkerPool(RunHands):
+    """All workers of this daemon."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        setting: Callable[[str], Any],
+        places: WorkerPlaces,
+        job_socket: str,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._clock = clock
+        self._setting = setting
+        self.places = places
+        self.job_socket = job_socket
+        """What jobs find in QUEUECTL_SOCKET."""
+        self._owner: PoolOwner | None = None
+        self._bury: Bury | None = None
+        self.dedication: dict[int, int] = {}
+        """Pool id to the one job (seq) that its workers are kept for."""
+        self.unstored = Unstored()
+        self._background = Background()
+        self.survivors = Survivors(store, clock)
+
+    def attach(self, owner: PoolOwner, bury: Bury) -> None:
+        """Who is told of outcomes, and who settles what a dead worker leaves."""
+        self._owner = owner
+        self._bury = bury
+
+    def admit(self, client: socket.socket) -> None:
+        """Take in who has connected to the workers' socket; its hello tells which worker it is."""
+        self._background.start(asyncio.get_running_loop().connect_accepted_socket(lambda: WorkerLink(self), client))
+
+    # --- what the dispatcher asks (scheduler.dispatcher.WorkerPool) ---
+
+    def free(self) -> Sequence[int]:
+        """Workers that could start any job now."""
+        closed = self._closed()
+        return [w.id for w in self.workers.values() if w.is_free and w.pool_id not in closed]
+
+    def any_is_open(self) -> bool:
+        """Whether any worker takes any job, now or when it is up or has ended another one."""
+        closed = self._closed()
+        return any(not w.is_leaving and w.pool_id not in closed for w in self.workers.values())
+
+    def _closed(self) -> Container[int]:
+        """Pools whose workers do not take any job: they are kept for one, or wait for their client."""
+        return self.dedication.keys() | self.ownerless if self.ownerless else self.dedication
+
+    def dedicated(self) -> Mapping[int, int]:
+        """Free workers that are kept for one job."""
+        if not self.dedication:
+            return {}
+        return {
+            w.id: self.dedication[w.pool_id]
+            for w in self.workers.values()
+            if w.pool_id in self.dedication and w.is_free
+        }
+
+    async def start(self, claimed: Claimed) -> bool:
+        """Hand the job to its worker. False: the worker is gone and has not seen it."""
+        failpoints.reached("claim.committed")
+        body = run_body(
+            claimed,
+            shell=str(self._setting("shell")).split(),
+            socket=self.job_socket,
+            log_max_bytes=self._setting("log_max_bytes"),
+        )
+        worker = self.workers.get(claimed.worker)
+        if worker is None or worker.link is None:
+            return False
+        if claimed.environment_id in worker.environments:
+            worker.environments.recall(claimed.environment_id)
+        else:
+            try:
+                environment = await self._store.environment(claimed.environment_id)
+            except LookupError:
+                self._cannot_start(claimed, "its environment is missing from the store (see: queuectl doctor)")
+                return True
+            if not worker.is_connected or self.workers.get(worker.id) is not worker:
+                return False
+            worker.environments.keep(claimed.environment_id)
+            body["environment"] = dict(environment)
+        worker.job = RunKey(claimed.seq, claimed.run)
+        worker.job_id = claimed.id
+        worker.has_begun = False
+        worker.link.send("run", body)
+        self._sending.begun(worker, worker.job)
+        failpoints.reached("claim.sent")
+        self._overdue.begin_of_run(worker, worker.job)
+        if claimed.timeout_ms is not None:
+            self._overdue.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
+        return True
+
+    def _cannot_start(self, claimed: Claimed, words: str) -> None:
+        """End the run before its worker has seen it: damage to one job concerns no other."""
+        assert self._owner is not None
+        now_ms = self._clock.now().wall_ms
+        self._owner.report(Outcome(claimed.seq, claimed.run, EndKind.CANNOT_START, now_ms, now_ms, words=words))
+
+    def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
+        """Tell workers that these outcomes need not be kept any longer, and remove what dead ones had spooled."""
+        by_worker: dict[int, list[tuple[int, int]]] = {}
+        for outcome in outcomes:
+            failpoints.reached("outcome.committed")
+            key = RunKey(outcome.seq, outcome.run)
+            worker_id = self.unstored.stored(key)
+            if worker_id is not None:
+                by_worker.setdefault(worker_id, []).append((key.seq, key.run))
+            self.run_over(key)
+        self.survivors.look()
+        for worker_id, keys in by_worker.items():
+            worker = self.workers.get(worker_id)
+            if worker is not None and worker.link is not None:
+                worker.link.send("stored", {"runs": keys})
+                failpoints.reached("outcome.acknowledged")
+
+    # --- the life of a worker ---
+
+    def owned(self, pool_id: int) -> None:
+        """A client has taken this pool: its workers may start jobs."""
+        self.ownerless.discard(pool_id)
+        if self._owner is not None:
+            self._owner.wake()
+
+    async def add(self, pool_id: int, number: int) -> Worker:
+        """Start a worker. It is stored before it can be given work; it is up once its `ready` is done."""
+        now = self._clock.now()
+        worker = Worker(await self._store.worker_add(pool_id, number, now=now), pool_id, number, now.wall_ms)
+        failpoints.reached("crew.stored")
+        try:
+            worker.pid = spawn(worker.id, self.places)
+            failpoints.reached("crew.spawned")
+            worker.start_time = procfs.start_time(worker.pid) or 0
+            self._watch(worker)
+        except OSError as error:
+            if worker.pid:
+                end_child(worker.pid)  # it could not be watched
+            await self._store.worker_ended(worker.id, now=self._clock.now())
+            raise Refused(ErrorCode.BUSY, f"cannot start a worker: {error.strerror}") from error
+        self.workers[worker.id] = worker
+        try:
+            await self._store.worker_started(
+                worker.id, worker.pid, worker.start_time, self._clock.boot_id, now=self._clock.now()
+            )
+        except Refused:
+            procfs.send_signal(worker.pid, worker.start_time, signal.SIGKILL)  # what is not stored gets no work
+            raise
+        self._overdue.hello(worker, is_new=True)
+        return worker
+
+    def take_over(self, row: WorkerRow) -> Worker:
+        """Count a worker that an earlier daemon started: alive and about to connect, or dead and to be buried."""
+        worker = Worker(row.id, row.pool, row.number, row.started_ms)
+        worker.pid, worker.start_time = row.pid or 0, row.start_time or 0
+        worker.ready.set_result(None)
+        self.workers[row.id] = worker
+        return worker
+
+    def watch_taken_over(self, row: WorkerRow, worker: Worker) -> None:
+        """Hear of its end; at once when it is of another boot, or gone already."""
+        if row.pid and row.boot_id == self._clock.boot_id:
+            self._watch(worker)
+            self._overdue.hello(worker, is_new=False)
+        else:
+            self._ended(worker)
+
+    def drain(self, worker: Worker) -> None:
+        """Let it finish its job and end."""
+        worker.draining = True
+        if worker.link is not None:
+            worker.link.send("drain", {})
+        if worker.job is None:
+            self._overdue.rouse(worker)
+            self._overdue.end_of_worker(worker)
+
+    def adopt_spool(self, alive: Iterable[int]) -> list[Outcome]:
+        """The outcomes that workers left which are not among `alive`; the living bring theirs themselves."""
+        living = set(alive)
+        found = []
+        for path, body in spool.read_all(str(self.places.state)):
+            outcome = outcome_from_map(body)
+            if outcome.worker not in living:
+                self.unstored.note(RunKey(outcome.seq, outcome.run), file=path)
+                found.append(outcome)
+        return found
+
+    def bury(self, worker: Worker) -> None:
+        """Have settled what a dead worker leaves, unless this daemon is ending: then the next one sees to it."""
+        if self._bury is not None:
+            self._background.start(self._bury(worker))
+
+    def forget(self, worker: Worker) -> None:
+        """It is gone, and what it ran is settled."""
+        del self.workers[worker.id]
+        worker.gone.set_result(None)
+
+    def run_over(self, key: RunKey) -> None:
+        """This execution will tell no more: whoever follows its output reads it from the store from now on."""
+        self._sending.over(key)
+        self._follows.over(key)
+        self._overdue.settled(key)
+
+    async def close(self) -> None:
+        """Leave the workers to the next daemon: close every connection."""
+        self._bury = None
+        for worker in self.workers.values():
+            if worker.link is not None:
+                worker.link.close()
+        self._overdue.close()
+        self.survivors.close()
+        self._background.close()
+
+    # --- what links tell (LinkOwner) ---
+
+    def frame(self, link: WorkerLink, kind: str, body: Mapping[str, Any]) -> None:
+        """A frame of a worker."""
+        if kind == "hello":
+            self._hello(link, body)
+            return
+        if link.worker is None and kind == "ended":
+            link.send("stored", {"runs": [(body["seq"], body["run"])]})  # of one dismissed, which waits for this to end
+        worker = self.workers.get(link.worker) if link.worker is not None else None
+        if worker is None or worker.link is not link:
+            return
+        if kind == "ended":
+            self._job_ended(worker, body)
+        elif kind == "running":
+            self._runs(worker, RunKey(body["seq"], body["run"]), body)
+        elif kind == "returned":
+            self._returned(worker, RunKey(body["seq"], body["run"]), body.get("short"))
+        elif kind == "output":
+            self._follows.told(body)
+        elif kind == "sent":
+            self._sending.told(body)
+
+    def lost(self, link: WorkerLink) -> None:
+        """A connection closed: look closer, but a worker is dead only when its process is."""
+        worker = self.workers.get(link.worker) if link.worker is not None else None
+        if worker is not None and worker.link is link:
+            worker.link = None
+            if worker.job is not None:
+                self._sending.lost(worker.job)
+
+    def _runs(self, worker: Worker, key: RunKey, body: Mapping[str, Any]) -> None:
+        if worker.job == key:
+            worker.has_begun = True
+            if body.get("pid") and body.get("start_time"):
+                self._overdue.leader(worker, key, body["pid"], body["start_time"])
+
+    def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
+        assert self._owner is not None
+        worker = self.workers.get(body["worker"])
+        if worker is None or worker.pid != link.pid:
+            log.warning("a worker that is not known here connected: %r, pid %d", body.get("worker"), link.pid)
+            link.dismiss(body)
+            return
+        if other_version := mismatch(worker.name, body):
+            self._refuse(worker, link, other_version)
+            return
+        if worker.link is not None:
+            worker.link.close()
+        link.worker = worker.id
+        worker.link = link
+        worker.has_come = True
+        worker.environments = type(worker.environments)()
+        worker.takes_input = "send" in (body.get("knows") or ())
+        worker.jobs_done = body.get("jobs_done", worker.jobs_done)
+        link.send("welcome", {})
+        running = body.get("running")
+        worker.is_stopped = bool(running and running.get("paused"))
+        told = [outcome_from_map(ended) for ended in body.get("ended") or ()]
+        self._compare(worker, running, told)
+        for outcome in told:
+            self._take(worker, outcome)
+        if worker.draining or body.get("draining"):
+            self.drain(worker)
+        if not worker.ready.done():
+            worker.ready.set_result(None)
+        self._owner.wake()
+
+    def _compare(self, worker: Worker, body: Mapping[str, Any] | None, told: Sequence[Outcome]) -> None:
+        """What this worker says it runs, against what it was given."""
+        assert self._owner is not None
+        given = worker.job
+        running = RunKey(body["seq"], body["run"]) if body else None
+        worker.job = running
+        if given is not None and given != running and all((o.seq, o.run) != given for o in told):
+            # The connection broke with the claim still on its way: nobody has begun to run it.
+            self.run_over(given)
+            self._owner.give_back(given.seq, given.run)
+        if running is not None and body is not None and worker.link is not None:
+            self._runs(worker, running, body)
+            self._follows.go_on(worker, running)
+            self._sending.begun(worker, running)
+            self._background.start(self._check_running(worker, running))
+
+    async def _check_running(self, worker: Worker, running: RunKey) -> None:
+        """A job that was cancelled while its worker had no daemon still has to be ended."""
+        jobs = await self._store.many([running.seq])
+        job = jobs[0] if jobs else None
+        worker.job_id = job.id if job is not None else None
+        if job is None or job.run != running.run or job.worker != worker.id:
+            grace_ms = job.kill_grace_ms if job is not None else 0
+            self.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
+            return
+        worker.catch_up(running, paused=job.paused)
+        if job.timeout_ms is not None:
+            left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
+            self._overdue.end_of_run(worker, running, left_ms + job.kill_grace_ms, "timeout")
+
+    def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
+        """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
+        link.close()
+        worker.has_come = True
+        if not worker.is_refused:  # it tries again and again
+            log.warning("%s", words)
+        worker.is_refused = True
+        if not worker.ready.done():
+            worker.ready.set_exception(Refused(ErrorCode.VERSION, words))
+
+    def _job_ended(self, worker: Worker, body: Mapping[str, Any]) -> None:
+        outcome = outcome_from_map(body)
+        worker.job = None
+        worker.job_id = None
+        worker.jobs_done += 1
+        worker.times_short = 0
+        self._take(worker, outcome)
+        if worker.draining:
+            self._overdue.end_of_worker(worker)
+
+    def _returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
+        """The worker was drained or busy when the claim came, or is short of something: it has not begun."""
+        assert self._owner is not None
+        if worker.job == key:
+            worker.job = None
+            worker.job_id = None
+        if short is not None:
+            rest(worker, short, self._owner.wake)
+        self.run_over(key)
+        self._owner.give_back(key.seq, key.run)
+
+    def _take(self, worker: Worker, outcome: Outcome) -> None:
+        assert self._owner is not None
+        failpoints.reached("outcome.received")
+        self.unstored.note(RunKey(outcome.seq, outcome.run), worker=worker.id)
+        self._owner.report(outcome)
+
+    def _watch(self, worker: Worker) -> None:
+        if watch_exit(worker.pid, worker.start_time, lambda: self._ended(worker)) is None:
+            self._ended(worker)
+
+    def _ended(self, worker: Worker) -> None:
+        reap(worker.pid)
+        if worker.link is not None:
+            worker.link.close()
+            worker.link = None
+        if not worker.ready.done():
+            worker.ready.set_exception(Refused(ErrorCode.INTERNAL, f"worker {worker.name} ended before it was up"))
+            worker.ready.exception()
+        self.bury(worker)

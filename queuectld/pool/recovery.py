@@ -1,0 +1,197 @@
+"""What becomes of a run that lost its worker: one code path for start-up and for a live worker's death."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from queuectld import failpoints
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Output
+from queuectld.domain.outcome import EndKind, Outcome, Survivor
+from queuectld.pool import orphans, output_recovery
+from queuectld.pool.pool import WorkerPool
+from queuectld.pool.process import RunKey, Worker
+from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.dispatcher import RETRY_SECONDS
+from queuectld.store.records import StoreFailed
+from queuectld.store.store import Store
+from queuectld.workerwire import cgroup, spool, statefile
+
+log = logging.getLogger(__name__)
+
+LAST_GRACE_MS: Final = 1_000
+"""Between TERM and KILL for a run that has had its grace, and whose worker had to be killed."""
+OVERDUE: Final = {
+    "timeout": EndKind.TIMED_OUT,
+    "cancelled": EndKind.SIGNALLED,
+    "shutdown": EndKind.INTERRUPTED,
+}
+"""How a run ended that was to be ended for this reason when its worker was killed; of another one it crashed."""
+
+
+class Reports(Protocol):
+    """Who takes outcomes."""
+
+    def report(self, outcome: Outcome) -> None:
+        """An execution ended."""
+        ...
+
+
+class Recovery:
+    """Settles lost runs. The orphan is dead before its job can run again."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        pool: WorkerPool,
+        reports: Reports,
+        buried: Callable[[Worker], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._pool = pool
+        self._reports = reports
+        self._buried = buried
+
+    async def take_stock(self) -> None:
+        """At start: take over the workers that live, apply spooled outcomes, settle the runs of the dead."""
+        rows = await self._store.workers()
+        workers = {row.id: self._pool.take_over(row) for row in rows}
+        processing = await self._store.processing()
+        for seq, run, worker_id, job_id in processing:
+            if worker_id in workers:
+                workers[worker_id].job = RunKey(seq, run)
+                workers[worker_id].job_id = job_id
+        for outcome in self._pool.adopt_spool(workers):
+            self._reports.report(outcome)
+        for row in rows:
+            self._pool.watch_taken_over(row, workers[row.id])
+        now_ms = self._clock.now().wall_ms
+        for seq, run, worker_id, job_id in processing:
+            if worker_id not in workers and RunKey(seq, run) not in self._pool.unstored:
+                stray = Worker(worker_id, 0, 0, now_ms)
+                await self.settle(stray, RunKey(seq, run), job_id)
+
+    async def bury(self, worker: Worker) -> None:
+        """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from.
+
+        Whatever keeps it from that (the store is full or locked, nothing can be looked at), it is tried again, every
+        RETRY_SECONDS: nothing stays `processing` that nobody runs.
+        """
+        try:
+            await self._bury(worker)
+        except StoreFailed:
+            return  # the daemon is about to end, and the next one settles it
+        except (Refused, OSError) as error:
+            self._bury_later(worker, error)
+        except Exception as error:  # a fault of ours concerns this run, and no other
+            self._bury_later(worker, error, traceback=True)
+
+    def _bury_later(self, worker: Worker, why: Exception, *, traceback: bool = False) -> None:
+        words = "worker %s is not settled yet, and tried again in %d s: %s"
+        log.warning(words, worker.name, RETRY_SECONDS, why, exc_info=why if traceback else None)
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.bury, worker)
+
+    async def _bury(self, worker: Worker) -> None:
+        """Every step may be taken again."""
+        for outcome in self._pool.adopt_spool(other for other in self._pool.workers if other != worker.id):
+            self._reports.report(outcome)
+        left = await self._left_running(worker)
+        for key, job_id in left:
+            if key not in self._pool.unstored:
+                await self.settle(worker, key, job_id)
+            self._pool.run_over(key)
+        for key, _ in left:
+            await self._pool.unstored.until_stored(key)
+        failpoints.reached("recovery.settled")
+        self._clear_files(worker)
+        failpoints.reached("recovery.forgotten")
+        await self._store.worker_ended(worker.id, now=self._clock.now())
+        self._pool.forget(worker)
+        self._buried(worker)
+
+    async def settle(self, worker: Worker, key: RunKey, job_id: str) -> None:
+        """End what is left of the run, then report it as crashed; or, where it never began, give the claim back."""
+        state, socket = self._pool.places.state, self._pool.job_socket
+        trace = orphans.find(state, worker.id, key, job_id, socket)
+        if trace.record is None and not trace.processes:
+            log.info("job %d run %d never reached worker %s", key.seq, key.run, worker.name)
+            await self._store.return_claims([key], now=self._clock.now())
+            return
+        kind, words = _how_it_ended(worker, key)
+        log.warning("job %d (run %d) is ended: %s", key.seq, key.run, words)
+        await self._end_run(worker, key, job_id, kind, words)
+
+    async def _end_run(self, worker: Worker, key: RunKey, job_id: str, kind: EndKind, words: str) -> None:
+        state, socket = self._pool.places.state, self._pool.job_socket
+        jobs = await self._store.many([key.seq])
+        grace_ms = jobs[0].kill_grace_ms if jobs else 0
+        if kind is not EndKind.CRASHED:
+            grace_ms = min(grace_ms, LAST_GRACE_MS)
+        record = orphans.find(state, worker.id, key, job_id, socket).record or {}
+        left = await orphans.end(state, worker.id, key, job_id, socket, grace_ms)
+        survivors = tuple(Survivor(*each) for each in left)
+        failpoints.reached("recovery.ended")
+        now = self._clock.now()
+        started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)
+        self._pool.unstored.note(key)
+        self._reports.report(
+            Outcome(
+                seq=key.seq,
+                run=key.run,
+                kind=kind,
+                started_ms=started_ms,
+                finished_ms=now.wall_ms,
+                duration_ms=now.wall_ms - started_ms,
+                signal=9 if kind is EndKind.SIGNALLED else None,
+                words="; ".join((words, *(each.words for each in survivors))),
+                worker=worker.id,
+                pid=record.get("pid") or None,
+                left_behind=describe(survivors),
+                survivors=survivors,
+                output=self._salvaged(worker, key),
+            )
+        )
+
+    def _salvaged(self, worker: Worker, key: RunKey) -> dict[str, Output]:
+        try:
+            return output_recovery.output(self._pool.places.logs, worker.id, *key)
+        except OSError as error:
+            # Nothing may keep the job from running again, least of all what is left of a run that failed.
+            log.error("the output of job %d (run %d) is lost: %s", key.seq, key.run, error)
+            return {}
+
+    def _clear_files(self, worker: Worker) -> None:
+        places = self._pool.places
+        try:
+            output_recovery.clear(places.logs, worker.id)
+            spool.drop_reserve(str(places.state), worker.id)
+            path = statefile.path_of(str(places.state), worker.id)
+            group = (statefile.read(path) or {}).get("cgroup")
+            if group and not cgroup.remove(group):
+                log.warning("somebody lives on in the control group %s of worker %s", group, worker.name)
+            spool.remove(path)
+        except OSError as error:
+            log.error("files of worker %s cannot be removed: %s", worker.name, error)
+
+    async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
+        """What the store says it runs, and a cancelled job that it still had in hand."""
+        left = {RunKey(seq, run): job_id for seq, run, by, job_id in await self._store.processing() if by == worker.id}
+        if worker.job is not None and worker.job not in left:
+            left[worker.job] = worker.job_id or ""
+        return list(left.items())
+
+
+def describe(survivors: Sequence[Survivor]) -> str | None:
+    """As `tree.describe` has it; None: there are none."""
+    return ", ".join(f"{each.name} (pid {each.pid})" for each in survivors) or None
+
+
+def _how_it_ended(worker: Worker, key: RunKey) -> tuple[EndKind, str]:
+    """What became of a run that its dead worker cannot tell of, and words for people."""
+    if worker.overdue is None or worker.overdue[0] != key:
+        return EndKind.CRASHED, f"worker {worker.name} died"
+    why = worker.overdue[1]
+    return OVERDUE.get(why, EndKind.CRASHED), f"worker {worker.name} was killed, as it did not answer ({why})"

@@ -1,0 +1,93 @@
+"""The daemon's watch over processes that outlived their run: their job may run again when they have ended."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from queuectld.domain.errors import Refused
+from queuectld.domain.outcome import Survivor
+from queuectld.pool.background import Background
+from queuectld.pool.process import watch_exit
+from queuectld.scheduler.clock import Clock
+from queuectld.store.store import Store
+from queuectld.workerwire import procfs, unkillable
+
+RETRY_SECONDS: Final = 10
+
+log = logging.getLogger(__name__)
+
+
+class Survivors:
+    """Waits for the end of those that the store names."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._background = Background()
+        self._seen: Mapping[int, tuple[Survivor, ...]] = {}
+        self._watched: set[int] = set()
+
+    def look(self) -> None:
+        """Watch those that the store names by now."""
+        noted = self._store.survivors
+        if noted is not self._seen:
+            self._seen = noted
+            for seq in noted.keys() - self._watched:
+                self._watched.add(seq)
+                self._watch(seq)
+
+    def words(self) -> list[str]:
+        """Each of them, for people."""
+        return [f"of job {seq}: {each.words}" for seq, survivors in self._store.survivors.items() for each in survivors]
+
+    def close(self) -> None:
+        """Leave them to the next daemon."""
+        self._background.close()
+
+    def _watch(self, seq: int) -> None:
+        self._background.start(self._until_gone(seq))
+
+    async def _until_gone(self, seq: int) -> None:
+        try:
+            survivors = self._store.survivors.get(seq, ())
+            for each in survivors:
+                if each.boot_id == self._clock.boot_id:
+                    await _end_of(each)
+            if children := self._children(survivors):
+                await self._store.survivors_noted(seq, children)
+                self._watch(seq)
+                return
+            await self._store.survivors_gone(seq, now=self._clock.now())
+            self._watched.discard(seq)
+            log.info("all that was left of job %d has ended", seq)
+        except (OSError, Refused) as error:  # no descriptor is left, or the store is locked or full
+            log.warning("what is left of job %d is looked at again in %d s: %s", seq, RETRY_SECONDS, error)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._watch, seq)
+
+    def _children(self, survivors: tuple[Survivor, ...]) -> list[Survivor]:
+        """What they have started meanwhile, and left in their session."""
+        sessions = {each.session for each in survivors if each.boot_id == self._clock.boot_id}
+        for session in list(sessions):
+            leader = procfs.look(session)
+            if leader is not None and leader.is_alive:
+                # The leader we knew has ended, and a number is free once no process of the session is left.
+                sessions.discard(session)
+        found = [process for process in procfs.everybody() if process.session in sessions and process.is_alive]
+        return [
+            Survivor(one.pid, one.start_time, self._clock.boot_id, one.session, one.comm, unkillable.is_denied(one))
+            for one in found
+        ]
+
+
+async def _end_of(survivor: Survivor) -> None:
+    """Raises OSError when no descriptor is left."""
+    ended = asyncio.Event()
+    stop = watch_exit(survivor.pid, survivor.start_time, ended.set)
+    if stop is None:
+        return
+    try:
+        await ended.wait()
+    finally:
+        if not ended.is_set():
+            stop()

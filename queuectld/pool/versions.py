@@ -1,0 +1,17 @@
+"""What is said of a worker whose protocol is not this daemon's: one of the two was installed anew meanwhile."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from queuectld.workerwire.frames import PROTOCOL
+
+
+def mismatch(worker: str, hello: Mapping[str, Any]) -> str:
+    """Who speaks what, and which side to upgrade; empty when both speak the same."""
+    spoken = hello.get("protocol")
+    if spoken == PROTOCOL:
+        return ""
+    side = "it ends after its job, and one of this version takes its place"
+    if isinstance(spoken, int) and spoken > PROTOCOL:
+        side = "the daemon is older than what is installed; upgrade it with: queuectl daemon restart"
+    return f"worker {worker} (version {hello.get('version')}) speaks protocol {spoken}, this daemon {PROTOCOL}: {side}"

@@ -1,0 +1,1 @@
+"""What a request may do with jobs: add, list, select, wait, change, read their output."""

@@ -1,0 +1,260 @@
+"""One verb on many jobs: those named each by itself all or none, then those of selectors that it can be done to.
+
+It goes through any number of jobs in slices, so that others get their turn in between, and holds no more of them
+than an answer does.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from queuectl_client.protocol.filters import Filter, Not
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Job, Now
+from queuectld.domain.permits import Verb, refusal
+from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.jobs import selection
+from queuectld.scheduler.jobs.selection import Chosen, Pick
+from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
+from queuectld.store.store import Store
+from queuectld.store.writes.verbs import Done
+
+SLICE: Final = 250
+"""Jobs changed in one commit: some 15 ms, for which others wait."""
+MAX_AT_ONCE: Final = 1_000
+"""Named jobs that are changed in one commit. Of more, all are looked at first."""
+MAX_NAMED: Final = 100_000
+PAGES_A_CALL: Final = 20
+"""Pages that a call with a `limit` looks at, so that it is short also where it finds nothing."""
+MAX_TOLD_BYTES: Final = 6 * 1024 * 1024
+MAX_TOLD: Final = 5_000
+"""Jobs that an answer tells in full; `count` says how many there were."""
+KEYS: Final = ("seq", "state", "updated_at")
+
+
+class Wanted(Protocol):
+    """What a request says of the jobs it is about."""
+
+    @property
+    def dry_run(self) -> bool: ...
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def after(self) -> str | None: ...
+
+
+class LeftOut(NamedTuple):
+    """So many jobs of a state to which it could not be done, and why."""
+
+    state: str
+    why: str
+    jobs: int
+
+
+class Changed(NamedTuple):
+    """What a verb has done. `jobs` are the first of the `total`; `selected` of these were named by no id of their own.
+
+    `next`: where to go on; None when all is done.
+    """
+
+    jobs: list[Job]
+    total: int
+    selected: int
+    left_out: list[LeftOut]
+    next: str | None
+
+
+class Place(NamedTuple):
+    """How far it has come: which selector, after which job, up to which one; since when; what was found and done."""
+
+    pick: int
+    after: int
+    until: int
+    wall_ms: int
+    store_ms: int
+    done: int
+    matched: int
+
+    @property
+    def since(self) -> Now:
+        """When it began."""
+        return Now(self.wall_ms, self.store_ms)
+
+
+Act = Callable[[Sequence[int], Place, bool], Awaitable[Done]]
+"""Do it to these jobs; the last argument: leave out those to which it cannot be done."""
+
+
+class Bulk:
+    """Does one thing to many jobs."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def each(
+        self,
+        verb: Verb,
+        refs: Sequence[str],
+        wanted: Wanted,
+        act: Act,
+        *,
+        listing: Pick | None = None,
+        narrowed: Filter | None = None,
+    ) -> Changed:
+        """Do it to the jobs that the references or the listing stand for, of these to those alone that pass a filter.
+
+        Refused when one that is named by its id is not there, or it cannot be done to it; nothing is changed then.
+        Refused (not_found) when selectors fit no job at all. What a selector fits and it cannot be done to is left out.
+        """
+        chosen = await selection.choose(self._store, refs, again=wanted.after is not None)
+        chosen.picks.extend(() if listing is None else (listing,))
+        if narrowed is not None:
+            chosen = await self._narrowed(verb, chosen, narrowed)
+        work = _Work(self._store, verb, chosen, wanted, self._looking(verb) if wanted.dry_run else act)
+        if wanted.after is not None:
+            place = _read_place(wanted.after)
+        else:
+            now = self._clock.now()
+            place = await work.named(Place(0, 0, await self._store.last_seq(), now.wall_ms, now.store_ms, 0, 0))
+        pages = 0
+        while place.pick < len(chosen.picks):
+            if wanted.limit is not None and (work.total >= wanted.limit or pages >= PAGES_A_CALL):
+                return work.told(next=".".join(map(str, place)))
+            place = await work.page(place)
+            pages += 1
+        if not place.matched and listing is None and narrowed is None:
+            raise Refused(ErrorCode.NOT_FOUND, selection.no_match(refs), {"ids": list(refs[:3])})
+        return work.told(next=None)
+
+    async def _narrowed(self, verb: Verb, chosen: Chosen, narrowed: Filter) -> Chosen:
+        """Those of the jobs that pass the filter. Refused when it cannot be done to a named one, passed or not."""
+        named: list[int] = []
+        for some in _slices(chosen.named):
+            await self._store.look(verb, some)
+            page = await self._store.rows(ListQuery(where=narrowed, seqs=some), KEYS)
+            named += [seq for seq, *_ in page.rows]
+        return Chosen(named, [pick._replace(where=selection.both(pick.where, narrowed)) for pick in chosen.picks])
+
+    def _looking(self, verb: Verb) -> Act:
+        async def look(seqs: Sequence[int], place: Place, picked: bool) -> Done:
+            del place
+            return await self._store.look(verb, seqs, picked=picked)
+
+        return look
+
+
+class _Work:
+    """One call on its way."""
+
+    def __init__(self, store: Store, verb: Verb, chosen: Chosen, wanted: Wanted, act: Act) -> None:
+        self._store = store
+        self._verb = verb
+        self._chosen = chosen
+        self._named = frozenset(chosen.named)
+        self._unfit = {str(state): refusal(verb, state) for state in JobState}
+        self._wanted = wanted
+        self._act = act
+        self._told: list[Job] = []
+        self._bytes = 0
+        self._left: dict[tuple[str, str], int] = {}
+        self.total = 0
+        self.selected = 0
+
+    async def named(self, place: Place) -> Place:
+        """Do it to those named by their ids: to all of them, or Refused."""
+        seqs = self._chosen.named
+        if len(seqs) > MAX_NAMED:
+            message = f"{len(seqs):,} ids are more than {MAX_NAMED:,}; a selector may stand for any number of jobs"
+            raise Refused(ErrorCode.TOO_LARGE, message, {"key": "ids"})
+        if len(seqs) <= MAX_AT_ONCE:
+            if seqs:
+                self._take(await self._act(seqs, place, False))
+        else:
+            # Too many for one commit. All are looked at before the first is changed; what changes between is left out.
+            for some in _slices(seqs):
+                await self._store.look(self._verb, some, picked=False)
+            for some in _slices(seqs):
+                self._take(await self._act(some, place._replace(done=self.total), True))
+        return place._replace(done=self.total, matched=len(seqs))
+
+    async def page(self, place: Place) -> Place:
+        """Do it to the next jobs of a selector."""
+        pick = self._chosen.picks[place.pick]
+        end = place.until if pick.last is None else min(pick.last, place.until)
+        rows, following = await self._rows(pick, place, max(place.after, pick.first - 1))
+        room = len(rows) if self._wanted.limit is None else self._wanted.limit - self.total
+        fit: list[int] = []
+        matched = 0
+        for seq, state, updated_ms in rows:
+            if seq > end:
+                break
+            if seq in self._named:
+                continue
+            matched += 1
+            why = self._unfit[state]
+            if why is None:
+                fit.append(seq)
+                if len(fit) == room:
+                    following = seq
+                    break
+            elif updated_ms < place.wall_ms:
+                # What changed since this began was changed by it, most likely: under another selector, or as a child.
+                self._leave(state, why, 1)
+        place = place._replace(matched=place.matched + matched)
+        before = self.total
+        for some in _slices(fit):
+            done = self.total
+            self._take(await self._act(some, place, True))
+            place = place._replace(done=place.done + self.total - done)
+        self.selected += self.total - before
+        if following is None or following >= end:
+            return place._replace(pick=place.pick + 1, after=0)
+        return place._replace(after=following)
+
+    async def _rows(self, pick: Pick, place: Place, start: int) -> tuple[list[tuple[Any, ...]], int | None]:
+        # Where nothing of a job changes, what an earlier selector has found has to be kept out of the later ones.
+        earlier = self._chosen.picks[: place.pick] if self._wanted.dry_run or self._verb is Verb.KILL else []
+        where = selection.both(pick.where, *(Not(selection.whole(each)) for each in earlier))
+        query = ListQuery(where=where, now_ms=place.wall_ms, after=str(start), upto=pick.last, limit=MAX_LOOKED_AT)
+        page = await self._store.rows(query, KEYS)
+        return page.rows, None if page.next is None else int(page.next)
+
+    def _take(self, done: Done) -> None:
+        self.total += len(done.jobs)
+        for job in done.jobs:
+            self._bytes += _size(job)
+            if len(self._told) >= MAX_TOLD or self._bytes > MAX_TOLD_BYTES:
+                break
+            self._told.append(job)
+        for refused in done.left:
+            data = refused.data or {}
+            # One without a state went while this was under way.
+            if "state" in data:
+                self._leave(data["state"], data.get("why", refused.message), 1)
+
+    def _leave(self, state: str, why: str, jobs: int) -> None:
+        self._left[str(state), why] = self._left.get((str(state), why), 0) + jobs
+
+    def told(self, *, next: str | None) -> Changed:
+        """The answer."""
+        left = [LeftOut(state, why, jobs) for (state, why), jobs in sorted(self._left.items())]
+        return Changed(self._told, self.total, self.selected, left, next)
+
+
+def _slices(seqs: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (seqs[start : start + SLICE] for start in range(0, len(seqs), SLICE))
+
+
+def _size(job: Job) -> int:
+    """About how many bytes a job takes in an answer."""
+    command = len(job.command) if isinstance(job.command, str) else sum(map(len, job.command))
+    labels = sum(len(key) + len(value) for key, value in job.labels.items())
+    return 1_000 + 2 * (command + labels + len(job.cwd) + len(job.reason or "")) + sum(map(len, job.env))
+
+
+def _read_place(text: str) -> Place:
+    parts = text.split(".")
+    if len(parts) != len(Place._fields) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise Refused(ErrorCode.INVALID_PARAMS, f"{text[:60]!r} is not the `next` of an answer", {"key": "after"})
+    return Place(*(min(int(part), 2**53) for part in parts))

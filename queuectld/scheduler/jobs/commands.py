@@ -1,0 +1,158 @@
+"""Laying hands on jobs: cancel, kill, pause, resume, hold, release, retry, remove, edit, move; and explaining them."""
+
+import signal as signals
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from queuectl_client.protocol.messages import JobIds, JobMove
+from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, JobState
+from queuectld import failpoints
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Job
+from queuectld.domain.permits import Verb
+from queuectld.domain.states import has_ended
+from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.jobs import dependency_selectors, editing, selection
+from queuectld.scheduler.jobs.bulk import Bulk, Changed, Place
+from queuectld.scheduler.run_control import Hands
+from queuectld.scheduler.settings import ConfigService
+from queuectld.store.records import Explanation, Rule
+from queuectld.store.store import Store
+from queuectld.store.writes.ranking import Target
+from queuectld.store.writes.verbs import Done
+
+RemoveFiles = Callable[[Sequence[str]], None]
+"""Deletes log files that no attempt names any longer."""
+
+
+class JobHands:
+    """Verbs on jobs that are there. What changes something returns after its commit, or is Refused.
+
+    For those on many jobs see `bulk`: an id that is named must allow it, a selector takes those that do.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        config: ConfigService,
+        hands: Hands,
+        remove_files: RemoveFiles,
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._config = config
+        self._hands = hands
+        self._remove_files = remove_files
+        self._is_draining = is_draining
+        self._bulk = Bulk(store, clock)
+
+    async def cancel(self, wanted: JobIds) -> Changed:
+        """End jobs for good. Recorded before the first signal; their workers stay busy until the processes are gone."""
+        return await self._bulk.each(Verb.CANCEL, wanted.ids, wanted, self._cancel)
+
+    async def kill(self, wanted: JobIds, signal: str | int) -> Changed:
+        """Send a signal to all of each running job; what comes of it is an ordinary end."""
+        number = _signal_number(signal)
+
+        async def act(seqs: Sequence[int], _: Place, picked: bool) -> Done:
+            done = await self._store.look(Verb.KILL, seqs, picked=picked)
+            for job in done.jobs:
+                assert job.worker is not None
+                self._hands.signal(job.worker, job.seq, job.run, number)
+            return done
+
+        return await self._bulk.each(Verb.KILL, wanted.ids, wanted, act)
+
+    async def pause(self, wanted: JobIds) -> Changed:
+        """Stop running jobs where they stand."""
+        return await self._bulk.each(Verb.PAUSE, wanted.ids, wanted, partial(self._pause, Verb.PAUSE))
+
+    async def resume(self, wanted: JobIds) -> Changed:
+        """Let paused jobs go on."""
+        return await self._bulk.each(Verb.RESUME, wanted.ids, wanted, partial(self._pause, Verb.RESUME))
+
+    async def hold(self, wanted: JobIds) -> Changed:
+        """Keep waiting jobs back until released."""
+        return await self._bulk.each(Verb.HOLD, wanted.ids, wanted, partial(self._act, Verb.HOLD))
+
+    async def release(self, wanted: JobIds) -> Changed:
+        """Let held jobs go."""
+        return await self._bulk.each(Verb.RELEASE, wanted.ids, wanted, partial(self._act, Verb.RELEASE))
+
+    async def retry(self, wanted: JobIds) -> Changed:
+        """Run ended jobs again, in place; a failed one at once."""
+        return await self._bulk.each(Verb.RETRY, wanted.ids, wanted, partial(self._act, Verb.RETRY))
+
+    async def remove(self, wanted: JobIds) -> Changed:
+        """Forget jobs that do not run, their attempts and their output."""
+        return await self._bulk.each(Verb.REMOVE, wanted.ids, wanted, partial(self._act, Verb.REMOVE))
+
+    async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
+        """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
+        job = await selection.plain_or_one(self._store, ref)
+        edited = editing.stored_changes(changes, self._config.value)
+        seen = await dependency_selectors.first_look(self._store, [edited.get("depends_on")])
+        return await self._store.edit(job, edited, rev=rev, now=self._clock.now(), seen=seen)
+
+    async def move(self, wanted: JobMove) -> Job:
+        """Give a waiting job another place."""
+        if wanted.dry_run:
+            named = [each for each in (wanted.id, wanted.before) if each is not None]
+            seqs = [await selection.one(self._store, each) for each in named]
+            return (await self._store.look(Verb.MOVE, seqs)).jobs[0]
+        job = await selection.plain_or_one(self._store, wanted.id)
+        before = None if wanted.before is None else await selection.plain_or_one(self._store, wanted.before)
+        end = "first" if wanted.first else "last" if wanted.last else None
+        return await self._store.move(job, Target(end, before, wanted.queue), now=self._clock.now())
+
+    async def explain(self, ref: str) -> Explanation:
+        """Why a job does not run now, and when it may."""
+        told = await self._store.explain(await selection.plain_or_one(self._store, ref), now=self._clock.now())
+        if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
+            told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
+            return told._replace(starts_ms=None)
+        if told.state in WAITING_STATES and self._hands.all_wait_for_clients():
+            words = "All workers wait for the client that started them to come back, and start no job until then."
+            told.rules.append(Rule("workers", words))
+            return told._replace(starts_ms=None)
+        return told
+
+    async def _act(self, verb: Verb, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+        done = await self._store.act(verb, seqs, now=self._clock.now(), picked=picked)
+        self._remove_files(done.files)
+        return done
+
+    async def _cancel(self, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+        done = await self._store.act(Verb.CANCEL, seqs, now=self._clock.now(), picked=picked)
+        failpoints.reached("cancel.committed")
+        for job, run, worker in done.running:
+            assert run is not None
+            assert worker is not None
+            self._hands.kill(worker, job.seq, run, grace_ms=job.kill_grace_ms, why="cancelled")
+        return done
+
+    async def _pause(self, verb: Verb, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+        paused = verb is Verb.PAUSE
+        done = await self._store.look(verb, seqs, picked=picked)
+        for job in done.jobs:
+            assert job.worker is not None
+            if await self._store.set_paused(job.seq, job.run, paused, now=self._clock.now()):
+                self._hands.pause(job.worker, job.seq, job.run, paused=paused)
+        return done._replace(jobs=await selection.load(self._store, [job.seq for job in done.jobs]))
+
+
+def _signal_number(given: str | int) -> int:
+    """The number of `TERM`, `SIGTERM` or 15. Refused (invalid_params) when there is no such signal."""
+    if isinstance(given, int) or given.isdecimal():
+        number = int(given)
+        if number in signals.valid_signals():
+            return number
+    else:
+        name = "SIG" + given.upper().removeprefix("SIG")
+        if name in signals.Signals.__members__:
+            return int(signals.Signals[name])
+    message = f"signal {given!r} is not known; use a name like TERM or a number up to {signals.NSIG - 1}"
+    raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "signal"})

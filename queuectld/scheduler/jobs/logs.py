@@ -1,0 +1,194 @@
+"""Reading what jobs wrote: from the store, from log files, and from an execution that still runs."""
+
+import asyncio
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from queuectl_client.protocol.messages import JobLogs
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Attempt, Job, Output
+from queuectld.domain.states import has_ended
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.jobs import selection
+from queuectld.scheduler.run_control import Follow, Hands
+from queuectld.store.store import Store
+
+LINE_BYTES: Final = 64 * 1024
+"""A line that is longer is given out in parts."""
+PROMPT_BYTES: Final = 1024 * 1024
+"""Up to here what a running job writes is given out at once. Who writes more may write faster than it is read, and then
+what is given out ends with a line, as the next part may be dropped before it is read."""
+HOLD_S: Final = 0.1
+"""So long half a line is held back then, in case the rest of it comes."""
+BOTH: Final = "both"
+"""The one stream of a job whose stdout and stderr were not kept apart."""
+
+
+class LogPage(NamedTuple):
+    """A piece of one stream. Offsets count bytes ever written; `dropped` of them, before `offset`, are not kept.
+
+    `attempt` counts the executions of the job from 1 (0: none has begun). `eof`: that one has ended, and there is no
+    more.
+    """
+
+    data: bytes
+    offset: int
+    next: int
+    dropped: int
+    eof: bool
+    attempt: int
+
+
+class LogService:
+    """Answers `job.logs`."""
+
+    def __init__(self, store: Store, bus: Bus, hands: Hands, folder: Path) -> None:
+        self._store = store
+        self._bus = bus
+        self._hands = hands
+        self._folder = folder
+
+    async def read(self, wanted: JobLogs) -> LogPage:
+        """The next piece of output from `wanted.offset` on; with `wait` not before there is one, or it has ended."""
+        seq = await selection.one(self._store, wanted.id)
+        watch = self._bus.watch_job(seq)
+        try:
+            while True:
+                page = await self._look(seq, wanted)
+                if page is not None:
+                    return page
+                await watch.woken()
+        finally:
+            watch.close()
+
+    async def _look(self, seq: int, wanted: JobLogs) -> LogPage | None:
+        """A page, or None when there is nothing yet and the next event of the job may change that."""
+        # The job first: an execution that ends between the two reads is among its attempts then, and not missed.
+        jobs = await self._store.many([seq])
+        if not jobs:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no job {wanted.id!r}", {"id": wanted.id})
+        job = jobs[0]
+        attempts = await self._store.attempts(seq)
+        number = wanted.attempt if wanted.attempt is not None else _newest(job, attempts)
+        if 1 <= number <= len(attempts):
+            return self._page(attempts[number - 1].output, job, wanted, number, over=True)
+        if number == len(attempts) + 1 and job.state is JobState.PROCESSING:
+            return await self._live(job, wanted, number)
+        if wanted.wait and not has_ended(job.state):
+            return None
+        if wanted.attempt is not None:
+            message = f"{job.id} has no attempt {wanted.attempt}; it has had {len(attempts)}"
+            raise Refused(ErrorCode.NOT_FOUND, message, {"id": job.id, "attempts": len(attempts)})
+        return LogPage(b"", 0, 0, 0, has_ended(job.state), 0)
+
+    async def _live(self, job: Job, wanted: JobLogs, number: int) -> LogPage | None:
+        assert job.worker is not None
+        follow = self._hands.follow(job.worker, job.seq, job.run)
+        if follow is None:
+            return None if wanted.wait else LogPage(b"", 0, 0, 0, False, number)
+        may_hold = wanted.wait
+        while not follow.over:
+            if follow.output is not None:
+                page = self._page(follow.output, job, wanted, number, over=False)
+                if page.data and page.next > PROMPT_BYTES:
+                    lines = _whole_lines(page)
+                    if lines is None and may_hold:
+                        may_hold = False
+                        await _change_within(follow, HOLD_S)
+                        continue
+                    page = lines or page
+                if page.data or not wanted.wait:
+                    return page
+            await follow.changed()
+        # It has ended meanwhile, and its outcome is stored: look again at what is there now.
+        return await self._look(job.seq, wanted)
+
+    def _page(
+        self, streams: Mapping[str, Output], job: Job, wanted: JobLogs, number: int, *, over: bool
+    ) -> LogPage:
+        parts = _parts(streams, job, wanted.stream)
+        size = sum(part.size for part in parts)
+        offset = wanted.offset if wanted.offset >= 0 else max(0, size + wanted.offset)
+        base = 0
+        for part in parts:
+            if offset < base + part.size:
+                data, start = read_output(part, self._folder, max(0, offset - base), wanted.limit, over=over)
+                if data:
+                    start += base
+                    end = start + len(data)
+                    return LogPage(data, start, end, start - offset, over and end >= size, number)
+            if not over:
+                # The second stream of a split job follows the first, whose length is not known before its end.
+                break
+            base += part.size
+        # Nothing is kept from there on: what is missing at the end was dropped.
+        end = size if over else offset
+        return LogPage(b"", end, end, max(0, end - offset), over, number)
+
+
+async def _change_within(follow: Follow, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await follow.changed()
+
+
+def _whole_lines(page: LogPage) -> LogPage | None:
+    """The page up to its last line end (or carriage return); None where there is none of it, and there may be soon."""
+    end = page.data.rfind(b"\n") + 1 or page.data.rfind(b"\r") + 1
+    if not end:
+        return page if len(page.data) >= LINE_BYTES else None
+    return page._replace(data=page.data[:end], next=page.offset + end)
+
+
+def read_output(output: Output, folder: Path, offset: int, limit: int, *, over: bool = True) -> tuple[bytes, int]:
+    """At most `limit` bytes from `offset` on, and where they begin: later than asked where some were dropped.
+
+    Until the run is `over` its files may get other names, or be cut, at any moment: a file that is not there, or is
+    shorter than was told, means that we are told anew soon.
+    """
+    if output.inline is not None:
+        return output.inline[offset : offset + limit], offset
+    for name, first, length in output.files:
+        if offset < first + length:
+            start = max(offset, first)
+            data = _read_file(folder / name, start - first, min(limit, first + length - start))
+            if data or not over:
+                return data, start
+    return b"", offset
+
+
+def _read_file(path: Path, position: int, length: int) -> bytes:
+    """Part of a regular file, never through a symbolic link. A file that is gone counts as empty."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise Refused(ErrorCode.INTERNAL, f"cannot read {path}: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Refused(ErrorCode.INTERNAL, f"{path} is no regular file")
+        return os.pread(fd, length, position)
+    finally:
+        os.close(fd)
+
+
+def _newest(job: Job, attempts: list[Attempt]) -> int:
+    ended_meanwhile = bool(attempts) and attempts[-1].run == job.run
+    return len(attempts) + (job.state is JobState.PROCESSING and not ended_meanwhile)
+
+
+def _parts(streams: Mapping[str, Output], job: Job, name: str | None) -> list[Output]:
+    """The streams asked for, in reading order. Refused (wrong_state) when they were not kept apart."""
+    if name is None:
+        names = ("stdout", "stderr") if job.split_output else (BOTH,)
+        return [streams[each] for each in names if each in streams]
+    if not job.split_output:
+        message = f"stdout and stderr of {job.id} were kept together; enqueue with --split-output to keep them apart"
+        raise Refused(ErrorCode.WRONG_STATE, message, {"id": job.id})
+    return [streams[name]] if name in streams else []

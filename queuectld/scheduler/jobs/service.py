@@ -1,0 +1,141 @@
+"""All that a request may do with jobs: add, look, wait; to lay hands on them is in `jobhands`."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from queuectl_client.protocol import filters
+from queuectl_client.protocol.jobspec import JobSpec
+from queuectl_client.protocol.messages import JobWait, ListJobs
+from queuectl_client.protocol.submissions import Submitter
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld import failpoints
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Attempt, Job, NewJob
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.jobs import dependency_selectors, selection, stdin
+from queuectld.scheduler.jobs.commands import JobHands, RemoveFiles
+from queuectld.scheduler.jobs.submission import Submission
+from queuectld.scheduler.jobs.wait_calls import Waited, Waits
+from queuectld.scheduler.run_control import Hands
+from queuectld.scheduler.settings import ConfigService
+from queuectld.store.reads.listings import ListQuery
+from queuectld.store.records import Added, AddedOne, AddedSummary, Page, Rows
+from queuectld.store.store import Store
+
+
+class Status(NamedTuple):
+    """The queue at a glance."""
+
+    counts: dict[JobState, int]
+    workers: int
+    paused: list[str]
+    event_seq: int
+
+
+class JobService(JobHands):
+    """Verbs on jobs. What changes something returns after its commit, or is Refused and changed nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        config: ConfigService,
+        hands: Hands,
+        remove_files: RemoveFiles,
+        is_draining: Callable[[], bool],
+    ) -> None:
+        super().__init__(store, clock, config, hands, remove_files, is_draining)
+        self._waits = Waits(store, bus)
+
+    async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
+        """Store one job. A repeated `request` gives the job of the first time."""
+        seen = await dependency_selectors.first_look(self._store, (spec.depends_on,))
+        new = Submission(self._config.value, seen).new_job(spec, submitter)
+        failpoints.reached("enqueue.received")
+        added = await self._store.add_or_find(new, now=self._clock.now(), request=request)
+        failpoints.reached("enqueue.stored")
+        return added
+
+    async def enqueue_many(
+        self, specs: Sequence[JobSpec], submitters: Sequence[Submitter], request: str | None
+    ) -> Added:
+        """Store all of the jobs, or none."""
+        new = await self._new_jobs(specs, submitters)
+        return await self._store.add_many(new, now=self._clock.now(), request=request)
+
+    async def batch_open(self) -> str:
+        """Open a batch; its token names it in what follows."""
+        return await self._store.batch_open(now=self._clock.now())
+
+    async def batch_add(self, token: str, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> Added:
+        """Store more jobs of an open batch, invisible to everybody until its commit."""
+        new = await self._new_jobs(specs, submitters)
+        added = await self._store.batch_add(token, new, now=self._clock.now())
+        failpoints.reached("batch.added")
+        return added
+
+    async def batch_commit(self, token: str, request: str | None) -> AddedSummary:
+        """Make a batch visible at once and whole."""
+        summary = await self._store.batch_commit(token, now=self._clock.now(), request=request)
+        failpoints.reached("batch.committed")
+        return summary
+
+    async def batch_discard(self, token: str) -> None:
+        """Drop an open batch and all it holds."""
+        await self._store.batch_discard(token)
+
+    async def status(self) -> Status:
+        """Counts by state and the number of workers."""
+        counts = await self._store.counts()
+        return Status(counts.by_state, self._hands.worker_count(), counts.paused, self._store.last_event_seq)
+
+    async def page(self, wanted: ListJobs) -> Page:
+        """One page of jobs, oldest or newest first; of named ones in the order named."""
+        return await self._store.page(await self._listing(wanted))
+
+    async def rows(self, wanted: ListJobs, keys: Sequence[str]) -> Rows:
+        """As `page`, but these keys alone."""
+        return await self._store.rows(await self._listing(wanted), keys)
+
+    async def _listing(self, wanted: ListJobs) -> ListQuery:
+        seqs = wanted.seqs if wanted.ids is None else await selection.several(self._store, wanted.ids)
+        query = ListQuery(
+            states=frozenset(wanted.state or ()),
+            queue=wanted.queue,
+            labels=wanted.label or {},
+            name_glob=wanted.name,
+            batch=wanted.batch,
+            since_ms=wanted.since,
+            where=None if wanted.filter is None else filters.parse(wanted.filter),
+            now_ms=self._clock.now().wall_ms,
+            seqs=seqs,
+            newest_first=wanted.order == "newest",
+            after=wanted.after,
+            limit=wanted.limit,
+        )
+        if wanted.sort is None:
+            return query
+        return await self._store.first_by(query, wanted.sort, descending=wanted.descending)
+
+    async def get(self, ref: str) -> tuple[Job, list[Attempt]]:
+        """A job and its attempts that have ended, oldest first."""
+        seq = await selection.one(self._store, ref)
+        jobs = await selection.load(self._store, [seq])
+        if not jobs:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
+        return jobs[0], await self._store.attempts(seq)
+
+    def wait(self, wanted: JobWait) -> Awaitable[Waited]:
+        """Wait for jobs to end; see `Waits.wait`."""
+        return self._waits.wait(wanted)
+
+    async def send(self, ref: str, data: bytes, *, eof: bool) -> Job:
+        """Give a running job this to read; `eof`: no more comes. Its worker has it when this returns."""
+        return await stdin.send(self._store, self._hands, ref, data, eof=eof)
+
+    async def _new_jobs(self, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> list[NewJob]:
+        seen = await dependency_selectors.first_look(self._store, (spec.depends_on for spec in specs))
+        submission = Submission(self._config.value, seen)
+        return [submission.new_job(spec, by) for spec, by in zip(specs, submitters, strict=True)]

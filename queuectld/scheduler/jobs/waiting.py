@@ -1,0 +1,225 @@
+"""Waiting for jobs to end, woken by events: a job that ends costs the same, however many others are waited for.
+
+Of each job that is waited for a bit or two are kept, and of those named by ids their order.
+"""
+
+import asyncio
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld.domain.seqset import SeqSet
+from queuectld.domain.states import has_ended
+from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.jobs import selection
+from queuectld.scheduler.jobs.selection import Pick
+from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
+from queuectld.store.store import Store
+
+SLICE: Final = 1_000
+"""Numbers in one question."""
+STATE_OF: Final[Mapping[EventKind, JobState]] = {EventKind(f"job.{state}"): state for state in JobState}
+NAMED: Final = 0
+
+
+class Place(NamedTuple):
+    """How far an answer has been told: which part of the jobs, and after which of them.
+
+    Part 0 are those named by ids, counted from 1; the others are the selectors, each by the numbers of its jobs.
+    """
+
+    part: int = NAMED
+    after: int = 0
+
+
+class Awaited:
+    """The jobs that one call waits for, in the order in which they were named, and what is known of their ends."""
+
+    def __init__(self) -> None:
+        self._named = array("q")
+        self._picked: list[SeqSet] = []
+        self._all = SeqSet()
+        self.open = SeqSet()
+        """Those that have not ended."""
+        self._failed = SeqSet()
+        """Those that have ended, and not well."""
+        self._ended: Counter[JobState] = Counter()
+        self._lately: dict[int, JobState | None] | None = {}
+        """How jobs have ended since the last look; None once it is known which are waited for."""
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes up in memory."""
+        sets = (self._all, self.open, self._failed, *self._picked)
+        return self._named.itemsize * len(self._named) + sum(each.bytes for each in sets)
+
+    @property
+    def any_ended(self) -> bool:
+        """Whether one of them has ended, or is gone."""
+        return len(self.open) < len(self._all)
+
+    @property
+    def ended(self) -> Mapping[JobState, int]:
+        """How many have ended, by state."""
+        return self._ended
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def look(self) -> None:
+        """A look into the store begins: what has ended before is in it."""
+        self._lately = {}
+
+    def name(self, seqs: Sequence[int], states: Mapping[int, JobState]) -> None:
+        """These were named by their ids, and were found to be so."""
+        for seq in seqs:
+            if seq in states and self._take(seq, states[seq]):
+                self._named.append(seq)
+
+    def new_pick(self) -> None:
+        """Those of another selector come now."""
+        self._picked.append(SeqSet())
+
+    def pick(self, seq: int, state: JobState) -> None:
+        """A selector stands for this one, too."""
+        if self._take(seq, state):
+            self._picked[-1].add(seq)
+
+    def all_found(self) -> None:
+        """No more are waited for than are known now."""
+        self._lately = None
+
+    def told_of(self, seq: int, kind: EventKind) -> bool:
+        """A job has ended, or (job.removed) is gone: whether it is one of these. A few steps, however many they are."""
+        state = STATE_OF.get(kind)
+        if self._lately is not None:
+            self._lately[seq] = state
+        if not self.open.discard(seq):
+            return False
+        self._note(seq, state)
+        return True
+
+    def order(self, place: Place) -> Iterator[tuple[Place, int]]:
+        """The jobs after this place, each with its own."""
+        if place.part == NAMED:
+            for index in range(place.after, len(self._named)):
+                yield Place(NAMED, index + 1), self._named[index]
+        for part in range(max(place.part, 1), len(self._picked) + 1):
+            for seq in self._picked[part - 1].after(place.after if part == place.part else 0):
+                yield Place(part, seq), seq
+
+    def failures(self) -> Iterator[int]:
+        """Those that have ended, and not well, in order."""
+        if len(self._failed):
+            yield from (seq for _, seq in self.order(Place()) if seq in self._failed)
+
+    def _take(self, seq: int, state: JobState) -> bool:
+        if not self._all.add(seq):
+            return False
+        now: JobState | None = state
+        if self._lately and seq in self._lately:
+            now = self._lately[seq]  # it ended after the store was read
+        if now is not None and not has_ended(now):
+            self.open.add(seq)
+        else:
+            self._note(seq, now)
+        return True
+
+    def _note(self, seq: int, state: JobState | None) -> None:
+        if state is None:
+            return  # gone, with whatever became of it
+        self._ended[state] += 1
+        if state is not JobState.COMPLETED:
+            self._failed.add(seq)
+
+
+async def for_jobs(store: Store, bus: Bus, refs: Sequence[str]) -> "Wait":
+    """The wait for these jobs. Refused (not_found) for an id that there is not.
+
+    Which jobs a selector stands for is settled now; they are looked up in slices, between which others have their
+    turn. Close the wait when done.
+    """
+    wait = Wait(bus)
+    try:
+        await _find(store, wait.awaited, refs)
+    except BaseException:
+        wait.close()
+        raise
+    return wait
+
+
+class Wait:
+    """Wakes once the jobs have ended. The watch is up before the first look, so that no end is missed."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.awaited = Awaited()
+        self._watch = bus.watch_ends(self.awaited.told_of)
+
+    async def over(self, *, any_one: bool, timeout: float | None) -> bool:
+        """Wait until each of the jobs (or any one) has ended or is gone; False: `timeout` seconds were over first."""
+        deadline = _deadline(timeout)
+        while len(self.awaited.open) and not (any_one and self.awaited.any_ended):
+            if not await self._watch.woken(deadline):
+                return False
+        return True
+
+    def close(self) -> None:
+        """Hear of no more ends."""
+        self._watch.close()
+
+
+async def counts(store: Store, awaited: Awaited) -> dict[JobState, int]:
+    """How many of the jobs are in which state; those that are gone are left out."""
+    found: dict[JobState, int] = {state: awaited.ended.get(state, 0) for state in JobState}
+    place = 0
+    while seqs := list(islice(awaited.open.after(place), SLICE)):
+        for state in (await store.states(seqs)).values():
+            found[state] += 1
+        place = seqs[-1]
+    return found
+
+
+async def for_quiet(store: Store, bus: Bus, *, timeout: float | None) -> bool:
+    """Wait until nothing is ready in an open queue, failed or processing; False when `timeout` seconds were over first.
+
+    Held, delayed, paused and blocked jobs do not count.
+    """
+    deadline = _deadline(timeout)
+    watch = bus.watch()
+    try:
+        while not (await store.counts()).is_quiet:
+            if not await watch.woken(deadline):
+                return False
+        return True
+    finally:
+        watch.close()
+
+
+async def _find(store: Store, awaited: Awaited, refs: Sequence[str]) -> None:
+    chosen = await selection.choose(store, refs)
+    for start in range(0, len(chosen.named), SLICE):
+        some = chosen.named[start : start + SLICE]
+        awaited.look()
+        awaited.name(some, await store.states(some))
+    for pick in chosen.picks:
+        awaited.new_pick()
+        await _find_picked(store, awaited, pick)
+    awaited.all_found()
+
+
+async def _find_picked(store: Store, awaited: Awaited, pick: Pick) -> None:
+    after: str | None = str(max(pick.first - 1, 0))
+    while after is not None:
+        awaited.look()
+        query = ListQuery(where=pick.where, after=after, upto=pick.last, limit=MAX_LOOKED_AT)
+        page = await store.rows(query, ("seq", "state"))
+        for seq, state in page.rows:
+            awaited.pick(seq, JobState(state))
+        after = page.next
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else asyncio.get_running_loop().time() + timeout

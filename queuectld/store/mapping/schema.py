@@ -1,0 +1,106 @@
+"""The schema, its version and the steps between versions.
+
+A fresh store and a migrated one have the same schema; a migration is one transaction after a backup.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from peewee import SchemaManager
+
+from queuectld.store.mapping import files, migrations
+from queuectld.store.mapping.models import TABLES
+from queuectld.store.records import StoreRefused
+
+Step = Callable[[sqlite3.Connection], None]
+
+MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType({1: migrations.to_version_2})
+"""By version: the step from it to the next one. Version 1 is the first."""
+MENDED: Final = "mended"
+IS_MENDED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{MENDED}', '1')"
+"""That there is nothing in the store of what an older queuectl did wrong (`repair.once`)."""
+SMALL_STORE_BYTES: Final = 4 * 1024 * 1024
+"""Up to this size a store is checked whole before it is opened for writing (about 20 ms)."""
+
+
+def ddl() -> list[str]:
+    """The statements that make an empty store of this version, in order."""
+    lines: list[str] = []
+    for model in TABLES:
+        maker: Any = SchemaManager(model)
+        lines.append(maker._create_table(safe=False).query()[0])
+        lines.extend(index.query()[0] for index in maker._create_indexes(safe=False))
+    lines.append("INSERT INTO queue (id, name, paused, failures) VALUES (1, 'default', 0, 0)")
+    lines.append(IS_MENDED)
+    return lines
+
+
+def described(connection: sqlite3.Connection) -> dict[str, str]:
+    """Every table and index of a store, by name, as it was made."""
+    rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+    return dict(rows.fetchall())
+
+
+def prepare(path: Path, steps: Mapping[int, Step] = MIGRATIONS, version: int = files.SCHEMA_VERSION) -> None:
+    """Let a store of this version stand at `path`: made, or brought up from an older one after a backup.
+
+    Raises StoreRefused, naming the file and the way out; the file is then as it was.
+    """
+    files.make_folder(path)
+    if files.look_at(path) is None:
+        files.create(path, ddl())
+        return
+    found = _probe(path)
+    files.refuse_newer(path, found)
+    if found < version:
+        _migrate(path, found, steps, version)
+
+
+def _probe(path: Path) -> int:
+    """The version of a store that can be read, on a connection that cannot write."""
+    try:
+        connection = sqlite3.connect(files.read_only(path), uri=True, isolation_level=None)
+        try:
+            names = described(connection)
+            if "job" not in names or "event" not in names:
+                raise StoreRefused(f"The store {path} lacks its tables. It was left as it is; {files.WAY_OUT}.")
+            if path.stat().st_size <= SMALL_STORE_BYTES:
+                _refuse_damaged(path, [row[0] for row in connection.execute("PRAGMA quick_check(1)")])
+            found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            return found
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise StoreRefused(f"The store {path} cannot be opened: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreRefused(f"The store {path} is damaged: {error}. It was left as it is; {files.WAY_OUT}.") from error
+
+
+def _refuse_damaged(path: Path, findings: list[str]) -> None:
+    if findings != ["ok"]:
+        raise StoreRefused(f"The store {path} is damaged: {findings[0]}. It was left as it is; {files.WAY_OUT}.")
+
+
+def _migrate(path: Path, found: int, steps: Mapping[int, Step], version: int) -> None:
+    """All steps in one transaction: killed in the middle, the store is still what it was."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        backup = files.free_name(path, f"v{found}")
+        files.copy(connection, backup)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = FAST").fetchall()
+        files.let_shrink(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        for step in range(found, version):
+            steps[step](connection)
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+        # Into the file at once: an older queuectl looks at the header alone.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except (KeyError, OSError, sqlite3.Error) as error:
+        raise StoreRefused(f"The store {path} of version {found} cannot be migrated: {error!r}.") from error
+    finally:
+        connection.close()

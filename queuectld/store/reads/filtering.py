@@ -1,0 +1,128 @@
+"""From a filter to SQL: conditions over the columns of a job, with every value as a parameter.
+
+What is absent (NULL) is unequal to everything and neither more nor less, so that each condition is 0 or 1 and never
+NULL, and `not` turns it round.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from peewee import SQL, Node
+
+from queuectl_client.protocol.filters import All, Comparison, Either, Filter, Key, Not, Value, conjuncts
+from queuectl_client.protocol.filtervalues import Ago
+from queuectl_client.protocol.jobkeys import Kind
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.store.mapping.columns import COLUMNS
+
+_PARTS: Final = {
+    "label": "(SELECT l.value FROM json_each(labels) AS l WHERE l.key = ?)",
+    "needs": "(SELECT l.value FROM json_each(needs) AS l WHERE l.key = ?)",
+}
+_FORMS: Final = {
+    "=": "{} IS ?",
+    "!=": "{} IS NOT ?",
+    "<": "ifnull({} < ?, 0)",
+    "<=": "ifnull({} <= ?, 0)",
+    ">": "ifnull({} > ?, 0)",
+    ">=": "ifnull({} >= ?, 0)",
+    "~": "ifnull({} GLOB ?, 0)",
+    "!~": "NOT ifnull({} GLOB ?, 0)",
+}
+
+Clause = tuple[str, list[Any]]
+"""SQL and its parameters, in order."""
+
+
+def condition(asked: Filter, now_ms: int) -> Node:
+    """The condition that a filter stands for. `now_ms` is Unix time: ages are counted back from it."""
+    text, values = _clause(asked, now_ms)
+    return SQL(text, values)
+
+
+def states_named(asked: Filter) -> frozenset[JobState] | None:
+    """The states outside of which no job fits, when the filter says so in a word; None when it does not."""
+    named: frozenset[JobState] | None = None
+    for part in conjuncts(asked):
+        if isinstance(part, Comparison) and part.key.kind is Kind.STATE and part.operator in ("=", "in"):
+            states = frozenset(JobState(value) for value in part.values if isinstance(value, str))
+            named = states if named is None else named & states
+    return named
+
+
+def name_of(asked: Filter, key: str) -> str | None:
+    """The one queue, or batch, outside of which no job fits; None when the filter names none."""
+    for part in conjuncts(asked):
+        if isinstance(part, Comparison) and part.key.name == key and part.operator == "=":
+            (value,) = part.values
+            if isinstance(value, str):
+                return value
+    return None
+
+
+def _clause(asked: Filter, now_ms: int) -> Clause:
+    match asked:
+        case Comparison():
+            return _comparison(asked, now_ms)
+        case Not(inner):
+            text, values = _clause(inner, now_ms)
+            return f"NOT ({text})", values
+        case All(parts):
+            return _joined(" AND ", parts, now_ms)
+        case Either(parts):
+            return _joined(" OR ", parts, now_ms)
+
+
+def _joined(word: str, parts: Sequence[Filter], now_ms: int) -> Clause:
+    clauses = [_clause(part, now_ms) for part in parts]
+    return f"({word.join(text for text, _ in clauses)})", [value for _, values in clauses for value in values]
+
+
+def _comparison(asked: Comparison, now_ms: int) -> Clause:
+    column, before = _column(asked.key, now_ms)
+    values = [_stored(asked.key, value, now_ms) for value in asked.values]
+    if asked.operator in ("in", "not in"):
+        places = ", ".join("?" * len(values))
+        negated = "NOT " if asked.operator == "not in" else ""
+        return f"{negated}ifnull({column} IN ({places}), 0)", [*before, *values]
+    return _FORMS[asked.operator].format(column), [*before, *values]
+
+
+def _column(key: Key, now_ms: int) -> Clause:
+    if key.part is not None:
+        return _PARTS[key.name], [key.part]
+    return _numbered(COLUMNS[key.name], now_ms)
+
+
+def _numbered(column: str, now_ms: int) -> Clause:
+    """The column with the time by position: names and positions do not mix."""
+    return column.replace(":now", "?"), [now_ms] * column.count(":now")
+
+
+def shown_columns(keys: Sequence[str], now_ms: int) -> Iterator[Node]:
+    """The columns of these keys, to be selected."""
+    for key in keys:
+        text, values = _numbered(SHOWN.get(key, COLUMNS[key]), now_ms)
+        yield SQL(text, values)
+
+
+def ranking_columns(keys: Sequence[str], now_ms: int) -> Iterator[SQL]:
+    """The columns of these keys, to be compared."""
+    for key in keys:
+        yield SQL(*_numbered(COLUMNS[key], now_ms))
+
+
+SHOWN: Final = {
+    "command": "iif(typeof(command) = 'text', command, command_packed(command, argv))",
+    "cwd": "cwd",
+}
+"""What is shown otherwise than it is compared: as it is stored, so that not a byte is lost."""
+
+
+def _stored(key: Key, value: Value, now_ms: int) -> Any:
+    """The value as the column has it."""
+    if isinstance(value, Ago):
+        return now_ms - value.seconds * 1000
+    if key.kind is Kind.DURATION and isinstance(value, int | float):
+        return value * 1000
+    return int(value) if isinstance(value, bool) else value

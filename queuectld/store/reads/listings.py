@@ -1,0 +1,247 @@
+"""Listings: jobs by what they are like, a page at a time. Bounded in rows looked at, and in bytes."""
+
+import heapq
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+from typing import Any, Final
+
+from peewee import SQL, FloatField, IntegerField, Node
+
+from queuectl_client.protocol.filters import Filter
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.store.mapping.models import LISTED_STATES, Job, Queue
+from queuectld.store.mapping.rows import Row, read_job, read_shown
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.reads import filtering
+from queuectld.store.records import Page, Rows
+from queuectld.store.writes.transitions import WITH_NAMES
+
+MAX_LOOKED_AT: Final = 5_000
+"""Rows one call looks at, so that a rare kind of job among millions keeps nobody waiting."""
+MAX_PAGE_BYTES: Final = 1024 * 1024
+DEFAULT_LIMIT: Final = 1_000
+VISIBLE: Final = SQL("(batch IS NULL OR batch NOT IN (SELECT id FROM batch WHERE state <> 'committed'))")
+_WORKED_ON: Final = SQL("seq IN (SELECT seq FROM job WHERE worker IS NOT NULL)")
+_QUEUE_ID: Final = statement(Queue.select(Queue.id).where(Queue.name == arg("name")))
+_NO_QUEUE: Final = -1
+_WHOLE: Final = (SQL(statement(Job.select(Job, *WITH_NAMES)).removeprefix("SELECT ").rpartition(' FROM "job"')[0]),)
+"""All that `read_job` wants, as one piece of text: to put so many columns together takes longer than to read a row."""
+_SIZED: Final = [
+    place for place, column in enumerate(Job._meta.sorted_fields) if not isinstance(column, IntegerField | FloatField)
+]
+_SEQ: Final = object()
+"""Keeps the place of a number among the values of a statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which jobs to list. Everything given must hold; `states` empty: any.
+
+    `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time; `now_ms` is
+    the time of the question, from which a filter counts ages. `seqs`: of these jobs alone, in this order. `upto`: no
+    job with a higher number.
+    """
+
+    states: frozenset[JobState] = frozenset()
+    queue: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name_glob: str | None = None
+    batch: str | None = None
+    since_ms: int | None = None
+    where: Filter | None = None
+    now_ms: int = 0
+    seqs: Sequence[int] | None = None
+    newest_first: bool = False
+    after: str | None = None
+    upto: int | None = None
+    limit: int = DEFAULT_LIMIT
+
+
+def page(connection: sqlite3.Connection, query: ListQuery) -> Page:
+    """The next jobs of a listing. It may be empty while `next` is set: there was more to look at."""
+    found, next_after = scan(connection, query, _WHOLE, _size_of_whole)
+    return Page([read_job(row) for row in found], next_after)
+
+
+def rows(connection: sqlite3.Connection, query: ListQuery, keys: Sequence[str]) -> Rows:
+    """These keys alone of the next jobs of a listing. Much less work than the whole jobs."""
+    found, next_after = scan(connection, query, (Job.seq, *filtering.shown_columns(keys, query.now_ms)))
+    return Rows([read_shown(keys, row[1:]) for row in found], next_after)
+
+
+def seqs(connection: sqlite3.Connection, query: ListQuery) -> tuple[list[int], str | None]:
+    """The numbers alone of the next jobs of a listing, and where the next page starts."""
+    found, next_after = scan(connection, query, (Job.seq,))
+    return [row[0] for row in found], next_after
+
+
+def scan(
+    connection: sqlite3.Connection,
+    query: ListQuery,
+    columns: Sequence[Any],
+    size_of: Callable[[Row], int] | None = None,
+) -> tuple[list[Row], str | None]:
+    """The next rows of a listing, the number in the first column, and where the next page starts."""
+    size_of = size_of or _size
+    after = None if query.after is None else cursor(query.after)
+    query = narrowed(query)
+    if query.seqs is not None:
+        return _named(connection, query, query.seqs, after or 0, columns, size_of)
+    places = sources(query)
+    end = end_of_window(connection, query, places, after)
+    conditions = [VISIBLE, *filters(connection, query), *between(query, after, end)]
+    streams = [_rows(connection, query, [source, *conditions], columns) for source in places]
+    found: list[Row] = []
+    size = 0
+    merged = heapq.merge(*streams, key=itemgetter(0), reverse=query.newest_first)
+    for row in streams[0] if len(streams) == 1 else merged:
+        found.append(row)
+        size += size_of(row)
+        if len(found) >= query.limit or size >= MAX_PAGE_BYTES:
+            return found, str(row[0])
+    return found, None if end is None else str(end)
+
+
+def _size(row: Row) -> int:
+    return sum(len(value) for value in row if isinstance(value, str | bytes))
+
+
+_sized: Final = itemgetter(*_SIZED)
+
+
+def _size_of_whole(row: Row) -> int:
+    return sum(map(len, filter(None, _sized(row))))
+
+
+def _named(
+    connection: sqlite3.Connection,
+    query: ListQuery,
+    numbers: Sequence[int],
+    start: int,
+    columns: Sequence[Any],
+    size_of: Callable[[Row], int],
+) -> tuple[list[Row], str | None]:
+    """Those of the jobs with these numbers that fit, in this order, from the `start`-th on."""
+    conditions = [SQL("seq = ?", [_SEQ]), VISIBLE, *filters(connection, query)]
+    text, values = Job.select(*columns).where(*conditions).sql()
+    place = values.index(_SEQ)
+    found: list[Row] = []
+    size = 0
+    end = min(start + MAX_LOOKED_AT, len(numbers))
+    for position in range(start, end):
+        values[place] = numbers[position]
+        row = connection.execute(text, values).fetchone()
+        if row is None:
+            continue
+        found.append(row)
+        size += size_of(row)
+        if len(found) >= query.limit or size >= MAX_PAGE_BYTES:
+            end = position + 1
+            break
+    return found, str(end) if end < len(numbers) else None
+
+
+def narrowed(query: ListQuery) -> ListQuery:
+    """The listing with the state, queue and batch that its filter asks for anyway: they have indexes or numbers."""
+    if (where := query.where) is None:
+        return query
+    named = filtering.states_named(where)
+    if named is not None and query.states:
+        named &= query.states
+    if named is not None and not named:
+        return replace(query, seqs=())
+    return replace(
+        query,
+        states=query.states if named is None else named,
+        queue=filtering.name_of(where, "queue") if query.queue is None else query.queue,
+        batch=filtering.name_of(where, "batch") if query.batch is None else query.batch,
+    )
+
+
+def cursor(after: str) -> int:
+    """The number of a job that `next` of a page is."""
+    if not after.isdecimal():
+        raise Refused(ErrorCode.INVALID_PARAMS, f"{after!r} is not the `next` of a page.")
+    return min(int(after), 2**62)
+
+
+def sources(query: ListQuery) -> list[Node]:
+    """Where the rows come from: by number through all jobs, or through an index of a batch or of a rare state."""
+    if query.batch is not None:
+        return [_of_batch(query.batch)]
+    if query.states and query.states <= LISTED_STATES:
+        return [SQL(f"state = '{state}'") for state in sorted(query.states)]
+    if query.states == {JobState.PROCESSING}:
+        return [_WORKED_ON]
+    return [SQL("1")]
+
+
+def _of_batch(name: str) -> Node:
+    return SQL("bundle = (SELECT id FROM bundle WHERE name = ?)", [name])
+
+
+def end_of_window(
+    connection: sqlite3.Connection, query: ListQuery, places: Sequence[Node], after: int | None
+) -> int | None:
+    """The last number to look at in this call; None: the end of the table is near enough."""
+    ends: list[int] = []
+    offset = MAX_LOOKED_AT // len(places) - 1
+    for source in places:
+        conditions = [source, *between(query, after, None)]
+        text, values = _ordered(query, conditions, (Job.seq,)).limit(1).offset(offset).sql()
+        row = connection.execute(text, values).fetchone()
+        if row is not None:
+            ends.append(row[0])
+    if not ends:
+        return None
+    return max(ends) if query.newest_first else min(ends)
+
+
+def between(query: ListQuery, after: int | None, end: int | None) -> Iterator[Node]:
+    """From behind a number to another, in the direction of the listing."""
+    if query.upto is not None:
+        yield Job.seq <= query.upto
+    if query.newest_first:
+        after, end = end, after
+        if after is not None:
+            yield Job.seq >= after
+        if end is not None:
+            yield Job.seq < end
+        return
+    if after is not None:
+        yield Job.seq > after
+    if end is not None:
+        yield Job.seq <= end
+
+
+def filters(connection: sqlite3.Connection, query: ListQuery) -> Iterator[Node]:
+    """What must hold of each job."""
+    if query.states:
+        yield Job.state << [state.value for state in sorted(query.states)]
+    if query.queue is not None:
+        row = connection.execute(_QUEUE_ID, {"name": query.queue}).fetchone()
+        yield Job.queue == (row[0] if row else _NO_QUEUE)
+    if query.name_glob is not None:
+        yield SQL("name GLOB ?", [query.name_glob])
+    if query.since_ms is not None:
+        yield Job.created_ms >= query.since_ms
+    if query.where is not None:
+        yield filtering.condition(query.where, query.now_ms)
+    if query.batch is not None and query.seqs is not None:
+        yield _of_batch(query.batch)
+    for key, value in query.labels.items():
+        yield SQL("EXISTS (SELECT 1 FROM json_each(labels) AS l WHERE l.key = ? AND l.value = ?)", [key, value])
+
+
+def _rows(
+    connection: sqlite3.Connection, query: ListQuery, conditions: Sequence[Node], columns: Sequence[Any]
+) -> Iterator[Row]:
+    text, values = _ordered(query, conditions, columns).limit(query.limit).sql()
+    return connection.execute(text, values)
+
+
+def _ordered(query: ListQuery, conditions: Sequence[Node], columns: Sequence[Any]) -> Any:
+    return Job.select(*columns).where(*conditions).order_by(Job.seq.desc() if query.newest_first else Job.seq)

@@ -1,0 +1,142 @@
+"""Questions about single jobs, counts, events and the small tables. Each takes a connection that only reads."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from peewee import SQL, fn
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.job import Attempt, Job, Output
+from queuectld.store.mapping import models
+from queuectld.store.mapping.rows import STATES, read_attempt, read_event, read_job, read_output, unpack
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.reads.listings import VISIBLE
+from queuectld.store.records import Busy, Event, PoolRow, QueueRow, WorkerRow
+from queuectld.store.writer.counts import COUNTS
+from queuectld.store.writes.transitions import WITH_NAMES
+
+_Job: Final = models.Job
+_GET: Final = statement(_Job.select(_Job, *WITH_NAMES).where((_Job.seq == arg("seq")) & VISIBLE))
+_MANY: Final = statement(
+    _Job.select(_Job, *WITH_NAMES)
+    .where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
+    .order_by(_Job.seq)
+)
+_STATES: Final = statement(
+    _Job.select(_Job.seq, _Job.state).where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
+)
+_LAST_SEQ: Final = statement(_Job.select(fn.MAX(_Job.seq)))
+_ATTEMPTS: Final = statement(
+    models.Attempt.select().where(models.Attempt.seq == arg("seq")).order_by(models.Attempt.run)
+)
+_OUTPUT: Final = statement(
+    models.Attempt.select(models.Attempt.output).where(
+        (models.Attempt.seq == arg("seq")) & (models.Attempt.run == arg("run"))
+    )
+)
+_QUEUES: Final = statement(
+    models.Queue.select(
+        models.Queue.id, models.Queue.name, models.Queue.paused, models.Queue.paused_because,
+        models.Queue.concurrency, models.Queue.rate, models.Queue.failure_limit, models.Queue.failures,
+    ).order_by(models.Queue.name)
+)  # fmt: skip
+_PROCESSING: Final = statement(
+    _Job.select(_Job.seq, _Job.run, _Job.worker, _Job.id).where(_Job.worker.is_null(False))
+)  # fmt: skip
+_ENVIRONMENT: Final = statement(models.Environment.select(models.Environment.body).where(SQL("id = :id")))
+_EVENTS: Final = statement(
+    models.Event.select()
+    .where(models.Event.event_seq > arg("after"))
+    .order_by(models.Event.event_seq)
+    .limit(arg("limit"))
+)
+_OLDEST_EVENT: Final = statement(models.Event.select(fn.MIN(models.Event.event_seq)))
+_POOLS: Final = statement(models.Pool.select().order_by(models.Pool.id))
+_WORKERS: Final = statement(models.Worker.select().order_by(models.Worker.id))
+
+
+def get(connection: sqlite3.Connection, seq: int) -> Job | None:
+    """The job; None when there is none."""
+    row = connection.execute(_GET, {"seq": seq}).fetchone()
+    return None if row is None else read_job(row)
+
+
+def last_seq(connection: sqlite3.Connection) -> int:
+    """The number of the newest job; 0 when there is none."""
+    return connection.execute(_LAST_SEQ).fetchone()[0] or 0
+
+
+def many(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Job]:
+    """Those of the jobs that are there, by number."""
+    rows = connection.execute(_MANY, {"seqs": json.dumps(list(seqs))})
+    return [read_job(row) for row in rows]
+
+
+def states(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, JobState]:
+    """How those of the jobs stand that are there, by number."""
+    rows = connection.execute(_STATES, {"seqs": json.dumps(list(seqs))})
+    return {seq: STATES[state] for seq, state in rows}
+
+
+def attempts(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
+    """The executions of a job that have ended, oldest first."""
+    return [read_attempt(row) for row in connection.execute(_ATTEMPTS, {"seq": seq})]
+
+
+def attempt_output(connection: sqlite3.Connection, seq: int, run: int) -> Mapping[str, Output]:
+    """Where the output of one execution is; empty when there is none."""
+    row = connection.execute(_OUTPUT, {"seq": seq, "run": run}).fetchone()
+    return {} if row is None else read_output(row[0])
+
+
+def queues(connection: sqlite3.Connection) -> list[QueueRow]:
+    """All queues by name, with their counts."""
+    states: dict[int, dict[JobState, int]] = {}
+    ready: dict[int, int] = {}
+    for queue, state, is_ready, n in connection.execute(COUNTS):
+        of_queue = states.setdefault(queue, dict.fromkeys(JobState, 0))
+        of_queue[STATES[state]] += n
+        ready[queue] = ready.get(queue, 0) + (n if is_ready else 0)
+    return [
+        QueueRow(
+            name, bool(paused), because, concurrency, rate, failure_limit, failures,
+            states.get(number, dict.fromkeys(JobState, 0)), ready.get(number, 0),
+        )
+        for number, name, paused, because, concurrency, rate, failure_limit, failures in connection.execute(_QUEUES)
+    ]  # fmt: skip
+
+
+def processing(connection: sqlite3.Connection) -> list[Busy]:
+    """All processing jobs, by number."""
+    return sorted(Busy(*row) for row in connection.execute(_PROCESSING))
+
+
+def environment(connection: sqlite3.Connection, number: int) -> Mapping[str, str]:
+    """The environment of this number. Raises LookupError when there is none."""
+    row = connection.execute(_ENVIRONMENT, {"id": number}).fetchone()
+    if row is None:
+        raise LookupError(f"there is no environment {number}")
+    found: Mapping[str, str] = unpack(row[0])
+    return found
+
+
+def events_since(connection: sqlite3.Connection, event_seq: int, limit: int) -> list[Event]:
+    """The events that follow this one, oldest first."""
+    return [read_event(row) for row in connection.execute(_EVENTS, {"after": event_seq, "limit": limit})]
+
+
+def oldest_event(connection: sqlite3.Connection) -> int:
+    """The number of the oldest event that is kept; 0 when there is none."""
+    return connection.execute(_OLDEST_EVENT).fetchone()[0] or 0
+
+
+def pools(connection: sqlite3.Connection) -> list[PoolRow]:
+    """All pools, oldest first."""
+    return [PoolRow(*row) for row in connection.execute(_POOLS)]
+
+
+def workers(connection: sqlite3.Connection) -> list[WorkerRow]:
+    """All workers that have not ended, oldest first."""
+    return [WorkerRow(*row) for row in connection.execute(_WORKERS)]

@@ -1,0 +1,311 @@
+"""What the requests of the writing thread work with: the connection, and the memory that goes with it.
+
+Everything a request changes here is taken back when its savepoint is rolled back (`mark`, `rewind`).
+It decides nothing about jobs; that is for the modules that call it.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld.domain.job import Now
+from queuectld.domain.resources import PLAIN
+from queuectld.store.mapping.models import Count, Environment, Lane, Queue
+from queuectld.store.mapping.models import Event as EventTable
+from queuectld.store.mapping.rows import event_row, pack
+from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.records import Committed, Due, Event
+from queuectld.store.writer import cache
+from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.limits import InHand, QueueLimits
+
+_COUNT_KEY = (
+    (Count.batch == arg("batch"))
+    & (Count.queue == arg("queue"))
+    & (Count.state == arg("state"))
+    & (Count.ready == arg("ready"))
+)
+_CHANGE_COUNT: Final = statement(Count.update({Count.n: Count.n + arg("n")}).where(_COUNT_KEY))
+_INSERT_COUNT: Final = insert_row(Count)
+_INSERT_EVENT: Final = insert_row(EventTable)
+_INSERT_QUEUE: Final = insert_row(Queue, ["name", "paused", "failures"])
+_SET_USED: Final = statement(
+    Queue.update(starts=arg("starts"), failures=arg("failures")).where(Queue.id == arg("id"))
+)  # fmt: skip
+_INSERT_LANE: Final = insert_row(Lane, ["queue", "needs"])
+_INSERT_ENVIRONMENT: Final = insert_row(Environment, ["digest", "jobs", "body"])
+_FIND_ENVIRONMENT: Final = statement(Environment.select(Environment.id).where(Environment.digest == arg("digest")))
+_USE_ENVIRONMENT: Final = statement(
+    Environment.update({Environment.jobs: Environment.jobs + arg("jobs")}).where(Environment.id == arg("id"))
+)  # fmt: skip
+_FORGET_UNUSED: Final = statement(
+    Environment.delete()
+    .where((Environment.id == arg("id")) & (Environment.jobs == SQL("0")))
+    .returning(Environment.digest)
+)
+DIGEST_BYTES: Final = 16
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Mark(NamedTuple):
+    """How the memory stood when a request began."""
+
+    last_seq: int
+    last_event_seq: int
+    events: int
+    undo: int
+    counts: dict[tuple[int, int, str, int], int]
+    uses: dict[int, int]
+    ready: bool
+    due_changed: bool
+    due: Due
+
+
+class Session:
+    """The state of the writing thread. Used by that thread alone."""
+
+    def __init__(self, connection: sqlite3.Connection, host: str) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.host = host
+        self.memory = cache.load(connection)
+        self.lanes = self.memory.lanes
+        self.ready = False
+        self.due_changed = False
+        self.settings_changed = False
+        self.left_keys: Counter[str] | None = None
+        """Keys of which so many jobs have left, while those who come next are to be let in at the end; else None."""
+        self._used: set[int] = set()
+        """Queues whose starts or failures are to be written."""
+        self._events: list[Event] = []
+        self._counts: dict[tuple[int, int, str, int], int] = {}
+        self._queues: set[int] = set()
+        """Queues that are new, or that may be paused otherwise than before."""
+        self._uses: dict[int, int] = {}
+        """By environment: how many more jobs have it."""
+        self._undo: list[Callable[[], object]] = []
+        self._touched: int | None = None
+
+    def mark(self) -> Mark:
+        """Where `rewind` goes back to."""
+        self._touched = None
+        return Mark(
+            self.memory.last_seq, self.memory.last_event_seq, len(self._events), len(self._undo),
+            dict(self._counts), dict(self._uses), self.ready, self.due_changed, self.memory.due,
+        )  # fmt: skip
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget what was done since `mark`; the store has rolled it back."""
+        self._touched = None
+        self.memory.last_seq, self.memory.last_event_seq = mark.last_seq, mark.last_event_seq
+        del self._events[mark.events :]
+        self._counts, self._uses = dict(mark.counts), dict(mark.uses)
+        self.ready, self.due_changed, self.memory.due = mark.ready, mark.due_changed, mark.due
+        while len(self._undo) > mark.undo:
+            self._undo.pop()()
+
+    def on_rewind(self, undo: Callable[[], object]) -> None:
+        """Have `undo` called when what is being done now is rolled back."""
+        self._undo.append(undo)
+
+    def flush(self) -> None:
+        """Write the events and the counts of all requests of this commit, just before it."""
+        if self._events:
+            self.executemany(_INSERT_EVENT, map(event_row, self._events))
+        for (batch, queue, state, ready), n in self._counts.items():
+            if not n:
+                continue
+            values = {"batch": batch, "queue": queue, "state": state, "ready": ready, "n": n}
+            if not self.execute(_CHANGE_COUNT, values).rowcount:
+                self.execute(_INSERT_COUNT, (batch, queue, state, ready, n))
+        for environment, jobs in self._uses.items():
+            self.execute(_USE_ENVIRONMENT, {"id": environment, "jobs": jobs})
+            if jobs <= 0:
+                self._forget_unused(environment)
+        for queue in self._used:
+            limits = self.memory.limits.queues.get(queue)
+            if limits is None:
+                continue  # the request that first named it was rolled back
+            values = {"id": queue, "starts": json.dumps(limits.starts), "failures": limits.failures}
+            self.execute(_SET_USED, values)
+        if self.due_changed:
+            self.memory.due = cache.next_due(self.connection, self.memory.limits.next_opening())
+
+    def committed(self) -> Committed:
+        """What has just been committed; the next request starts afresh."""
+        unfinished = bool(self.memory.sweeping or self.memory.resolving)
+        names, limits = self.memory.queue_names, self.memory.limits.queues
+        queues = [(number, names[number], limits[number].paused) for number in self._queues if number in names]
+        done = Committed(self._events, self.ready, self.memory.due, unfinished, self._counts, queues)
+        self._events, self._counts, self._uses, self._undo, self._used, self._queues = [], {}, {}, [], set(), set()
+        self.ready = self.due_changed = False
+        return done
+
+    def count(self, batch: int | None, queue: int, state: JobState, ready: bool, change: int) -> None:
+        """Have so many more (or less) jobs counted as these."""
+        hidden = batch if batch in self.memory.hidden else None
+        key = (hidden or 0, queue, state._value_, int(ready))
+        self._counts[key] = self._counts.get(key, 0) + change
+
+    def tell(
+        self,
+        kind: EventKind,
+        now: Now,
+        *,
+        job_id: str | None = None,
+        seq: int | None = None,
+        queue: str | None = None,
+        run: int | None = None,
+        worker: int | None = None,
+        detail: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """Record an event, told when it is committed."""
+        self.memory.last_event_seq += 1
+        number = self.memory.last_event_seq
+        self._events.append(Event(number, now.wall_ms, kind, job_id, seq, queue, run, worker, detail))
+
+    def enter_lane(self, head: Head) -> None:
+        """A job of the store now stands in its lane."""
+        self.lanes.offer(head)
+        self._touch(head.lane)
+        if not self.ready and self.lanes.is_open(head.lane):
+            self.ready = True
+
+    def doubt_lane(self, lane: int) -> None:
+        """Jobs of this lane stand in another order than before."""
+        self.lanes.doubt(lane)
+        self._touch(lane)
+
+    def leave_lane(self, lane: int, seq: int) -> None:
+        """A job of the store no longer stands in its lane."""
+        self.lanes.withdraw(lane, seq)
+        self._touch(lane)
+        self._keeps_nothing_more((lane,))
+
+    def _keeps_nothing_more(self, lanes: Iterable[int]) -> None:
+        """The head of a lane may have kept resources from jobs that can have them now."""
+        if any(self.memory.demands.get(lane) is not PLAIN for lane in lanes):
+            self.ready = True
+
+    def _touch(self, lane: int) -> None:
+        if lane != self._touched:
+            self._touched = lane
+            self.on_rewind(partial(self.lanes.doubt, lane))
+
+    def queue_id(self, name: str) -> int:
+        """The number of a queue, which exists afterwards."""
+        known = self.memory.queue_ids.get(name)
+        if known is not None:
+            return known
+        number = self._inserted(_INSERT_QUEUE, (name, 0, 0))
+        self.memory.add_queue(number, name, QueueLimits())
+        self._queues.add(number)
+        self.on_rewind(partial(self.memory.forget_queue, number))
+        return number
+
+    def lane_id(self, queue: int, needs: str) -> int:
+        """The lane of a queue's jobs that need this, which exists afterwards."""
+        known = self.memory.lane_ids.get((queue, needs))
+        if known is not None:
+            return known
+        number = self._inserted(_INSERT_LANE, (queue, needs))
+        self.memory.add_lane(number, queue, needs)
+        self.on_rewind(partial(self.memory.forget_lane, queue, needs))
+        return number
+
+    def take(self, taken: InHand, now: Now) -> None:
+        """A worker has this job from now on: it counts against every limit."""
+        limits = self.memory.limits
+        limits.take(taken)
+        self.on_rewind(partial(limits.let_go, taken.seq))
+        queue = limits.queues[taken.queue]
+        if queue.rate is not None:
+            self.limit(taken.queue, starts=queue.rate.after(queue.starts, now.store_ms))
+            self.shut(taken.queue, cache.shut_until(queue))
+            self._used.add(taken.queue)
+        self.open_or_close(taken.queue)
+
+    def let_go(self, seq: int) -> InHand | None:
+        """No worker has this job any more. What was held back by it may be startable. None: nobody had it."""
+        taken = self.memory.limits.let_go(seq)
+        if taken is not None:
+            self.on_rewind(partial(self.memory.limits.take, taken))
+            self.open_or_close(taken.queue)
+            self.ready = True
+        return taken
+
+    def limit(self, queue: int, **values: Any) -> None:
+        """Change what is known of a queue's limits, by the names of their fields; `open_or_close` follows."""
+        limits = self.memory.limits.queues[queue]
+        if "paused" in values:
+            self._queues.add(queue)
+        for name, value in values.items():
+            self.on_rewind(partial(setattr, limits, name, getattr(limits, name)))
+            setattr(limits, name, value)
+
+    def shut(self, queue: int, until_ms: int | None) -> None:
+        """Have the rate keep a queue closed until a store time, or no longer."""
+        shut = self.memory.limits.shut
+        was = queue in shut
+        if (until_ms is not None) != was:
+            (shut.discard if was else shut.add)(queue)
+            self.on_rewind(partial(shut.add if was else shut.discard, queue))
+        self.limit(queue, opens_ms=until_ms)
+        self.due_changed = True
+
+    def count_failures(self, queue: int, failures: int) -> None:
+        """So many executions of the queue have failed one after the other."""
+        self.limit(queue, failures=failures)
+        self._used.add(queue)
+
+    def open_or_close(self, queue: int) -> None:
+        """Let the lanes of a queue be open just when its limits allow it."""
+        limits = self.memory.limits.queues[queue]
+        may_open = limits.may_open
+        if limits.is_open is not may_open:
+            self.memory.set_open(queue, may_open)
+            self.on_rewind(partial(self.memory.set_open, queue, not may_open))
+            if may_open:
+                self.ready = True
+            else:
+                self._keeps_nothing_more(self.memory.lanes_of[queue])
+
+    def use_environment(self, environment: int, jobs: int) -> None:
+        """So many more jobs (or less) have this environment; with the last one it goes, in the same commit."""
+        self._uses[environment] = self._uses.get(environment, 0) + jobs
+
+    def _forget_unused(self, environment: int) -> None:
+        for (digest,) in self.execute(_FORGET_UNUSED, {"id": environment}).fetchall():
+            if self.memory.environments.pop(digest, None) is not None:
+                self.on_rewind(partial(self.memory.remember_environment, digest, environment))
+
+    def environment_id(self, environment: Mapping[str, str]) -> int:
+        """The number of an environment, stored once for each content. `use_environment` follows."""
+        body = pack(dict(sorted(environment.items())))
+        digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+        known = self.memory.environments.get(digest)
+        if known is not None:
+            return known
+        row = self.execute(_FIND_ENVIRONMENT, {"digest": digest}).fetchone()
+        number: int = row[0] if row else self._inserted(_INSERT_ENVIRONMENT, (digest, 0, body))
+        self.memory.remember_environment(digest, number)
+        self.on_rewind(partial(self.memory.environments.pop, digest, None))
+        return number
+
+    def next_seq(self) -> int:
+        """The sequence number that comes next, not yet taken."""
+        return self.memory.last_seq + 1
+
+    def _inserted(self, text: str, values: tuple[Any, ...]) -> int:
+        number = self.execute(text, values).lastrowid
+        if number is None:
+            raise RuntimeError("an INSERT gave no row id")
+        return number

@@ -1,0 +1,1 @@
+"""What changes the store: each function runs inside a request of the writing thread."""

@@ -1,0 +1,398 @@
+"""How jobs come into the store: one, or many at once, all or nothing."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.dependencies import BATCH_PREFIX
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import NewJob, Now
+from queuectld.domain.resources import demand
+from queuectld.store.mapping import models
+from queuectld.store.mapping.rows import (
+    COMMON,
+    FRESH,
+    ORDINARY,
+    RARE,
+    Place,
+    Row,
+    common_row,
+    job_values,
+    rare_row,
+    read_new_job,
+)
+from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.records import Added, AddedOne
+from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.session import Session
+from queuectld.store.writes import batches, concurrency_keys
+from queuectld.store.writes.dependencies import (
+    INSERT_DEPENDENCY,
+    INSERT_FORWARD,
+    Parents,
+    has_come,
+    id_of,
+    resolve,
+    waits_for,
+)
+from queuectld.store.writes.dependents import note_end
+from queuectld.store.writes.transitions import job, move, standing
+
+_Job: Final = models.Job
+_AS_MOST: Final = {
+    name: SQL(f"'{value}'" if isinstance(value, str) else str(value))
+    for name, value in {**FRESH, **RARE}.items()
+    if value is not None
+}
+_INSERT_ORDINARY: Final = insert_row(_Job, COMMON, _AS_MOST)
+_INSERT: Final = statement(
+    _Job.insert(
+        {getattr(_Job, name): _AS_MOST[name] for name in FRESH if name in _AS_MOST}
+        | {getattr(_Job, name): arg(name) for name in (*COMMON, *RARE)}
+    )
+)
+_SEQ_OF_ID: Final = statement(_Job.select(_Job.seq, _Job.batch).where(_Job.id == arg("id")))
+_BATCH_OF: Final = statement(_Job.select(_Job.batch).where(_Job.seq == arg("seq")))
+_TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FROM json_each(:ids))")))
+_KEY_HOLDER: Final = statement(
+    _Job.select(_Job.seq, _Job.id, _Job.state).where(
+        (_Job.unique_key == arg("key"))
+        & SQL(models.HOLDS_KEY)
+    )
+)  # fmt: skip
+ENOUGH: Final = 1_000_000
+"""The highest limit of a key there can be."""
+MOST_EDGES: Final = 200_000
+"""Pairs of a job and one that it waits for, in one request: a selector says many with few words."""
+_SPARE: Final = 16
+"""Numbers of many looked at beyond those needed, so that a few taken ids cost no second look."""
+_FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobState}
+
+
+def add(session: Session, new: NewJob, now: Now) -> AddedOne:
+    """Store one job. Refused when its id or its unique key is taken; `skip` gives the job that has the key."""
+    adder = Adder(session, now, None, (new,))
+    seq, place = adder.put(new)
+    adder.close()
+    if place is None:
+        return AddedOne(job(session, seq), skipped=True)
+    session.tell(
+        _FIRST_STATE_EVENT[place.state], now, job_id=place.id, seq=seq, queue=new.queue,
+        detail={} if place.reason is None else {"reason": place.reason},
+    )  # fmt: skip
+    return AddedOne(read_new_job(new, place), replaced=adder.replaced)
+
+
+def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
+    """Store all of them or, when one is refused, none; the refusal says which. One event for all."""
+    added, count = put_all(session, new, now, None)
+    if count:
+        first, last = min(added.seqs), max(added.seqs)
+        session.tell(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
+    return added
+
+
+def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None, first: int = 0) -> tuple[Added, int]:
+    """Store jobs without telling; also says how many are new. A refusal counts them from `first`."""
+    adder = Adder(session, now, batch, new)
+    seqs, skipped = [], []
+    for index, each in enumerate(new, first):
+        try:
+            seq, place = adder.put(each)
+            seqs.append(seq)
+            if place is None:
+                skipped.append(index)
+        except Refused as refused:
+            data = {**(refused.data or {}), "index": index}
+            raise Refused(refused.code, f"job {index + 1}: {refused.message}", data) from refused
+    adder.close()
+    return Added([adder.ids[seq] for seq in seqs], seqs, skipped), adder.fresh
+
+
+@dataclass(slots=True)
+class _KeyUse:
+    """How many of a key hold it, and the lowest priority among those that wait in their lanes."""
+
+    occupied: int
+    lowest: int | None
+
+
+class Adder:
+    """Puts the jobs of one request into the store, in their order."""
+
+    def __init__(self, session: Session, now: Now, batch: int | None, new: Sequence[NewJob]) -> None:
+        self.ids: dict[int, str] = {}
+        self.fresh = 0
+        self.replaced: str | None = None
+        self._named: dict[str, int] = {}
+        self._session = session
+        self._now = now
+        self._batch = batch
+        self._ordinary: list[Row] = []
+        self._rows: list[dict[str, Any]] = []
+        self._counts: Counter[tuple[int, JobState, bool]] = Counter()
+        self._edges: list[tuple[int, int, str]] = []
+        self._environment: tuple[Mapping[str, str], int] | None = None
+        self._asked = {each.id for each in new if each.id is not None}
+        self._expected = self._asked | {BATCH_PREFIX + each.batch for each in new if each.batch is not None}
+        self._numbers_seen = 0
+        self._first = session.memory.last_seq + 1
+        self._edges_owed = 0
+        self._taken: set[str] = set()
+        self._still_to_number = len(new)
+        self._keys: dict[str, _KeyUse] = {}
+        self._bundles: dict[str, list[int]] = {}
+        """By name: number, jobs, jobs that have not ended, jobs that have failed."""
+        self._forward: dict[str, list[tuple[int, str]]] = {}
+        self._looked_at: set[int] = set()
+
+    def put(self, new: NewJob) -> tuple[int, Place | None]:
+        """The job's number, and where it stands; None: it was there already. On disk after `flush`."""
+        if new.unique_key is not None:
+            holder = self._holder_of_key(new)
+            if holder is not None:
+                return holder, None
+        parents = None
+        if new.depends_on:
+            self.flush()
+            parents = Parents(
+                self._session, new.depends_on, self._batch, self._expected, new.seen, self._first
+            )  # fmt: skip
+            self._edges_owed += len(parents.waits_for)
+            if self._edges_owed > MOST_EDGES:
+                message = f"Together they would wait for more than {MOST_EDGES:,} jobs; wait for a batch instead."
+                raise Refused(ErrorCode.TOO_LARGE, message, {"key": "depends_on"})
+            self._refuse_circle(new, parents)
+        if new.id is not None:
+            self._refuse_taken(new.id)
+        seq = self._number(new.id)
+        place = self._place(new, seq, parents)
+        if rare_row(new, place) == ORDINARY:
+            self._ordinary.append(common_row(new, place))
+        else:
+            self._rows.append(job_values(new, place))
+        self.ids[seq] = place.id
+        if new.id is not None:
+            self._named[new.id] = seq
+        self.fresh += 1
+        self._enter(new, place)
+        if parents is not None and place.state is not JobState.CANCELLED:
+            self._edges.extend((parent, seq, on) for parent, on in parents.waits_for.items())
+            self._look_forward(parents, seq)
+        if new.id is not None and self._has_come(seq, new.id) and place.state is JobState.CANCELLED:
+            note_end(self._session, seq, new.id, place.state)
+        return seq, place
+
+    def _refuse_circle(self, new: NewJob, parents: Parents) -> None:
+        """A job of a batch must not wait for the end of that batch, nor for a job that does."""
+        if new.batch is None:
+            return
+        found = batches.find(self._session, new.batch)
+        own = BATCH_PREFIX + new.batch
+        if own in parents.later or (found is not None and waits_for(
+            self._session, parents.waits_for, -found.id, self._looked_at
+        )):  # fmt: skip
+            message = f"The job is of the batch {new.batch!r} and would wait for all of it, so for itself."
+            raise Refused(ErrorCode.CONFLICT, message, {"key": "depends_on"})
+
+    def _look_forward(self, parents: Parents, child: int) -> None:
+        """Remember which jobs that are still to come this one waits for."""
+        if self._batch is not None:
+            rows = [(self._batch, parent_id, child, on) for parent_id, on in parents.later.items()]
+            self._session.executemany(INSERT_FORWARD, rows)
+            return
+        for parent_id, on in parents.later.items():
+            self._forward.setdefault(parent_id, []).append((child, on))
+
+    def _has_come(self, parent: int, name: str) -> bool:
+        """Those that named this job or batch before it came wait for it from now on. False: nobody did."""
+        children = self._forward.pop(name, [])
+        if self._batch is not None:
+            children = has_come(self._session, self._batch, name)
+        if not children:
+            return False
+        self.flush()
+        self._looked_at.clear()
+        for child, on in children:
+            if waits_for(self._session, (parent,), child, set()):
+                other = self.ids.get(child) or id_of(self._session, child)
+                message = f"{name} and {other} are to wait for each other: a circle."
+                if child == parent:
+                    message = f"{name} is to wait for itself: a circle."
+                raise Refused(ErrorCode.CONFLICT, message, {"seq": child})
+            self._edges.append((parent, child, on))
+        self.flush()
+        return True
+
+    def close(self) -> None:
+        """All were put. Raises Refused when one waits for a job that did not come after all."""
+        self.flush()
+        for parent_id, children in self._forward.items():
+            message = f"There is no job {parent_id!r} to depend on: it was not stored, as its unique key is taken."
+            raise Refused(ErrorCode.NOT_FOUND, message, {"id": parent_id, "seq": children[0][0]})
+        resolve(self._session, self._now)
+
+    def flush(self) -> None:
+        """Write what was put."""
+        if self._ordinary:
+            self._session.executemany(_INSERT_ORDINARY, self._ordinary)
+            self._ordinary = []
+        if self._rows:
+            self._session.executemany(_INSERT, self._rows)
+            self._rows = []
+        for (queue, state, ready), n in self._counts.items():
+            self._session.count(self._batch, queue, state, ready, n)
+        self._counts.clear()
+        if self._edges:
+            self._session.executemany(INSERT_DEPENDENCY, self._edges)
+            self._edges = []
+        for bundle, jobs, open_jobs, failed in self._bundles.values():
+            batches.change(self._session, bundle, jobs=jobs, open_jobs=open_jobs, failed=failed)
+        self._bundles.clear()
+
+    def _place(self, new: NewJob, seq: int, parents: Parents | None) -> Place:
+        session, now = self._session, self._now
+        due_ms = now.store_ms + new.delay_ms if new.delay_ms > 0 else None
+        state, reason = JobState.PENDING, None
+        if parents is not None and parents.hopeless:
+            state, reason, due_ms = JobState.CANCELLED, parents.hopeless, None
+        elif new.hold:
+            state = JobState.HELD
+        elif parents is not None and (parents.waits_for or parents.later):
+            state = JobState.BLOCKED
+        run_at_ms = new.run_at_ms if due_ms is None else now.wall_ms + new.delay_ms
+        queue = session.queue_id(new.queue)
+        waits = due_ms is not None or (new.run_at_ms is not None and new.run_at_ms > now.wall_ms)
+        lane, in_line = None, False
+        if state is JobState.PENDING and self._batch is None and not waits:
+            in_line = new.key is not None and not self._may_enter(new, new.key, seq)
+            lane = None if in_line else session.lane_id(queue, lane_needs(new))
+        return Place(
+            seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, run_at_ms, now.wall_ms,
+            now.wall_ms if state is JobState.CANCELLED else None, reason,
+            parents.named if parents is not None else (), self._environment_of(new), in_line,
+            None if new.batch is None else self._join(new.batch, state),
+        )  # fmt: skip
+
+    def _may_enter(self, new: NewJob, key: str, seq: int) -> bool:
+        """As `concurrency_keys.let_in`, without asking the store again for each of many jobs of one key."""
+        use = self._keys.get(key)
+        if use is None:
+            self.flush()
+            occupied = concurrency_keys.occupied(self._session, key, ENOUGH)
+            use = _KeyUse(occupied, concurrency_keys.lowest_priority(self._session, key))
+            self._keys[key] = use
+        if use.occupied >= new.key_limit:
+            if use.lowest is None or new.priority <= use.lowest:
+                return False
+            self.flush()
+            keyed = concurrency_keys.Keyed(seq, key, new.key_limit, new.priority, seq)
+            if not concurrency_keys.let_in(self._session, keyed):
+                return False
+            del self._keys[key]
+            return True
+        use.occupied += 1
+        use.lowest = new.priority if use.lowest is None else min(use.lowest, new.priority)
+        return True
+
+    def _join(self, name: str, state: JobState) -> int:
+        counted = self._bundles.get(name)
+        if counted is None:
+            number = batches.number_of(self._session, name)
+            self._has_come(-number, BATCH_PREFIX + name)
+            counted = self._bundles[name] = [number, 0, 0, 0]
+        ended = state is JobState.CANCELLED
+        for place, more in enumerate((1, not ended, ended), 1):
+            counted[place] += more
+        return counted[0]
+
+    def _enter(self, new: NewJob, place: Place) -> None:
+        session = self._session
+        self._counts[place.queue, place.state, place.lane is not None] += 1
+        if place.lane is not None:
+            session.enter_lane(Head(-new.priority, place.seq, place.seq, place.lane, place.state))
+        elif place.due_ms is not None or place.run_at_ms is not None:
+            session.due_changed = True
+
+    def _environment_of(self, new: NewJob) -> int:
+        """One more job has this environment. The jobs of one request mostly share it: it is hashed once."""
+        known = self._environment
+        if known is None or known[0] is not new.environment:
+            known = (new.environment, self._session.environment_id(new.environment))
+            self._environment = known
+        self._session.use_environment(known[1], 1)
+        return known[1]
+
+    def _refuse_taken(self, wanted: str) -> None:
+        row = self._session.execute(_SEQ_OF_ID, {"id": wanted}).fetchone()
+        if wanted in self._named or (row is not None and self._batch is not None and row[1] == self._batch):
+            # Of a job that will never have been there: this request stores all of its jobs or none.
+            message = f"The id {wanted!r} is given twice: a job further up in the same request has it."
+            raise Refused(ErrorCode.CONFLICT, message, {"id": wanted})
+        if row is not None:
+            message = f"The id {wanted!r} is taken by job {row[0]}; an id is free again when its job is removed."
+            raise Refused(ErrorCode.CONFLICT, message, {"id": wanted, "seq": row[0]})
+
+    def _number(self, wanted: str | None) -> int:
+        """The next number whose `job_N` is not somebody else's id."""
+        session = self._session
+        while True:
+            seq = session.next_seq()
+            if seq > self._numbers_seen:
+                self._look_ahead(seq)
+            session.memory.last_seq = seq
+            name = f"job_{seq}"
+            if name == wanted or (name not in self._taken and name not in self._asked):
+                self._still_to_number -= 1
+                return seq
+
+    def _look_ahead(self, first: int) -> None:
+        spare = _SPARE if self._still_to_number > 1 else 0
+        self._numbers_seen = first + self._still_to_number - 1 + spare
+        names = json.dumps([f"job_{seq}" for seq in range(first, self._numbers_seen + 1)])
+        self._taken = {row[0] for row in self._session.execute(_TAKEN, {"ids": names})}
+
+    def _holder_of_key(self, new: NewJob) -> int | None:
+        """The job that has the unique key and stays, where `skip` was asked for."""
+        self.flush()
+        session = self._session
+        row = session.execute(_KEY_HOLDER, {"key": new.unique_key}).fetchone()
+        if row is None:
+            return None
+        seq, holder_id, state = row
+        holder = standing(session, seq)
+        if new.on_conflict == "skip" and (holder is not None or seq in self.ids):
+            self.ids[seq] = holder_id
+            return int(seq)
+        replaceable = holder is not None and holder.state is not JobState.PROCESSING
+        if new.on_conflict == "replace" and self._batch is None and replaceable and holder is not None:
+            reason = "cancelled: replaced by a newer job of the same unique key"
+            move(session, holder, holder._replace(
+                state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms, reason=reason,
+            ), self._now)  # fmt: skip
+            resolve(session, self._now)
+            # It, or a job that waited for its end, may be of a key that was looked at before.
+            self._keys.clear()
+            self.replaced = str(holder_id)
+            return None
+        if seq in self.ids or (holder is None and self._is_of_this_batch(seq)):
+            message = f"The unique key {new.unique_key!r} is given twice: a job further up in the same request has it."
+            raise Refused(ErrorCode.CONFLICT, message, {"key": "unique_key"})
+        message = f"The unique key {new.unique_key!r} is held by job {holder_id} ({state}) until it has ended."
+        if new.on_conflict == "replace":
+            message += " Nothing is replaced that runs, or by a batch in several messages."
+        raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq})
+
+    def _is_of_this_batch(self, seq: int) -> bool:
+        row = self._session.execute(_BATCH_OF, {"seq": seq}).fetchone()
+        return self._batch is not None and row is not None and row[0] == self._batch
+
+
+def lane_needs(new: NewJob) -> str:
+    """What tells the lane of a new job from the others of its queue; as `Standing.lane_needs`."""
+    return "" if new.slots == 1 and not new.needs else demand(new.slots, new.needs).key()

@@ -1,0 +1,212 @@
+"""What people do to jobs: cancel, hold, release, retry, pause.
+
+Each of several jobs, or none of them; or, where `left` is given, those that it can be done to, and in `left` why the
+others were left out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Job, Now
+from queuectld.domain.permits import PERMITS, Verb, backs_off, refusal
+from queuectld.store.mapping import models
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.records import Cancelled
+from queuectld.store.writer.session import Session
+from queuectld.store.writes.concurrency_keys import let_in_at_the_end
+from queuectld.store.writes.dependencies import resolve
+from queuectld.store.writes.dependents import is_waiting
+from queuectld.store.writes.transitions import Standing, jobs, move, placed, standing
+
+S = JobState
+Left = list[Refused] | None
+"""Where the refusals of jobs go that are left out; None: the first one is raised."""
+_Job: Final = models.Job
+_PAUSE: Final = statement(
+    _Job.update(paused=arg("paused"), updated_ms=arg("now")).where(
+        (_Job.seq == arg("seq")) & (_Job.run == arg("run")) & (_Job.state == arg("state"))
+        & (_Job.paused != arg("paused"))
+    )
+)  # fmt: skip
+
+
+def needed(session: Session, seq: int) -> Standing:
+    """Where the job stands. Raises Refused when there is none."""
+    found = standing(session, seq)
+    if found is None:
+        raise Refused(ErrorCode.NOT_FOUND, f"There is no job {seq}.", {"seq": seq})
+    return found
+
+
+def refuse_state(job: Standing, why: str) -> Refused:
+    """The refusal for a job in the wrong state. `why` is a sentence without its full stop."""
+    data = {"id": job.id, "seq": job.seq, "state": str(job.state), "why": why}
+    return Refused(ErrorCode.WRONG_STATE, f"Job {job.id} is {job.state}; {why}.", data)
+
+
+def refuse_unfit(session: Session, verb: Verb, job: Standing) -> None:
+    """Raises Refused when this cannot be done to the job."""
+    # To a retry, one that was held and released during its backoff is the failed job that it was.
+    backing_off = verb is Verb.RETRY and backs_off(job.state, job.attempts, job.due_ms is not None)
+    why = refusal(verb, S.FAILED if backing_off else job.state)
+    if why is not None:
+        refused = refuse_state(job, why)
+        if verb in _OF_THE_DLQ:
+            refused.message = f"{job.id} is not in the dead letter queue: it is {job.state}"
+        raise refused
+    if PERMITS[verb].at_rest and job.ending is not None:
+        raise refuse_state(job, f"its processes are still being ended by worker w{job.ending}")
+    if verb in _AGAIN:
+        _refuse_second_holder(session, job)
+
+
+_OF_THE_DLQ: Final = frozenset({Verb.DLQ_RETRY, Verb.DLQ_PURGE})
+_AGAIN: Final = frozenset({Verb.DLQ_RETRY, Verb.RETRY})
+
+
+def each_fit(session: Session, verb: Verb, seqs: Iterable[int], left: Left = None) -> Iterator[Standing]:
+    """Where each of the jobs stands, once it is known that this can be done.
+
+    Each is read as it is asked for: who changes jobs takes one, changes it, and only then takes the next, because what
+    is done to one may change another. A refusal undoes the whole request, so there is no need to check all first.
+    """
+    for seq in dict.fromkeys(seqs):
+        try:
+            found = needed(session, seq)
+            refuse_unfit(session, verb, found)
+        except Refused as refused:
+            if left is None:
+                raise
+            left.append(refused)
+        else:
+            if left is not None and (why := _is_so_already(verb, found)):
+                left.append(refuse_state(found, why))
+            else:
+                yield found
+
+
+def _is_so_already(verb: Verb, job: Standing) -> str | None:
+    """Why a job that was picked with others needs it no more; one that is named may be asked for it twice."""
+    if verb is Verb.PAUSE and job.paused:
+        return "it is paused already"
+    return "it is not paused" if verb is Verb.RESUME and not job.paused else None
+
+
+def cancel(
+    session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled", left: Left = None
+) -> list[Cancelled]:
+    """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then."""
+    ended: list[tuple[int, int, int | None]] = []
+    with let_in_at_the_end(session):
+        for each in each_fit(session, Verb.CANCEL, seqs, left):
+            move(session, each, each._replace(
+                state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
+                finished_ms=now.wall_ms, reason=reason,
+            ), now)  # fmt: skip
+            ended.append((each.seq, each.run, each.worker))
+    resolve(session, now)
+    after = jobs(session, [seq for seq, _, _ in ended])
+    return [
+        Cancelled(job, run if worker is not None else None, worker)
+        for job, (_, run, worker) in zip(after, ended, strict=True)
+    ]  # fmt: skip
+
+
+def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Job]:
+    """Keep waiting jobs back until they are released. One that is held already stays so."""
+
+    def held(each: Standing) -> Standing:
+        # Where its time has come, it has come for good: released, it does not wait for the wall clock again.
+        has_come = each.lane is not None or bool(each.in_line)
+        return each._replace(state=S.HELD, lane=None, due_ms=now.store_ms if has_come else each.due_ms)
+
+    return _change_each(session, each_fit(session, Verb.HOLD, seqs, left), now, held)
+
+
+def release(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Job]:
+    """Let held jobs run when their time comes and the jobs they depend on have ended."""
+
+    def released(each: Standing) -> Standing:
+        state = S.BLOCKED if is_waiting(session, each.seq) else S.PENDING
+        return placed(session, each._replace(state=state), now)
+
+    return _change_each(session, each_fit(session, Verb.RELEASE, seqs, left), now, released)
+
+
+def retry(
+    session: Session,
+    seqs: Sequence[int],
+    now: Now,
+    left: Left = None,
+) -> list[Job]:
+    """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later."""
+    return retry_each(session, each_fit(session, Verb.RETRY, seqs, left), now)
+
+
+def retry_each(
+    session: Session, fit: Iterator[Standing], now: Now, delay_ms: Callable[[int], int] | None = None
+) -> list[Job]:
+    """As `retry`, of jobs that are known to be fit for it, each read when its turn comes.
+
+    `delay_ms` tells how long the job of each index, of those that run again, is to wait; None: none waits.
+    """
+    count = 0
+
+    def retried(each: Standing) -> Standing:
+        nonlocal count
+        if backs_off(each.state, each.attempts, each.due_ms is not None):
+            return placed(session, each._replace(state=S.PENDING, due_ms=None, run_at_ms=None), now)
+        delay = 0 if delay_ms is None else delay_ms(count)
+        count += 1
+        return placed(session, each._replace(
+            state=S.PENDING, attempts=0, crashes=0, due_ms=now.store_ms + delay if delay else None,
+            run_at_ms=now.wall_ms + delay if delay else None, started_ms=None, finished_ms=None,
+            exit_code=None, signal=None, reason=None,
+        ), now)  # fmt: skip
+
+    return _change_each(session, fit, now, retried)
+
+
+def _change_each(
+    session: Session, fit: Iterator[Standing], now: Now, change: Callable[[Standing], Standing]
+) -> list[Job]:
+    changed: list[int] = []
+    with let_in_at_the_end(session):
+        for before in fit:
+            after = change(before)
+            if after != before:
+                move(session, before, after, now)
+            changed.append(before.seq)
+    return jobs(session, changed)
+
+
+_KEY_HOLDER: Final = statement(
+    _Job.select(_Job.seq, _Job.id).where((_Job.unique_key == arg("key")) & SQL(models.HOLDS_KEY))
+)
+
+
+def _refuse_second_holder(session: Session, each: Standing) -> None:
+    """The key was free while the job had ended; another may have taken it."""
+    if each.unique_key is None:
+        return
+    row = session.execute(_KEY_HOLDER, {"key": each.unique_key}).fetchone()
+    if row is not None and row[0] != each.seq:
+        message = f"The unique key {each.unique_key!r} of job {each.id} is now held by job {row[1]}."
+        data = {"id": row[1], "seq": row[0], "state": str(each.state), "why": f"job {row[1]} now has its unique key"}
+        raise Refused(ErrorCode.CONFLICT, message, data)
+
+
+def set_paused(session: Session, seq: int, run: int, paused: bool, now: Now) -> bool:
+    """Note that the run is stopped, or goes on. False: it has ended, or it was so already."""
+    values = {"seq": seq, "run": run, "paused": int(paused), "now": now.wall_ms, "state": S.PROCESSING.value}
+    if not session.execute(_PAUSE, values).rowcount:
+        return False
+    each = needed(session, seq)
+    kind = EventKind.JOB_PAUSED if paused else EventKind.JOB_RESUMED
+    queue = session.memory.queue_names[each.queue]
+    session.tell(kind, now, job_id=each.id, seq=seq, queue=queue, run=run, worker=each.worker)
+    return True

@@ -1,0 +1,152 @@
+"""Which jobs workers get: the best ones of the open lanes, as far as slots and resources reach.
+
+A claim never looks at a row that it cannot start. Of a lane it looks at the head alone, because all of a lane need the
+same; a head that does not fit is looked past, and keeps what it needs from all that come after it.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectld import failpoints
+from queuectld.domain.job import Claimed, Now
+from queuectld.domain.resources import PLAIN, SLOTS, Demand, reserve, variables
+from queuectld.store.mapping import models
+from queuectld.store.mapping.rows import STATES, read_command, read_text, stored_granted, unpack
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.writer.cache import shut_until
+from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.limits import InHand
+from queuectld.store.writer.session import Session
+from queuectld.store.writes.transitions import standing, worker_detail
+
+MOST_PASSED: Final = 256
+"""Heads that do not fit which one turn looks past; nothing behind them starts before one of them does."""
+_Job: Final = models.Job
+_HEAD: Final = statement(
+    _Job.select(_Job.priority, _Job.rank, _Job.seq, _Job.state)
+    .where((_Job.lane == arg("lane")) & _Job.lane.is_null(False))
+    .order_by(_Job.priority.desc(), _Job.rank)
+    .limit(arg("one"))
+)
+_RETURNED: Final = (
+    "id", "run", "attempts", "queue", "key", "command", "argv", "cwd", "umask", "environment", "env", "stdin",
+    "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "split_output", "stdin_open",
+)  # fmt: skip
+_NULL: Final = SQL("NULL")
+_CLAIM: Final = statement(
+    _Job.update(
+        state=SQL("'processing'"), lane=_NULL, worker=arg("worker"), run=_Job.run + SQL("1"),
+        runs=_Job.runs + SQL("1"), started_ms=arg("now"), updated_ms=arg("now"), finished_ms=_NULL, exit_code=_NULL,
+        signal=_NULL, reason=_NULL, granted=arg("granted"),
+    )
+    .where((_Job.seq == arg("seq")) & (_Job.lane == arg("lane")))
+    .returning(*(getattr(_Job, name) for name in _RETURNED))
+)  # fmt: skip
+
+
+def open_again(session: Session, now: Now) -> None:
+    """Open the queues that their rate has kept closed until now."""
+    for queue in sorted(session.memory.limits.shut):
+        limits = session.memory.limits.queues[queue]
+        if limits.opens_ms is not None and limits.opens_ms <= now.store_ms:
+            until_ms = shut_until(limits)
+            session.shut(queue, until_ms if until_ms is not None and until_ms > now.store_ms else None)
+            session.open_or_close(queue)
+
+
+def claim_best(session: Session, free: Sequence[int], now: Now) -> list[Claimed]:
+    """Give free workers, the first one first, the best jobs that fit."""
+    claimed: list[Claimed] = []
+    reserved: dict[str, int] = {}
+    fetch = partial(read_head, session)
+    try:
+        for worker in free:
+            head = _best_fitting(session, fetch, reserved)
+            if head is None:
+                # Whatever became startable in this commit was looked at just now; unless a claim has closed the queue
+                # of a job that was looked past before, which keeps nothing from others any more.
+                session.ready = bool(claimed and reserved)
+                break
+            claimed.append(_claim(session, head, worker, now))
+    finally:
+        session.lanes.put_back()
+    return claimed
+
+
+def claim_own(session: Session, worker: int, seq: int, now: Now) -> Claimed | None:
+    """Give a worker the one job it is kept for. None: the job may not start now."""
+    job = standing(session, seq)
+    if job is None or job.lane is None or not session.lanes.is_open(job.lane):
+        return None
+    if session.memory.limits.resources.short(session.memory.demands[job.lane], {}):
+        return None
+    return _claim(session, Head(-job.priority, job.rank, seq, job.lane, job.state), worker, now)
+
+
+def read_head(session: Session, lane: int) -> Head | None:
+    """The first job of a lane, from the index."""
+    row = session.execute(_HEAD, {"lane": lane, "one": 1}).fetchone()
+    return None if row is None else Head(-row[0], row[1], row[2], lane, STATES[row[3]])
+
+
+def passed_over(session: Session, head: Head, reserved: dict[str, int]) -> list[str]:
+    """What there is not enough of for this head; it keeps that from those behind. Empty: it fits."""
+    resources = session.memory.limits.resources
+    wanted = session.memory.demands[head.lane]
+    short = resources.short(wanted, reserved)
+    if short and not resources.lacking(wanted):
+        reserve(wanted, short, reserved)
+    return short
+
+
+def _best_fitting(session: Session, fetch: "partial[Head | None]", reserved: dict[str, int]) -> Head | None:
+    resources = session.memory.limits.resources
+    for _ in range(MOST_PASSED):
+        if resources.free(SLOTS) <= reserved.get(SLOTS, 0):
+            return None
+        head = session.lanes.best(fetch)
+        if head is None or not passed_over(session, head, reserved):
+            return head
+        session.lanes.set_aside(head.lane)
+    return None
+
+
+def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
+    wanted = session.memory.demands[head.lane]
+    granted = session.memory.limits.resources.choose(wanted)
+    values = {
+        "seq": head.seq, "lane": head.lane, "worker": worker, "now": now.wall_ms, "granted": stored_granted(granted)
+    }  # fmt: skip
+    rows = session.execute(_CLAIM, values).fetchall()
+    if len(rows) != 1:
+        raise RuntimeError(f"job {head.seq} is not in lane {head.lane}, where it was found")
+    (
+        id_, run, attempts, queue, key, command, argv, cwd, umask, environment, env, stdin, timeout_ms,
+        stall_timeout_ms, kill_grace_ms, split_output, stdin_open,
+    ) = rows[0]  # fmt: skip
+    failpoints.reached("claim.written")
+    session.leave_lane(head.lane, head.seq)
+    session.count(None, queue, head.state, True, -1)
+    session.count(None, queue, JobState.PROCESSING, False, 1)
+    session.take(InHand(head.seq, queue, worker, key, wanted, granted), now)
+    name = session.memory.queue_names[queue]
+    session.tell(
+        EventKind.JOB_PROCESSING, now, job_id=id_, seq=head.seq, queue=name, run=run, worker=worker,
+        detail={"attempt": attempts + 1} | worker_detail(session, worker),
+    )  # fmt: skip
+    return Claimed(
+        seq=head.seq, id=id_, run=run, attempt=attempts + 1, worker=worker, queue=name,
+        command=read_command(command, argv), cwd=read_text(cwd), umask=umask, environment_id=environment,
+        env=_environment(env, wanted, granted), stdin=None if stdin is None else read_text(stdin),
+        timeout_ms=timeout_ms, stall_timeout_ms=stall_timeout_ms, kill_grace_ms=kill_grace_ms,
+        split_output=bool(split_output), stdin_open=bool(stdin_open),
+    )  # fmt: skip
+
+
+def _environment(env: bytes | None, wanted: Demand, granted: Mapping[str, tuple[int, ...]]) -> Mapping[str, str]:
+    own: Mapping[str, str] = unpack(env) or {}
+    return own if wanted is PLAIN else {**own, **variables(granted, dict(wanted.needs))}

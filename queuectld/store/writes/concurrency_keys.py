@@ -1,0 +1,134 @@
+"""Jobs of one key wait for one another: no more of them are in their lanes or in hand than the key's limit.
+
+The others stand in line, without a lane, where no claim looks. Whenever one has run, the best of the line is let in:
+highest priority, then lowest rank. Each job's own `key_limit` counts at the moment it is let in.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.resources import demand
+from queuectld.store.mapping.models import LET_IN, Job
+from queuectld.store.mapping.rows import STATES, read_needs
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.session import Session
+
+SLICE: Final = 500
+"""Most that are let in when one leaves; the others follow when these do."""
+_OF_KEY: Final = (Job.key == arg("key")) & SQL(LET_IN) & (Job.seq != arg("besides"))
+_LET_IN: Final = statement(
+    Job.select(SQL("count(*)")).from_(Job.select(SQL("1")).where(_OF_KEY).limit(arg("upto")))
+)
+_WORST: Final = statement(
+    Job.select(Job.seq, Job.priority, Job.rank, Job.lane, Job.queue, Job.state)
+    .where(_OF_KEY)
+    .order_by(Job.priority, Job.rank.desc())
+    .limit(arg("one"))
+)
+_NEXT: Final = statement(
+    Job.select(Job.seq, Job.priority, Job.rank, Job.queue, Job.state, Job.key_limit, Job.slots, Job.needs)
+    .where((Job.key == arg("key")) & (Job.in_line == SQL("1")))
+    .order_by(Job.priority.desc(), Job.rank)
+    .limit(arg("one"))
+)
+_PUT: Final = statement(Job.update(lane=arg("lane"), in_line=arg("in_line")).where(Job.seq == arg("seq")))
+
+
+class Keyed(NamedTuple):
+    """A job that has a key, and what decides its place among the others of it."""
+
+    seq: int
+    key: str
+    limit: int
+    priority: int
+    rank: float
+
+
+def let_in(session: Session, job: Keyed) -> bool:
+    """Whether the job may stand in its lane now. A worse one of its key, if there is one, goes back in line for it."""
+    held = occupied(session, job.key, job.limit + 1, besides=job.seq)
+    return held < job.limit or (held == job.limit and _put_back_worse(session, job))
+
+
+def occupied(session: Session, key: str, upto: int, *, besides: int = 0) -> int:
+    """How many others of the key are in their lanes or in hand; counted no further than about `upto`."""
+    limits = session.memory.limits
+    own = limits.in_hand.get(besides)
+    in_hand = limits.keys.get(key, 0) - (own is not None and own.key == key)
+    if in_hand >= upto:
+        return in_hand
+    values = {"key": key, "besides": besides, "upto": upto}
+    waiting: int = session.execute(_LET_IN, values).fetchone()[0]
+    return in_hand + waiting
+
+
+def lowest_priority(session: Session, key: str) -> int | None:
+    """The lowest priority among those of the key that wait in their lanes; None: there are none."""
+    row = session.execute(_WORST, {"key": key, "besides": 0, "one": 1}).fetchone()
+    return None if row is None else int(row[1])
+
+
+@contextmanager
+def let_in_at_the_end(session: Session) -> Iterator[None]:
+    """Whoever goes through many jobs in here: who comes next is let in after the last of them, not after each.
+
+    So nobody is let in who is to go a moment later, and no job changes its place before it is looked at.
+    """
+    left = session.left_keys = Counter()
+    try:
+        yield
+    finally:
+        session.left_keys = None
+    for key, times in left.items():
+        for _ in range(times):
+            if not let_next_in(session, key):
+                break
+
+
+def let_next_in(session: Session, key: str) -> bool:
+    """One of the key has left: let in who comes next, as long as its own limit allows. False: nobody more may come."""
+    if session.left_keys is not None:
+        session.left_keys[key] += 1
+        return False
+    return all(_let_first_in(session, key) for _ in range(SLICE))
+
+
+def set_right(session: Session, key: str) -> None:
+    """A job of the key has got another place: one that is in line may now go before one that was let in."""
+    _let_first_in(session, key)
+
+
+def _let_first_in(session: Session, key: str) -> bool:
+    row = session.execute(_NEXT, {"key": key, "one": 1}).fetchone()
+    if row is None:
+        return False
+    seq, priority, rank, queue, state, limit, slots, needs = row
+    if not let_in(session, Keyed(seq, key, limit, priority, rank)):
+        return False
+    lane = session.lane_id(queue, demand(slots, read_needs(needs)).key())
+    session.execute(_PUT, {"seq": seq, "lane": lane, "in_line": 0})
+    session.enter_lane(Head(-priority, rank, seq, lane, STATES[state]))
+    _count(session, queue, STATES[state], ready=True)
+    return True
+
+
+def _put_back_worse(session: Session, job: Keyed) -> bool:
+    row = session.execute(_WORST, {"key": job.key, "besides": job.seq, "one": 1}).fetchone()
+    if row is None or (-job.priority, job.rank) >= (-row[1], row[2]):
+        return False
+    seq, _, _, lane, queue, state = row
+    session.execute(_PUT, {"seq": seq, "lane": None, "in_line": 1})
+    session.leave_lane(lane, seq)
+    _count(session, queue, STATES[state], ready=False)
+    return True
+
+
+def _count(session: Session, queue: int, state: JobState, *, ready: bool) -> None:
+    session.count(None, queue, state, not ready, -1)
+    session.count(None, queue, state, ready, 1)

@@ -1,0 +1,227 @@
+"""What the end of a job means for those that waited for it.
+
+In slices: a parent with a hundred thousand children keeps nobody else waiting.
+"""
+
+import json
+from collections.abc import Container, Iterable
+from typing import Final, NamedTuple
+
+from peewee import SQL
+
+from queuectl_client.protocol.dependencies import BATCH_PREFIX
+from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Now
+from queuectld.store.mapping.models import Dependency, Forward, Job, Resolving
+from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.reads.dependency_selectors import SeenBy, all_named, is_selector
+from queuectld.store.writer.session import Session
+from queuectld.store.writes import batches
+from queuectld.store.writes.dependents import is_waiting
+from queuectld.store.writes.transitions import MAY_DEPEND, any_standing, move, placed
+
+SLICE: Final = 500
+"""Children told in one commit."""
+INSERT_DEPENDENCY: Final = insert_row(Dependency)
+_STATE_BY_ID: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.id == arg("id")))
+_STATE_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.seq == arg("seq")))
+_STATES_BY_SEQ: Final = statement(
+    Job.select(Job.seq, Job.id, Job.state)
+    .where(SQL("seq IN (SELECT value FROM json_each(:seqs))"))
+    .order_by(Job.seq)
+)
+_ENDED: Final = frozenset(map(str, ENDED_STATES))
+_FIRST_RESOLVING: Final = statement(
+    Resolving.select(Resolving.parent, Resolving.parent_id, Resolving.state)
+    .order_by(Resolving.parent)
+    .limit(arg("one"))
+)
+_FORGET_RESOLVING: Final = statement(Resolving.delete().where(Resolving.parent == arg("parent")))
+_CHILDREN: Final = statement(
+    Dependency.select(Dependency.child, Dependency.on).where(Dependency.parent == arg("parent")).limit(arg("slice"))
+)
+_FORGET_EDGE: Final = statement(
+    Dependency.delete().where((Dependency.parent == arg("parent")) & (Dependency.child == arg("child")))
+)
+_PARENTS: Final = statement(Dependency.select(Dependency.parent).where(Dependency.child == arg("child")))
+INSERT_FORWARD: Final = insert_row(Forward)
+_WHO_NAMED: Final = statement(
+    Forward.select(Forward.child, Forward.on).where(
+        (Forward.batch == arg("batch")) & (Forward.parent_id == arg("id"))
+    )
+)  # fmt: skip
+_FORGET_FORWARD: Final = statement(
+    Forward.delete().where((Forward.batch == arg("batch")) & (Forward.parent_id == arg("id")))
+)
+_FIRST_FORWARD: Final = statement(
+    Forward.select(Forward.parent_id, Forward.child).where(Forward.batch == arg("batch")).limit(arg("one"))
+)
+FORGET_FORWARDS: Final = statement(Forward.delete().where(Forward.batch == arg("batch")))
+MOST_FOLLOWED: Final = 20_000
+"""Jobs looked at for one request in search of a cycle, about a tenth of a second."""
+
+
+class Parents:
+    """What the parents of a job leave it: those still to wait for, or why it can no longer run.
+
+    `later` are ids that nobody has yet, but a job of the same batch may come to have. `seen` is what was found of each
+    selector before; only jobs with a number below `before` count for them, not those of the same request.
+    """
+
+    def __init__(
+        self, session: Session, depends_on: Iterable[tuple[str, str]], batch: int | None = None,
+        expected: Container[str] = (), seen: SeenBy | None = None, before: int | None = None,
+    ) -> None:  # fmt: skip
+        self.waits_for: dict[int, str] = {}
+        self.later: dict[str, str] = {}
+        self.named: tuple[tuple[str, str], ...] = ()
+        self.hopeless: str | None = None
+        for reference, on in depends_on:
+            found = _look_up(session, reference, batch)
+            if found is None and is_selector(reference):
+                known = (seen or {}).get(reference, (0, ()))
+                end = session.memory.last_seq + 1 if before is None else before
+                self._add_all(session, reference, on, all_named(session.connection, reference, known, end))
+                continue
+            if found is None and (batch is not None or reference in expected):
+                self.named += ((reference, on),)
+                self.later[reference] = on
+                continue
+            if found is None:
+                what = "batch" if reference.startswith(BATCH_PREFIX) else "job"
+                name = reference.removeprefix(BATCH_PREFIX)
+                raise Refused(ErrorCode.NOT_FOUND, f"There is no {what} {name!r} to depend on.", {"id": reference})
+            self.named += ((found.name, on),)
+            self._add(found, on)
+
+    def _add_all(self, session: Session, selector: str, on: str, seqs: Iterable[int]) -> None:
+        # One statement for all: there may be thousands, and others wait for this thread. One removed since is none.
+        found = session.execute(_STATES_BY_SEQ, {"seqs": json.dumps(list(seqs))}).fetchall()
+        if not found:
+            # To run at once would not be what was meant, and a slip of the finger looks the same.
+            raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
+        self.named += tuple((name, on) for _, name, _ in found)
+        for number, name, state in found:
+            if state in _ENDED:
+                self._add(_Parent(number, name, JobState(state)), on)
+            else:
+                self.waits_for[number] = on
+
+    def _add(self, parent: "_Parent", on: str) -> None:
+        if parent.state is None:
+            self.waits_for[parent.number] = on
+        elif not _comes_true(on, parent.state):
+            self.hopeless = hopeless_reason(parent.name, parent.state, on)
+
+
+class _Parent(NamedTuple):
+    """A job, or (below 0) a batch; `state` is how it has ended, None while it has not."""
+
+    number: int
+    name: str
+    state: JobState | None
+
+
+def _look_up(session: Session, reference: str, batch: int | None) -> _Parent | None:
+    """An exact id, else a sequence number; visible, or of the same batch. Or all jobs of a name, which no id can be."""
+    if reference.startswith(BATCH_PREFIX):
+        bundle = batches.find(session, reference.removeprefix(BATCH_PREFIX))
+        return None if bundle is None else _Parent(-bundle.id, reference, bundle.state)
+    row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
+    if row is None and reference.isdecimal():
+        row = session.execute(_STATE_BY_SEQ, {"seq": min(int(reference), 2**62)}).fetchone()
+    if row is None or (row[3] in session.memory.hidden and row[3] != batch):
+        return None
+    return _parent(row)
+
+
+def _parent(row: tuple[int, str, str, int | None]) -> _Parent:
+    state = JobState(row[2])
+    return _Parent(row[0], row[1], state if state in ENDED_STATES else None)
+
+
+def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[int]) -> bool:
+    """Whether one of these jobs is the goal, or waits for it over others, however many.
+
+    `cleared` are jobs known not to; it grows. Refused when so many wait for one another that it cannot be told.
+    """
+    ahead = list(parents)
+    while ahead:
+        each = ahead.pop()
+        if each == goal:
+            return True
+        if each in cleared:
+            continue
+        cleared.add(each)
+        if len(cleared) > MOST_FOLLOWED:
+            message = "Too many jobs wait for one another here; put each after those that it depends on."
+            raise Refused(ErrorCode.TOO_LARGE, message)
+        ahead.extend(row[0] for row in session.execute(_PARENTS, {"child": each}))
+    return False
+
+
+def id_of(session: Session, seq: int) -> str:
+    """The id of a job that is there, be it hidden."""
+    return str(session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone()[1])
+
+
+def has_come(session: Session, batch: int, id: str) -> list[tuple[int, str]]:
+    """The children in an open batch that named this id before it was there; the note of it goes."""
+    found = session.execute(_WHO_NAMED, {"batch": batch, "id": id}).fetchall()
+    if found:
+        session.execute(_FORGET_FORWARD, {"batch": batch, "id": id})
+    return [(child, on) for child, on in found]
+
+
+def refuse_missing(session: Session, batch: int) -> None:
+    """Raises Refused when a job of the batch names one that has not come."""
+    row = session.execute(_FIRST_FORWARD, {"batch": batch, "one": 1}).fetchone()
+    if row is not None:
+        child = any_standing(session, row[1])
+        name = child.id if child is not None else row[1]
+        message = f"There is no job {row[0]!r}, which {name} is to depend on."
+        raise Refused(ErrorCode.NOT_FOUND, message, {"id": row[0], "seq": row[1]})
+
+
+def _comes_true(on: str, state: JobState) -> bool:
+    """Whether a parent that ended so is what the child waited for. `dead` holds for a cancelled one too."""
+    return on == "any" or (on == "completed") == (state is JobState.COMPLETED)
+
+
+def hopeless_reason(parent_id: str, state: JobState, on: str) -> str:
+    """Why a job was cancelled because of another."""
+    return f"dependency {parent_id} ended {state}, this job was to run only after {_WORDS[on]}"
+
+
+_WORDS: Final = {"completed": "its success", "dead": "its failure", "any": "its end"}
+
+
+def resolve(session: Session, now: Now, budget: int = SLICE) -> None:
+    """Tell up to `budget` children of jobs that have ended. `session.memory.resolving` holds what is left."""
+    while budget > 0 and session.memory.resolving:
+        parent, parent_id, state = session.execute(_FIRST_RESOLVING, {"one": 1}).fetchone()
+        children = session.execute(_CHILDREN, {"parent": parent, "slice": budget}).fetchall()
+        for child, on in children:
+            session.execute(_FORGET_EDGE, {"parent": parent, "child": child})
+            _tell_child(session, child, parent_id, JobState(state), on, now)
+        if len(children) < budget:
+            session.execute(_FORGET_RESOLVING, {"parent": parent})
+            session.memory.resolving.discard(parent)
+            session.on_rewind(lambda seq=parent: session.memory.resolving.add(seq))  # type: ignore[misc]
+        budget -= len(children)
+    if session.memory.resolving:
+        session.ready = True
+
+
+def _tell_child(session: Session, seq: int, parent_id: str, state: JobState, on: str, now: Now) -> None:
+    child = any_standing(session, seq)
+    if child is None or child.state not in MAY_DEPEND:
+        return
+    if not _comes_true(on, state):
+        reason = hopeless_reason(parent_id, state, on)
+        move(session, child, child._replace(
+            state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms, reason=reason,
+        ), now)  # fmt: skip
+    elif child.state is JobState.BLOCKED and not is_waiting(session, seq):
+        move(session, child, placed(session, child._replace(state=JobState.PENDING), now), now)

@@ -1,0 +1,39 @@
+"""Who waits for the end of a job or a batch: the notes from which they are told, in slices (`dependencies.resolve`)."""
+
+from functools import partial
+from typing import Final
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.store.mapping.models import Dependency, Resolving
+from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.writer.session import Session
+
+_HAS_CHILDREN: Final = statement(
+    Dependency.select(Dependency.child).where(Dependency.parent == arg("parent")).limit(arg("one"))
+)
+_FORGET_PARENTS: Final = statement(Dependency.delete().where(Dependency.child == arg("child")))
+_WAITS: Final = statement(
+    Dependency.select(Dependency.parent).where(Dependency.child == arg("child")).limit(arg("one"))
+)
+_RESOLVE: Final = insert_row(Resolving)
+
+
+def note_end(session: Session, parent: int, name: str, state: JobState) -> None:
+    """Have those told that wait for a parent, which has ended so. A batch is a parent below 0."""
+    if session.execute(_HAS_CHILDREN, {"parent": parent, "one": 1}).fetchone() is None:
+        return
+    resolving = session.memory.resolving
+    if parent not in resolving:
+        session.execute(_RESOLVE, (parent, name, state.value))
+        resolving.add(parent)
+        session.on_rewind(partial(resolving.discard, parent))
+
+
+def forget_parents(session: Session, child: int) -> None:
+    """Let a job that has ended, or goes, wait for nobody."""
+    session.execute(_FORGET_PARENTS, {"child": child})
+
+
+def is_waiting(session: Session, child: int) -> bool:
+    """Whether a job still waits for another."""
+    return session.execute(_WAITS, {"child": child, "one": 1}).fetchone() is not None

@@ -1,0 +1,165 @@
+"""What people change of a job that does not run: its keys, what it waits for, and its place among the others."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, EventKind, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.permits import Verb
+from queuectld.domain.states import CLAIMABLE
+from queuectld.store.mapping import models
+from queuectld.store.mapping.rows import Place, job_values
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.reads import selectors
+from queuectld.store.reads.dependency_selectors import SeenBy
+from queuectld.store.writer.session import Session
+from queuectld.store.writes import concurrency_keys
+from queuectld.store.writes.changes import needed, refuse_state, refuse_unfit
+from queuectld.store.writes.dependencies import INSERT_DEPENDENCY, Parents, waits_for
+from queuectld.store.writes.dependents import forget_parents
+from queuectld.store.writes.ranking import Target, place_of
+from queuectld.store.writes.transitions import Standing, job, move, placed
+
+S = JobState
+_Job: Final = models.Job
+_FIXED: Final = (
+    "max_retries", "backoff_base", "backoff_max", "backoff_jitter", "retry_on", "no_retry_on", "timeout_ms",
+    "stall_timeout_ms", "kill_grace_ms", "once", "split_output", "key", "key_limit", "slots", "needs", "name",
+    "labels", "depends_on", "cwd", "command", "argv", "env", "stdin",
+)  # fmt: skip
+_EDIT: Final = statement(
+    _Job.update({getattr(_Job, name): arg(name) for name in (*_FIXED, "updated_ms")} | {_Job.in_line: SQL("0")}).where(
+        _Job.seq == arg("seq")
+    )
+)
+"""Out of the line of its key, because it may have another key now; it is put where it belongs right afterwards."""
+EDITABLE: Final = frozenset({
+    "command", "name", "labels", "priority", "queue", "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "cwd", "env",
+    "stdin", "once", "split_output", "retry", "key", "key_limit", "slots", "needs", "depends_on", "delay_ms",
+    "run_at_ms",
+})  # fmt: skip
+"""Fields of a NewJob that `edit` may change. Of `retry` a map of its fields may be given, the others stay."""
+_PLACE: Final = ("priority", "queue", "rank")
+_STANDING_KEYS: Final = ("key", "key_limit", "slots")
+
+
+def edit(
+    session: Session, named: int | str, changes: Mapping[str, Any], rev: int | None, now: Now,
+    seen: SeenBy | None = None,
+) -> Job:
+    """Change a job that does not run; one that has ended has it so when it is retried.
+
+    `changes` are fields of a NewJob by name; what is not named stays. `rev` is the `updated_ms` that the caller has
+    read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
+    """
+    seq = selectors.needed(session.connection, named)
+    before = needed(session, seq)
+    stored = job(session, seq)
+    if rev is not None and stored.updated_ms != rev:
+        message = f"job {before.id} was changed by somebody else meanwhile; look at it again"
+        raise Refused(ErrorCode.CONFLICT, message, {"id": before.id, "seq": seq})
+    unknown = changes.keys() - EDITABLE
+    if unknown:
+        raise Refused(ErrorCode.INVALID_PARAMS, f"{min(unknown)!r} of a job cannot be edited.")
+    if before.state is S.PROCESSING or before.ending is not None:
+        raise refuse_state(before, "only a job that does not run can be edited")
+    changes = dict(changes)
+    after = _timed(before, changes, now)
+    if isinstance(changes.get("retry"), Mapping):
+        changes["retry"] = stored.retry._replace(**changes["retry"])
+    if "depends_on" in changes:
+        after = _rewired(session, after, changes, seen)
+    if "env" in changes:
+        changes["env"] = _with_kept(changes["env"], stored)
+    kept = {name: getattr(stored, name) for name in EDITABLE - changes.keys() - {"delay_ms", "run_at_ms"}}
+    new = NewJob(**kept, **changes)
+    values = _write_fixed(session, seq, new, now)
+    after = after._replace(
+        queue=session.queue_id(new.queue), priority=new.priority, needs=values["needs"],
+        **{name: values[name] for name in _STANDING_KEYS},
+    )  # fmt: skip
+    _settle(session, before._replace(in_line=0), after, now)
+    detail = {"changed": sorted(changes)}
+    session.tell(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=new.queue, detail=detail)
+    return job(session, seq)
+
+
+def _with_kept(env: Mapping[str, str | bool], stored: Job) -> dict[str, str]:
+    """The variables as they are to be; True stands for the value that is stored, which nobody is shown."""
+    missing = [name for name, value in env.items() if value is True and name not in stored.env]
+    if missing:
+        message = f"env: {missing[0]!r} is not set, so it has no value to keep; give it one"
+        raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "env"})
+    return {name: stored.env[name] if isinstance(value, bool) else value for name, value in env.items()}
+
+
+def relocate(session: Session, named: int | str, target: Target, now: Now) -> Job:
+    """Give a waiting job another place, or another queue, or both."""
+    seq = selectors.needed(session.connection, named)
+    before = needed(session, seq)
+    refuse_unfit(session, Verb.MOVE, before)
+    other = None if target.before is None else needed(session, selectors.needed(session.connection, target.before))
+    if other is not None and other.state not in WAITING_STATES:
+        raise refuse_state(other, "no job can be moved before it")
+    after = place_of(session, before, target, other)
+    _settle(session, before, after, now)
+    queue = session.memory.queue_names[after.queue]
+    detail = {"changed": [name for name in _PLACE if getattr(before, name) != getattr(after, name)]}
+    session.tell(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=queue, detail=detail)
+    return job(session, seq)
+
+
+def _settle(session: Session, before: Standing, after: Standing, now: Now) -> None:
+    """Let the job stand where its new keys put it, and the others of its key where that leaves them."""
+    if after.state in CLAIMABLE:
+        after = placed(session, after, now)
+    if after != before:
+        move(session, before, after, now)
+    if after.key is not None:
+        concurrency_keys.set_right(session, after.key)
+
+
+def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
+    """A new time to run takes the place of the old one, also of a backoff."""
+    if changes.keys().isdisjoint({"delay_ms", "run_at_ms"}):
+        return before
+    if before.state not in WAITING_STATES:
+        raise refuse_state(before, "only a waiting job has a time to run")
+    delay_ms, run_at_ms = changes.get("delay_ms") or 0, changes.get("run_at_ms")
+    changes |= {"delay_ms": delay_ms, "run_at_ms": run_at_ms}
+    before = before._replace(lane=None, in_line=0)
+    if before.state is S.FAILED:
+        before = before._replace(state=S.PENDING)
+    if delay_ms:
+        return before._replace(due_ms=now.store_ms + delay_ms, run_at_ms=now.wall_ms + delay_ms)
+    return before._replace(due_ms=None, run_at_ms=run_at_ms)
+
+
+def _rewired(session: Session, before: Standing, changes: dict[str, Any], seen: SeenBy | None) -> Standing:
+    """Let the job wait for others than until now."""
+    if before.state not in WAITING_STATES or before.state is S.FAILED:
+        raise refuse_state(before, "it no longer waits for other jobs")
+    parents = Parents(session, changes["depends_on"], seen=seen)
+    if parents.hopeless is not None:
+        raise Refused(ErrorCode.WRONG_STATE, f"Job {before.id} could never run: {parents.hopeless}.", {"id": before.id})
+    goals = [before.seq] if before.bundle is None else [before.seq, -before.bundle]
+    if any(waits_for(session, parents.waits_for, goal, set()) for goal in goals):
+        message = f"Job {before.id} would wait for itself: jobs cannot wait for one another in a circle."
+        raise Refused(ErrorCode.CONFLICT, message, {"id": before.id, "key": "depends_on"})
+    changes["depends_on"] = parents.named
+    forget_parents(session, before.seq)
+    edges = [(parent, before.seq, on) for parent, on in parents.waits_for.items()]
+    session.executemany(INSERT_DEPENDENCY, edges)
+    if before.state is S.HELD:
+        return before
+    return before._replace(state=S.BLOCKED if edges else S.PENDING)
+
+
+def _write_fixed(session: Session, seq: int, new: NewJob, now: Now) -> dict[str, Any]:
+    place = Place(seq, "", S.PENDING, 0, None, None, None, None, now.wall_ms, None, None, new.depends_on, 0)
+    values = job_values(new, place)
+    session.execute(_EDIT, {name: values[name] for name in _FIXED} | {"updated_ms": now.wall_ms, "seq": seq})
+    return values

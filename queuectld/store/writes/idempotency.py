@@ -1,0 +1,104 @@
+"""Requests that may be asked again: a repeat within a day gets the first answer, and stores nothing.
+
+The answer is kept in the commit that makes it true.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import NewJob, Now
+from queuectld.store.mapping.models import Request
+from queuectld.store.mapping.rows import Place, pack, read_job, read_new_job, unpack
+from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.records import Added, AddedOne, AddedSummary
+from queuectld.store.writer.session import Session
+from queuectld.store.writes import adding, registry, uploads
+from queuectld.store.writes.transitions import SELECT_JOB
+
+ENQUEUE: Final = "enqueue"
+ENQUEUE_MANY: Final = "enqueue_many"
+BATCH_COMMIT: Final = "batch.commit"
+WORKER_START: Final = "worker.start"
+_REQUEST: Final = statement(Request.select(Request.verb, Request.answer).where(Request.id == arg("id")))
+_ADD_REQUEST: Final = insert_row(Request, ["id", "verb", "answer", "created_ms"])
+
+
+def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> AddedOne:
+    """Store a job, or give the one that this request has stored."""
+    known = answered(session, request, ENQUEUE)
+    if known is None:
+        added = adding.add(session, new, now)
+        answer(session, request, ENQUEUE, [added.job.seq, added.job.id, added.skipped, added.replaced], now)
+        return added
+    seq, id_, skipped, replaced = known
+    row = session.execute(SELECT_JOB, {"seq": seq}).fetchone()
+    if row is not None:
+        return AddedOne(read_job(row), skipped, replaced)
+    # It has been removed since; who asks again learns what the first answer was.
+    place = Place(seq, id_, JobState.PENDING, 0, None, None, None, new.run_at_ms, now.wall_ms, None, None, (), 0)
+    return AddedOne(read_new_job(new, place), skipped, replaced)
+
+
+def add_many_once(session: Session, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
+    """Store many jobs, or give what this request has stored."""
+    known = known_many(session, request)
+    if known is not None:
+        return known
+    added = adding.add_many(session, new, now)
+    answer(session, request, ENQUEUE_MANY, added, now)
+    return added
+
+
+def known_many(session: Session, request: str | None) -> Added | None:
+    """What this request for many jobs has stored; None when it is new."""
+    known = answered(session, request, ENQUEUE_MANY)
+    return None if known is None else Added(*known)
+
+
+def commit_many(session: Session, token: str, added: Added, now: Now, request: str | None) -> Added:
+    """Commit the batch in which the many jobs of one request came."""
+    uploads.commit_batch(session, token, now)
+    answer(session, request, ENQUEUE_MANY, added, now)
+    return added
+
+
+def commit_batch_once(session: Session, token: str, now: Now, request: str | None) -> AddedSummary:
+    """Commit a batch, or give what this request has committed."""
+    known = answered(session, request, BATCH_COMMIT)
+    if known is not None:
+        return AddedSummary(*known)
+    summary = uploads.commit_batch(session, token, now)
+    answer(session, request, BATCH_COMMIT, summary, now)
+    return summary
+
+
+def add_pool_once(
+    session: Session, kind: str, wanted: int, event_seq: int, now: Now, request: str | None
+) -> tuple[int, int, bool]:
+    """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
+    known = answered(session, request, WORKER_START)
+    if known is not None:
+        return known[0], known[1], False
+    pool = registry.add_pool(session, kind, wanted, None, now)
+    answer(session, request, WORKER_START, [pool, event_seq], now)
+    return pool, event_seq, True
+
+
+def answered(session: Session, request: str | None, verb: str) -> Any:
+    """The first answer to this request; None when it is new."""
+    if request is None:
+        return None
+    row = session.execute(_REQUEST, {"id": request}).fetchone()
+    if row is None:
+        return None
+    if row[0] != verb:
+        raise Refused(ErrorCode.CONFLICT, f"The request {request!r} was one of {row[0]}, and is now one of {verb}.")
+    return unpack(row[1])
+
+
+def answer(session: Session, request: str | None, verb: str, value: Any, now: Now) -> None:
+    """Keep the answer, in the commit that makes it true."""
+    if request is not None:
+        session.execute(_ADD_REQUEST, (request, verb, pack(value), now.wall_ms))

@@ -1,0 +1,127 @@
+"""Places in a line: what priority and rank bring a job first, last, or before another one of a queue.
+
+Ranks are fractions, so that there is room between any two; where it is used up, the few that stand too close are set
+apart again. Looked at are the jobs that could run, in the order of the index, and no more of them than needed.
+"""
+
+import heapq
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.domain.errors import Refused
+from queuectld.store.mapping.models import Job
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.writer.session import Session
+from queuectld.store.writes.transitions import Standing
+
+MOST_SET_APART: Final = 10_000
+NARROWEST: Final = 2.0**-20
+"""Ranks are set apart by at least this much, for some twenty more moves between any two."""
+_IN_LANE: Final = (Job.lane == arg("lane")) & Job.lane.is_null(False) & (Job.seq != arg("besides"))
+_FIRST: Final = statement(
+    Job.select(Job.priority, Job.rank).where(_IN_LANE).order_by(Job.priority.desc(), Job.rank).limit(arg("one"))
+)
+_LAST: Final = statement(
+    Job.select(Job.priority, Job.rank).where(_IN_LANE).order_by(Job.priority, Job.rank.desc()).limit(arg("one"))
+)
+_AHEAD: Final = statement(
+    Job.select(Job.rank, Job.seq)
+    .where(_IN_LANE & (Job.priority == arg("priority")) & (Job.rank < arg("rank")))
+    .order_by(Job.rank.desc())
+    .limit(arg("most"))
+)
+_SET_RANK: Final = statement(Job.update(rank=arg("rank")).where(Job.seq == arg("seq")))
+
+
+class Target(NamedTuple):
+    """Where a job is to go: `first` or `last` of its queue, `before` a job (its seq or id), to a `queue` by name."""
+
+    end: str | None = None
+    before: int | str | None = None
+    queue: str | None = None
+
+
+def place_of(session: Session, moved: Standing, target: Target, other: Standing | None) -> Standing:
+    """The job at its new place. Its priority changes where that is needed to get it there."""
+    queue = moved.queue if target.queue is None else session.queue_id(target.queue)
+    if other is not None:
+        if target.queue is not None and queue != other.queue:
+            message = f"job {other.id} is in the queue {session.memory.queue_names[other.queue]!r}; move to there"
+            raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "queue"})
+        if other.seq == moved.seq:
+            raise Refused(ErrorCode.INVALID_PARAMS, "a job cannot be moved before itself", {"key": "before"})
+        rank = _before(session, moved, other)
+        return moved._replace(queue=other.queue, priority=other.priority, rank=rank)
+    moved = moved._replace(queue=queue)
+    if target.end == "first":
+        return _first(session, moved)
+    return _last(session, moved) if target.end == "last" else moved
+
+
+def _first(session: Session, moved: Standing) -> Standing:
+    heads = _ends(session, moved, _FIRST)
+    if not heads:
+        return moved
+    priority, rank = min(heads, key=lambda end: (-end[0], end[1]))
+    if moved.priority > priority:
+        return moved
+    rank = min(moved.rank, rank - 1) if moved.priority == priority else rank - 1
+    return moved._replace(priority=priority, rank=rank)
+
+
+def _last(session: Session, moved: Standing) -> Standing:
+    tails = _ends(session, moved, _LAST)
+    if not tails:
+        return moved
+    priority, rank = max(tails, key=lambda end: (-end[0], end[1]))
+    if moved.priority < priority:
+        return moved
+    # Half-way to the next job to be added, which goes behind; where that is too near, as if it were that job.
+    behind = (rank + session.next_seq()) / 2
+    if behind <= rank:
+        behind = session.memory.last_seq = session.next_seq()
+    return moved._replace(priority=priority, rank=behind)
+
+
+def _ends(session: Session, moved: Standing, text: str) -> list[tuple[int, float]]:
+    values = {"besides": moved.seq, "one": 1}
+    rows = (session.execute(text, values | {"lane": lane}).fetchone() for lane in session.memory.lanes_of[moved.queue])
+    return [row for row in rows if row is not None]
+
+
+def _before(session: Session, moved: Standing, other: Standing) -> float:
+    for _ in range(2):
+        ahead = next(_ahead(session, moved, other, 1), None)
+        if ahead is None:
+            return other.rank - 1
+        middle = (ahead[0] + other.rank) / 2
+        if ahead[0] < middle < other.rank:
+            return middle
+        _set_apart(session, moved, other)
+    raise RuntimeError(f"there is no room before job {other.seq}, although it was made")
+
+
+def _ahead(session: Session, moved: Standing, other: Standing, most: int) -> Iterator[tuple[float, int, int]]:
+    """Rank, number and lane of the jobs before the other one at its priority, the nearest first."""
+    values = {"besides": moved.seq, "priority": other.priority, "rank": other.rank, "most": most}
+    return heapq.merge(*(
+        ((rank, seq, lane) for rank, seq in session.execute(_AHEAD, values | {"lane": lane}))
+        for lane in session.memory.lanes_of[other.queue]
+    ), reverse=True)  # fmt: skip
+
+
+def _set_apart(session: Session, moved: Standing, other: Standing) -> None:
+    """Make room before a job: those right before it share the next wide gap evenly."""
+    near: list[tuple[float, int, int]] = []
+    for each in islice(_ahead(session, moved, other, MOST_SET_APART), MOST_SET_APART):
+        width = (other.rank - each[0]) / (len(near) + 1)
+        if near and width >= NARROWEST:
+            break
+        near.append(each)
+    else:
+        width = 1.0
+    for place, (_, seq, lane) in enumerate(near, 1):
+        session.execute(_SET_RANK, {"seq": seq, "rank": other.rank - place * width})
+        session.doubt_lane(lane)

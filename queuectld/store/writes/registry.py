@@ -1,0 +1,174 @@
+"""The small tables: queues, pools and workers, settings, flags."""
+
+import json
+from functools import partial
+from typing import Any, Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import EventKind
+from queuectld.domain.job import Now
+from queuectld.domain.rate import read_rate
+from queuectld.store.mapping.models import Config, Job, Meta, Pool, Queue, Worker
+from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.writer.cache import LAST_SEQ_KEY, read_settings, shut_until, supply
+from queuectld.store.writer.session import Session
+from queuectld.store.writes.transitions import out_of_hand, worker_detail
+
+_SET_META: Final = statement(
+    Meta.insert(key=arg("key"), value=arg("value")).on_conflict(
+        conflict_target=[Meta.key], update={Meta.value: arg("value")}
+    )
+)
+_SET_CONFIG: Final = statement(
+    Config.insert(key=arg("key"), value=arg("value")).on_conflict(
+        conflict_target=[Config.key], update={Config.value: arg("value")}
+    )
+)
+_UNSET_CONFIG: Final = statement(Config.delete().where(Config.key == arg("key")))
+_SET_QUEUE: Final = {
+    name: statement(Queue.update({getattr(Queue, name): arg("value")}).where(Queue.id == arg("id")))
+    for name in ("paused", "paused_because", "concurrency", "rate", "failure_limit")
+}
+_ADD_POOL: Final = insert_row(Pool, ["kind", "wanted", "job_seq", "created_ms"])
+_SET_POOL: Final = statement(Pool.update(wanted=arg("wanted")).where(Pool.id == arg("id")))
+_REMOVE_POOL: Final = statement(Pool.delete().where(Pool.id == arg("id")))
+_ADD_WORKER: Final = insert_row(Worker, ["pool", "number", "host", "started_ms"])
+_START_WORKER: Final = statement(
+    Worker.update(pid=arg("pid"), start_time=arg("start_time"), boot_id=arg("boot_id")).where(Worker.id == arg("id"))
+)
+_REMOVE_WORKER: Final = statement(Worker.delete().where(Worker.id == arg("id")))
+_END_ENDING: Final = statement(Job.update(ending=SQL("NULL")).where(Job.ending == arg("id")))
+
+
+def set_value(session: Session, key: str, value: Any) -> None:
+    """Keep a small value of the store itself."""
+    session.execute(_SET_META, {"key": key, "value": json.dumps(value)})
+    session.settings_changed = True
+
+
+def note_last_seq(session: Session) -> None:
+    """Before jobs are deleted: keep the highest number ever given, which a restart would else give again."""
+    session.execute(_SET_META, {"key": LAST_SEQ_KEY, "value": json.dumps(session.memory.last_seq)})
+
+
+def set_config(session: Session, key: str, value: Any, now: Now) -> None:
+    """Keep a setting."""
+    session.execute(_SET_CONFIG, {"key": key, "value": json.dumps(value)})
+    _settings_changed(session, key, now)
+
+
+def unset_config(session: Session, key: str, now: Now) -> bool:
+    """Forget a setting. False: it was not set."""
+    if not session.execute(_UNSET_CONFIG, {"key": key}).rowcount:
+        return False
+    _settings_changed(session, key, now)
+    return True
+
+
+def _settings_changed(session: Session, key: str, now: Now) -> None:
+    session.settings_changed = True
+    if key in ("slots", "resources"):
+        resources = session.memory.limits.resources
+        session.on_rewind(partial(setattr, resources, "slots", resources.slots))
+        session.on_rewind(partial(setattr, resources, "supplies", resources.supplies))
+        supply(resources, read_settings(session.connection)[0])
+        session.ready = True
+    session.tell(EventKind.CONFIG_CHANGED, now, detail={"key": key})
+
+
+def set_queue(session: Session, name: str, fields: dict[str, Any], now: Now) -> None:
+    """Set fields of a queue, which exists afterwards: `paused`, `concurrency`, `rate`, `failure_limit`; None: none."""
+    number = session.queue_id(name)
+    if "paused" in fields:
+        _set_paused(session, number, paused=fields["paused"], because=None)
+        # Who lets a queue go on after failures, or pauses it by hand, begins to count anew.
+        session.count_failures(number, 0)
+    if "failure_limit" in fields:
+        _set_field(session, number, "failure_limit", fields["failure_limit"])
+    if "concurrency" in fields:
+        _set_field(session, number, "concurrency", fields["concurrency"])
+    if "rate" in fields:
+        _set_field(session, number, "rate", fields["rate"], read_rate(fields["rate"]))
+        session.shut(number, shut_until(session.memory.limits.queues[number]))
+    session.open_or_close(number)
+    session.tell(EventKind.QUEUE_CHANGED, now, queue=name, detail=fields)
+
+
+def pause_queue(session: Session, queue: int, because: str, now: Now) -> None:
+    """Let a queue start no more jobs, and say why."""
+    _set_paused(session, queue, paused=True, because=because)
+    session.open_or_close(queue)
+    detail = {"paused": True, "reason": because}
+    session.tell(EventKind.QUEUE_CHANGED, now, queue=session.memory.queue_names[queue], detail=detail)
+
+
+def _set_paused(session: Session, queue: int, *, paused: bool, because: str | None) -> None:
+    _set_field(session, queue, "paused", int(paused), paused)
+    _set_field(session, queue, "paused_because", because)
+
+
+def _set_field(session: Session, queue: int, field: str, stored: Any, known: Any = None) -> None:
+    """Write one column, and keep what is known of it in step."""
+    session.execute(_SET_QUEUE[field], {"id": queue, "value": stored})
+    session.limit(queue, **{field: stored if known is None else known})
+
+
+def add_pool(session: Session, kind: str, wanted: int, job_seq: int | None, now: Now) -> int:
+    """Store a pool of workers; gives its number."""
+    number = session.execute(_ADD_POOL, (kind, wanted, job_seq, now.wall_ms)).lastrowid
+    return _given(number)
+
+
+def set_pool(session: Session, pool: int, wanted: int) -> None:
+    """Note how many workers the pool is to have."""
+    session.execute(_SET_POOL, {"id": pool, "wanted": wanted})
+
+
+def remove_pool(session: Session, pool: int) -> None:
+    """Forget the pool."""
+    session.execute(_REMOVE_POOL, {"id": pool})
+
+
+def add_worker(session: Session, pool: int, number: int, now: Now) -> int:
+    """Store a worker before it is started; gives its number, never used before."""
+    worker = _given(session.execute(_ADD_WORKER, (pool, number, session.host, now.wall_ms)).lastrowid)
+    session.memory.workers[worker] = (pool, number)
+    session.on_rewind(partial(session.memory.workers.pop, worker, None))
+    _count_workers(session, 1)
+    return worker
+
+
+def start_worker(session: Session, worker: int, pid: int, start_time: int, boot_id: str, now: Now) -> None:
+    """Note which process the worker is, before it is given work."""
+    values = {"id": worker, "pid": pid, "start_time": start_time, "boot_id": boot_id}
+    if session.execute(_START_WORKER, values).rowcount:
+        session.tell(EventKind.WORKER_STARTED, now, worker=worker, detail=worker_detail(session, worker) | {"pid": pid})
+
+
+def end_worker(session: Session, worker: int, now: Now) -> None:
+    """Forget a worker whose process is gone, and with it what it was still ending."""
+    session.execute(_END_ENDING, {"id": worker})
+    for taken in session.memory.limits.of_worker(worker):
+        out_of_hand(session, taken.seq)
+    if not session.execute(_REMOVE_WORKER, {"id": worker}).rowcount:
+        return
+    session.tell(EventKind.WORKER_ENDED, now, worker=worker, detail=worker_detail(session, worker))
+    place = session.memory.workers.pop(worker, None)
+    if place is not None:
+        session.on_rewind(partial(session.memory.workers.__setitem__, worker, place))
+        _count_workers(session, -1)
+
+
+def _count_workers(session: Session, change: int) -> None:
+    """There are as many slots as workers, unless the config says otherwise."""
+    resources = session.memory.limits.resources
+    session.on_rewind(partial(setattr, resources, "workers", resources.workers))
+    resources.workers += change
+    session.ready = session.ready or change > 0
+
+
+def _given(number: int | None) -> int:
+    if number is None:
+        raise RuntimeError("an INSERT gave no row id")
+    return number

@@ -1,0 +1,149 @@
+"""How jobs leave the store for good, and how the DLQ is emptied."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
+from queuectld.domain.job import Job, Now
+from queuectld.domain.permits import Verb
+from queuectld.store.mapping import models
+from queuectld.store.mapping.models import Attempt
+from queuectld.store.mapping.rows import read_output
+from queuectld.store.mapping.statement import statement
+from queuectld.store.records import Pruned, Removed
+from queuectld.store.writer.session import NOTHING, Session
+from queuectld.store.writes.changes import Left, each_fit, needed, retry_each
+from queuectld.store.writes.concurrency_keys import let_in_at_the_end
+from queuectld.store.writes.dependencies import resolve
+from queuectld.store.writes.dependents import note_end
+from queuectld.store.writes.edits import edit
+from queuectld.store.writes.registry import note_last_seq
+from queuectld.store.writes.transitions import MAY_DEPEND, Standing, drop, job, jobs, standing
+
+_OF_THESE: Final = SQL("seq IN (SELECT value FROM json_each(:seqs))")
+_OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(_OF_THESE & Attempt.output.is_null(False)))
+_DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(_OF_THESE))
+_DELETE_JOBS: Final = statement(models.Job.delete().where(_OF_THESE).returning(models.Job.environment))
+_PARENTS: Final = statement(
+    models.Dependency.select(models.Dependency.parent)
+    .where(SQL("parent IN (SELECT value FROM json_each(:seqs))"))
+    .distinct()
+)
+
+
+def remove(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
+    """Delete ended or waiting jobs with their attempts. Their numbers stay used up."""
+    return _delete(session, each_fit(session, Verb.REMOVE, seqs, left), now)
+
+
+def _delete(session: Session, fit: Iterator[Standing], now: Now) -> Removed:
+    note_last_seq(session)
+    order, plain = list[int](), list[Standing]()
+    removed, files = dict[int, Job](), list[str]()
+    with let_in_at_the_end(session):
+        for each in fit:
+            order.append(each.seq)
+            if _is_plain(each):
+                plain.append(each)
+                continue
+            removed[each.seq] = job(session, each.seq)
+            files += _delete_one(session, each)
+            _tell(session, each, now)
+    removed.update((gone.seq, gone) for gone in jobs(session, [each.seq for each in plain]))
+    files += _delete_plain(session, plain)
+    for each in plain:
+        _tell(session, each, now)
+    resolve(session, now)
+    return Removed([removed[seq] for seq in order], files)
+
+
+def _is_plain(each: Standing) -> bool:
+    """Whether nothing but its own rows and counts hangs on the job: its removal lets no other in, it waits for none."""
+    return each.key is None and each.bundle is None and each.state not in MAY_DEPEND
+
+
+def _delete_plain(session: Session, plain: Sequence[Standing]) -> list[str]:
+    """Delete jobs as `drop` has it, with as many statements for a thousand as for one. Gives their files."""
+    seqs = [each.seq for each in plain]
+    files = _files_of(session, seqs)
+    session.execute(_DELETE_ATTEMPTS, {"seqs": json.dumps(seqs)})
+    for (environment,) in session.execute(_DELETE_JOBS, {"seqs": json.dumps(seqs)}).fetchall():
+        session.use_environment(environment, -1)
+    parents = {row[0] for row in session.execute(_PARENTS, {"seqs": json.dumps(seqs)})}
+    for each in plain:
+        if each.seq in parents:
+            note_end(session, each.seq, each.id, each.state if each.state in ENDED_STATES else JobState.CANCELLED)
+        session.count(each.batch, each.queue, each.state, each.lane is not None, -1)
+        if each.lane is not None:
+            session.leave_lane(each.lane, each.seq)
+        if each.due_ms is not None or each.run_at_ms is not None:
+            session.due_changed = True
+    return files
+
+
+def _files_of(session: Session, seqs: Sequence[int]) -> list[str]:
+    packed = [row[0] for row in session.execute(_OUTPUTS, {"seqs": json.dumps(seqs)})]
+    return [path for each in packed for output in read_output(each).values() for path, _, _ in output.files]
+
+
+def _delete_one(session: Session, each: Standing) -> list[str]:
+    files = _files_of(session, [each.seq])
+    session.execute(_DELETE_ATTEMPTS, {"seqs": json.dumps([each.seq])})
+    drop(session, each)
+    return files
+
+
+def _tell(session: Session, each: Standing, now: Now) -> None:
+    queue = session.memory.queue_names[each.queue]
+    session.tell(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
+
+
+def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int], now: Now) -> Pruned:
+    """Delete those of the jobs that ended, in one of these states, before its wall time. One event for all of them."""
+    note_last_seq(session)
+    pruned, files, plain = list[int](), list[str](), list[Standing]()
+    for seq in seqs:
+        each = standing(session, seq)
+        # It may have been retried since it was looked at, or removed.
+        if each is None or each.ending is not None or each.state not in before:
+            continue
+        if each.finished_ms is None or each.finished_ms > before[each.state]:
+            continue
+        pruned.append(seq)
+        if _is_plain(each):
+            plain.append(each)
+            continue
+        files += _delete_one(session, each)
+    files += _delete_plain(session, plain)
+    if pruned:
+        detail = {"first_seq": pruned[0], "last_seq": pruned[-1], "count": len(pruned)}
+        session.tell(EventKind.JOBS_REMOVED, now, detail=detail)
+    resolve(session, now)
+    return Pruned(len(pruned), files)
+
+
+def retry_dead(
+    session: Session,
+    seqs: Sequence[int],
+    now: Now,
+    left: Left = None,
+    *,
+    changes: Mapping[str, Any] = NOTHING,
+    delay_ms: Callable[[int], int] | None = None,
+) -> list[Job]:
+    """Let dead jobs run again, changed as `edit` does it, each after the delay for its index."""
+
+    def edited(each: Standing) -> Standing:
+        edit(session, each.seq, changes, None, now)
+        return needed(session, each.seq)
+
+    fit = each_fit(session, Verb.DLQ_RETRY, seqs, left)
+    return retry_each(session, map(edited, fit) if changes else fit, now, delay_ms)
+
+
+def purge_dead(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
+    """Delete dead jobs."""
+    return _delete(session, each_fit(session, Verb.DLQ_PURGE, seqs, left), now)

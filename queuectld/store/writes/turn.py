@@ -1,0 +1,167 @@
+"""The turn: what ended is stored, what came due is let in, what fits is claimed. One request, one commit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld import failpoints
+from queuectld.domain.job import Now
+from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
+from queuectld.store.mapping import models
+from queuectld.store.mapping.models import WAITS_FOR_STORE_TIME, WAITS_FOR_WALL_TIME
+from queuectld.store.mapping.rows import output_blob, plain, stored_text
+from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.records import StoredOutcome, Turn
+from queuectld.store.writer.session import Session
+from queuectld.store.writes import survivors, transitions
+from queuectld.store.writes.claims import claim_best, claim_own, open_again
+from queuectld.store.writes.dependencies import resolve
+from queuectld.store.writes.registry import pause_queue
+from queuectld.store.writes.transitions import Standing, move, out_of_hand, placed, read_standing, standing
+from queuectld.store.writes.uploads import let_in
+
+SLICE: Final = 500
+"""Jobs let into their lanes in one turn, so that a storm of them keeps no other request waiting."""
+_Job: Final = models.Job
+_INSERT_ATTEMPT: Final = insert_row(models.Attempt).replace("INSERT INTO", "INSERT OR IGNORE INTO", 1)
+_END_ENDING: Final = statement(_Job.update(ending=SQL("NULL")).where(_Job.seq == arg("seq")))
+_WAITING: Final = _Job.select(*(getattr(_Job, name) for name in Standing._fields))
+_DUE_BY_STORE: Final = statement(
+    _WAITING.where(SQL(WAITS_FOR_STORE_TIME) & (_Job.due_ms <= arg("now"))).order_by(_Job.due_ms).limit(arg("slice"))
+)
+_DUE_BY_WALL: Final = statement(
+    _WAITING.where(SQL(WAITS_FOR_WALL_TIME) & (_Job.run_at_ms <= arg("now")))
+    .order_by(_Job.run_at_ms)
+    .limit(arg("slice"))
+)
+
+
+def turn(
+    session: Session,
+    outcomes: Sequence[Outcome],
+    free: Sequence[int],
+    dedicated: Mapping[int, int],
+    now: Now,
+    crash_limit: int,
+    chance: float,
+) -> Turn:
+    """Store outcomes, let due jobs in, claim for workers: `free` ones the best jobs, `dedicated` ones their own."""
+    stored = [_store(session, outcome, now, crash_limit, chance) for outcome in outcomes]
+    resolve(session, now)
+    due = _let_in_due(session, now)
+    let_in(session, now, SLICE)
+    open_again(session, now)
+    claimed = [done for worker, seq in dedicated.items() if (done := claim_own(session, worker, seq, now))]
+    claimed += claim_best(session, free, now)
+    more = due >= SLICE or bool(session.memory.sweeping) or bool(session.memory.resolving)
+    return Turn(stored, claimed, more)
+
+
+def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chance: float) -> StoredOutcome:
+    """Fenced by (seq, run, processing): a late or second one changes nothing."""
+    before = standing(session, outcome.seq)
+    if before is None or before.run != outcome.run:
+        return StoredOutcome(outcome.seq, outcome.run, before.id if before else None, None)
+    if before.state is JobState.CANCELLED:
+        return _store_cancelled(session, before, outcome)
+    if before.state is not JobState.PROCESSING:
+        return StoredOutcome(outcome.seq, outcome.run, before.id, None)
+    running = Running(
+        before.seq, before.run, before.attempts, before.crashes, bool(before.once), before.retry
+    )  # fmt: skip
+    change = settled(running, outcome, crash_limit=crash_limit, chance=chance)
+    _insert_attempt(session, before, outcome, change.reason)
+    if outcome.survivors:
+        survivors.note(session, before.seq, outcome.survivors)
+    detail = {"duration_ms": outcome.duration_ms}
+    if change.to is JobState.FAILED and change.delay_ms is not None:
+        detail["run_at_ms"] = now.wall_ms + change.delay_ms
+    move(session, before, _after(session, before, outcome, change, now), now, detail=detail)
+    _count_failures(session, before, change, now)
+    failpoints.reached("outcome.written")
+    return StoredOutcome(outcome.seq, outcome.run, before.id, change.to)
+
+
+def _count_failures(session: Session, job: Standing, change: Change, now: Now) -> None:
+    """So many failures in a row pause a queue that has a limit of them. A crash is no failure of the job."""
+    limits = session.memory.limits.queues[job.queue]
+    if limits.failure_limit is None:
+        return
+    if change.to is JobState.COMPLETED:
+        if limits.failures:
+            session.count_failures(job.queue, 0)
+    elif change.attempts > job.attempts:
+        session.count_failures(job.queue, limits.failures + 1)
+        if limits.failures >= limits.failure_limit and not limits.paused:
+            because = f"{limits.failures} executions in a row failed, the last one of job {job.id} ({change.reason})"
+            pause_queue(session, job.queue, because, now)
+
+
+def _after(session: Session, before: Standing, outcome: Outcome, change: Change, now: Now) -> Standing:
+    if change.to is JobState.PENDING:
+        # It waits as if it had never begun; what became of this run stands in its attempt alone.
+        waiting = before._replace(state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None)
+        return placed(session, waiting._replace(paused=0, due_ms=now.store_ms, started_ms=None), now)
+    due_ms = None if change.delay_ms is None else now.store_ms + change.delay_ms
+    run_at_ms = now.wall_ms + (change.delay_ms or 0) if change.to is JobState.FAILED else before.run_at_ms
+    after = before._replace(
+        state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None, paused=0, due_ms=due_ms,
+        run_at_ms=run_at_ms,
+        started_ms=outcome.started_ms, finished_ms=outcome.finished_ms, exit_code=outcome.exit_code,
+        signal=outcome.signal, reason=plain(change.reason),
+    )  # fmt: skip
+    return placed(session, after, now)
+
+
+def _store_cancelled(session: Session, before: Standing, outcome: Outcome) -> StoredOutcome:
+    """The run of a job that was cancelled in the middle of it: kept as an attempt; the job stays as it is."""
+    why = [before.reason or "cancelled", *(each.words for each in outcome.survivors)]
+    new = _insert_attempt(session, before, outcome, "; ".join(why))
+    if new and outcome.survivors:
+        survivors.note(session, before.seq, outcome.survivors)
+    session.execute(_END_ENDING, {"seq": before.seq})
+    out_of_hand(session, before.seq)
+    return StoredOutcome(outcome.seq, outcome.run, before.id, JobState.CANCELLED if new else None)
+
+
+def _insert_attempt(session: Session, job: Standing, outcome: Outcome, reason: str | None) -> bool:
+    if reason is None and not outcome.succeeded:
+        reason = failure_reason(outcome)
+    return session.execute(_INSERT_ATTEMPT, (
+        job.seq, job.run, job.attempts + 1, outcome.worker if outcome.worker is not None else job.worker,
+        session.host, outcome.started_ms, outcome.finished_ms, max(outcome.duration_ms, 0), outcome.exit_code,
+        outcome.signal, plain(reason), int(outcome.kind is EndKind.CRASHED), outcome.pid, outcome.user_us,
+        outcome.system_us, outcome.max_rss_kib,
+        None if outcome.left_behind is None else stored_text(outcome.left_behind), output_blob(outcome.output),
+    )).rowcount == 1  # fmt: skip
+
+
+def _let_in_due(session: Session, now: Now) -> int:
+    """Give a lane to those whose time has come. A failed job stays `failed` until it is claimed."""
+    if not session.memory.due.has_come(now):
+        return 0  # what this commit has changed sooner than that is of the next turn: it sets the alarm
+    rows = session.execute(_DUE_BY_STORE, {"now": now.store_ms, "slice": SLICE}).fetchall()
+    if len(rows) < SLICE:
+        values = {"now": now.wall_ms, "slice": SLICE - len(rows)}
+        rows += session.execute(_DUE_BY_WALL, values).fetchall()
+    transitions.let_in(session, [read_standing(row) for row in rows], now)
+    return len(rows)
+
+
+def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now) -> None:
+    """Claims that never reached their worker: pending as before, counted nowhere but in the run number."""
+    for seq, run in claims:
+        before = standing(session, seq)
+        if before is None or before.run != run:
+            continue
+        if before.state is JobState.CANCELLED and before.ending is not None:
+            session.execute(_END_ENDING, {"seq": seq})
+            out_of_hand(session, seq)
+        elif before.state is JobState.PROCESSING:
+            after = before._replace(
+                state=JobState.PENDING, worker=None, paused=0, runs=before.runs - 1, started_ms=None,
+                due_ms=now.store_ms,  # its time had come, whatever the wall clock says by now
+            )  # fmt: skip
+            move(session, before, placed(session, after, now), now)

@@ -1,0 +1,169 @@
+"""What a job writes: read from its pipe, kept in memory while it is little, else passed on to files.
+
+The worker alone writes files. A job that had one as its stdout would lose lines to every `echo … > /dev/stderr`
+(which truncates it), and a child it left behind would write into the output of a later job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from queuectld.workerwire.outputfiles import OutputFiles
+
+INLINE_BYTES: Final = 16 * 1024
+"""Up to here output stays in memory and ends in the attempt's row: creating a file costs as much as a process."""
+READ_BYTES: Final = 64 * 1024
+"""What a pipe holds at first."""
+BULK_PIPE_BYTES: Final = 1024 * 1024
+"""What the pipe of a job that writes much is made to hold: fewer turns between the two."""
+RETRY_SECONDS: Final = 1.0
+"""How long output is dropped after the disk was full before a write is tried again."""
+_F_SETPIPE_SZ: Final = 1031
+_NO_SPLICE: Final = frozenset({errno.EINVAL, errno.ENOSYS})
+
+
+class Capture:
+    """The output of one stream of one run. `size` counts every byte the job wrote that was taken from the pipe."""
+
+    __slots__ = (
+        "_bulk",
+        "_can_splice",
+        "_files",
+        "_memory",
+        "_retry_at",
+        "_through",
+        "at_end",
+        "dropped",
+        "fd",
+        "size",
+        "stream",
+        "why_dropped",
+    )
+
+    def __init__(self, stream: str, fd: int, files: OutputFiles) -> None:
+        self.stream = stream
+        self.fd = fd
+        self.size = 0
+        self.at_end = False
+        self.dropped = 0
+        """Bytes that could not be written, for `why_dropped`. Those that were pushed out by newer ones do not count."""
+        self.why_dropped = ""
+        self._files = files
+        self._memory: bytearray | None = bytearray()
+        """All of the output as long as it is little enough, whether or not it is in a file, too."""
+        self._through = False
+        self._bulk = False
+        self._can_splice = True
+        self._retry_at = 0.0
+
+    @property
+    def standing(self) -> list[Any]:
+        """[size, inline, files] as it is now."""
+        if not self._through:
+            return [self.size, bytes(self._memory or b""), []]
+        return [self.size, None, self._files.standing]
+
+    def write_through(self) -> None:
+        """From now on output goes to a file as soon as it is read, starting with what is in memory."""
+        if not self._through:
+            self._through = True
+            if self._memory:
+                self._put(self._memory, 0)
+
+    def take(self) -> bool:
+        """Take one portion of what is in the pipe, without waiting. False at its end.
+
+        Raises BlockingIOError when the pipe is empty.
+        """
+        if self._bulk and self._can_splice and self._retry_at <= time.monotonic():
+            return self._splice()
+        data = os.read(self.fd, READ_BYTES)
+        if data:
+            self._add(data)
+        else:
+            self.at_end = True
+        return bool(data)
+
+    def drain(self) -> None:
+        """Take what was in the pipe when the job ended. `at_end` is false when somebody still holds the other end.
+
+        Somebody who goes on writing cannot keep the run from ending: no more is taken than a pipe can hold.
+        """
+        most = self.size + (BULK_PIPE_BYTES if self._bulk else READ_BYTES)
+        try:
+            while self.size <= most and self.take():
+                pass
+        except BlockingIOError:
+            return
+
+    def finish(self, seq: int, run: int) -> list[Any]:
+        """[size, inline, files] for the outcome; the files have their final names. The pipe is left as it is."""
+        if self._memory is not None:
+            if self._through:
+                self._files.take_back()
+            return [self.size, bytes(self._memory), []]
+        try:
+            return [self.size, None, self._files.keep(seq, run)]
+        except OSError as error:
+            self.dropped, self.why_dropped = self.size, error.strerror or str(error)
+            return [self.size, None, []]
+
+    def _add(self, data: bytes) -> None:
+        offset = self.size
+        self.size += len(data)
+        memory = self._memory
+        if memory is not None:
+            if self.size <= INLINE_BYTES:
+                memory += data
+                if self._through:
+                    self._put(data, offset)
+                return
+            self.write_through()
+            self._memory = None
+        elif not self._bulk and self.size > BULK_PIPE_BYTES:
+            self._begin_bulk()
+        self._put(data, offset)
+
+    def _begin_bulk(self) -> None:
+        self._bulk = True
+        with contextlib.suppress(OSError):  # the user's share of pipe memory may be used up
+            fcntl.fcntl(self.fd, _F_SETPIPE_SZ, BULK_PIPE_BYTES)
+
+    def _put(self, data: bytes | bytearray, offset: int) -> None:
+        """Write all of it, or count it as dropped. A job goes on when the disk is full."""
+        done = 0
+        if self._retry_at <= time.monotonic():
+            try:
+                while done < len(data):
+                    done += self._files.write(data[done:] if done else data, offset + done)
+            except OSError as error:
+                self._fail(error)
+        self.dropped += len(data) - done
+
+    def _splice(self) -> bool:
+        try:
+            moved = self._files.splice(self.fd, BULK_PIPE_BYTES, self.size)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if error.errno in _NO_SPLICE:
+                self._can_splice = False  # not on this file system; what is in the pipe is still there
+            else:
+                self._fail(error)
+            return self.take()
+        self.size += moved
+        self.at_end = moved == 0
+        return moved > 0
+
+    def _fail(self, error: OSError) -> None:
+        self.why_dropped = error.strerror or str(error)
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self._files.abandon_piece()

@@ -1,0 +1,80 @@
+"""How long a run may take, and how long it may be silent; both stand still while it is paused.
+
+Measured on the monotonic clock, which no step of the wall clock and no suspend moves on.
+"""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectld.worker.loop import Loop
+
+
+class Deadlines:
+    """The time-outs of one run at a time."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._timeout = 0.0
+        self._stall = 0.0
+        self._passed: Callable[[str, str], None] = _nobody
+        self._last_output = 0.0
+        self._paused_at = 0.0
+        self._left: dict[str, float] = {}
+
+    def begin(
+        self, now: float, timeout_ms: int | None, stall_timeout_ms: int | None, passed: Callable[[str, str], None]
+    ) -> None:
+        """A run has started at `now` (time.monotonic seconds). `passed(kind, words)` is called once at most."""
+        self._timeout = (timeout_ms or 0) / 1000
+        self._stall = (stall_timeout_ms or 0) / 1000
+        self._passed = passed
+        self._last_output = now
+        if self._timeout:
+            self._loop.at("timeout", now + self._timeout, self._timed_out)
+        if self._stall:
+            self._loop.at("stall", now + self._stall, self._maybe_stalled)
+
+    def output_came(self, now: float) -> None:
+        """The job was not silent at `now`. The timer stays as it is: it looks at this when it goes off."""
+        self._last_output = now
+
+    def pause(self) -> None:
+        """From now on nothing is due."""
+        self._paused_at = time.monotonic()
+        self._left = {key: when for key in ("timeout", "stall") if (when := self._loop.when(key)) is not None}
+        self._cancel()
+
+    def resume(self) -> None:
+        """Everything is due as much later as the pause was long."""
+        pause = time.monotonic() - self._paused_at
+        self._last_output += pause
+        for key, when in self._left.items():
+            self._loop.at(key, when + pause, self._timed_out if key == "timeout" else self._maybe_stalled)
+
+    def clear(self) -> None:
+        """Nothing will be due any more, and the run is let go."""
+        self._cancel()
+        self._passed = _nobody
+
+    def _cancel(self) -> None:
+        self._loop.cancel("timeout")
+        self._loop.cancel("stall")
+
+    def _timed_out(self) -> None:
+        self._passed("timeout", f"it ran longer than {self._timeout:g} s")
+
+    def _maybe_stalled(self) -> None:
+        due = self._last_output + self._stall
+        if due > time.monotonic():
+            self._loop.at("stall", due, self._maybe_stalled)
+        else:
+            self._passed("stalled", f"no output for {self._stall:g} s")
+
+
+def _nobody(_kind: str, _words: str) -> None:
+    """There is no run."""

@@ -1,0 +1,387 @@
+"""One run of one job, from its start to its outcome.
+
+It owns the leader process, the pipes and the clock of the run, and decides how the run ended. The order is always
+the same: the leader has ended (but is not reaped, so that its group id stays its own), what is left of its tree is
+killed unless it exited 0, what is in the pipes is taken, the leader is reaped, the outcome is handed over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+
+from queuectld import failpoints
+from queuectld.worker.runner import TRANSIENT, CannotStart, peak_memory
+from queuectld.worker.stdin import OpenStdin
+from queuectld.workerwire import frames, procfs, statefile, unkillable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Final
+
+    from queuectld.worker.main import Worker
+
+PIPES_AFTER_SECONDS: Final = 0.002
+"""The pipes are not watched before: a short job is then over with two wake-ups instead of four."""
+KILL_AGAIN_SECONDS: Final = 0.5
+"""After KILL: how soon those that are still there (or were just forked) get it again."""
+START_TRIES: Final = 5
+START_GAP_SECONDS: Final = 0.05
+"""Doubled with each try while processes, memory or descriptors are used up. Then the job goes back to the daemon."""
+REASONS: Final[dict[str, tuple[str | None, str]]] = {
+    "cancelled": (None, "cancelled"),
+    "shutdown": ("interrupted", "its worker was told to stop now"),
+    "timeout": ("timeout", "it ran longer than it may"),
+    "stalled": ("stalled", "no output for longer than it may"),
+}
+"""What a `kill` frame gives as reason: the kind of the outcome (None: as it ended) and words for people."""
+
+
+class Execution:
+    """A run that has begun. `worker` gives it the loop, the runner and the family, and takes its outcome."""
+
+    def __init__(self, worker: Worker, job: dict[str, Any], environ: dict[bytes, bytes]) -> None:
+        self.seq: int = job["seq"]
+        self.run: int = job["run"]
+        self.pid = 0
+        self.paused = False
+        self._worker = worker
+        self._loop = worker.loop
+        self._family = worker.family
+        self._job = job
+        self._environ = environ
+        self._mark = worker.runner.marks.next()
+        self._started = time.monotonic()
+        self._started_ms = time.time_ns() // 1_000_000
+        self._announced: dict[str, Any] | None = None
+        self._pipes = worker.pipes
+        self._pidfd: int | None = None
+        self._tries = 0
+        self._status: os.waitid_result | None = None
+        self._ending = False
+        """The kill ladder is on its way."""
+        self._kind: str | None = None
+        self._words = ""
+        self._killed = 0.0
+        self._followed = False
+        self._deadlines = worker.deadlines
+        self._stdin = self._open_stdin() if job.get("stdin_open") else None
+
+    # The start
+
+    def begin(self) -> None:
+        """Write down that this run is in hand, then start it. The outcome may be there when this returns."""
+        # Before the process exists: a run without a record never began, and may begin elsewhere at once.
+        self._write_down(0, None)
+        failpoints.reached("worker.noted")
+        self._start()
+
+    def _start(self) -> None:
+        ends: list[int] = []
+        try:
+            streams = ("stdout", "stderr") if self._job["split_output"] else ("both",)
+            files = [(stream, self._worker.files_for(stream)) for stream in streams]
+            self._pipes.open(files, self._job["log_max_bytes"], ends)
+            stdin = None if self._stdin is None else self._stdin.open()
+            outputs = (ends[0], ends[-1])
+            self.pid = self._worker.runner.start(self._job, self._environ, outputs, stdin, self._mark)
+        except CannotStart as error:
+            self._cannot_start(error.words, error.exit_code)
+        except OSError as error:
+            self._start_later(error)
+        finally:
+            for end in ends:
+                os.close(end)
+        if self.pid:
+            self._has_started()
+
+    def _start_later(self, error: OSError) -> None:
+        self._pipes.close()
+        self._tries += 1
+        if error.errno not in TRANSIENT:
+            self._cannot_start(f"the process could not be made: {error.strerror}", None)
+            return
+        if self._tries == START_TRIES:
+            self._go_back(error.strerror or str(error))
+            return
+        gap = START_GAP_SECONDS * 2 ** (self._tries - 1)
+        self._loop.at("start", time.monotonic() + gap, self._start)
+
+    def _has_started(self) -> None:
+        failpoints.reached("worker.spawned")
+        self._started = time.monotonic()
+        self._started_ms = time.time_ns() // 1_000_000
+        if self._stdin is not None:
+            self._stdin.started()
+        self._family.adopt(self.pid, self._job["id"], self.run, self._mark)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+            self._loop.watch(self._pidfd, self._leader_ended)
+        except OSError:  # out of descriptors: SIGCHLD tells as well
+            self._loop.on_signal(signal.SIGCHLD, self._child_ended)
+        self._loop.at("stage", self._started + PIPES_AFTER_SECONDS, self._is_not_over_at_once)
+        job = self._job
+        self._deadlines.begin(self._started, job["timeout_ms"], job["stall_timeout_ms"], self._past_deadline)
+
+    def _is_not_over_at_once(self) -> None:
+        self._pipes.watch(self._output_came)
+        self._loop.at("stage", self._started + frames.RUNNING_AFTER_MS / 1000, self._announce)
+
+    def _announce(self) -> None:
+        """It is no short job: the daemon is told, the state file gets its pid, its output goes to a file."""
+        self._loop.cancel("stage")
+        # Adopted children that end meanwhile are reaped from here on.
+        self._loop.on_signal(signal.SIGCHLD, self._child_ended)
+        self._announced = {
+            "seq": self.seq,
+            "run": self.run,
+            "pid": self.pid,
+            "start_time": procfs.start_time(self.pid),
+            "started_ms": self._started_ms,
+        }
+        self._write_down(self.pid, self._announced["start_time"])
+        self._worker.uplink.send("running", self._announced)
+        failpoints.reached("worker.announced")
+        self._pipes.write_through()
+
+    def _write_down(self, pid: int, start_time: int | None) -> None:
+        record = {
+            "seq": self.seq,
+            "run": self.run,
+            "job": self._job["id"],
+            "pid": pid,
+            "start_time": start_time,
+            "started_ms": self._started_ms,
+            "socket": self._job["socket"],
+            "cgroup": self._family.group_path,
+            "mark": self._mark,
+            **self._worker.identity,
+        }
+        try:
+            statefile.write(self._worker.state_fd, record)
+        except OSError as error:
+            # Its block was set aside. Should it fail all the same, the run is still found by its environment.
+            self._worker.say(f"cannot write the state file: {error}")
+
+    @property
+    def standing(self) -> dict[str, Any]:
+        """What hello tells of it."""
+        if self._announced is None and self.pid and self._status is None:
+            self._pipes.watch(self._output_came)
+            self._announce()
+        told = self._announced or {"seq": self.seq, "run": self.run, "pid": self.pid, "start_time": None}
+        return {"started_ms": self._started_ms, **told, "paused": self.paused}
+
+    # While it runs
+
+    def follow(self, on: bool) -> None:
+        """From now on (or no longer) output is written at once, and the daemon told where it stands."""
+        self._followed = on
+        if on:
+            if self._announced is None and self.pid:
+                self._pipes.watch(self._output_came)
+            self._pipes.write_through()
+            self._tell_output()
+
+    def send(self, number: int, data: bytes, eof: bool) -> None:
+        """More for its stdin, which ends behind it at `eof`. Answered by a `sent` frame of this number."""
+        if self._stdin is None:
+            self._tell_sent(number, "closed")
+        else:
+            self._stdin.take(number, data, eof)
+
+    def _open_stdin(self) -> OpenStdin:
+        first = (self._job.get("stdin") or "").encode("utf-8", "surrogateescape")
+        return OpenStdin(self._loop, first, self._tell_sent)
+
+    def _tell_sent(self, number: int, refused: str | None) -> None:
+        body = {"seq": self.seq, "run": self.run, "number": number, "refused": refused}
+        self._worker.uplink.send("sent", body)
+
+    def pause(self) -> None:
+        """Every process of the job is stopped; its time-outs stand still."""
+        if not self.pid or self.paused or self._status is not None or self._ending:
+            return
+        self.paused = True
+        self._deadlines.pause()
+        self._family.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Every process of the job goes on; its time-outs come as much later as the pause was long."""
+        if not self.paused:
+            return
+        self.paused = False
+        self._deadlines.resume()
+        self._family.signal(signal.SIGCONT)
+
+    def signal(self, number: int) -> None:
+        """Every process of the job gets the signal; what they make of it is their affair."""
+        if self.pid:
+            self._family.signal(number)
+
+    def end(self, reason: str, grace: float) -> None:
+        """Begin the kill ladder: TERM to all of the job, KILL after `grace` seconds. The outcome comes by itself.
+
+        `reason` is one of REASONS, or words. A second call can only make the grace shorter.
+        """
+        kind, words = REASONS.get(reason, (None, reason))
+        self._end(kind, words, grace)
+
+    def _past_deadline(self, kind: str, words: str) -> None:
+        self._end(kind, words, self._grace)
+
+    @property
+    def _grace(self) -> float:
+        return float(self._job["kill_grace_ms"]) / 1000
+
+    def _end(self, kind: str | None, words: str, grace: float) -> None:
+        if not self.pid:
+            self._loop.cancel("start")
+            if kind == "interrupted":
+                self._go_back(None)
+            else:
+                self._cannot_start(words, None)
+            return
+        if not self._words:
+            self._kind, self._words = kind, words
+        when = time.monotonic() + grace
+        kill_at = self._loop.when("kill")
+        if kill_at is None or when < kill_at:
+            self._climb(when)
+
+    def _climb(self, kill_at: float) -> None:
+        """TERM (and CONT: a stopped process hears no TERM) to everyone, KILL at `kill_at` to those still there."""
+        self._ending = True
+        self.paused = False
+        self._deadlines.clear()
+        self._loop.on_signal(signal.SIGCHLD, self._child_ended)
+        self._loop.at("kill", kill_at, self._kill)
+        self._family.signal(signal.SIGTERM)
+        self._family.signal(signal.SIGCONT)
+        failpoints.reached("worker.ladder")
+        self._finish_if_all_ended()
+
+    def _kill(self) -> None:
+        self._family.kill()
+        now = time.monotonic()
+        self._killed = self._killed or now
+        self._loop.at("kill", now + KILL_AGAIN_SECONDS, self._kill)
+        self._finish_if_all_ended()
+        if self._worker.execution is self:
+            survivors = unkillable.stuck(self._family.living(), now - self._killed)
+            if survivors:
+                self._finish(survivors)
+
+    def _output_came(self) -> None:
+        now = time.monotonic()
+        self._deadlines.output_came(now)
+        if self._followed and self._loop.when("tell") is None:
+            self._loop.at("tell", now + frames.TELL_EVERY_MS / 1000, self._tell_output)
+
+    def _tell_output(self) -> None:
+        self._worker.uplink.send("output", {"seq": self.seq, "run": self.run, "output": self._pipes.standing})
+
+    # The end
+
+    def _leader_ended(self, _events: int = 0) -> None:
+        self._status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if self._status is None:
+            return
+        failpoints.reached("worker.ended")
+        self._forget_pidfd()
+        self._loop.cancel("stage")
+        self._deadlines.clear()
+        exited_0 = self._status.si_code == os.CLD_EXITED and self._status.si_status == 0
+        if (exited_0 and not self._ending) or self._family.is_alone():
+            self._finish()
+        elif not self._ending:
+            self._pipes.watch(self._output_came)
+            self._climb(time.monotonic() + self._grace)
+        else:
+            self._finish_if_all_ended()
+
+    def _forget_pidfd(self) -> None:
+        if self._pidfd is not None:
+            self._loop.unwatch(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _child_ended(self) -> None:
+        if self._status is None and self._pidfd is None:
+            self._leader_ended()
+        else:
+            self._finish_if_all_ended()
+
+    def _finish_if_all_ended(self) -> None:
+        if self._worker.execution is not self:
+            return
+        self._family.reap()
+        if self._status is not None and not self._family.members():
+            self._finish()
+
+    def _finish(self, survivors: Sequence[list[Any]] = ()) -> None:
+        """The run is over: nobody is left, or none but `survivors`, of whom the leader may be one."""
+        output, lost = self._pipes.finish(self.seq, self.run)
+        failpoints.reached("worker.kept")
+        self._words = "; ".join(words for words in (self._words, unkillable.words(survivors), lost) if words)
+        usage: dict[str, Any] = {}
+        if self._status is not None:
+            used = os.wait4(self.pid, 0)[2]
+            usage["user_us"] = round(used.ru_utime * 1_000_000)
+            usage["system_us"] = round(used.ru_stime * 1_000_000)
+            usage["max_rss_kib"] = peak_memory.of_job(used.ru_maxrss)
+        left = self._family.forget_leader()
+        body = self._outcome(*self._how_it_ended(self._status))
+        body.update(usage, left_behind=procfs.describe(left) if left else None, output=output)
+        if survivors:
+            body["survivors"] = survivors
+        self._forget_pidfd()
+        for key in ("stage", "kill", "tell"):
+            self._loop.cancel(key)
+        self._pipes.close(partial(self._worker.discard, f"{self._job['id']} run {self.run}"))
+        failpoints.reached("worker.reaped")
+        self._worker.finished(body)
+
+    def _how_it_ended(self, status: os.waitid_result | None) -> tuple[str, int | None, int | None]:
+        """Kind, exit code, signal."""
+        if status is None:
+            return self._kind or "signal", None, None
+        if status.si_code != os.CLD_EXITED:
+            return self._kind or "signal", None, status.si_status
+        if self._ending and status.si_status == 0 and self._kind is None:
+            # Told to end it said "done"; it was cut short none the less.
+            return "signal", None, int(signal.SIGTERM)
+        return self._kind or "exit", status.si_status, None
+
+    def _go_back(self, short: str | None) -> None:
+        """It has not begun, and somebody else may begin it."""
+        if self._stdin is not None:
+            self._stdin.close()
+        self._worker.not_begun(self, short)
+
+    def _cannot_start(self, words: str, exit_code: int | None) -> None:
+        self._pipes.close()
+        self._words = words
+        self._worker.finished(self._outcome("cannot-start", exit_code, None))
+
+    def _outcome(self, kind: str, exit_code: int | None, number: int | None) -> dict[str, Any]:
+        if self._stdin is not None:
+            self._stdin.close()
+        finished_ms = time.time_ns() // 1_000_000
+        duration_ms = round((time.monotonic() - self._started) * 1000)
+        return {
+            "seq": self.seq,
+            "run": self.run,
+            "kind": kind,
+            "started_ms": self._started_ms,
+            "finished_ms": max(finished_ms, self._started_ms),
+            "duration_ms": duration_ms,
+            "exit_code": exit_code,
+            "signal": number,
+            "words": self._words,
+            "worker": self._worker.number,
+            "pid": self.pid or None,
+        }

@@ -1,0 +1,360 @@
+"""The worker process: `python -m queuectld.worker.main`. It runs one job at a time and outlives the daemon.
+
+It owns the frames' meaning: what it is told to do, what it tells, and what it keeps until somebody has taken it. It
+holds no database handle, and everything it will ever need is imported before its first job, so that an upgrade under
+its feet does no harm. stdlib and msgpack only: ten idle workers should not be felt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+
+import queuectld
+from queuectld import boot, failpoints
+from queuectld.worker.deadlines import Deadlines
+from queuectld.worker.execution import Execution
+from queuectld.worker.leftover_pipes import LeftPipes
+from queuectld.worker.loop import Loop
+from queuectld.worker.pipes import Pipes
+from queuectld.worker.process_tree import Family, become_subreaper
+from queuectld.worker.runner import WORKER_UMASK, Runner
+from queuectld.worker.uplink import Uplink
+from queuectld.workerwire import cgroup, frames, procfs, spool, statefile
+from queuectld.workerwire.outputfiles import OutputFiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long an idle worker waits for a daemon that is gone before it ends."""
+OPTIONS: Final = ("--id", "--socket", "--state", "--logs", "--nofile", "--patience")
+
+
+class Worker:
+    """The worker: at most one execution, its uplink, and the outcomes nobody has acknowledged yet."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        socket: str,
+        state: str,
+        logs: str,
+        patience: float,
+        group: cgroup.WorkerGroup | None = None,
+    ) -> None:
+        self.number = number
+        self.loop = Loop()
+        self.runner = Runner()
+        self.family = Family(group)
+        self.pipes = Pipes(self.loop)
+        self.deadlines = Deadlines(self.loop)
+        self.execution: Execution | None = None
+        me = os.getpid()
+        self.identity = {"worker_pid": me, "worker_start_time": procfs.start_time(me), "boot_id": boot.boot_id()}
+        self._state = state
+        self.state_fd = statefile.open_for_writing(statefile.path_of(state, number))
+        if group is not None:
+            # Of no run: it says what is to be removed when this worker is killed before its first.
+            statefile.write(self.state_fd, {"seq": 0, "run": 0, "pid": 0, "cgroup": group.path, **self.identity})
+        self._logs = logs
+        self._patience = patience
+        self._files: dict[str, OutputFiles] = {}
+        self._environments = frames.RecentEnvironments()
+        self._unacknowledged: dict[tuple[int, int], dict[str, Any]] = {}
+        self._spooled: set[tuple[int, int]] = set()
+        self._jobs_done = 0
+        self._draining = False
+        self._is_short = False
+        """Whether the newest run could not be begun for want of descriptors, memory or processes."""
+        self._left_pipes = LeftPipes(self.loop, forked=self.family.set_apart, say=self.say)
+        self.uplink = Uplink(self.loop, socket, connected=self._hello, frame=self._frame, lost=self._lost)
+        self._told: dict[str, Callable[[dict[str, Any]], None]] = {
+            "welcome": lambda _body: self.loop.cancel("patience"),
+            "run": self._run,
+            "stored": self._stored,
+            "kill": self._kill,
+            "pause": self._pause,
+            "resume": self._resume,
+            "follow": self._follow,
+            "send": self._send,
+            "drain": lambda _body: self.drain(),
+        }
+
+    def work(self) -> int:
+        """Work until drained, or until the daemon has been gone too long. Returns the exit code; the process may end.
+
+        When a system call fails that nobody foresaw, it ends with 1: the daemon sees to the job in hand.
+        """
+        failpoints.reached("worker.started")
+        spool.set_aside(self._state, self.number)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.on_signal(number, self.drain)
+        self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
+        try:
+            self.uplink.connect()
+            self.loop.run()
+        except OSError as error:
+            self.say(f"ends, as a system call failed: {error}")
+            self._spool()
+            return 1
+        self.uplink.close()
+        self._left_pipes.hand_over()
+        for files in self._files.values():
+            files.close()
+        spool.drop_reserve(self._state, self.number)
+        return 0
+
+    # For the execution
+
+    def files_for(self, stream: str) -> OutputFiles:
+        """The files that this stream of any run of this worker is written to."""
+        files = self._files.get(stream)
+        if files is None:
+            files = self._files[stream] = OutputFiles(self._logs, self.number, stream)
+        return files
+
+    def finished(self, outcome: dict[str, Any]) -> None:
+        """The execution is over. Its outcome is told, or spooled where nobody listens, and kept until it is stored."""
+        self.execution = None
+        self._is_short = False
+        if self.family.has_left_some:
+            self.loop.on_signal(signal.SIGCHLD, self._reap_left)
+        else:
+            self.loop.off_signal(signal.SIGCHLD)
+        self._jobs_done += 1
+        self._unacknowledged[outcome["seq"], outcome["run"]] = outcome
+        if self.uplink.is_up:
+            self.uplink.send("ended", outcome)
+            failpoints.reached("worker.sent")
+        else:
+            self._spool()
+            self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
+            self._end_if_drained()
+
+    def not_begun(self, execution: Execution, short: str | None) -> None:
+        """This run did not begin, and it is not the job's fault: it goes back. `short`: what is wanting here."""
+        self.execution = None
+        record = {"seq": 0, "run": 0, "pid": 0, "cgroup": self.family.group_path, **self.identity}
+        with contextlib.suppress(OSError):  # it stands for a run in hand; without one there was none
+            statefile.write(self.state_fd, record)
+        if short is not None and not self._is_short:
+            self.say(f"cannot begin a job: {short}; what it is given goes back until it can")
+            self._is_short = True
+        # Where nobody listens the next hello tells that nothing runs here.
+        self.uplink.send("returned", {"seq": execution.seq, "run": execution.run, "short": short})
+        if not self.uplink.is_up:
+            self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
+        self._end_if_drained()
+
+    def say(self, words: str) -> None:
+        """A line for the daemon's log, if there is room for it."""
+        with contextlib.suppress(OSError):
+            print(f"worker w{self.number}: {words}", file=sys.stderr, flush=True)
+
+    def discard(self, whose: str, pipe: int) -> None:
+        """Take over the reading end of a pipe that something left behind still holds: read, and drop."""
+        self.say(f"{whose} left something behind that still holds its output; what it writes is dropped")
+        self._left_pipes.take(pipe)
+
+    # What it is told
+
+    def drain(self) -> None:
+        """Finish the job in hand, see its outcome stored or spooled, then end."""
+        self._draining = True
+        self._end_if_drained()
+
+    def _frame(self, kind: str, body: dict[str, Any]) -> None:
+        told = self._told.get(kind)
+        if told is not None:  # a newer daemon may say more
+            told(body)
+
+    def _run(self, job: dict[str, Any]) -> None:
+        failpoints.reached("worker.told")
+        environ = self._environ(job)
+        if self.execution is not None or self._draining:
+            self.uplink.send("returned", {"seq": job["seq"], "run": job["run"]})
+            return
+        self.execution = Execution(self, job, environ)
+        self.execution.begin()
+
+    def _environ(self, job: dict[str, Any]) -> dict[bytes, bytes]:
+        environment = job.pop("environment", None)
+        if environment is not None:
+            self._environments.keep(job["environment_id"], _encoded(environment))
+        elif job["environment_id"] not in self._environments:
+            # A new connection begins with no environments on both sides; the claim goes back to the daemon.
+            raise frames.WireError(f"environment {job['environment_id']} was not sent")
+        environ = dict(self._environments.recall(job["environment_id"]))
+        if job["env"]:
+            environ.update(_encoded(job["env"]))
+        environ[b"QUEUECTL_JOB_ID"] = job["id"].encode()
+        environ[b"QUEUECTL_ATTEMPT"] = b"%d" % job["attempt"]
+        environ[b"QUEUECTL_RUN"] = b"%d" % job["run"]
+        environ[b"QUEUECTL_QUEUE"] = job["queue"].encode()
+        environ[b"QUEUECTL_WORKER"] = b"w%d" % self.number
+        environ[b"QUEUECTL_SOCKET"] = os.fsencode(job["socket"])
+        return environ
+
+    def _stored(self, body: dict[str, Any]) -> None:
+        failpoints.reached("worker.acknowledged")
+        for seq, run in body["runs"]:
+            self._unacknowledged.pop((seq, run), None)
+            if (seq, run) in self._spooled:
+                self._spooled.discard((seq, run))
+                spool.remove(spool.path_of(self._state, self.number, seq, run))
+        self._end_if_drained()
+
+    def _kill(self, body: dict[str, Any]) -> None:
+        execution = self._named(body)
+        if execution is None:
+            return
+        if body.get("only_signal"):
+            execution.signal(body["only_signal"])
+        else:
+            execution.end(body["reason"], body["grace_ms"] / 1000)
+
+    def _pause(self, body: dict[str, Any]) -> None:
+        execution = self._named(body)
+        if execution is not None:
+            execution.pause()
+
+    def _resume(self, body: dict[str, Any]) -> None:
+        execution = self._named(body)
+        if execution is not None:
+            execution.resume()
+
+    def _follow(self, body: dict[str, Any]) -> None:
+        execution = self._named(body)
+        if execution is not None:
+            execution.follow(body.get("on", True))
+
+    def _send(self, body: dict[str, Any]) -> None:
+        execution = self._named(body)
+        if execution is not None:
+            execution.send(body["number"], body["data"], body["eof"])
+        else:
+            told = {"seq": body["seq"], "run": body["run"], "number": body["number"], "refused": "ended"}
+            self.uplink.send("sent", told)
+
+    def _named(self, body: dict[str, Any]) -> Execution | None:
+        """The execution that the frame means; None when it ended before the frame came."""
+        execution = self.execution
+        if execution is not None and (execution.seq, execution.run) == (body["seq"], body["run"]):
+            return execution
+        return None
+
+    # The connection
+
+    def _hello(self) -> None:
+        self._environments = frames.RecentEnvironments()
+        self.uplink.send(
+            "hello",
+            {
+                "worker": self.number,
+                "pid": self.identity["worker_pid"],
+                "start_time": self.identity["worker_start_time"],
+                "boot_id": self.identity["boot_id"],
+                "version": queuectld.__version__,
+                "protocol": frames.PROTOCOL,
+                "jobs_done": self._jobs_done,
+                "draining": self._draining,
+                "knows": frames.KNOWS,
+                "running": self.execution.standing if self.execution is not None else None,
+                "ended": list(self._unacknowledged.values()),
+            },
+        )
+        failpoints.reached("worker.connected")
+
+    def _lost(self) -> None:
+        self._spool()
+        # A daemon that hangs up before its welcome is as good as none: the time goes on.
+        if self.loop.when("patience") is None:
+            self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
+        self._end_if_drained()
+
+    def _give_up(self) -> None:
+        """Nobody came for too long. A job in hand, or an outcome that fits on no disk, is waited for all the same."""
+        if self.execution is None and not self.uplink.is_up:
+            self._spool()
+            if self._spooled.issuperset(self._unacknowledged):
+                self.loop.stop()
+            else:
+                self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
+
+    def _end_if_drained(self) -> None:
+        if not self._draining or self.execution is not None:
+            return
+        if self.uplink.is_up and not self._unacknowledged:
+            self.uplink.send("drained", {})
+            self.loop.stop()
+        elif not self.uplink.is_up and self._spooled.issuperset(self._unacknowledged):
+            self.loop.stop()
+
+    def _spool(self) -> None:
+        """Every outcome that nobody has acknowledged is on disk, or the disk is full and it stays in memory alone."""
+        for key, outcome in self._unacknowledged.items():
+            if key not in self._spooled:
+                try:
+                    spool.save(self._state, self.number, outcome)
+                except OSError as error:
+                    self.say(f"cannot spool an outcome: {error}")
+                else:
+                    self._spooled.add(key)
+
+    def _reap_left(self) -> None:
+        self.family.reap()
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker with the options of OPTIONS. 0 when it was drained or gave up, 1 when it could not go on."""
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    os.umask(WORKER_UMASK)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:  # whatever the daemon may have leaked; EBADF is the listing's own
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+    os.chdir("/")
+    become_subreaper()
+    if "--nofile" in options:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        soft = int(options["--nofile"])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft if hard < 0 else min(soft, hard), hard))
+    number = int(options["--id"])
+    group = cgroup.enter(number)
+    worker = Worker(
+        number,
+        socket=options["--socket"],
+        state=options["--state"],
+        logs=options["--logs"],
+        patience=float(options.get("--patience", PATIENCE_SECONDS)),
+        group=group,
+    )
+    gc.collect()
+    gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
+    gc.set_threshold(10_000)
+    exit_code = worker.work()
+    if group is not None and exit_code == 0:
+        group.leave()
+    return exit_code
+
+
+def _encoded(environment: dict[str, str]) -> dict[bytes, bytes]:
+    """As the kernel takes it: bytes, whatever the locale of the worker is."""
+    return {
+        name.encode("utf-8", "surrogateescape"): value.encode("utf-8", "surrogateescape")
+        for name, value in environment.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""Which processes belong to the running job, and which to jobs that ended before and were left alive.
+
+The worker is a child subreaper, so every process that a job started and that lost its parent becomes a child of the
+worker: its `setsid` children and double forks too. What a job leaves behind after exit 0 lives on, and must not be
+taken for a part of the next job. Where the worker has a control group, it tells the same at once, and is emptied of
+what was left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+
+from queuectld.workerwire import procfs, runmark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from queuectld.workerwire.cgroup import WorkerGroup
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants become children of this process (prctl(2)). Raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+class Family:
+    """The worker's descendants. One job at a time; its leader is not reaped before `forget_leader`."""
+
+    def __init__(self, group: WorkerGroup | None = None) -> None:
+        self._group = group
+        self._me = os.getpid()
+        self._left: set[tuple[int, int]] = set()
+        self._leader = 0
+        self._named: tuple[bytes, bytes] = (b"", b"")
+        self._mark: int | None = None
+        self._children_file: int | None = None
+        with contextlib.suppress(OSError):  # a kernel without it: /proc is searched instead
+            self._children_file = os.open(f"/proc/self/task/{self._me}/children", os.O_RDONLY | os.O_CLOEXEC)
+
+    def adopt(self, leader: int, job_id: str, run: int, mark: int | None) -> None:
+        """A job has begun, whose processes bear `mark`."""
+        self._leader = leader
+        self._named = (job_id.encode(), b"%d" % run)
+        self._mark = mark
+
+    def children(self) -> list[int]:
+        """The worker's children, zombies too, with one system call."""
+        if self._children_file is None:
+            return procfs.children(self._me)
+        return [int(pid) for pid in os.pread(self._children_file, 1 << 20, 0).split()]
+
+    def members(self) -> list[procfs.Process]:
+        """The living processes of the job but its leader, parents first."""
+        found = []
+        for pid in self.children():
+            process = procfs.look(pid)
+            if process is None or (pid != self._leader and not self._is_ours(process)):
+                continue
+            if pid != self._leader:
+                found.append(process)
+            found.extend(procfs.descendants(pid))
+        return self._with_group([process for process in found if process.is_alive])
+
+    def living(self) -> list[procfs.Process]:
+        """The living processes of the job, its leader with them."""
+        leader = procfs.look(self._leader)
+        return [*([leader] if leader is not None and leader.is_alive else ()), *self.members()]
+
+    def is_alone(self) -> bool:
+        """Whether the worker has no child but the job's leader."""
+        return self.children() == [self._leader]
+
+    def signal(self, number: int) -> None:
+        """Signal every process of the job: its group at once, then those that left the group, until nobody is new."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._leader, number)  # the leader is not reaped: the group id cannot be a stranger's
+        procfs.signal_all(lambda: [one for one in self.members() if one.group != self._leader], number)
+
+    def kill(self) -> None:
+        """KILL to every process of the job, group or not."""
+        if self._group is not None:
+            self._group.kill_others()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._leader, signal.SIGKILL)
+        procfs.signal_all(self.members, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Collect every child that has ended but the leader."""
+        for pid in self.children():
+            if pid != self._leader:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+    def forget_leader(self) -> list[procfs.Process]:
+        """The job has ended and its leader was reaped: who lives on. They belong to no job from now on."""
+        self._leader = 0
+        if not self.children():
+            self._left.clear()
+            return []
+        self.reap()
+        left = [process for pid in self.children() if (process := procfs.look(pid)) is not None]
+        fresh = [process for process in left if self._is_ours(process)]
+        self._left = {process.identity for process in left}
+        living = [one for top in fresh for one in (top, *procfs.descendants(top.pid)) if one.is_alive]
+        if self._group is not None:
+            living = self._with_group(living)
+            self._group.expel()
+        return living
+
+    def set_apart(self, child: int) -> None:
+        """This child of the worker belongs to no job."""
+        process = procfs.look(child)
+        if process is not None:
+            self._left.add(process.identity)
+        if self._group is not None:
+            self._group.expel()
+
+    @property
+    def group_path(self) -> str | None:
+        """The control group that holds the job and nothing but it (and this worker), where there is one."""
+        return self._group.path if self._group is not None and self._group.is_pure else None
+
+    @property
+    def has_left_some(self) -> bool:
+        """Whether processes of earlier jobs are still about."""
+        return bool(self._left)
+
+    def _is_ours(self, process: procfs.Process) -> bool:
+        """Whether a child of the worker belongs to the job rather than to an earlier one.
+
+        A child of something left behind becomes ours when its parent ends, and is not known: the control group tells,
+        or its mark, or its environment.
+        """
+        if process.identity in self._left:
+            return False
+        if not self._left:
+            return True
+        in_group = self._group is not None and self._group.is_pure and process.pid in self._group.pids()
+        if in_group:
+            return True
+        born = runmark.of(process.pid)
+        if born is not None and self._mark is not None:
+            return born == self._mark
+        entries = procfs.environ(process.pid)
+        job, run = entries.get(b"QUEUECTL_JOB_ID"), entries.get(b"QUEUECTL_RUN")
+        if job is None or run is None:
+            # Of the job unless the group, which only what was left behind has gone out of, says otherwise.
+            return self._group is None or not self._group.is_pure
+        return self._named == (job, run)
+
+    def _with_group(self, found: list[procfs.Process]) -> list[procfs.Process]:
+        """These, and who else is in the control group; the leader is not counted."""
+        if self._group is None:
+            return found
+        known = {process.identity for process in found}
+        others = self._group.processes()
+        return found + [one for one in others if one.pid != self._leader and one.identity not in known]

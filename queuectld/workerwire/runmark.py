@@ -1,0 +1,77 @@
+"""The mark of a run: a number that all its processes inherit, and that everybody can read.
+
+It is the soft limit RLIMIT_LOCKS, which no kernel since 2.4.25 looks at (setrlimit(2)). Limits are inherited by fork
+and exec, whatever becomes of session, parents, environment and user, and /proc/PID/limits shows them to everybody: of a
+process that is not dumpable, too, whose environment is hidden, and of one whose first thread has ended, which has none.
+To set it costs two system calls a job (decision 16).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+
+from queuectld.workerwire import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+RLIMIT_LOCKS: Final = 10
+"""As <sys/resource.h> has it on every architecture; `resource` does not name it."""
+LOWEST: Final = 1 << 62
+"""Marks are above it; a limit that somebody has set for its own sake is not."""
+
+
+class Marks:
+    """The marks of one worker's runs. The worker itself has one only while it starts a process."""
+
+    def __init__(self) -> None:
+        self._unmarked = resource.getrlimit(RLIMIT_LOCKS)
+        # At random, so that no two workers of any home give the same.
+        self._last = LOWEST + (int.from_bytes(os.urandom(8), "little") >> 3)
+
+    def next(self) -> int | None:
+        """A mark that no other run has; None where the hard limit leaves no room for one."""
+        if self._unmarked[1] != resource.RLIM_INFINITY:
+            return None
+        self._last += 1
+        return self._last
+
+    def put_on(self, mark: int | None) -> None:
+        """Processes that are started from now on have this mark."""
+        if mark is not None:
+            _set_soft(mark)
+
+    def take_off(self) -> None:
+        """Processes that are started from now on have none."""
+        _set_soft(self._unmarked[0])
+
+
+def _set_soft(soft: int) -> None:
+    """Where a job has lowered the hard limit of its worker below this, what is started goes without a mark."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(RLIMIT_LOCKS, (soft, resource.getrlimit(RLIMIT_LOCKS)[1]))
+
+
+def shed() -> None:
+    """Take off this process's mark, if it was started by a job: it must not end with that job."""
+    soft, hard = resource.getrlimit(RLIMIT_LOCKS)
+    if soft >= LOWEST:
+        resource.setrlimit(RLIMIT_LOCKS, (hard, hard))
+
+
+def of(pid: int) -> int | None:
+    """The mark that a process has; None when it has none, or is gone."""
+    for line in procfs.limits(pid).splitlines():
+        if line.startswith(b"Max file locks"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdigit() and int(soft) >= LOWEST else None
+    return None
+
+
+def bearers(mark: int) -> list[int]:
+    """Who has this mark, by pid."""
+    number = b" %d " % mark
+    return [pid for pid in procfs.pids() if number in procfs.limits(pid)]

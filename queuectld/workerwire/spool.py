@@ -1,0 +1,110 @@
+"""Outcomes that nobody took yet, as files `spool/<worker>.<seq>.<run>` below the state folder.
+
+A worker whose daemon is gone saves its outcome here, synced, before it does anything else; the next daemon applies
+what it finds (fenced by run, so a file applied twice does no harm) and removes it, or the worker does when it is
+told `stored`. A reserve of disk space is set aside per worker, so that a full disk does not lose an outcome.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from queuectld import failpoints
+from queuectld.workerwire import statefile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+RESERVE_BYTES: Final = 64 * 1024
+"""Room for two streams of inline output (16 KiB each) and the words around them."""
+
+
+def folder_of(state_folder: str) -> str:
+    """Where the spool files of all workers lie."""
+    return os.path.join(state_folder, "spool")
+
+
+def path_of(state_folder: str, worker: int, seq: int, run: int) -> str:
+    """The spool file of one run."""
+    return os.path.join(folder_of(state_folder), f"{worker}.{seq}.{run}")
+
+
+def set_aside(state_folder: str, worker: int) -> None:
+    """Make the folder (0700) and, where there is room, the worker's reserve. A disk too full for it is no error."""
+    os.makedirs(folder_of(state_folder), mode=0o700, exist_ok=True)
+    path = _reserve(state_folder, worker)
+    descriptor = statefile.open_own(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def save(state_folder: str, worker: int, outcome: Mapping[str, Any]) -> None:
+    """The outcome body is on disk when this returns, under its own name. Raises OSError when it could not be.
+
+    It is written into the reserve, which then takes the name: no new block is needed for it.
+    """
+    reserve = _reserve(state_folder, worker)
+    data = statefile.seal(outcome)
+    descriptor = statefile.open_own(reserve, os.O_WRONLY | os.O_CREAT)
+    try:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(descriptor, data[written:], written)
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    failpoints.reached("spool.written")
+    os.rename(reserve, path_of(state_folder, worker, outcome["seq"], outcome["run"]))
+    _sync_folder(folder_of(state_folder))
+    failpoints.reached("spool.kept")
+
+
+def read_all(state_folder: str) -> list[tuple[str, dict[str, Any]]]:
+    """Every whole outcome with its path, in the order of their names. Reserves and torn files are left out."""
+    folder = folder_of(state_folder)
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    found = []
+    for name in names:
+        if not name.endswith(".reserve"):
+            path = os.path.join(folder, name)
+            outcome = statefile.read(path)
+            if outcome is not None:
+                found.append((path, outcome))
+    return found
+
+
+def remove(path: str) -> None:
+    """The file is gone, if it was there. Not synced: an outcome that comes back after a power cut does no harm."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def drop_reserve(state_folder: str, worker: int) -> None:
+    """Give the space back: this worker will spool nothing more (it ends, or it is dead)."""
+    remove(_reserve(state_folder, worker))
+
+
+def _reserve(state_folder: str, worker: int) -> str:
+    return os.path.join(folder_of(state_folder), f"{worker}.reserve")
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
