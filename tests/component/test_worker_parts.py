@@ -140,9 +140,9 @@ def test_somebody_who_never_stops_writing_cannot_keep_a_run_from_ending(tmp_path
             self.size += capture.READ_BYTES
             return True
 
-    capture = Endless("both", -1, outputfiles.OutputFiles(str(tmp_path), 1, "both"))
-    capture.drain()
-    assert not capture.at_end
+    endless = Endless("both", -1, outputfiles.OutputFiles(str(tmp_path), 1, "both"))
+    endless.drain()
+    assert not endless.at_end
 
 
 @pytest.fixture

@@ -28,6 +28,16 @@ def daemon(home: Home) -> Daemon:
     return started
 
 
+@pytest.fixture
+def resting_daemon(home: Home, daemon: Daemon) -> Daemon:
+    """The same with nothing left to write of its own: soon after its start and a removal it empties the log."""
+    home.ok("enqueue", "--id", "gone", "true")
+    home.ok("wait", "gone")
+    home.ok("rm", "gone", "--yes")
+    eventually(lambda: log_of(home).stat().st_size == 0, 60)
+    return daemon
+
+
 def traced(log: Path) -> list[str]:
     """The system calls that strace noted; it notes signals (`---`) and ends of threads (`+++`) as well."""
     return [line for line in log.read_text().splitlines() if "--- SIG" not in line and "+++ " not in line]
@@ -41,11 +51,11 @@ def log_of(home: Home) -> Path:
     "what", [f"{SYNCS}:error=EIO:when=1", "pwrite64:error=EIO:when=1"], ids=["fsync", "write"]
 )  # fmt: skip
 def test_after_an_io_error_nobody_is_told_yes_and_the_daemon_stops_in_words(
-    home: Home, daemon: Daemon, what: str
+    home: Home, resting_daemon: Daemon, what: str
 ) -> None:
     with failing(home, what, paths=[home.store, log_of(home)]) as calls:
         refused = home.cli("enqueue", "--id", "doubtful", "true", "--no-autostart")
-        assert daemon.wait(20) == 1
+        assert resting_daemon.wait(20) == 1
     assert (refused.returncode, refused.stdout) == (1, "")
     assert str(home.store) in refused.stderr
     assert "I/O error" in refused.stderr
@@ -130,9 +140,11 @@ def test_a_store_that_is_taken_away_ends_the_daemon_before_it_acknowledges_anyth
     if how == "store replaced":
         home.store.write_bytes((kept / home.store.name).read_bytes())
     told = home.cli("enqueue", "--id", "lost", "true", "--no-autostart")
-    assert (told.returncode, told.stdout) == (1, "")
-    assert str(home.store) in told.stderr
+    # The daemon may notice it by itself, a little after its start: then the client finds nobody.
+    assert told.returncode in (1, 3)
+    assert told.stdout == ""
     assert daemon.wait(20) == 1
+    assert str(home.store) in (told.stderr if told.returncode == 1 else home.daemon_log())
     assert "Traceback" not in home.daemon_log()
     for file in ours:
         file.unlink(missing_ok=True)
