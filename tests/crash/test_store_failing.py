@@ -146,10 +146,8 @@ def test_a_store_that_is_taken_away_ends_the_daemon_before_it_acknowledges_anyth
     assert daemon.wait(20) == 1
     assert str(home.store) in (told.stderr if told.returncode == 1 else home.daemon_log())
     assert "Traceback" not in home.daemon_log()
-    for file in ours:
-        file.unlink(missing_ok=True)
-        if (kept / file.name).exists():
-            (kept / file.name).rename(file)
+    for file in kept.iterdir():
+        file.rename(home.path / file.name)
     home.store.with_name(home.store.name + "-shm").unlink(missing_ok=True)
     home.start_daemon()
     assert home.states()["before"] == "completed"
