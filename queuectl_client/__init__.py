@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from queuectl_client.client import Client
     from queuectl_client.errors import QueuectlError
     from queuectl_client.job import Job
+    from queuectl_client.version import __version__
 
 __all__ = ["AsyncClient", "AsyncJob", "Client", "Job", "QueuectlError", "__version__"]
 
-__version__: Final = "0.1.0"
-
-_HOMES: Final = {"AsyncClient": "aio", "AsyncJob": "aio", "Client": "client", "Job": "job", "QueuectlError": "errors"}
+_HOMES: Final = {
+    "AsyncClient": "aio",
+    "AsyncJob": "aio",
+    "Client": "client",
+    "Job": "job",
+    "QueuectlError": "errors",
+    "__version__": "version",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -33,9 +33,7 @@ class AsyncJob(JobRecord):
         """The job once it has ended. Raises TimeoutError after `timeout` seconds."""
         return (await self._client.wait(self.id, timeout=timeout))[0]
 
-    async def output(
-        self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
-    ) -> bytes:
+    async def output(self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None) -> bytes:
         """What it has written so far, in its newest attempt unless another is named.
 
         `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).

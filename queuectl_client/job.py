@@ -1,12 +1,9 @@
 """A job as a program sees it: what the daemon last said of it, and what can be done with it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
-
-if TYPE_CHECKING:
-    from queuectl_client.client import Client
 
 Missing = Callable[[int], None] | None
 """Called with a number of bytes of output where so many were dropped."""
@@ -67,10 +64,23 @@ class JobRecord:
         return self.state in ENDED_STATES
 
 
+class Verbs(Protocol):
+    """What a Job asks of its client, with the ids of jobs."""
+
+    def get(self, id: str, /) -> "Job": ...
+    def wait(self, *ids: str, timeout: float | None) -> "list[Job]": ...
+    def output(self, id: str, /, *, attempt: int | None, stream: str | None, missing: Missing) -> bytes: ...
+    def follow(self, id: str, /, *, attempt: int | None, stream: str | None, missing: Missing) -> Iterator[bytes]: ...
+    def cancel(self, *ids: str) -> "list[Job]": ...
+    def kill(self, *ids: str, signal: int | str) -> "list[Job]": ...
+    def retry(self, *ids: str) -> "list[Job]": ...
+    def send_input(self, id: str, data: bytes | str, /, *, eof: bool) -> "list[Job]": ...
+
+
 class Job(JobRecord):
     """A job and the client it came over. Nothing here changes by itself: methods give a newer Job."""
 
-    def __init__(self, client: "Client", data: Mapping[str, Any]) -> None:
+    def __init__(self, client: Verbs, data: Mapping[str, Any]) -> None:
         super().__init__(data)
         self._client = client
 

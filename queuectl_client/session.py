@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
-from queuectl_client import __version__
 from queuectl_client.errors import (
     ConnectionLost,
     InvalidParams,
@@ -18,6 +17,7 @@ from queuectl_client.errors import (
 )
 from queuectl_client.protocol import rpc
 from queuectl_client.protocol.methods import METHODS, UNKNOWN, Answer
+from queuectl_client.version import __version__
 
 DEFAULT_PATIENCE_S: Final = 10.0
 """How long a call that waits for nothing may stay without an answer, before the daemon counts as silent."""

@@ -39,7 +39,7 @@ def _keep(attribute: str, value: Any = None) -> Callback:
 def _version(ctx: click.Context, parameter: click.Parameter, given: bool) -> None:
     del parameter
     if given and not ctx.resilient_parsing:
-        from queuectl_client import __version__
+        from queuectl_client.version import __version__
 
         click.echo(f"queuectl {__version__}")
         ctx.exit()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final
 
-    from queuectld.worker.main import Worker
+    from queuectld.worker.host import Host
 
 PIPES_AFTER_SECONDS: Final = 0.002
 """The pipes are not watched before: a short job is then over with two wake-ups instead of four."""
@@ -43,7 +43,7 @@ REASONS: Final[dict[str, tuple[str | None, str]]] = {
 class Execution:
     """A run that has begun. `worker` gives it the loop, the runner and the family, and takes its outcome."""
 
-    def __init__(self, worker: Worker, job: dict[str, Any], environ: dict[bytes, bytes]) -> None:
+    def __init__(self, worker: Host, job: dict[str, Any], environ: dict[bytes, bytes]) -> None:
         self.seq: int = job["seq"]
         self.run: int = job["run"]
         self.pid = 0
@@ -360,7 +360,7 @@ class Execution:
         """It has not begun, and somebody else may begin it."""
         if self._stdin is not None:
             self._stdin.close()
-        self._worker.not_begun(self, short)
+        self._worker.not_begun(self.seq, self.run, short)
 
     def _cannot_start(self, words: str, exit_code: int | None) -> None:
         self._pipes.close()

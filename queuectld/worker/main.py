@@ -59,7 +59,11 @@ class Worker:
         self.deadlines = Deadlines(self.loop)
         self.execution: Execution | None = None
         me = os.getpid()
-        self.identity = {"worker_pid": me, "worker_start_time": procfs.start_time(me), "boot_id": boot.boot_id()}
+        self.identity: dict[str, Any] = {
+            "worker_pid": me,
+            "worker_start_time": procfs.start_time(me),
+            "boot_id": boot.boot_id(),
+        }
         self._state = state
         self.state_fd = statefile.open_for_writing(statefile.path_of(state, number))
         if group is not None:
@@ -140,7 +144,7 @@ class Worker:
             self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
             self._end_if_drained()
 
-    def not_begun(self, execution: Execution, short: str | None) -> None:
+    def not_begun(self, seq: int, run: int, short: str | None) -> None:
         """This run did not begin, and it is not the job's fault: it goes back. `short`: what is wanting here."""
         self.execution = None
         record = {"seq": 0, "run": 0, "pid": 0, "cgroup": self.family.group_path, **self.identity}
@@ -150,7 +154,7 @@ class Worker:
             self.say(f"cannot begin a job: {short}; what it is given goes back until it can")
             self._is_short = True
         # Where nobody listens the next hello tells that nothing runs here.
-        self.uplink.send("returned", {"seq": execution.seq, "run": execution.run, "short": short})
+        self.uplink.send("returned", {"seq": seq, "run": run, "short": short})
         if not self.uplink.is_up:
             self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
         self._end_if_drained()

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import click
 
-from queuectl_client.cli.commands.enqueue import command_of
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput import sources
+from queuectl_client.cli.jobinput.command import command_of
 from queuectl_client.cli.jobinput.jobjson import parse
 from queuectl_client.cli.jobinput.options import JobMap, lay_over, refuse_idle
 from queuectl_client.cli.jobinput.sources import Entry

@@ -7,6 +7,7 @@ import click
 from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
+from queuectl_client.cli.output.printing import table
 
 # A value such as -1 is for the daemon to refuse, in words that say what is allowed.
 ANY_VALUE = {"ignore_unknown_options": True}
@@ -80,4 +81,4 @@ def _show_all(invocation: Invocation) -> None:
             (setting["key"], render.setting_text(setting["value"]), "default" if setting["default"] else "set")
             for setting in settings
         ]
-        render.table(invocation, ("KEY", "VALUE", "FROM"), rows)
+        table(invocation, ("KEY", "VALUE", "FROM"), rows)

@@ -14,6 +14,7 @@ import click
 from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
+from queuectl_client.cli.output.printing import fields
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, NoDaemon
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def status(invocation: Invocation) -> int:
     if invocation.json:
         invocation.document(info)
         return 0
-    render.fields(invocation, _described(info))
+    fields(invocation, _described(info))
     return 0
 
 

@@ -1,12 +1,12 @@
 """`queuectl enqueue`: one job, in every form it can be typed in. Many of them are the business of batches.py."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from queuectl_client.cli.framework import Headed, Verb, pass_invocation
 from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.jobinput.command import command_of
 from queuectl_client.cli.jobinput.options import JobMap, described, job_options, lay_over, refuse_idle
 from queuectl_client.cli.output.hints import hint
 from queuectl_client.submission import described as submission
@@ -172,22 +172,6 @@ def build(
     whole = lay_over(job, options)
     refuse_idle(whole, options)
     return submission(whole, {})
-
-
-def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Callable[[str], None]) -> JobMap:
-    """The job that the words alone describe. Raises UsageError where there is none, InvalidParams for bad JSON."""
-    if not command:
-        raise click.UsageError("no command is given; a file or stdin is read with -f FILE or -f -")
-    if len(command) > 1:
-        return {"command": list(command)}
-    if shell or not command[0].lstrip().startswith("{"):
-        return {"command": command[0]}
-    from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
-
-    job = parse(command[0])
-    if lenient:
-        drop_unknown(job, say)
-    return job
 
 
 def store(invocation: Invocation, job: JobMap) -> JobMap:

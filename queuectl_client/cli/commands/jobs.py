@@ -15,6 +15,7 @@ from queuectl_client.cli.jobinput.values import DURATION, MOMENT, PAIR
 from queuectl_client.cli.output import columns, listing, render
 from queuectl_client.cli.output.columns import cell
 from queuectl_client.cli.output.listing import Order
+from queuectl_client.cli.output.printing import fields, table
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.spelling import nearest
@@ -253,7 +254,7 @@ def show_jobs(
     else:
         shown = list(names)
         rows = ([cell(job, column) for column in shown] for job in jobs)
-        render.table(invocation, [columns.heading(column) for column in shown], rows)
+        table(invocation, [columns.heading(column) for column in shown], rows)
 
 
 @verb("show", example="queuectl show job_7\nqueuectl show last --json")
@@ -269,13 +270,13 @@ def show_job(invocation: Invocation, job: Job) -> None:
     if invocation.json:
         invocation.document(job)
         return
-    render.fields(invocation, _described(job))
+    fields(invocation, _described(job))
     attempts = job.get("attempts_list") or []
     if attempts:
         invocation.data("")
         sys.stdout.flush()
         headers = ("ATTEMPT", "WORKER", "STARTED", "TOOK", "CPU", "MEMORY", "END")
-        render.table(invocation, headers, map(_attempt_row, attempts))
+        table(invocation, headers, map(_attempt_row, attempts))
 
 
 def _attempt_row(attempt: Mapping[str, Any]) -> list[str]:

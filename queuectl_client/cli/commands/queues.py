@@ -9,6 +9,7 @@ from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.values import WHOLE
 from queuectl_client.cli.output import render
+from queuectl_client.cli.output.printing import table
 
 Queue = dict[str, Any]
 
@@ -51,7 +52,7 @@ def list_queues(invocation: Invocation) -> None:
         for row in queues:
             invocation.data(row["name"])
     else:
-        render.table(invocation, HEADERS, map(_row, queues))
+        table(invocation, HEADERS, map(_row, queues))
         sys.stdout.flush()
         for row in queues:
             if why := _why_closed(row):

@@ -8,6 +8,7 @@ import click
 from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
+from queuectl_client.cli.output.printing import table
 from queuectl_client.cli.output.render import plural
 from queuectl_client.errors import NoDaemon
 
@@ -68,7 +69,7 @@ def list_workers(invocation: Invocation) -> None:
         _tell(invocation, workers, "")
     elif workers:
         headers = ("ID", "PID", "STATE", "JOB", "POOL", "SINCE", "DONE")
-        render.table(invocation, headers, [_row(one) for one in workers])
+        table(invocation, headers, [_row(one) for one in workers])
     else:
         invocation.say("No workers. Start some with: queuectl worker start")
 

@@ -1,6 +1,6 @@
-"""All that a human reads: text that cannot act on a terminal, times, states, jobs in a line, jobs in full, tables.
+"""Text for people: what cannot act on a terminal, times, states, durations, columns; and how large the terminal is.
 
-Knows no connection and decides nothing. Whatever came from a user passes `escape`.
+Prints nothing (`printing` does), knows no connection and decides nothing. Whatever came from a user passes `escape`.
 """
 
 import os
@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
-
-from queuectl_client.cli.invocation import Invocation
 
 Job = Mapping[str, Any]
 
@@ -151,28 +149,6 @@ def setting_text(value: object) -> str:
 def plural(count: int, word: str) -> str:
     """1 job, 2 jobs."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
-
-
-def fields(invocation: Invocation, pairs: Iterable[tuple[str, str]]) -> None:
-    """`Name:  value` lines, aligned, in the order given. Values are escaped already."""
-    shown = list(pairs)
-    width = max((len(name) for name, _ in shown), default=0) + 1
-    for name, value in shown:
-        invocation.data(f"{name + ':':<{width}} {value}".rstrip())
-
-
-def table(invocation: Invocation, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under their headers: fitted to the terminal with the widest columns cut, plain and whole anywhere else.
-
-    Cells are escaped already. A row's cell `Completed` and its like get their colour on a terminal.
-    """
-    if on_terminal():
-        from queuectl_client.cli.output.tables import draw
-
-        draw(headers, list(rows), colours=invocation.colours(sys.stdout), width=terminal_width())
-        return
-    for line in aligned(headers, rows):
-        invocation.data(line)
 
 
 def aligned(headers: Sequence[str], rows: Iterable[Sequence[str]], *, looked_at: int = 1000) -> Iterable[str]:

@@ -1,0 +1,29 @@
+"""What a verb prints for people on stdout: lines of names and values, and tables."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.output import render
+
+
+def fields(invocation: Invocation, pairs: Iterable[tuple[str, str]]) -> None:
+    """`Name:  value` lines, aligned, in the order given. Values are escaped already."""
+    shown = list(pairs)
+    width = max((len(name) for name, _ in shown), default=0) + 1
+    for name, value in shown:
+        invocation.data(f"{name + ':':<{width}} {value}".rstrip())
+
+
+def table(invocation: Invocation, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows under their headers: fitted to the terminal with the widest columns cut, plain and whole anywhere else.
+
+    Cells are escaped already. A row's cell `Completed` and its like get their colour on a terminal.
+    """
+    if render.on_terminal():
+        from queuectl_client.cli.output.tables import draw
+
+        draw(headers, list(rows), colours=invocation.colours(sys.stdout), width=render.terminal_width())
+        return
+    for line in render.aligned(headers, rows):
+        invocation.data(line)
