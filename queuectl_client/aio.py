@@ -4,14 +4,12 @@
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
+from queuectl_client import paging, upload
 from queuectl_client.aioconnection import AsyncConnection
-from queuectl_client.errors import Gone
 from queuectl_client.job import JobRecord, Missing
-from queuectl_client.session import JOBS_A_CALL
-from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
+from queuectl_client.submission import Added, JobLike, described
 from queuectl_client.waiting import Wait
 
 Ref = str | int
@@ -75,15 +73,7 @@ class AsyncClient(AsyncConnection):
 
     async def enqueue_many(self, jobs: Iterable[JobLike], /, **defaults: Any) -> Added:
         """Store all of the jobs or none, however many. `defaults` are keys laid under each."""
-        common = {**capture(), **defaults}
-        cut = pieces(jobs)
-        first, second = next(cut, None), next(cut, None)
-        if first is None:
-            return Added([], [])
-        if second is None:
-            answer = await self.call("enqueue_many", jobs=first, defaults=common, request=new_request())
-            return Added(answer["ids"], answer["seqs"])
-        return await self._enqueue_batch(common, chain((first, second), cut))
+        return await self.run(upload.enqueue_many(jobs, defaults))
 
     async def status(self) -> dict[str, Any]:
         """Counts by state, workers, paused queues."""
@@ -91,14 +81,8 @@ class AsyncClient(AsyncConnection):
 
     async def jobs(self, **filters: Any) -> AsyncIterator[AsyncJob]:
         """All jobs that match, oldest first unless `order="newest"`, in pages: memory does not grow with the queue."""
-        after = None
-        while True:
-            page = await self.call("list", **{**filters, "after": after})
-            for job in page["jobs"]:
-                yield AsyncJob(self, job)
-            after = page["next"]
-            if after is None:
-                return
+        async for job in self.stream(paging.listed(filters)):
+            yield AsyncJob(self, job)
 
     async def get(self, id: Ref) -> AsyncJob:
         """One job with its attempts."""
@@ -110,21 +94,7 @@ class AsyncClient(AsyncConnection):
         Raises TimeoutError after `timeout` seconds.
         """
         wait = Wait(ids, any=any, timeout=timeout)
-        while (params := wait.params) is not None:
-            wait.ended(await self.call("job.wait", **params))
-        if not wait.done:
-            raise TimeoutError(f"not done within {timeout:g} s")
-        ended: list[AsyncJob] = []
-        for pages in wait.pages:
-            ended += [AsyncJob(self, job) for job in pages.jobs]
-            while pages.params is not None:
-                try:
-                    page = pages.take(await self.call("job.wait", **pages.params))
-                except Gone:
-                    pages.forgotten()
-                    continue
-                ended += [AsyncJob(self, job) for job in page]
-        return ended
+        return [AsyncJob(self, job) async for job in self.stream(wait.jobs())]
 
     async def log_page(self, id: Ref, **where: Any) -> dict[str, Any]:
         """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""
@@ -137,13 +107,13 @@ class AsyncClient(AsyncConnection):
 
         `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
         """
-        return b"".join([piece async for piece in self._output(id, attempt, stream, missing, wait=False)])
+        return b"".join([piece async for piece in self.stream(paging.output(id, attempt, stream, missing, wait=False))])
 
     def follow(
         self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
     ) -> AsyncIterator[bytes]:
         """What the job writes, as it comes, until the attempt has ended. `missing`: see `output`."""
-        return self._output(id, attempt, stream, missing, wait=True)
+        return self.stream(paging.output(id, attempt, stream, missing, wait=True))
 
     async def cancel(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """End jobs for good, waiting or running."""
@@ -292,40 +262,10 @@ class AsyncClient(AsyncConnection):
             if told.method == "event":
                 yield told.params
 
-    async def _enqueue_batch(self, defaults: Mapping[str, Any], cut: Iterable[list[dict[str, Any]]]) -> Added:
-        added = Added([], [])
-        token = (await self.call("batch.open", defaults=defaults))["token"]
-        for piece in cut:
-            answer = await self.call("batch.add", token=token, jobs=piece)
-            added.ids.extend(answer["ids"])
-            added.seqs.extend(answer["seqs"])
-        await self.call("batch.commit", token=token, request=new_request())
-        return added
-
-    async def _output(
-        self, id: Ref, attempt: int | None, stream: str | None, missing: Missing, *, wait: bool
-    ) -> AsyncIterator[bytes]:
-        offset = 0
-        while True:
-            page = await self.log_page(id, attempt=attempt, stream=stream, offset=offset, wait=wait)
-            offset = page["next"]
-            if page.get("dropped") and missing is not None:
-                missing(page["dropped"])
-            if page["data"]:
-                yield page["data"]
-            if page["eof"] or not (page["data"] or page.get("dropped") or wait):
-                return
-
     async def _each(self, method: str, **params: Any) -> list[AsyncJob]:
         """The jobs that it was done to, however many a selector stands for, call by call."""
-        done: list[AsyncJob] = []
-        after = None
-        while True:
-            answer = await self.call(method, **params, limit=JOBS_A_CALL, after=after)
-            done += [AsyncJob(self, job) for job in answer["jobs"]]
-            after = answer.get("next")
-            if after is None:
-                return done
+        changed = self.stream(paging.changed(method, params))
+        return [AsyncJob(self, job) async for job in changed]
 
     async def _jobs(self, method: str, **params: Any) -> list[AsyncJob]:
         return [AsyncJob(self, job) for job in (await self.call(method, **params))["jobs"]]

@@ -10,20 +10,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from queuectl_client.autostart import reach_daemon
-from queuectl_client.errors import ConnectionLost, QueuectlError, UnknownMethod, no_answer
+from queuectl_client.calls import Apart, Call, Give, Progress, ReachAgain, Send, Step, Steps, Take, calling
+from queuectl_client.errors import DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.reconnect import Repeats, reach_again
-from queuectl_client.session import (
-    DEFAULT_PATIENCE_S,
-    SIGN_OF_LIFE_S,
-    Session,
-    is_wait,
-    patience_s,
-)
+from queuectl_client.session import DEFAULT_PATIENCE_S, Session, Silence, patience_s
+
+T = TypeVar("T")
 
 
 class AsyncConnection:
@@ -43,6 +39,7 @@ class AsyncConnection:
         `notice` gets a line for people when a daemon had to be started, from another thread.
         """
         self._environ = os.environ if environ is None else environ
+        self._named = socket
         self._paths = resolve(self._environ, socket=socket)
         self._autostart = autostart
         self._timeout = timeout
@@ -81,19 +78,26 @@ class AsyncConnection:
         no harm; else ConnectionLost. A task that is cancelled while it waits ends a waiting call; a change may have
         been made all the same.
         """
-        repeats = Repeats(method, params, self._timeout)
-        start = not is_wait(method, params)
-        # A daemon that went away while nothing was asked of it is given the same time to come back.
         was_lost = self._wire is not None and self._wire.is_lost
-        reach: Callable[[], sockets.socket] = partial(self._reach_again, start=start) if was_lost else self._reach
-        while True:
-            wire = await self._connected(reach)
-            try:
-                return await self._call_once(wire, method, repeats.params)
-            except ConnectionLost:
-                if not repeats.lost(spoke=bool(wire.session.server)):
-                    raise
-            reach = partial(self._reach_again, start=start)
+        return await self.run(calling(method, params, self._timeout, was_lost=was_lost))
+
+    async def run(self, steps: Steps[T]) -> T:
+        """The result of a procedure (`calls`), once all of its steps are taken."""
+        going = Progress(steps)
+        while going.step is not None:
+            await self._take(going, going.step)
+        return going.result  # type: ignore[return-value]  # it is over
+
+    async def stream(self, steps: Steps[None]) -> AsyncIterator[Any]:
+        """What a procedure gives, as it comes."""
+        going = Progress(steps)
+        while (step := going.step) is not None:
+            if isinstance(step, Give):
+                for item in step.items:
+                    yield item
+                going.took(None)
+            else:
+                await self._take(going, step)
 
     async def notifications(self) -> AsyncIterator[Notification]:
         """What the daemon tells after `events.subscribe`, as it comes; `params` is the map.
@@ -107,27 +111,73 @@ class AsyncConnection:
                 yield wire.session.notifications.popleft()
             await self._with_signs_of_life(wire, wire.told())
 
-    async def _call_once(self, wire: "_Wire", method: str, params: Mapping[str, Any]) -> Any:
-        patience = patience_s(method, params, self._timeout)
-        if patience is None:
-            return await self._with_signs_of_life(wire, wire.call(method, params))
+    async def _take(self, going: Progress[Any], step: Step) -> None:
         try:
-            async with asyncio.timeout(patience):
-                return await wire.call(method, params)
+            result = await self._result_of(step)
+        except BaseException as error:
+            going.failed(error)
+        else:
+            going.took(result)
+
+    async def _result_of(self, step: Step) -> Any:
+        match step:
+            case Send(method, params):
+                return await self._send(method, params)
+            case Take(sent):
+                return await self._result(sent)
+            case Call(method, params):
+                return await self.call(method, **params)
+            case ReachAgain(start):
+                return await self._connected(partial(self._reach_again, start=start))
+            case Apart(steps):
+                async with self._another() as another:
+                    return await another.run(steps)
+        raise TypeError(f"{step} gives something, and nobody reads it")
+
+    async def _send(self, method: str, params: Mapping[str, Any]) -> "_Sent":
+        wire = await self._connected(self._reach)
+        try:
+            async with asyncio.timeout(self._timeout):
+                msgid = await wire.send(method, params)
         except TimeoutError:
-            raise no_answer(socket_in_use(self._paths), patience) from None
+            raise self._silent(self._timeout) from None
+        return _Sent(wire, msgid, patience_s(method, params, self._timeout))
+
+    async def _result(self, sent: "_Sent") -> Any:
+        if sent.patience is None:
+            return await self._with_signs_of_life(sent.wire, sent.wire.result(sent.msgid))
+        try:
+            async with asyncio.timeout(sent.patience):
+                return await sent.wire.result(sent.msgid)
+        except TimeoutError:
+            raise self._silent(sent.patience) from None
 
     async def _with_signs_of_life(self, wire: "_Wire", work: Coroutine[Any, Any, Any]) -> Any:
         """The result of what may take as long as a job runs; the daemon is asked now and then whether it lives."""
+        now = asyncio.get_running_loop().time
         task = asyncio.ensure_future(work)
+        silence = Silence(self._timeout, now())
         try:
-            while not (await asyncio.wait({task}, timeout=None if self._timeout is None else SIGN_OF_LIFE_S))[0]:
-                with suppress(UnknownMethod):  # an older daemon lives, too
-                    await self._call_once(wire, "ping", {})
-            return task.result()
+            while True:
+                left = None if silence.deadline is None else max(0.0, silence.deadline - now())
+                if (await asyncio.wait({task}, timeout=left))[0]:
+                    return task.result()
+                silence.heard(wire.heard_at)
+                if silence.deadline is not None and silence.deadline <= now():
+                    if not silence.may_ask(now()):
+                        raise self._silent(self._timeout)
+                    wire.ping()
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def _another(self) -> "AsyncConnection":
+        """A connection of the same options."""
+        how: dict[str, Any] = {"autostart": self._autostart, "timeout": self._timeout, "notice": self._notice}
+        return AsyncConnection(self._named, environ=self._environ, **how)
+
+    def _silent(self, patience: float | None) -> DaemonUnreachable:
+        return no_answer(socket_in_use(self._paths), patience)
 
     async def _connected(self, reach: Callable[[], sockets.socket]) -> "_Wire":
         async with self._connecting:
@@ -145,10 +195,20 @@ class AsyncConnection:
         return reach_daemon(self._paths, autostart=self._autostart, environ=self._environ, notice=self._notice)
 
     def _reach_again(self, *, start: bool) -> sockets.socket:
+        from queuectl_client.reconnect import reach_again
+
         patience = self._timeout if start else None
         return reach_again(
             self._paths, start=start and self._autostart, patience=patience, reach=self._reach, notice=self._notice
         )
+
+
+class _Sent(NamedTuple):
+    """A call on its way, and how long its answer may take."""
+
+    wire: "_Wire"
+    msgid: int
+    patience: float | None
 
 
 _LAST_WORDS: Final = 65_536
@@ -164,6 +224,9 @@ class _Wire(asyncio.Protocol):
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._told = asyncio.Event()
         self._failure: Exception | None = None
+        self.heard_at = 0.0
+        """When the daemon was heard last, by the clock of the loop."""
+        self._pinged_at = 0.0
         self._may_write = asyncio.Event()
         self._may_write.set()
 
@@ -172,24 +235,36 @@ class _Wire(asyncio.Protocol):
         """Whether nothing can be asked over it any more."""
         return self._failure is not None
 
-    async def call(self, method: str, params: Mapping[str, Any]) -> Any:
-        """The result of a call."""
+    async def send(self, method: str, params: Mapping[str, Any]) -> int:
+        """Send a call; its number is for `result`."""
         await self._may_write.wait()
         if self._failure is not None or self._transport is None:
-            raise ConnectionLost("the connection to the daemon is closed")
+            raise self.session.lost("the connection to the daemon is closed")
         msgid, data = self.session.call(method, params)
-        answered = self._answers[msgid] = self._loop.create_future()
+        self._answers[msgid] = self._loop.create_future()
         self._transport.write(data)
+        return msgid
+
+    async def result(self, msgid: int) -> Any:
+        """The result of a call that was sent. Who is cancelled meanwhile ends the call."""
         try:
-            await answered
+            await self._answers[msgid]
         except asyncio.CancelledError:
             self.session.forget(msgid)
-            if self._failure is None:
+            if self._failure is None and self._transport is not None:
                 self._transport.write(self.session.cancel(msgid))
             raise
         finally:
             self._answers.pop(msgid, None)
+        if self._failure is not None and not self.session.has_answer(msgid):
+            raise self._failure
         return self.session.take(msgid)
+
+    def ping(self) -> None:
+        """Ask for a sign of life, once for all who wait for one."""
+        if self._pinged_at <= self.heard_at and self._failure is None and self._transport is not None:
+            self._pinged_at = self._loop.time()
+            self._transport.write(self.session.ping())
 
     async def told(self) -> None:
         """Return once there may be a notification. Raises ConnectionLost when there can be none any more."""
@@ -202,13 +277,14 @@ class _Wire(asyncio.Protocol):
         """Close, and tell everybody who waits."""
         if self._transport is not None:
             self._transport.close()
-        self._fail(failure or ConnectionLost("the connection to the daemon was closed"))
+        self._fail(failure or self.session.lost("the connection to the daemon was closed"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self.heard_at = self._loop.time()
         try:
             answered = self.session.receive(data)
         except QueuectlError as error:
@@ -226,7 +302,7 @@ class _Wire(asyncio.Protocol):
             # Nothing can be sent any more. What the daemon said before it closed (it is full, say) was not read yet.
             with suppress(OSError):
                 self.data_received(os.read(self._transport.get_extra_info("socket").fileno(), _LAST_WORDS))
-        self._fail(ConnectionLost("the daemon went away in the middle of the call"))
+        self._fail(self.session.lost("the daemon went away in the middle of the call"))
 
     def pause_writing(self) -> None:
         self._may_write.clear()
@@ -239,6 +315,6 @@ class _Wire(asyncio.Protocol):
             self._failure = failure
         for waiting in self._answers.values():
             if not waiting.done():
-                waiting.set_exception(self._failure)
+                waiting.set_result(None)  # who takes its result finds the failure
         self._told.set()
         self._may_write.set()

@@ -3,20 +3,14 @@
 `aio.AsyncClient` has the same methods; a test compares the two.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Any, Final
+from typing import Any
 
+from queuectl_client import paging, upload
 from queuectl_client.connection import Connection
-from queuectl_client.errors import Gone
 from queuectl_client.job import Job, Missing
-from queuectl_client.session import JOBS_A_CALL, SLOW_PATIENCE_S
-from queuectl_client.submission import Added, JobLike, capture, described, new_request, pieces
+from queuectl_client.submission import Added, JobLike, described
 from queuectl_client.waiting import Wait
-
-_AHEAD: Final = 4
-"""Pieces of a batch on their way at once: the daemon stores one while the next is packed and read."""
 
 Ref = str | int
 """An id, a seq, or a selector such as `last`, `3-9`, `label:k=v`, `@failed`."""
@@ -37,15 +31,7 @@ class Client(Connection):
 
     def enqueue_many(self, jobs: Iterable[JobLike], /, **defaults: Any) -> Added:
         """Store all of the jobs or none, however many. `defaults` are keys laid under each."""
-        common = {**capture(), **defaults}
-        cut = pieces(jobs)
-        first, second = next(cut, None), next(cut, None)
-        if first is None:
-            return Added([], [])
-        if second is None:
-            answer = self.call("enqueue_many", jobs=first, defaults=common, request=new_request())
-            return Added(answer["ids"], answer["seqs"])
-        return self._enqueue_batch(common, chain((first, second), cut))
+        return self.run(upload.enqueue_many(jobs, defaults))
 
     def status(self) -> dict[str, Any]:
         """Counts by state, workers, paused queues."""
@@ -56,13 +42,7 @@ class Client(Connection):
 
         The filters are the parameters of the wire's `list`: `state="dead"`, `filter="state=dead and attempts>2"`.
         """
-        after = None
-        while True:
-            page = self.call("list", **{**filters, "after": after})
-            yield from (Job(self, job) for job in page["jobs"])
-            after = page["next"]
-            if after is None:
-                return
+        return (Job(self, job) for job in self.stream(paging.listed(filters)))
 
     def get(self, id: Ref) -> Job:
         """One job with its attempts."""
@@ -74,21 +54,7 @@ class Client(Connection):
         Raises TimeoutError after `timeout` seconds.
         """
         wait = Wait(ids, any=any, timeout=timeout)
-        while (params := wait.params) is not None:
-            wait.ended(self.call("job.wait", **params))
-        if not wait.done:
-            raise TimeoutError(f"not done within {timeout:g} s")
-        ended: list[Job] = []
-        for pages in wait.pages:
-            ended += [Job(self, job) for job in pages.jobs]
-            while pages.params is not None:
-                try:
-                    page = pages.take(self.call("job.wait", **pages.params))
-                except Gone:
-                    pages.forgotten()
-                    continue
-                ended += [Job(self, job) for job in page]
-        return ended
+        return [Job(self, job) for job in self.stream(wait.jobs())]
 
     def log_page(self, id: Ref, **where: Any) -> dict[str, Any]:
         """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""
@@ -101,13 +67,13 @@ class Client(Connection):
 
         `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
         """
-        return b"".join(self._output(id, attempt, stream, missing, wait=False))
+        return b"".join(self.stream(paging.output(id, attempt, stream, missing, wait=False)))
 
     def follow(
         self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
     ) -> Iterator[bytes]:
         """What the job writes, as it comes, until the attempt has ended. `missing`: see `output`."""
-        return self._output(id, attempt, stream, missing, wait=True)
+        return self.stream(paging.output(id, attempt, stream, missing, wait=True))
 
     def cancel(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """End jobs for good, waiting or running."""
@@ -254,52 +220,10 @@ class Client(Connection):
         self.call("events.subscribe", since=since, **filters)
         return (told.params for told in self.notifications() if told.method == "event")
 
-    def _enqueue_batch(self, defaults: Mapping[str, Any], cut: Iterable[list[dict[str, Any]]]) -> Added:
-        added, ahead = Added([], []), deque[int]()
-
-        def take() -> None:
-            answer = self.result(ahead.popleft(), SLOW_PATIENCE_S)
-            added.ids.extend(answer["ids"])
-            added.seqs.extend(answer["seqs"])
-
-        token = self.call("batch.open", defaults=defaults)["token"]
-        try:
-            for piece in cut:
-                if len(ahead) == _AHEAD:
-                    take()
-                ahead.append(self.send("batch.add", {"token": token, "jobs": piece}))
-            while ahead:
-                take()
-            self.call("batch.commit", token=token, request=new_request())
-        except BaseException:
-            self.close()  # the daemon forgets an open batch with its connection
-            raise
-        return added
-
-    def _output(
-        self, id: Ref, attempt: int | None, stream: str | None, missing: Missing, *, wait: bool
-    ) -> Iterator[bytes]:
-        offset = 0
-        while True:
-            page = self.log_page(id, attempt=attempt, stream=stream, offset=offset, wait=wait)
-            offset = page["next"]
-            if page.get("dropped") and missing is not None:
-                missing(page["dropped"])
-            if page["data"]:
-                yield page["data"]
-            if page["eof"] or not (page["data"] or page.get("dropped") or wait):
-                return
-
     def _each(self, method: str, **params: Any) -> list[Job]:
         """The jobs that it was done to, however many a selector stands for, call by call."""
-        done: list[Job] = []
-        after = None
-        while True:
-            answer = self.call(method, **params, limit=JOBS_A_CALL, after=after)
-            done += [Job(self, job) for job in answer["jobs"]]
-            after = answer.get("next")
-            if after is None:
-                return done
+        changed = self.stream(paging.changed(method, params))
+        return [Job(self, job) for job in changed]
 
     def _jobs(self, method: str, **params: Any) -> list[Job]:
         return [Job(self, job) for job in self.call(method, **params)["jobs"]]

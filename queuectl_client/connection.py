@@ -10,20 +10,16 @@ import socket as sockets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from queuectl_client.autostart import reach_daemon
+from queuectl_client.calls import Apart, Call, Give, Progress, ReachAgain, Send, Step, Steps, Take, calling
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.reconnect import Repeats, reach_again
-from queuectl_client.session import (
-    DEFAULT_PATIENCE_S,
-    SIGN_OF_LIFE_S,
-    Session,
-    is_wait,
-    patience_s,
-)
+from queuectl_client.session import DEFAULT_PATIENCE_S, Session, Silence, patience_s
+
+T = TypeVar("T")
 
 _PIECE: Final = 256 * 1024
 
@@ -45,6 +41,7 @@ class Connection:
         `notice` gets a line for people when a daemon had to be started.
         """
         self._environ = os.environ if environ is None else environ
+        self._named = socket
         self._paths = resolve(self._environ, socket=socket)
         self._autostart = autostart
         self._timeout = timeout
@@ -80,18 +77,24 @@ class Connection:
         When the daemon goes away before it has answered, the call is made again, once it is back, provided that does
         no harm; else ConnectionLost: whether it took effect is not known.
         """
-        start = not is_wait(method, params)
-        if self._was_lost():
-            self._attach(self._reach_again(start=start))
-        repeats = Repeats(method, params, self._timeout)
-        while True:
-            try:
-                sent = self.send(method, repeats.params)
-                return self.result(sent, patience_s(method, repeats.params, self._timeout))
-            except ConnectionLost:
-                if not repeats.lost(spoke=bool(self._session.server)):
-                    raise
-            self._attach(self._reach_again(start=start))
+        return self.run(calling(method, params, self._timeout, was_lost=self._was_lost()))
+
+    def run(self, steps: Steps[T]) -> T:
+        """The result of a procedure (`calls`), once all of its steps are taken."""
+        going = Progress(steps)
+        while going.step is not None:
+            self._take(going, going.step)
+        return going.result  # type: ignore[return-value]  # it is over
+
+    def stream(self, steps: Steps[None]) -> Iterator[Any]:
+        """What a procedure gives, as it comes."""
+        going = Progress(steps)
+        while (step := going.step) is not None:
+            if isinstance(step, Give):
+                yield from step.items
+                going.took(None)
+            else:
+                self._take(going, step)
 
     def send(self, method: str, params: Mapping[str, Any]) -> int:
         """Send a call without waiting for its answer; its number is for `result`. Calls take effect in this order."""
@@ -137,10 +140,40 @@ class Connection:
             self._session.notifications.clear()
         self._session.notifications.clear()
 
+    def _take(self, going: Progress[Any], step: Step) -> None:
+        try:
+            result = self._result_of(step)
+        except BaseException as error:
+            going.failed(error)
+        else:
+            going.took(result)
+
+    def _result_of(self, step: Step) -> Any:
+        match step:
+            case Send(method, params):
+                return self.send(method, params), patience_s(method, params, self._timeout)
+            case Take(sent):
+                return self.result(*sent)
+            case Call(method, params):
+                return self.call(method, **params)
+            case ReachAgain(start):
+                return self._attach(self._reach_again(start=start))
+            case Apart(steps):
+                with self._another() as another:
+                    return another.run(steps)
+        raise TypeError(f"{step} gives something, and nobody reads it")
+
+    def _another(self) -> "Connection":
+        """A connection of the same options."""
+        how: dict[str, Any] = {"autostart": self._autostart, "timeout": self._timeout, "notice": self._notice}
+        return Connection(self._named, environ=self._environ, **how)
+
     def _reach(self) -> sockets.socket:
         return reach_daemon(self._paths, autostart=self._autostart, environ=self._environ, notice=self._notice)
 
     def _reach_again(self, *, start: bool) -> sockets.socket:
+        from queuectl_client.reconnect import reach_again
+
         patience = self._timeout if start else None
         return reach_again(
             self._paths, start=start and self._autostart, patience=patience, reach=self._reach, notice=self._notice
@@ -183,12 +216,14 @@ class Connection:
 
     def _hear(self, deadline: float | None) -> bool:
         """Take in what comes; False when the deadline was first, or (None) the daemon gave no sign of life."""
-        if deadline is not None or self._timeout is None:
+        if deadline is not None:
             return self._receive(deadline)
-        if self._receive(time.monotonic() + SIGN_OF_LIFE_S):
-            return True
-        self._send_all(self._session.ping())
-        return self._receive(time.monotonic() + self._timeout)
+        silence = Silence(self._timeout, time.monotonic())
+        while not self._receive(silence.deadline):
+            if not silence.may_ask(time.monotonic()):
+                return False
+            self._send_all(self._session.ping())
+        return True
 
     def _receive(self, deadline: float | None) -> bool:
         """Wait for bytes and take them in; False when the deadline was first. Raises ConnectionLost at the end."""
@@ -239,7 +274,7 @@ class Connection:
 
     def _lost(self) -> ConnectionLost:
         self.close()
-        return ConnectionLost("the daemon went away in the middle of the call")
+        return self._session.lost("the daemon went away in the middle of the call")
 
     def _silent(self, patience: float | None) -> DaemonUnreachable:
         return no_answer(socket_in_use(self._paths), patience)

@@ -128,6 +128,9 @@ class NoDaemon(DaemonUnreachable):
 class ConnectionLost(DaemonUnreachable):
     """The daemon went away in the middle of a call. Whether the call took effect is not known."""
 
+    spoke = False
+    """Whether it had answered anything on the connection that was lost."""
+
 
 class ForeignServer(DaemonUnreachable):
     """The socket, its folder or its server belongs to another user, so nothing was sent to it."""

@@ -66,6 +66,34 @@ def is_wait(method: str, params: Mapping[str, Any]) -> bool:
     return patience_s(method, params) is None
 
 
+class Silence:
+    """When a daemon that is waited for, for as long as a job runs, is asked whether it lives, and when it is silent.
+
+    Times are those of one clock that the caller reads.
+    """
+
+    def __init__(self, patience: float | None, now: float) -> None:
+        """`patience`: seconds for a sign of life; None: any time."""
+        self.deadline = None if patience is None else now + SIGN_OF_LIFE_S
+        """Until when something must come; None: it need not."""
+        self._patience = patience
+        self._heard = now
+        self._asked = False
+
+    def heard(self, at: float) -> None:
+        """Something came at this time, if nothing did later."""
+        if at > self._heard and self._patience is not None:
+            self._heard, self._asked = at, False
+            self.deadline = at + SIGN_OF_LIFE_S
+
+    def may_ask(self, now: float) -> bool:
+        """The deadline was first. True: it is asked with a ping, and has its patience to answer; False: it was."""
+        if self._asked or self._patience is None:
+            return False
+        self._asked, self.deadline = True, now + self._patience
+        return True
+
+
 class Session:
     """What has been asked on one connection and what has come back. `server` is the answer to hello, once it came."""
 
@@ -118,6 +146,12 @@ class Session:
         """The bytes that end a waiting call; its answer still comes."""
         return rpc.notification("cancel", {"msgid": msgid})
 
+    def lost(self, words: str) -> ConnectionLost:
+        """The error for a connection that was lost."""
+        error = ConnectionLost(words)
+        error.spoke = bool(self.server)
+        return error
+
     def receive(self, data: bytes) -> list[int]:
         """Take what came and tell which calls are answered by it. Raises ConnectionLost for what is no answer."""
         answered = []
@@ -128,7 +162,7 @@ class Session:
                 elif isinstance(message, rpc.Notification):
                     self._take_notification(message)
         except rpc.ProtocolError as error:
-            raise ConnectionLost(f"the daemon's answer cannot be read: {error.text}") from None
+            raise self.lost(f"the daemon's answer cannot be read: {error.text}") from None
         return answered
 
     def has_answer(self, msgid: int) -> bool:

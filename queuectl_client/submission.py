@@ -4,22 +4,16 @@ The daemon checks the keys; here only what Python programs say in their own type
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 from uuid import uuid4
-
-import msgpack
 
 from queuectl_client.errors import InvalidParams
 
 JobLike = str | Sequence[str] | Mapping[str, Any]
 """A shell command, an argv, or a map with the keys of a job."""
 
-PIECE_JOBS: Final = 250
-"""Some 5 ms of work for each side: with more at a time the daemon keeps its other clients waiting for as long."""
-PIECE_BYTES: Final = 4 * 1024 * 1024
-"""Half of the largest message: the last job of a piece and the defaults fit into the other half."""
 _FIRST_LINES: Final = 512
 
 
@@ -28,6 +22,16 @@ class Added(NamedTuple):
 
     ids: list[str]
     seqs: list[int]
+
+    @classmethod
+    def none(cls) -> Self:
+        """No job so far."""
+        return cls([], [])
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """The daemon's answer to a message of jobs."""
+        self.ids.extend(answer["ids"])
+        self.seqs.extend(answer["seqs"])
 
 
 def capture() -> dict[str, Any]:
@@ -41,10 +45,14 @@ def capture() -> dict[str, Any]:
 
 def described(job: JobLike, keys: Mapping[str, Any]) -> dict[str, Any]:
     """The job's map: what is captured here, over it the job's own keys, over them `keys`; with a request id."""
-    own = job_map(job) | {key: value for key, value in keys.items() if value is not None}
+    return {"request": new_request(), **laid_under({**job_map(job), **_given(keys)})}
+
+
+def laid_under(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """These keys of a job, or of many, in the wire's types, over what is captured here."""
     # A job with a folder of its own needs none of ours, which may be gone.
-    caught = {"environment": dict(os.environ), "umask": _umask()} if own.get("cwd") else capture()
-    return {"request": new_request(), **caught, **_plain(own)}
+    caught = {"environment": dict(os.environ), "umask": _umask()} if keys.get("cwd") else capture()
+    return {**caught, **_plain(keys)}
 
 
 def job_map(job: JobLike) -> dict[str, Any]:
@@ -54,24 +62,13 @@ def job_map(job: JobLike) -> dict[str, Any]:
     return {"command": job if isinstance(job, str) else list(job)}
 
 
-def pieces(jobs: Iterable[JobLike]) -> Iterator[list[dict[str, Any]]]:
-    """The jobs' maps, cut into lists that fit into one message each."""
-    piece: list[dict[str, Any]] = []
-    size = 0
-    for job in jobs:
-        described_job = job_map(job)
-        piece.append(described_job)
-        size += len(msgpack.packb(described_job, unicode_errors="surrogateescape"))
-        if len(piece) == PIECE_JOBS or size >= PIECE_BYTES:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
-
-
 def new_request() -> str:
     """A name for a write, so that it can be asked for again when its answer is lost."""
     return str(uuid4())
+
+
+def _given(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def _plain(keys: Mapping[str, Any]) -> dict[str, Any]:

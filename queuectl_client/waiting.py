@@ -1,11 +1,14 @@
 """The calls of one wait for any number of jobs: first until they have ended, then for the jobs, page by page.
 
-No sockets, so Client, AsyncClient and the CLI share it. It gives the parameters of the calls and takes their answers.
+Without I/O, so Client, AsyncClient and the CLI share it.
 """
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+from queuectl_client.calls import Call, Give, Steps
+from queuectl_client.errors import Gone
 
 Job = Mapping[str, Any]
 
@@ -47,6 +50,30 @@ class Wait:
         self.done = answer["done"]
         self.first_failure = self.first_failure or answer.get("first_failure")
         self.pages.append(Pages({**asked, "timeout": 0, **self._how}, self._how, answer))
+
+    def until_ended(self) -> Steps[bool]:
+        """Wait; whether it was done in time."""
+        while (params := self.params) is not None:
+            self.ended((yield Call("job.wait", params)))
+        return self.done
+
+    def told(self) -> Steps[None]:
+        """The jobs, once all have ended, page after page."""
+        for pages in self.pages:
+            yield Give(pages.jobs)
+            while pages.params is not None:
+                try:
+                    answer = yield Call("job.wait", pages.params)
+                except Gone:
+                    pages.forgotten()
+                    continue
+                yield Give(pages.take(answer))
+
+    def jobs(self) -> Steps[None]:
+        """Wait, then the jobs. Raises TimeoutError when it was not done in time."""
+        if not (yield from self.until_ended()):
+            raise TimeoutError(f"not done within {self._timeout:g} s")
+        yield from self.told()
 
 
 class Pages:

@@ -65,7 +65,8 @@ _ON_JOBS: Final = Method(Effect.CHANGE, on_jobs=True)
 METHODS: Final[Mapping[str, Method]] = {
     "enqueue": Method(Effect.ADD),
     "enqueue_many": Method(Effect.ADD, Answer.LATER),
-    "batch.open": Method(Effect.ADD),
+    # Of a batch that was opened over a connection that is lost nothing is left.
+    "batch.open": Method(Effect.ADD, same_when_repeated=True),
     "batch.add": Method(Effect.ADD, Answer.LATER),
     "batch.commit": Method(Effect.ADD, Answer.LATER),
     "status": _READ,

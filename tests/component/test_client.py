@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from queuectl_client import Client, errors
+from queuectl_client.calls import REPEATS
 from queuectl_client.connect import check_owner
 from queuectl_client.paths import resolve, socket_address
 from queuectl_client.protocol import rpc
-from queuectl_client.reconnect import REPEATS
 from queuectl_client.session import may_repeat
 from tests.support.eventually import eventually
 from tests.support.fakeserver import FakeServer, Refuse, Silent, Vanish

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from queuectl_client import AsyncClient, AsyncJob, Client, Job, errors
+from queuectl_client.calls import REPEATS
 from queuectl_client.protocol import rpc
-from queuectl_client.reconnect import REPEATS
 from tests.support.eventually import eventually_async
 from tests.support.fakeserver import FakeServer, Silent, Vanish
 

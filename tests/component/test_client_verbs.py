@@ -14,7 +14,7 @@ import pytest
 from queuectl_client import Client, Job, errors
 from queuectl_client.protocol.messages import REQUESTS
 from queuectl_client.session import JOBS_A_CALL
-from queuectl_client.submission import PIECE_JOBS
+from queuectl_client.upload import PIECE_JOBS
 from tests.support.fakeserver import FakeServer, Refuse
 
 JOB = {"id": "job_1", "seq": 1, "command": "true", "state": "pending", "attempts": 0, "exit_code": None}

@@ -26,8 +26,7 @@ def unknown(_: dict[str, Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("connection", "aioconnection"):
-        monkeypatch.setattr(f"queuectl_client.{module}.SIGN_OF_LIFE_S", 0.02)
+    monkeypatch.setattr("queuectl_client.session.SIGN_OF_LIFE_S", 0.02)
 
 
 @pytest.fixture
@@ -117,3 +116,27 @@ def test_of_the_same_version_an_error_stays_as_it_is(server: FakeServer) -> None
     server.answers["status"] = lambda _: (_ for _ in ()).throw(Refuse("invalid_params", "no such thing"))
     with pytest.raises(errors.InvalidParams, match=r"^no such thing$"):
         ask(server, "sync", lambda client: client.status())
+
+
+def test_many_tasks_that_wait_ask_for_one_sign_of_life(server: FakeServer) -> None:
+    async def all_wait(client: AsyncClient) -> list[Any]:
+        return await asyncio.gather(*(client.wait(str(seq)) for seq in range(1, 21)), return_exceptions=True)
+
+    failures = ask(server, "async", all_wait)
+    assert {type(failure) for failure in failures} == {errors.DaemonUnreachable}
+    assert server.methods() == ["job.wait"] * 20 + ["ping"]
+
+
+@BOTH
+def test_a_daemon_that_forgot_a_wait_is_asked_anew(server: FakeServer, kind: str) -> None:
+    pages = iter([{"jobs": [JOB], "done": True, "next": "a"}, None, {"jobs": [JOB, {**JOB, "seq": 2}], "done": True}])
+
+    def page(_: dict[str, Any]) -> Any:
+        answer = next(pages)
+        if answer is None:
+            raise Refuse("gone", "no such wait")
+        return answer
+
+    server.answers["job.wait"] = page
+    jobs = ask(server, kind, lambda client: client.wait("1-2"))
+    assert [job.seq for job in jobs] == [1, 2]

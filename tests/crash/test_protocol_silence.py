@@ -19,8 +19,8 @@ DEADLINE_S = 30
 
 IMPATIENT = """
 import sys
-from queuectl_client import connection
-connection.SIGN_OF_LIFE_S = 0.3
+from queuectl_client import connection, session
+session.SIGN_OF_LIFE_S = 0.3
 connection.Connection.__init__.__kwdefaults__["timeout"] = 0.5
 from queuectl_client.cli.main import main
 main()
@@ -29,7 +29,7 @@ main()
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("queuectl_client.connection.SIGN_OF_LIFE_S", 0.3)
+    monkeypatch.setattr("queuectl_client.session.SIGN_OF_LIFE_S", 0.3)
 
 
 def client(home: Home, timeout: float = 0.5) -> Client:

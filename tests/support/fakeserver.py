@@ -2,7 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ class FakeServer:
         self.answers |= {name.replace("__", "."): answer for name, answer in answers.items()}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.told: list[rpc.Notification] = []
+        self.connected = 0
+        """How many connections there are."""
         self._connections: list[socket.socket] = []
+        self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
 
@@ -95,7 +99,7 @@ class FakeServer:
 
     def _serve(self, connection: socket.socket) -> None:
         decoder = Decoder()
-        with connection:
+        with connection, self._counted():
             try:
                 while data := connection.recv(65536):
                     for message in decoder.feed(data):
@@ -105,6 +109,16 @@ class FakeServer:
                             self.told.append(message)
             except (Vanish, OSError):
                 self._shut(connection)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self.connected += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.connected -= 1
 
     def _answer(self, connection: socket.socket, call: Request) -> None:
         params = rpc.params_of(call.params)

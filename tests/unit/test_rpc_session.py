@@ -6,7 +6,15 @@ import pytest
 
 from queuectl_client.errors import ConnectionLost
 from queuectl_client.protocol import rpc
-from queuectl_client.session import DEFAULT_PATIENCE_S, SLOW_PATIENCE_S, Session, may_repeat, patience_s
+from queuectl_client.session import (
+    DEFAULT_PATIENCE_S,
+    SIGN_OF_LIFE_S,
+    SLOW_PATIENCE_S,
+    Session,
+    Silence,
+    may_repeat,
+    patience_s,
+)
 
 
 def test_an_answer_that_comes_too_late_is_dropped() -> None:
@@ -88,3 +96,25 @@ def test_what_reads_may_be_repeated(method: str) -> None:
 )
 def test_what_would_be_done_twice_may_not(method: str) -> None:
     assert not may_repeat(method, {})
+
+
+def test_a_daemon_is_asked_once_whether_it_lives_and_is_silent_after_its_patience() -> None:
+    silence = Silence(10.0, 100.0)
+    assert silence.deadline == 100.0 + SIGN_OF_LIFE_S
+    silence.heard(99.0)
+    assert silence.deadline == 100.0 + SIGN_OF_LIFE_S, "that was before"
+    silence.heard(103.0)
+    assert silence.deadline == 103.0 + SIGN_OF_LIFE_S
+    assert silence.may_ask(120.0)
+    assert silence.deadline == 130.0
+    assert not silence.may_ask(130.0)
+    silence.heard(131.0)
+    assert silence.deadline == 131.0 + SIGN_OF_LIFE_S
+    assert silence.may_ask(150.0), "it lived since"
+
+
+def test_who_has_any_patience_never_asks() -> None:
+    silence = Silence(None, 100.0)
+    silence.heard(101.0)
+    assert silence.deadline is None
+    assert not silence.may_ask(1e9)

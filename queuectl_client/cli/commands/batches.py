@@ -1,7 +1,7 @@
 """`queuectl enqueue` of many jobs: a file of them, an array, a job for each line, and what runs when all have ended."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO, Final, NamedTuple
 from uuid import uuid4
@@ -13,13 +13,13 @@ from queuectl_client.cli.jobinput import sources
 from queuectl_client.cli.jobinput.command import command_of
 from queuectl_client.cli.jobinput.jobjson import parse
 from queuectl_client.cli.jobinput.options import JobMap, lay_over, refuse_idle
-from queuectl_client.cli.jobinput.sources import Entry
 from queuectl_client.cli.jobinput.templates import PLACE, Template, read_array
-from queuectl_client.cli.jobinput.upload import announce_all, store_all
 from queuectl_client.cli.output.hints import hint_at_queues
+from queuectl_client.cli.output.stored import Stored, announce_all
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.submission import capture
+from queuectl_client.upload import Entry, upload
 
 NOT_OF_FOLLOWERS: Final = frozenset({
     "id", "batch", "depends_on", "delay", "run_at", "hold", "name", "unique_key", "on_conflict", "key", "key_limit",
@@ -94,6 +94,20 @@ class _Plan:
             named = [*(job.get("depends_on") or ()), {"id": f"{BATCH_PREFIX}{self.batch}", "on": on}]
             yield Entry({**job, "depends_on": named}, f"--then {text!r}", len(text))
 
+    def again(self, file: BinaryIO | None) -> Callable[[], Iterator[Entry]] | None:
+        """The entries once more, where what they are read from can be read again. To be called before they are."""
+        if file is None:
+            return lambda: self.entries(None)
+        if not file.seekable():
+            return None
+        start = file.tell()
+
+        def from_the_start() -> Iterator[Entry]:
+            file.seek(start)
+            return self.entries(file)
+
+        return from_the_start
+
     def _many_entries(self, file: BinaryIO | None) -> Iterator[Entry]:
         if self._many.file is not None and file is not None:
             say, here = self._invocation.say, self._around["cwd"]
@@ -119,7 +133,8 @@ def enqueue_many(
     plan = _Plan(invocation, many, options, shell=shell, lenient=lenient)
     source = many.file if many.file is not None else many.each
     with _opened(source) as file:
-        stored = store_all(invocation.client(), plan.defaults, plan.entries(file))
+        steps = upload(plan.entries(file), plan.defaults, Stored, plan.again(file))
+        stored = invocation.client().run(steps)
     if not stored.count:
         if invocation.json:
             invocation.document([])

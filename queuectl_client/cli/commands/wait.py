@@ -10,7 +10,6 @@ from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.values import DURATION
 from queuectl_client.cli.output.outcome import TIMED_OUT, exit_code, has_ended
 from queuectl_client.cli.output.render import result_text
-from queuectl_client.errors import Gone
 from queuectl_client.waiting import Wait
 
 Job = Mapping[str, Any]
@@ -86,22 +85,12 @@ def waited_for(
         first: dict[str, Any] = {**(wait.params or {}), "timeout": 0, "limit": 0}
         if not invocation.call("job.wait", **first)["done"]:
             invocation.say("No workers are active. Start some with: queuectl worker start")
-    while (params := wait.params) is not None:
-        wait.ended(invocation.call("job.wait", **params))
-    return wait if wait.done else None
+    return wait if invocation.client().run(wait.until_ended()) else None
 
 
 def told(invocation: Invocation, wait: Wait) -> Iterator[Job]:
     """The jobs that were waited for, a page at a time."""
-    for pages in wait.pages:
-        yield from pages.jobs
-        while pages.params is not None:
-            try:
-                answer = invocation.call("job.wait", **pages.params)
-            except Gone:
-                pages.forgotten()
-                continue
-            yield from pages.take(answer)
+    return invocation.client().stream(wait.told())
 
 
 def status_of(wait: Wait) -> int:

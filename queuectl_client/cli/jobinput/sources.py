@@ -1,30 +1,23 @@
 """Where many jobs come from: the lines of a file, the numbers of an array, the lines that one command is run for.
 
-An entry is a job, the place it is told by (`line 3`, `index 7`), and about how many bytes it has on the wire.
+A place is `line 3` or `index 7`.
 """
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final
 
 from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
 from queuectl_client.cli.jobinput.options import JobMap, lay_over
 from queuectl_client.cli.jobinput.templates import INDEX_VARIABLE, PLACE, Array, Template
 from queuectl_client.errors import InvalidParams
+from queuectl_client.upload import Entry
 
 LONGEST_LINE: Final = 2 * 1024 * 1024
 """A line may fill a piece and the next one overfill it: together they still fit into a message."""
 _READ_BYTES: Final = 64 * 1024
 FILLED: Final = frozenset({"id", "name", "unique_key", "key", "labels", "env", "stdin", "cwd"})
 """Keys in whose text `{}` stands for the item, too; of a map in its values."""
-
-
-class Entry(NamedTuple):
-    """One job of many."""
-
-    job: JobMap
-    place: str
-    size: int
 
 
 def of_file(

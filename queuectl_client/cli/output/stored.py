@@ -1,0 +1,80 @@
+"""Which of many jobs were stored, however many, and telling it."""
+
+import sys
+from array import array
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from queuectl_client.cli.invocation import Invocation
+
+_LINES_A_WRITE: Final = 1000
+
+
+class Stored:
+    """Which jobs were stored, in their order. A million that have no id of their own take up next to nothing."""
+
+    def __init__(self) -> None:
+        self._firsts = array("q")
+        """Of each run of jobs that follow one another: its place among all."""
+        self._seqs = array("q")
+        """The number of the first of each run."""
+        self._named: dict[int, str] = {}
+        """By place: ids that are not `job_` and the number."""
+        self.skipped: set[int] = set()
+        self.count = 0
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """The daemon's answer to one message."""
+        self.skipped.update(self.count + place for place in answer.get("skipped", ()))
+        for id, seq in zip(answer["ids"], answer["seqs"], strict=True):
+            if not self._seqs or seq != self._seqs[-1] + self.count - self._firsts[-1]:
+                self._firsts.append(self.count)
+                self._seqs.append(seq)
+            if id != f"job_{seq}":
+                self._named[self.count] = id
+            self.count += 1
+
+    def seqs(self) -> Iterator[int]:
+        """The numbers."""
+        ends = [*self._firsts[1:], self.count]
+        for first, end, seq in zip(self._firsts, ends, self._seqs, strict=True):
+            yield from range(seq, seq + end - first)
+
+    def spans(self) -> Iterator[str]:
+        """Selectors that stand for them, a word for each run. Of 15 digits, as nobody's id is."""
+        ends = [*self._firsts[1:], self.count]
+        for first, end, seq in zip(self._firsts, ends, self._seqs, strict=True):
+            yield f"{seq:015}-{seq + end - first - 1:015}"
+
+    def ids(self) -> Iterator[str]:
+        """The ids."""
+        for place, seq in enumerate(self.seqs()):
+            yield self._named.get(place) or f"job_{seq}"
+
+
+def announce_all(invocation: Invocation, stored: Stored) -> None:
+    """Tell the jobs: their ids a line each, or with --json the jobs."""
+    if invocation.json:
+        from queuectl_client.cli.output.jsonlines import write_array
+
+        write_array(_jobs(invocation, stored))
+        return
+    before = "" if invocation.quiet else "Job enqueued with ID: "
+    lines = (
+        id if place in stored.skipped else f"{before}{id}" for place, id in enumerate(stored.ids())
+    )  # fmt: skip
+    while some := list(islice(lines, _LINES_A_WRITE)):
+        sys.stdout.write("\n".join(some) + "\n")
+    if stored.skipped:
+        invocation.say(
+            f"{len(stored.skipped):,} of them were there already, with the same unique key; nothing enqueued for these"
+        )
+
+
+def _jobs(invocation: Invocation, stored: Stored) -> Iterator[Mapping[str, Any]]:
+    from queuectl_client.cli.output.listing import pages
+
+    seqs = stored.seqs()
+    while some := list(islice(seqs, _LINES_A_WRITE)):
+        yield from pages(invocation, seqs=some)

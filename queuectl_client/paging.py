@@ -1,0 +1,47 @@
+"""What takes any number of calls, page after page: lists, changes of what a selector means, output. Without I/O."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from queuectl_client.calls import Call, Give, Steps
+from queuectl_client.job import Missing
+from queuectl_client.session import JOBS_A_CALL
+
+
+def listed(filters: Mapping[str, Any]) -> Steps[None]:
+    """The jobs that match."""
+    after = None
+    while True:
+        page = yield Call("list", {**filters, "after": after})
+        yield Give(page["jobs"])
+        after = page["next"]
+        if after is None:
+            return
+
+
+def changed(method: str, params: Mapping[str, Any]) -> Steps[None]:
+    """The jobs that it was done to, however many a selector stands for."""
+    after = None
+    while True:
+        answer = yield Call(method, {**params, "limit": JOBS_A_CALL, "after": after})
+        yield Give(answer["jobs"])
+        after = answer.get("next")
+        if after is None:
+            return
+
+
+def output(
+    id: str | int, attempt: int | None, stream: str | None, missing: Missing, *, wait: bool
+) -> Steps[None]:  # fmt: skip
+    """What a job has written; `wait`: and what it writes, until the attempt has ended."""
+    offset = 0
+    while True:
+        where = {"attempt": attempt, "stream": stream, "offset": offset, "wait": wait}
+        page = yield Call("job.logs", {"id": id, **where})
+        offset = page["next"]
+        if page.get("dropped") and missing is not None:
+            missing(page["dropped"])
+        if page["data"]:
+            yield Give((page["data"],))
+        if page["eof"] or not (page["data"] or page.get("dropped") or wait):
+            return
