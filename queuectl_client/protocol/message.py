@@ -1,4 +1,4 @@
-"""How a request is made from the parameters on the wire, and back.
+"""How a request is made from the parameters on the wire.
 
 A request is a frozen dataclass whose fields are made by `param`, which keeps each field's check beside it.
 Which requests there are stands in `messages`.
@@ -48,11 +48,6 @@ class Request:
 
     def check_together(self) -> None:
         """Raise BadParams for parameters that are right alone but not with one another."""
-
-    def to_map(self) -> dict[str, Any]:
-        """The parameters for the wire: those that are not at their default."""
-        values = ((item, getattr(self, item.name)) for item in fields(self))
-        return {item.name: value for item, value in values if value is not None and value != item.default}
 
     @classmethod
     def _name_of(cls, given: object, known: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The requests of the wire: one frozen dataclass for each method, and the table of all of them.
 
-`from_map` checks what came and `to_map` tells it again. The requests that add jobs are in `submissions`.
+`from_map` checks what came. Clients send plain maps: the command line loads none of these classes. The requests that
+add jobs are in `submissions`.
 """
 
 from collections.abc import Mapping
@@ -76,7 +77,6 @@ class AnyRequest(Protocol):
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self: ...
-    def to_map(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,6 @@ class ListJobs(Request):
     descending: bool = param(checks.boolean, False)
     limit: int = param(checks.integer(1, MAX_PAGE), 1000)
     after: str | None = param(_NAME, None)
-
-    def to_map(self) -> dict[str, Any]:
-        """The parameters for the wire, the time in its ISO form."""
-        params = Request.to_map(self)
-        return params if self.since is None else params | {"since": checks.time_text(self.since)}
 
     def check_together(self) -> None:
         """Jobs are named one way, or not at all."""

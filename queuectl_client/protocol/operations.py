@@ -51,11 +51,6 @@ class DeadFilter(Request):
     filter: str | None = param(filters.text, None)
     after: str | None = param(_TEXT, None)
 
-    def to_map(self) -> dict[str, Any]:
-        """The parameters for the wire, the time in its ISO form."""
-        params = Request.to_map(self)
-        return params if self.since is None else params | {"since": checks.time_text(self.since)}
-
     @property
     def narrows(self) -> bool:
         """Whether anything but all is asked for."""

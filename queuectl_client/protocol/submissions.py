@@ -58,10 +58,6 @@ class Enqueue:
         request = _optional(checks.request_id, "request", keys.pop("request", None))
         return cls(JobSpec.from_map(keys), _submitter(keys, NOBODY), request)
 
-    def to_map(self) -> dict[str, Any]:
-        """The parameters for the wire."""
-        return self.spec.to_map() | _submitter_map(self.submitter) | _given(request=self.request)
-
 
 class Jobs(NamedTuple):
     """Checked jobs and, one for one, who submitted them."""
@@ -134,28 +130,18 @@ class EnqueueMany:
         specs, submitters = Defaults(params.get("defaults")).under(params.get("jobs"))
         return cls(specs, submitters, request)
 
-    def to_map(self) -> dict[str, Any]:
-        """The parameters for the wire; what came as defaults is with each job."""
-        return {"jobs": _job_maps(self.specs, self.submitters)} | _given(request=self.request)
-
 
 @dataclass(frozen=True, slots=True)
 class BatchOpen:
-    """Begin a batch. `defaults` are laid under every job added to it; the raw map is what a client sent."""
+    """Begin a batch. `defaults` are laid under every job added to it."""
 
     defaults: Defaults = field(default_factory=Defaults)
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self:
         """The checked request of `{defaults}`. Raises BadParams."""
         _only(params, "defaults")
-        raw = params.get("defaults")
-        return cls(Defaults(raw), {} if raw is None else raw)
-
-    def to_map(self) -> dict[str, Any]:
-        """The parameters for the wire."""
-        return {"defaults": dict(self.raw)} if self.raw else {}
+        return cls(Defaults(params.get("defaults")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +161,6 @@ class BatchAdd:
         """The checked jobs with the batch's defaults under them. Raises BadParams, as `Defaults.under` does."""
         return defaults.under(self.jobs)
 
-    def to_map(self) -> dict[str, Any]:
-        """The parameters for the wire."""
-        return {"token": self.token, "jobs": self.jobs}
-
 
 @dataclass(frozen=True, slots=True)
 class BatchCommit(Request):
@@ -196,19 +178,6 @@ def _submitter(keys: Mapping[str, Any], default: Submitter) -> Submitter:
         default.environment if environment is None else checks.environment("environment", environment),
         default.umask if umask is None else _UMASK("umask", umask),
     )
-
-
-def _submitter_map(submitter: Submitter) -> dict[str, Any]:
-    return _given(environment=submitter.environment, umask=submitter.umask)
-
-
-def _job_maps(specs: tuple[JobSpec, ...], submitters: tuple[Submitter, ...]) -> list[dict[str, Any]]:
-    pairs = zip(specs, submitters, strict=True)
-    return [spec.to_map() | _submitter_map(submitter) for spec, submitter in pairs]
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _as_map(key: str, value: Any) -> Mapping[str, Any]:
