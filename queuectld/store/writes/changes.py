@@ -17,10 +17,10 @@ from queuectld.store.mapping import models
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.records import Cancelled
 from queuectld.store.writer.session import Session
-from queuectld.store.writes.concurrency_keys import let_in_at_the_end
+from queuectld.store.writes.bulk_transitions import moves_of_many
 from queuectld.store.writes.dependencies import resolve
-from queuectld.store.writes.dependents import is_waiting
-from queuectld.store.writes.transitions import Standing, jobs, move, placed, standing
+from queuectld.store.writes.dependents import those_waiting
+from queuectld.store.writes.transitions import Standing, jobs, placed, standing, standings
 
 S = JobState
 Left = list[Refused] | None
@@ -71,12 +71,17 @@ _AGAIN: Final = frozenset({Verb.DLQ_RETRY, Verb.RETRY})
 def each_fit(session: Session, verb: Verb, seqs: Iterable[int], left: Left = None) -> Iterator[Standing]:
     """Where each of the jobs stands, once it is known that this can be done.
 
-    Each is read as it is asked for: who changes jobs takes one, changes it, and only then takes the next, because what
-    is done to one may change another. A refusal undoes the whole request, so there is no need to check all first.
+    One with a key is read as it is asked for: who changes jobs takes one, changes it, and only then takes the next,
+    because what is done to one may change another of its key; the rest are read in one question. A refusal undoes the
+    whole request, so there is no need to check all first.
     """
-    for seq in dict.fromkeys(seqs):
+    wanted = list(dict.fromkeys(seqs))
+    ahead = standings(session, wanted) if len(wanted) > 1 else {}
+    for seq in wanted:
         try:
-            found = needed(session, seq)
+            found = ahead.get(seq)
+            if found is None or found.key is not None:
+                found = needed(session, seq)
             refuse_unfit(session, verb, found)
         except Refused as refused:
             if left is None:
@@ -101,12 +106,12 @@ def cancel(
 ) -> list[Cancelled]:
     """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then."""
     ended: list[tuple[int, int, int | None]] = []
-    with let_in_at_the_end(session):
+    with moves_of_many(session, now) as move:
         for each in each_fit(session, Verb.CANCEL, seqs, left):
-            move(session, each, each._replace(
+            move(each, each._replace(
                 state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
                 finished_ms=now.wall_ms, reason=reason,
-            ), now)  # fmt: skip
+            ))  # fmt: skip
             ended.append((each.seq, each.run, each.worker))
     resolve(session, now)
     after = jobs(session, [seq for seq, _, _ in ended])
@@ -130,8 +135,10 @@ def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> 
 def release(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Job]:
     """Let held jobs run when their time comes and the jobs they depend on have ended."""
 
+    waiting = those_waiting(session, seqs)
+
     def released(each: Standing) -> Standing:
-        state = S.BLOCKED if is_waiting(session, each.seq) else S.PENDING
+        state = S.BLOCKED if each.seq in waiting else S.PENDING
         return placed(session, each._replace(state=state), now)
 
     return _change_each(session, each_fit(session, Verb.RELEASE, seqs, left), now, released)
@@ -175,11 +182,11 @@ def _change_each(
     session: Session, fit: Iterator[Standing], now: Now, change: Callable[[Standing], Standing]
 ) -> list[Job]:
     changed: list[int] = []
-    with let_in_at_the_end(session):
+    with moves_of_many(session, now) as move:
         for before in fit:
             after = change(before)
             if after != before:
-                move(session, before, after, now)
+                move(before, after)
             changed.append(before.seq)
     return jobs(session, changed)
 

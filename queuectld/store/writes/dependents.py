@@ -1,7 +1,11 @@
 """Who waits for the end of a job or a batch: the notes from which they are told, in slices (`dependencies.resolve`)."""
 
+import json
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
+
+from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping.models import Dependency, Resolving
@@ -14,6 +18,15 @@ _HAS_CHILDREN: Final = statement(
 _FORGET_PARENTS: Final = statement(Dependency.delete().where(Dependency.child == arg("child")))
 _WAITS: Final = statement(
     Dependency.select(Dependency.parent).where(Dependency.child == arg("child")).limit(arg("one"))
+)
+_WAITING: Final = statement(
+    Dependency.select(Dependency.child).where(SQL("child IN (SELECT value FROM json_each(:seqs))")).distinct()
+)
+_PARENTS: Final = statement(
+    Dependency.select(Dependency.parent).where(SQL("parent IN (SELECT value FROM json_each(:seqs))")).distinct()
+)
+_FORGET_PARENTS_OF: Final = statement(
+    Dependency.delete().where(SQL("child IN (SELECT value FROM json_each(:seqs))"))
 )
 _RESOLVE: Final = insert_row(Resolving)
 
@@ -32,6 +45,22 @@ def note_end(session: Session, parent: int, name: str, state: JobState) -> None:
 def forget_parents(session: Session, child: int) -> None:
     """Let a job that has ended, or goes, wait for nobody."""
     session.execute(_FORGET_PARENTS, {"child": child})
+
+
+def note_ends(session: Session, ended: Mapping[int, tuple[str, JobState]]) -> None:
+    """As `note_end`, of many jobs, by their numbers."""
+    for (parent,) in session.execute(_PARENTS, {"seqs": json.dumps(list(ended))}).fetchall():
+        note_end(session, parent, *ended[parent])
+
+
+def forget_parents_of(session: Session, children: Iterable[int]) -> None:
+    """As `forget_parents`, of many jobs."""
+    session.execute(_FORGET_PARENTS_OF, {"seqs": json.dumps(list(children))})
+
+
+def those_waiting(session: Session, children: Iterable[int]) -> set[int]:
+    """Those of the jobs that still wait for another."""
+    return {row[0] for row in session.execute(_WAITING, {"seqs": json.dumps(list(children))})}
 
 
 def is_waiting(session: Session, child: int) -> bool:

@@ -4,8 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from peewee import SQL
-
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 from queuectld.domain.job import Job, Now
 from queuectld.domain.permits import Verb
@@ -18,20 +16,14 @@ from queuectld.store.writer.session import NOTHING, Session
 from queuectld.store.writes.changes import Left, each_fit, needed, retry_each
 from queuectld.store.writes.concurrency_keys import let_in_at_the_end
 from queuectld.store.writes.dependencies import resolve
-from queuectld.store.writes.dependents import note_end
+from queuectld.store.writes.dependents import forget_parents_of, note_ends
 from queuectld.store.writes.edits import edit
 from queuectld.store.writes.registry import note_last_seq
-from queuectld.store.writes.transitions import MAY_DEPEND, Standing, drop, job, jobs, standing
+from queuectld.store.writes.transitions import MAY_DEPEND, OF_THESE, Standing, drop, job, jobs, standings
 
-_OF_THESE: Final = SQL("seq IN (SELECT value FROM json_each(:seqs))")
-_OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(_OF_THESE & Attempt.output.is_null(False)))
-_DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(_OF_THESE))
-_DELETE_JOBS: Final = statement(models.Job.delete().where(_OF_THESE).returning(models.Job.environment))
-_PARENTS: Final = statement(
-    models.Dependency.select(models.Dependency.parent)
-    .where(SQL("parent IN (SELECT value FROM json_each(:seqs))"))
-    .distinct()
-)
+_OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(OF_THESE & Attempt.output.is_null(False)))
+_DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(OF_THESE))
+_DELETE_JOBS: Final = statement(models.Job.delete().where(OF_THESE).returning(models.Job.environment))
 
 
 def remove(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
@@ -61,8 +53,8 @@ def _delete(session: Session, fit: Iterator[Standing], now: Now) -> Removed:
 
 
 def _is_plain(each: Standing) -> bool:
-    """Whether nothing but its own rows and counts hangs on the job: its removal lets no other in, it waits for none."""
-    return each.key is None and each.bundle is None and each.state not in MAY_DEPEND
+    """Whether nothing but its own rows and counts hangs on the job: its removal lets no other in."""
+    return each.key is None and each.bundle is None
 
 
 def _delete_plain(session: Session, plain: Sequence[Standing]) -> list[str]:
@@ -72,10 +64,11 @@ def _delete_plain(session: Session, plain: Sequence[Standing]) -> list[str]:
     session.execute(_DELETE_ATTEMPTS, {"seqs": json.dumps(seqs)})
     for (environment,) in session.execute(_DELETE_JOBS, {"seqs": json.dumps(seqs)}).fetchall():
         session.use_environment(environment, -1)
-    parents = {row[0] for row in session.execute(_PARENTS, {"seqs": json.dumps(seqs)})}
+    forget_parents_of(session, [each.seq for each in plain if each.state in MAY_DEPEND])
+    note_ends(session, {
+        each.seq: (each.id, each.state if each.state in ENDED_STATES else JobState.CANCELLED) for each in plain
+    })  # fmt: skip
     for each in plain:
-        if each.seq in parents:
-            note_end(session, each.seq, each.id, each.state if each.state in ENDED_STATES else JobState.CANCELLED)
         session.count(each.batch, each.queue, each.state, each.lane is not None, -1)
         if each.lane is not None:
             session.leave_lane(each.lane, each.seq)
@@ -105,8 +98,10 @@ def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int],
     """Delete those of the jobs that ended, in one of these states, before its wall time. One event for all of them."""
     note_last_seq(session)
     pruned, files, plain = list[int](), list[str](), list[Standing]()
-    for seq in seqs:
-        each = standing(session, seq)
+    # Ended jobs change neither one another nor themselves: all can be looked at before the first one goes.
+    there = standings(session, seqs)
+    for seq in dict.fromkeys(seqs):
+        each = there.get(seq)
         # It may have been retried since it was looked at, or removed.
         if each is None or each.ending is not None or each.state not in before:
             continue

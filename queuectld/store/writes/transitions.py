@@ -91,6 +91,8 @@ WRITTEN: Final = Standing._fields[_FIRST:_END]
 _Job: Final = models.Job
 _BY_SEQ: Final = _Job.seq == arg("seq")
 _SELECT: Final = statement(_Job.select(*(getattr(_Job, name) for name in Standing._fields)).where(_BY_SEQ))
+OF_THESE: Final = SQL("seq IN (SELECT value FROM json_each(:seqs))")
+_SELECT_MANY: Final = statement(_Job.select(*(getattr(_Job, name) for name in Standing._fields)).where(OF_THESE))
 _PLACE: Final = SQL("?")
 AS_READ: Final = SQL("state = ? AND run = ? AND lane IS ? AND in_line = ?")
 """That a job still stands where it was read: also in its lane or in line, where others of its key may have put it."""
@@ -120,6 +122,13 @@ def standing(session: Session, seq: int) -> Standing | None:
     """Where the job stands; None when there is none, or an open batch hides it."""
     found = any_standing(session, seq)
     return None if found is None or found.batch in session.memory.hidden else found
+
+
+def standings(session: Session, seqs: Sequence[int]) -> dict[int, Standing]:
+    """As `standing`, of many in one question; those that are not there are left out."""
+    hidden = session.memory.hidden
+    found = map(read_standing, session.execute(_SELECT_MANY, {"seqs": json.dumps(seqs)}))
+    return {each.seq: each for each in found if each.batch not in hidden}
 
 
 def any_standing(session: Session, seq: int) -> Standing | None:
@@ -152,28 +161,34 @@ def move(
     Raises RuntimeError when it does not: this thread alone writes, so something was done to it, or to another one of
     its key, since `before` was read.
     """
-    if before.state is not after.state and not may_follow(before.state, after.state):
-        raise RuntimeError(f"{before.state} does not become {after.state}")
-    if before.batch is not None and before.batch not in session.memory.hidden:
-        after = after._replace(batch=None)
-    if after.state not in CLAIMABLE and (after.lane is not None or after.in_line):
-        after = after._replace(lane=None, in_line=0)
+    after = allowed(session, before, after)
     values = (
         after.state._value_, *after[_FIRST + 1 : _UPDATED], now.wall_ms, *after[_UPDATED:_END],
         *_as_read(before),
     )  # fmt: skip
     if session.execute(_MOVE, values).rowcount != 1:
-        raise _outdated(before)
+        raise outdated(before)
     _keep_in_step(session, before, after)
     if before.state is not after.state:
         if after.batch is None:
-            _tell(session, before, after, now, detail)
+            tell_change(session, before, after, now, detail)
         _note_change(session, before, after)
     if before.holds_key and not (after.holds_key and after.key == before.key):
         concurrency_keys.let_next_in(session, _key(before))
     elif after.key is not None and after.lane is not None and before.state is JobState.PROCESSING:
         # It comes back to its lane; a better one of its key may have come to the line while it ran.
         concurrency_keys.set_right(session, after.key)
+    return after
+
+
+def allowed(session: Session, before: Standing, after: Standing) -> Standing:
+    """The job as it is to be written. Raises RuntimeError when its state cannot follow the one before."""
+    if before.state is not after.state and not may_follow(before.state, after.state):
+        raise RuntimeError(f"{before.state} does not become {after.state}")
+    if before.batch is not None and before.batch not in session.memory.hidden:
+        after = after._replace(batch=None)
+    if after.state not in CLAIMABLE and (after.lane is not None or after.in_line):
+        after = after._replace(lane=None, in_line=0)
     return after
 
 
@@ -193,7 +208,7 @@ def _as_read(job: Standing) -> tuple[int, str, int, int | None, int]:
     return job.seq, job.state._value_, job.run, job.lane, job.in_line
 
 
-def _outdated(job: Standing) -> RuntimeError:
+def outdated(job: Standing) -> RuntimeError:
     return RuntimeError(f"job {job.seq} no longer stands as it was read")
 
 
@@ -208,7 +223,7 @@ def drop(session: Session, gone: Standing) -> None:
     """
     deleted = session.execute(_DELETE, _as_read(gone)).fetchall()
     if len(deleted) != 1:
-        raise _outdated(gone)
+        raise outdated(gone)
     session.use_environment(deleted[0][0], -1)
     session.count(gone.batch, gone.queue, gone.state, gone.lane is not None, -1)
     if gone.lane is not None:
@@ -249,7 +264,10 @@ def _keep_in_step(session: Session, before: Standing, after: Standing) -> None:
         session.let_go(before.seq)
 
 
-def _tell(session: Session, before: Standing, after: Standing, now: Now, detail: Mapping[str, Any]) -> None:
+def tell_change(
+    session: Session, before: Standing, after: Standing, now: Now, detail: Mapping[str, Any] = NOTHING
+) -> None:
+    """Record the event of a change of state."""
     worker = before.worker or after.worker
     told: dict[str, Any] = {"attempts": after.attempts, **worker_detail(session, worker)}
     if after.exit_code is not None:
