@@ -179,13 +179,14 @@ class JobLogs(Request):
 class JobIds(Request):
     """Something that is done to jobs, each named by its id or with others by a selector.
 
-    `dry_run`: nothing is changed, the answer is the same. `limit`: stop after so many; the answer's `next` goes on as
-    `after` of the next call.
+    `dry_run`: nothing is changed, the answer is the same. `brief`: of each job its `id` and `seq` alone. `limit`: stop
+    after so many; the answer's `next` goes on as `after` of the next call.
     """
 
     SPELLINGS: ClassVar = {"id": "ids"}
     ids: tuple[str, ...] = param(checks.selectors)
     dry_run: bool = param(checks.boolean, False)
+    brief: bool = param(checks.boolean, False)
     limit: int | None = param(checks.integer(1, MAX_PAGE), None)
     after: str | None = param(_NAME, None)
 

@@ -72,6 +72,7 @@ class DeadJobs(DeadFilter):
     ids: tuple[str, ...] | None = param(checks.selectors, None)
     all: bool = param(checks.boolean, False)
     dry_run: bool = param(checks.boolean, False)
+    brief: bool = param(checks.boolean, False)
     limit: int | None = param(checks.integer(1, MAX_PAGE), None)
 
     def check_together(self) -> None:

@@ -165,7 +165,7 @@ _SHAPES: Final[Mapping[Kind, Callable[[Any], Any]]] = {
 def changed_view(changed: Changed) -> dict[str, Any]:
     """What was done to jobs. `count` are all of them, `jobs` the first; `selected` were named by no id of their own."""
     return {
-        "jobs": job_views(changed.jobs),
+        "jobs": [job_view(job) if isinstance(job, Job) else job._asdict() for job in changed.jobs],
         "count": changed.total,
         "selected": changed.selected,
         "left_out": [left._asdict() for left in changed.left_out],

@@ -122,10 +122,21 @@ class Cancelled(NamedTuple):
     worker: int | None
 
 
+class Named(NamedTuple):
+    """A job, and no more of it than what it is called."""
+
+    id: str
+    seq: int
+
+
 class Removed(NamedTuple):
-    """Jobs that are gone, and the files with their output, which are now nobody's."""
+    """Jobs that are gone, what they were called, and the files with their output, which are now nobody's.
+
+    There are no `jobs` where nobody wants more than their names.
+    """
 
     jobs: list[Job]
+    names: list[Named]
     files: list[str]
 
 

@@ -245,18 +245,26 @@ class Store(Upkeep):
     # -- what people do to jobs; of several, all or none
 
     async def act(
-        self, verb: Verb, seqs: Sequence[int], *, now: Now, picked: bool = False, how: Mapping[str, Any] = NOTHING
+        self,
+        verb: Verb,
+        seqs: Sequence[int],
+        *,
+        now: Now,
+        picked: bool = False,
+        brief: bool = False,
+        how: Mapping[str, Any] = NOTHING,
     ) -> Done:
         """Do it to each of the jobs, with more arguments in `how`. Refused when it cannot be done to one of them.
 
-        `picked`: those to which it cannot be done are left out.
+        `picked`: those to which it cannot be done are left out. `brief`: the jobs are only named.
         """
-        work = partial(verbs.act, verb=verb, seqs=seqs, now=now, picked=picked, how=how)
+        work = partial(verbs.act, verb=verb, seqs=seqs, now=now, picked=picked, brief=brief, how=how)
         return await self._write(work, weight=len(seqs))
 
-    async def look(self, verb: Verb, seqs: Sequence[int], *, picked: bool = False) -> Done:
+    async def look(self, verb: Verb, seqs: Sequence[int], *, picked: bool = False, brief: bool = False) -> Done:
         """As `act`, and nothing is changed."""
-        return await self._write(partial(verbs.look, verb=verb, seqs=seqs, picked=picked), weight=len(seqs))
+        look = partial(verbs.look, verb=verb, seqs=seqs, picked=picked, brief=brief)
+        return await self._write(look, weight=len(seqs))
 
     async def cancel(self, seqs: Sequence[int], *, now: Now, reason: str = "cancelled") -> list[Cancelled]:
         """End jobs for good. Refused (wrong_state) when one has ended."""
@@ -277,7 +285,7 @@ class Store(Upkeep):
     async def remove(self, seqs: Sequence[int], *, now: Now) -> Removed:
         """Delete ended or waiting jobs; gives the log files that are now nobody's."""
         done = await self.act(Verb.REMOVE, seqs, now=now)
-        return Removed(done.jobs, done.files)
+        return Removed(done.jobs, done.names, done.files)
 
     async def edit(
         self, job: int | str, edited: Mapping[str, Any], *, now: Now, rev: int | None = None, seen: SeenBy | None = None
@@ -306,7 +314,7 @@ class Store(Upkeep):
     async def dlq_purge(self, seqs: Sequence[int], *, now: Now) -> Removed:
         """Delete dead jobs. Refused (wrong_state) when one is not dead."""
         done = await self.act(Verb.DLQ_PURGE, seqs, now=now)
-        return Removed(done.jobs, done.files)
+        return Removed(done.jobs, done.names, done.files)
 
     # -- settings, queues, pools and workers
 

@@ -73,13 +73,12 @@ def change(
         invocation.say(f"Nothing was {deed.done}.")
         return NOT_DONE
     tally = Tally()
-    jobs = _pages(invocation, deed.method, asked, tally)
     if invocation.json:
         from queuectl_client.cli.output.jsonlines import write_array
 
-        write_array(jobs)
+        write_array(_pages(invocation, deed.method, asked, tally))
     else:
-        for job in jobs:
+        for job in _pages(invocation, deed.method, {**asked, "brief": True}, tally):
             invocation.data(job["id"] if invocation.quiet else f"Job {job['id']} {deed.told or deed.done}")
     _sum_up(invocation, tally, deed.done)
     return 0
@@ -119,7 +118,7 @@ def _agreed(invocation: Invocation, deed: Deed, asked: Mapping[str, Any]) -> boo
     count = selected = 0
     after: dict[str, str] = {}
     while count <= COUNTED:
-        answer = invocation.call(deed.method, **asked, **after, limit=PAGE, dry_run=True)
+        answer = invocation.call(deed.method, **asked, **after, limit=PAGE, dry_run=True, brief=True)
         count, selected = count + answer["count"], selected + answer["selected"]
         if answer["next"] is None:
             break

@@ -16,6 +16,7 @@ from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import selection
 from queuectld.scheduler.jobs.selection import Chosen, Pick
 from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
+from queuectld.store.records import Named
 from queuectld.store.store import Store
 from queuectld.store.writes.verbs import Done
 
@@ -27,6 +28,8 @@ MAX_NAMED: Final = 100_000
 PAGES_A_CALL: Final = 20
 """Pages that a call with a `limit` looks at, so that it is short also where it finds nothing."""
 MAX_TOLD_BYTES: Final = 6 * 1024 * 1024
+NAME_BYTES: Final = 300
+"""The most that the name of a job takes of these."""
 MAX_TOLD: Final = 5_000
 """Jobs that an answer tells in full; `count` says how many there were."""
 KEYS: Final = ("seq", "state", "updated_at")
@@ -37,6 +40,8 @@ class Wanted(Protocol):
 
     @property
     def dry_run(self) -> bool: ...
+    @property
+    def brief(self) -> bool: ...
     @property
     def limit(self) -> int | None: ...
     @property
@@ -54,10 +59,10 @@ class LeftOut(NamedTuple):
 class Changed(NamedTuple):
     """What a verb has done. `jobs` are the first of the `total`; `selected` of these were named by no id of their own.
 
-    `next`: where to go on; None when all is done.
+    They are no more than named where no more was wanted. `next`: where to go on; None when all is done.
     """
 
-    jobs: list[Job]
+    jobs: Sequence[Job | Named]
     total: int
     selected: int
     left_out: list[LeftOut]
@@ -111,7 +116,7 @@ class Bulk:
         chosen.picks.extend(() if listing is None else (listing,))
         if narrowed is not None:
             chosen = await self._narrowed(verb, chosen, narrowed)
-        work = _Work(self._store, verb, chosen, wanted, self._looking(verb) if wanted.dry_run else act)
+        work = _Work(self._store, verb, chosen, wanted, self._looking(verb, wanted.brief) if wanted.dry_run else act)
         if wanted.after is not None:
             place = _read_place(wanted.after)
         else:
@@ -131,15 +136,15 @@ class Bulk:
         """Those of the jobs that pass the filter. Refused when it cannot be done to a named one, passed or not."""
         named: list[int] = []
         for some in _slices(chosen.named):
-            await self._store.look(verb, some)
+            await self._store.look(verb, some, brief=True)
             page = await self._store.rows(ListQuery(where=narrowed, seqs=some), KEYS)
             named += [seq for seq, *_ in page.rows]
         return Chosen(named, [pick._replace(where=selection.both(pick.where, narrowed)) for pick in chosen.picks])
 
-    def _looking(self, verb: Verb) -> Act:
+    def _looking(self, verb: Verb, brief: bool) -> Act:
         async def look(seqs: Sequence[int], place: Place, picked: bool) -> Done:
             del place
-            return await self._store.look(verb, seqs, picked=picked)
+            return await self._store.look(verb, seqs, picked=picked, brief=brief)
 
         return look
 
@@ -155,7 +160,7 @@ class _Work:
         self._unfit = {str(state): refusal(verb, state) for state in JobState}
         self._wanted = wanted
         self._act = act
-        self._told: list[Job] = []
+        self._told: list[Job | Named] = []
         self._bytes = 0
         self._left: dict[tuple[str, str], int] = {}
         self.total = 0
@@ -173,7 +178,7 @@ class _Work:
         else:
             # Too many for one commit. All are looked at before the first is changed; what changes between is left out.
             for some in _slices(seqs):
-                await self._store.look(self._verb, some, picked=False)
+                await self._store.look(self._verb, some, picked=False, brief=True)
             for some in _slices(seqs):
                 self._take(await self._act(some, place._replace(done=self.total), True))
         return place._replace(done=self.total, matched=len(seqs))
@@ -221,9 +226,9 @@ class _Work:
         return page.rows, None if page.next is None else int(page.next)
 
     def _take(self, done: Done) -> None:
-        self.total += len(done.jobs)
-        for job in done.jobs:
-            self._bytes += _size(job)
+        self.total += len(done.names)
+        for job in done.names if self._wanted.brief else done.jobs:
+            self._bytes += _size(job) if isinstance(job, Job) else NAME_BYTES
             if len(self._told) >= MAX_TOLD or self._bytes > MAX_TOLD_BYTES:
                 break
             self._told.append(job)

@@ -51,7 +51,7 @@ class JobHands:
 
     async def cancel(self, wanted: JobIds) -> Changed:
         """End jobs for good. Recorded before the first signal; their workers stay busy until the processes are gone."""
-        return await self._bulk.each(Verb.CANCEL, wanted.ids, wanted, self._cancel)
+        return await self._bulk.each(Verb.CANCEL, wanted.ids, wanted, partial(self._cancel, wanted.brief))
 
     async def kill(self, wanted: JobIds, signal: str | int) -> Changed:
         """Send a signal to all of each running job; what comes of it is an ordinary end."""
@@ -76,19 +76,19 @@ class JobHands:
 
     async def hold(self, wanted: JobIds) -> Changed:
         """Keep waiting jobs back until released."""
-        return await self._bulk.each(Verb.HOLD, wanted.ids, wanted, partial(self._act, Verb.HOLD))
+        return await self._bulk.each(Verb.HOLD, wanted.ids, wanted, partial(self._act, Verb.HOLD, wanted.brief))
 
     async def release(self, wanted: JobIds) -> Changed:
         """Let held jobs go."""
-        return await self._bulk.each(Verb.RELEASE, wanted.ids, wanted, partial(self._act, Verb.RELEASE))
+        return await self._bulk.each(Verb.RELEASE, wanted.ids, wanted, partial(self._act, Verb.RELEASE, wanted.brief))
 
     async def retry(self, wanted: JobIds) -> Changed:
         """Run ended jobs again, in place; a failed one at once."""
-        return await self._bulk.each(Verb.RETRY, wanted.ids, wanted, partial(self._act, Verb.RETRY))
+        return await self._bulk.each(Verb.RETRY, wanted.ids, wanted, partial(self._act, Verb.RETRY, wanted.brief))
 
     async def remove(self, wanted: JobIds) -> Changed:
         """Forget jobs that do not run, their attempts and their output."""
-        return await self._bulk.each(Verb.REMOVE, wanted.ids, wanted, partial(self._act, Verb.REMOVE))
+        return await self._bulk.each(Verb.REMOVE, wanted.ids, wanted, partial(self._act, Verb.REMOVE, wanted.brief))
 
     async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
         """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
@@ -120,13 +120,13 @@ class JobHands:
             return told._replace(starts_ms=None)
         return told
 
-    async def _act(self, verb: Verb, seqs: Sequence[int], _: Place, picked: bool) -> Done:
-        done = await self._store.act(verb, seqs, now=self._clock.now(), picked=picked)
+    async def _act(self, verb: Verb, brief: bool, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+        done = await self._store.act(verb, seqs, now=self._clock.now(), picked=picked, brief=brief)
         self._remove_files(done.files)
         return done
 
-    async def _cancel(self, seqs: Sequence[int], _: Place, picked: bool) -> Done:
-        done = await self._store.act(Verb.CANCEL, seqs, now=self._clock.now(), picked=picked)
+    async def _cancel(self, brief: bool, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+        done = await self._store.act(Verb.CANCEL, seqs, now=self._clock.now(), picked=picked, brief=brief)
         failpoints.reached("cancel.committed")
         for job, run, worker in done.running:
             assert run is not None

@@ -56,7 +56,10 @@ class DlqService:
             delay = None if rate is None else partial(_spaced, rate, place.done)
             # Delays count from when the first of them began, however many slices and calls it takes.
             now = self._clock.now() if rate is None else place.since
-            return await self._store.act(Verb.DLQ_RETRY, seqs, now=now, picked=picked, how={**how, "delay_ms": delay})
+            spaced = {**how, "delay_ms": delay}
+            return await self._store.act(
+                Verb.DLQ_RETRY, seqs, now=now, picked=picked, brief=wanted.brief, how=spaced
+            )  # fmt: skip
 
         return await self._each(Verb.DLQ_RETRY, wanted, act)
 
@@ -67,7 +70,8 @@ class DlqService:
             before_ms = self._clock.now().wall_ms - round(wanted.older_than * 1000)
 
         async def act(seqs: Sequence[int], _: Place, picked: bool) -> Done:
-            done = await self._store.act(Verb.DLQ_PURGE, seqs, now=self._clock.now(), picked=picked)
+            now = self._clock.now()
+            done = await self._store.act(Verb.DLQ_PURGE, seqs, now=now, picked=picked, brief=wanted.brief)
             self._remove_files(done.files)
             return done
 

@@ -11,7 +11,7 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import Job, Now
+from queuectld.domain.job import Now
 from queuectld.domain.permits import PERMITS, Verb, backs_off, refusal
 from queuectld.store.mapping import models
 from queuectld.store.mapping.statement import arg, statement
@@ -101,27 +101,40 @@ def _is_so_already(verb: Verb, job: Standing) -> str | None:
     return "it is not paused" if verb is Verb.RESUME and not job.paused else None
 
 
-def cancel(
+def cancel(session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled") -> list[Cancelled]:
+    """As `cancel_each`; gives the jobs as they are now."""
+    return cancelled(session, cancel_each(session, seqs, now, reason))
+
+
+def cancel_each(
     session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled", left: Left = None
-) -> list[Cancelled]:
-    """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then."""
-    ended: list[tuple[int, int, int | None]] = []
+) -> list[Standing]:
+    """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then.
+
+    Gives how each stood before; so do the others here.
+    """
+    ended: list[Standing] = []
     with moves_of_many(session, now) as move:
         for each in each_fit(session, Verb.CANCEL, seqs, left):
             move(each, each._replace(
                 state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
                 finished_ms=now.wall_ms, reason=reason,
             ))  # fmt: skip
-            ended.append((each.seq, each.run, each.worker))
+            ended.append(each)
     resolve(session, now)
-    after = jobs(session, [seq for seq, _, _ in ended])
+    return ended
+
+
+def cancelled(session: Session, ended: Sequence[Standing]) -> list[Cancelled]:
+    """Jobs as they are now, and which run a worker has still to end, from how they stood before."""
+    after = jobs(session, [before.seq for before in ended])
     return [
-        Cancelled(job, run if worker is not None else None, worker)
-        for job, (_, run, worker) in zip(after, ended, strict=True)
+        Cancelled(job, None if before.worker is None else before.run, before.worker)
+        for job, before in zip(after, ended, strict=True)
     ]  # fmt: skip
 
 
-def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Job]:
+def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Standing]:
     """Keep waiting jobs back until they are released. One that is held already stays so."""
 
     def held(each: Standing) -> Standing:
@@ -132,7 +145,7 @@ def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> 
     return _change_each(session, each_fit(session, Verb.HOLD, seqs, left), now, held)
 
 
-def release(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Job]:
+def release(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Standing]:
     """Let held jobs run when their time comes and the jobs they depend on have ended."""
 
     waiting = those_waiting(session, seqs)
@@ -149,14 +162,14 @@ def retry(
     seqs: Sequence[int],
     now: Now,
     left: Left = None,
-) -> list[Job]:
+) -> list[Standing]:
     """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later."""
     return retry_each(session, each_fit(session, Verb.RETRY, seqs, left), now)
 
 
 def retry_each(
     session: Session, fit: Iterator[Standing], now: Now, delay_ms: Callable[[int], int] | None = None
-) -> list[Job]:
+) -> list[Standing]:
     """As `retry`, of jobs that are known to be fit for it, each read when its turn comes.
 
     `delay_ms` tells how long the job of each index, of those that run again, is to wait; None: none waits.
@@ -180,15 +193,15 @@ def retry_each(
 
 def _change_each(
     session: Session, fit: Iterator[Standing], now: Now, change: Callable[[Standing], Standing]
-) -> list[Job]:
-    changed: list[int] = []
+) -> list[Standing]:
+    changed: list[Standing] = []
     with moves_of_many(session, now) as move:
         for before in fit:
             after = change(before)
             if after != before:
                 move(before, after)
-            changed.append(before.seq)
-    return jobs(session, changed)
+            changed.append(before)
+    return changed
 
 
 _KEY_HOLDER: Final = statement(

@@ -11,7 +11,7 @@ from queuectld.store.mapping import models
 from queuectld.store.mapping.models import Attempt
 from queuectld.store.mapping.rows import read_output
 from queuectld.store.mapping.statement import statement
-from queuectld.store.records import Pruned, Removed
+from queuectld.store.records import Named, Pruned, Removed
 from queuectld.store.writer.session import NOTHING, Session
 from queuectld.store.writes.changes import Left, each_fit, needed, retry_each
 from queuectld.store.writes.concurrency_keys import let_in_at_the_end
@@ -26,30 +26,35 @@ _DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(OF_THESE))
 _DELETE_JOBS: Final = statement(models.Job.delete().where(OF_THESE).returning(models.Job.environment))
 
 
-def remove(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
-    """Delete ended or waiting jobs with their attempts. Their numbers stay used up."""
-    return _delete(session, each_fit(session, Verb.REMOVE, seqs, left), now)
+def remove(
+    session: Session, seqs: Sequence[int], now: Now, left: Left = None, *, brief: bool = False
+) -> Removed:  # fmt: skip
+    """Delete ended or waiting jobs with their attempts. Their numbers stay used up. `brief`: the jobs are not read."""
+    return _delete(session, each_fit(session, Verb.REMOVE, seqs, left), now, brief)
 
 
-def _delete(session: Session, fit: Iterator[Standing], now: Now) -> Removed:
+def _delete(session: Session, fit: Iterator[Standing], now: Now, brief: bool) -> Removed:
     note_last_seq(session)
-    order, plain = list[int](), list[Standing]()
+    order, plain = list[Standing](), list[Standing]()
     removed, files = dict[int, Job](), list[str]()
     with let_in_at_the_end(session):
         for each in fit:
-            order.append(each.seq)
+            order.append(each)
             if _is_plain(each):
                 plain.append(each)
                 continue
-            removed[each.seq] = job(session, each.seq)
+            if not brief:
+                removed[each.seq] = job(session, each.seq)
             files += _delete_one(session, each)
             _tell(session, each, now)
-    removed.update((gone.seq, gone) for gone in jobs(session, [each.seq for each in plain]))
+    if not brief:
+        removed.update((gone.seq, gone) for gone in jobs(session, [each.seq for each in plain]))
     files += _delete_plain(session, plain)
     for each in plain:
         _tell(session, each, now)
     resolve(session, now)
-    return Removed([removed[seq] for seq in order], files)
+    names = [Named(each.id, each.seq) for each in order]
+    return Removed([] if brief else [removed[each.seq] for each in order], names, files)
 
 
 def _is_plain(each: Standing) -> bool:
@@ -128,7 +133,7 @@ def retry_dead(
     *,
     changes: Mapping[str, Any] = NOTHING,
     delay_ms: Callable[[int], int] | None = None,
-) -> list[Job]:
+) -> list[Standing]:
     """Let dead jobs run again, changed as `edit` does it, each after the delay for its index."""
 
     def edited(each: Standing) -> Standing:
@@ -139,6 +144,8 @@ def retry_dead(
     return retry_each(session, map(edited, fit) if changes else fit, now, delay_ms)
 
 
-def purge_dead(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> Removed:
+def purge_dead(
+    session: Session, seqs: Sequence[int], now: Now, left: Left = None, *, brief: bool = False
+) -> Removed:  # fmt: skip
     """Delete dead jobs."""
-    return _delete(session, each_fit(session, Verb.DLQ_PURGE, seqs, left), now)
+    return _delete(session, each_fit(session, Verb.DLQ_PURGE, seqs, left), now, brief)
