@@ -47,6 +47,7 @@ from queuectld.store.writes import (  # fmt: skip
     edits,
     idempotency,
     registry,
+    removal,
     repair,
     survivors,
     turn,
@@ -245,15 +246,9 @@ class Store(Upkeep):
     # -- what people do to jobs; of several, all or none
 
     async def act(
-        self,
-        verb: Verb,
-        seqs: Sequence[int],
-        *,
-        now: Now,
-        picked: bool = False,
-        brief: bool = False,
+        self, verb: Verb, seqs: Sequence[int], *, now: Now, picked: bool = False, brief: bool = False,
         how: Mapping[str, Any] = NOTHING,
-    ) -> Done:
+    ) -> Done:  # fmt: skip
         """Do it to each of the jobs, with more arguments in `how`. Refused when it cannot be done to one of them.
 
         `picked`: those to which it cannot be done are left out. `brief`: the jobs are only named.
@@ -263,8 +258,7 @@ class Store(Upkeep):
 
     async def look(self, verb: Verb, seqs: Sequence[int], *, picked: bool = False, brief: bool = False) -> Done:
         """As `act`, and nothing is changed."""
-        look = partial(verbs.look, verb=verb, seqs=seqs, picked=picked, brief=brief)
-        return await self._write(look, weight=len(seqs))
+        return await self._write(partial(verbs.look, verb=verb, seqs=seqs, picked=picked, brief=brief), len(seqs))
 
     async def cancel(self, seqs: Sequence[int], *, now: Now, reason: str = "cancelled") -> list[Cancelled]:
         """End jobs for good. Refused (wrong_state) when one has ended."""
@@ -283,9 +277,8 @@ class Store(Upkeep):
         return (await self.act(Verb.RETRY, seqs, now=now)).jobs
 
     async def remove(self, seqs: Sequence[int], *, now: Now) -> Removed:
-        """Delete ended or waiting jobs; gives the log files that are now nobody's."""
-        done = await self.act(Verb.REMOVE, seqs, now=now)
-        return Removed(done.jobs, done.names, done.files)
+        """Delete ended or waiting jobs."""
+        return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
 
     async def edit(
         self, job: int | str, edited: Mapping[str, Any], *, now: Now, rev: int | None = None, seen: SeenBy | None = None
@@ -313,8 +306,7 @@ class Store(Upkeep):
 
     async def dlq_purge(self, seqs: Sequence[int], *, now: Now) -> Removed:
         """Delete dead jobs. Refused (wrong_state) when one is not dead."""
-        done = await self.act(Verb.DLQ_PURGE, seqs, now=now)
-        return Removed(done.jobs, done.names, done.files)
+        return await self._write(partial(removal.purge_dead, seqs=seqs, now=now), weight=len(seqs))
 
     # -- settings, queues, pools and workers
 

@@ -21,6 +21,7 @@ class Wanted(NamedTuple):
     """What a request says besides."""
 
     dry_run: bool = False
+    brief: bool = False
     limit: int | None = None
     after: str | None = None
 

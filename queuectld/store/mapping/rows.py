@@ -1,7 +1,7 @@
 """Between rows and what the domain calls them. Knows the order of the columns; executes nothing."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -238,9 +238,15 @@ def _optional_text(stored: str | bytes | None) -> str | None:
     return None if stored is None else read_text(stored)
 
 
-def event_row(event: Event) -> Row:
-    """The row of an event, in the order of the columns."""
-    return (*event[:2], event.kind.value, *event[3:8], pack(event.detail) if event.detail else None)
+def event_rows(events: Iterable[Event]) -> Iterator[Row]:
+    """The rows of events, in the order of the columns. Those of many jobs mostly tell the same of each."""
+    detail: Mapping[str, Any] = {}
+    packed = None
+    for event in events:
+        if event.detail != detail:
+            detail = event.detail
+            packed = pack(detail) if detail else None
+        yield (*event[:2], event.kind._value_, *event[3:8], packed)
 
 
 def read_event(row: Row) -> Event:

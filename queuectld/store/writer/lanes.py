@@ -5,7 +5,7 @@ something stands: where it is in doubt it asks the store again.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from queuectl_client.protocol.vocabulary import JobState
@@ -52,10 +52,10 @@ class Lanes:
             if head.lane not in self._closed:
                 self._push(head)
 
-    def withdraw(self, lane: int, seq: int) -> None:
-        """A job has left its lane."""
+    def withdraw(self, lane: int, seqs: Collection[int]) -> None:
+        """Jobs have left their lane."""
         known = self._heads.get(lane)
-        if known is not None and known.seq == seq:
+        if known is not None and known.seq in seqs:
             self.doubt(lane)
 
     def close(self, lane: int) -> None:

@@ -19,7 +19,7 @@ from queuectld.domain.job import Now
 from queuectld.domain.resources import PLAIN
 from queuectld.store.mapping.models import Count, Environment, Lane, Queue
 from queuectld.store.mapping.models import Event as EventTable
-from queuectld.store.mapping.rows import event_row, pack
+from queuectld.store.mapping.rows import event_rows, pack
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.records import Committed, Due, Event
 from queuectld.store.writer import cache
@@ -119,7 +119,7 @@ class Session:
     def flush(self) -> None:
         """Write the events and the counts of all requests of this commit, just before it."""
         if self._events:
-            self.executemany(_INSERT_EVENT, map(event_row, self._events))
+            self.executemany(_INSERT_EVENT, event_rows(self._events))
         for (batch, queue, state, ready), n in self._counts.items():
             if not n:
                 continue
@@ -184,9 +184,9 @@ class Session:
         self.lanes.doubt(lane)
         self._touch(lane)
 
-    def leave_lane(self, lane: int, seq: int) -> None:
-        """A job of the store no longer stands in its lane."""
-        self.lanes.withdraw(lane, seq)
+    def leave_lane(self, lane: int, *seqs: int) -> None:
+        """Jobs of the store no longer stand in their lane."""
+        self.lanes.withdraw(lane, seqs)
         self._touch(lane)
         self._keeps_nothing_more((lane,))
 

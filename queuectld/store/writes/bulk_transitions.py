@@ -33,8 +33,8 @@ from queuectld.store.writes.transitions import (
 
 _Job: Final = models.Job
 _STANDS: Final = SQL("state = :was_state AND lane IS :was_lane AND in_line = 0")
-_FIRST: Final = Standing._fields.index(WRITTEN[0])
-_END: Final = _FIRST + len(WRITTEN)
+_STATE, _RANK, _LANE = (Standing._fields.index(name) for name in ("state", "rank", "lane"))
+_END: Final = _STATE + len(WRITTEN)
 
 
 class _Way(NamedTuple):
@@ -58,19 +58,21 @@ def moves_of_many(session: Session, now: Now) -> Iterator[Move]:
     Until then nothing may be asked of the store that their places are the answer to.
     """
     alike: dict[_Way, list[tuple[Standing, Standing]]] = {}
+    group: list[tuple[Standing, Standing]] = []
+    last: tuple[Any, ...] = ()
 
     def take(before: Standing, after: Standing) -> None:
         if not _is_plain(before):
             move(session, before, after, now)
             return
+        nonlocal last, group
         after = allowed(session, before, after)
-        changes = tuple([
-            (name, value)
-            for name, was, value in zip(WRITTEN, before[_FIRST:_END], after[_FIRST:_END], strict=True)
-            if value != was
-        ])  # fmt: skip
-        way = _Way(before.queue, before.batch, before.state, before.lane, changes)
-        alike.setdefault(way, []).append((before, after))
+        # Of the places that are compared each job has its own rank, which no verb on many changes.
+        places = (before[_STATE:_RANK], before[_LANE:_END], after[_STATE:_RANK], after[_LANE:_END])
+        if places != last or before.rank != after.rank:
+            last = places
+            group = alike.setdefault(_way(before, after), [])
+        group.append((before, after))
         if before.state is not after.state:
             tell_change(session, before, after, now)
 
@@ -78,6 +80,12 @@ def moves_of_many(session: Session, now: Now) -> Iterator[Move]:
         yield take
         for way, moved in alike.items():
             _write(session, way, moved, now)
+
+
+def _way(before: Standing, after: Standing) -> _Way:
+    both = zip(WRITTEN, before[_STATE:_END], after[_STATE:_END], strict=True)
+    changes = tuple([(name, value) for name, was, value in both if value != was])
+    return _Way(before.queue, before.batch, before.state, before.lane, changes)
 
 
 def _is_plain(job: Standing) -> bool:
@@ -102,14 +110,11 @@ def _write(session: Session, way: _Way, moved: Sequence[tuple[Standing, Standing
     session.count(way.batch, way.queue, way.state, way.lane is not None, -len(moved))
     session.count(after.batch, after.queue, after.state, after.lane is not None, len(moved))
     if way.lane is not None:
-        for before, _ in moved:
-            session.leave_lane(way.lane, before.seq)
-    for _, each in moved:
-        if each.lane is not None:
-            session.enter_lane(Head(-each.priority, each.rank, each.seq, each.lane, each.state))
-    if any(
-        before.due_ms is not None or each.due_ms is not None or each.run_at_ms is not None for before, each in moved
-    ):
+        session.leave_lane(way.lane, *seqs)
+    if after.lane is not None:
+        # All enter the same lane, whose head alone is kept.
+        session.enter_lane(min(Head(-job.priority, job.rank, job.seq, after.lane, job.state) for _, job in moved))
+    if any(was.due_ms is not None or job.due_ms is not None or job.run_at_ms is not None for was, job in moved):
         session.due_changed = True
     if after.state is not way.state and after.state in ENDED_STATES:
         note_ends(session, {each.seq: (each.id, each.state) for _, each in moved})

@@ -1,6 +1,7 @@
 """How jobs leave the store for good, and how the DLQ is emptied."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -40,18 +41,16 @@ def _delete(session: Session, fit: Iterator[Standing], now: Now, brief: bool) ->
     with let_in_at_the_end(session):
         for each in fit:
             order.append(each)
+            _tell(session, each, now)
             if _is_plain(each):
                 plain.append(each)
                 continue
             if not brief:
                 removed[each.seq] = job(session, each.seq)
             files += _delete_one(session, each)
-            _tell(session, each, now)
     if not brief:
         removed.update((gone.seq, gone) for gone in jobs(session, [each.seq for each in plain]))
     files += _delete_plain(session, plain)
-    for each in plain:
-        _tell(session, each, now)
     resolve(session, now)
     names = [Named(each.id, each.seq) for each in order]
     return Removed([] if brief else [removed[each.seq] for each in order], names, files)
@@ -73,12 +72,17 @@ def _delete_plain(session: Session, plain: Sequence[Standing]) -> list[str]:
     note_ends(session, {
         each.seq: (each.id, each.state if each.state in ENDED_STATES else JobState.CANCELLED) for each in plain
     })  # fmt: skip
+    counts = Counter((each.batch, each.queue, each.state, each.lane is not None) for each in plain)
+    for (batch, queue, state, ready), n in counts.items():
+        session.count(batch, queue, state, ready, -n)
+    lanes: dict[int, list[int]] = {}
     for each in plain:
-        session.count(each.batch, each.queue, each.state, each.lane is not None, -1)
         if each.lane is not None:
-            session.leave_lane(each.lane, each.seq)
+            lanes.setdefault(each.lane, []).append(each.seq)
         if each.due_ms is not None or each.run_at_ms is not None:
             session.due_changed = True
+    for lane, left in lanes.items():
+        session.leave_lane(lane, *left)
     return files
 
 
