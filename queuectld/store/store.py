@@ -5,8 +5,7 @@ told before its requests are answered. A read sees what has been committed. No d
 """
 
 import asyncio
-import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,9 +20,6 @@ from queuectld.store.reads.dependency_selectors import SeenBy
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
-    Added,
-    AddedOne,
-    AddedSummary,
     Anchor,
     Cancelled,
     Committed,
@@ -37,7 +33,7 @@ from queuectld.store.records import (
     StoreRefused,
     Turn,
 )  # fmt: skip
-from queuectld.store.upkeep import SLICE, Upkeep
+from queuectld.store.uploading import Uploading
 from queuectld.store.writer import cache  # fmt: skip
 from queuectld.store.writer.counts import Tally
 from queuectld.store.writer.session import NOTHING, Session
@@ -51,7 +47,6 @@ from queuectld.store.writes import (  # fmt: skip
     repair,
     survivors,
     turn,
-    uploads,
     verbs,
 )
 from queuectld.store.writes.ranking import Target
@@ -59,8 +54,6 @@ from queuectld.store.writes.verbs import Done
 
 __all__ = ["Committed", "Event", "ListQuery", "Store", "StoreFailed", "StoreRefused"]
 T = TypeVar("T")
-BULK: Final = 1_000
-"""Jobs of one request that are stored in one commit; more come as a batch of its own."""
 FLAG: Final = "flag:"
 ANCHOR: Final = "anchor"
 
@@ -69,7 +62,7 @@ def _ignore(_: StoreFailed) -> None:
     """Nobody asked to be told."""
 
 
-class Store(Upkeep):
+class Store(Uploading):
     """All jobs and what belongs to them, in one SQLite file."""
 
     def __init__(
@@ -98,7 +91,6 @@ class Store(Upkeep):
         """The number of the newest event, as of the last commit."""
         writer = Writer(path, connection, session, loop, self._deliver, on_broken)
         super().__init__(path, Reader(open_reader(path), loop), writer, loop)
-        self._clearing: set[asyncio.Task[None]] = set()
 
     @classmethod
     def open(
@@ -159,64 +151,6 @@ class Store(Upkeep):
         A repeat of `request` stores nothing and gives the same job.
         """
         return (await self.add_or_find(new, now=now, request=request)).job
-
-    async def add_or_find(self, new: NewJob, *, now: Now, request: str | None = None) -> AddedOne:
-        """As `add`, and says whether the job was there before, and whose place it has taken."""
-        return await self._write(partial(idempotency.add_once, new=new, now=now, request=request))
-
-    async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:
-        """Store all of them or, when one is refused, none; the refusal's data has its `index`."""
-        if len(new) <= BULK or any(each.unique_key is not None for each in new):
-            add = partial(idempotency.add_many_once, new=new, now=now, request=request)
-            return await self._write(add, weight=len(new))
-        return await self._add_in_slices(new, now, request)
-
-    async def _add_in_slices(self, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
-        known = await self._write(partial(idempotency.known_many, request=request))
-        if known is not None:
-            return known
-        token = await self.batch_open(now=now)
-        added = Added([], [])
-        try:
-            for start in range(0, len(new), BULK):
-                part = await self.batch_add(token, new[start : start + BULK], now=now, first=start)
-                added.ids.extend(part.ids)
-                added.seqs.extend(part.seqs)
-                added = added._replace(skipped=[*added.skipped, *part.skipped])
-            commit = partial(idempotency.commit_many, token=token, added=added, now=now, request=request)
-            return await self._write(commit)
-        except BaseException:
-            self._in_background(self.batch_discard(token))
-            raise
-
-    async def batch_open(self, *, now: Now) -> str:
-        """Begin a batch; gives its token."""
-        token = uuid.uuid4().hex
-        await self._write(partial(uploads.open_batch, token=token, now=now))
-        return token
-
-    async def batch_add(self, token: str, new: Sequence[NewJob], *, now: Now, first: int = 0) -> Added:
-        """Store jobs that nobody sees until the commit. `first` is the index of the first one, for refusals."""
-        add = partial(uploads.add_to_batch, token=token, new=new, now=now, first=first)
-        return await self._write(add, weight=len(new))
-
-    async def batch_commit(self, token: str, *, now: Now, request: str | None = None) -> AddedSummary:
-        """Let all jobs of the batch be there: one small write. Turns let them into their lanes."""
-        return await self._write(partial(idempotency.commit_batch_once, token=token, now=now, request=request))
-
-    async def batch_discard(self, token: str) -> None:
-        """Let the batch be no more, and take its rows away in slices."""
-        number = await self._write(partial(uploads.discard_batch, token=token))
-        await self._clear(number)
-
-    async def discard_open_batches(self) -> None:
-        """At start: take away what nobody can commit any more, in slices."""
-        for number in await self._write(uploads.mark_abandoned):
-            await self._clear(number)
-
-    async def _clear(self, number: int) -> None:
-        while await self._write(partial(uploads.clear_discarded, number=number, budget=SLICE), weight=SLICE):
-            pass
 
     # -- the turn
 
@@ -393,8 +327,3 @@ class Store(Upkeep):
     async def worker_ended(self, worker: int, *, now: Now) -> None:
         """Forget a worker whose process is gone, and what it was still ending."""
         await self._write(partial(registry.end_worker, worker=worker, now=now))
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._clearing.add(task)
-        task.add_done_callback(self._clearing.discard)

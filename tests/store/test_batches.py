@@ -46,6 +46,29 @@ async def test_an_open_batch_is_seen_by_nobody(lab: Lab) -> None:
 
 
 @in_lab
+async def test_one_that_waits_for_a_later_one_of_its_batch_does_so_although_another_parent_has_ended(lab: Lab) -> None:
+    await lab.add(id="first")
+    token = await lab.store.batch_open(now=lab.now)
+    both = (("first", "any"), ("later", "any"))
+    await lab.store.batch_add(token, [new(id="child", depends_on=both)], now=lab.now)
+    assert await lab.store.integrity() == [], "it waits for one that has not come, and that is in order"
+    await lab.turn([lab.end(await lab.claim())])
+    await lab.store.batch_add(token, [new(id="later")], now=lab.now)
+    await lab.store.batch_commit(token, now=lab.now)
+    assert await lab.drain(lab.workers[0]) == ["later", "child"]
+
+
+@in_lab
+async def test_one_whose_parents_have_all_ended_before_the_commit_starts_with_it(lab: Lab) -> None:
+    await lab.add(id="first")
+    token = await lab.store.batch_open(now=lab.now)
+    await lab.store.batch_add(token, [new(id="child", depends_on=(("first", "completed"),)), new()], now=lab.now)
+    await lab.turn([lab.end(await lab.claim())])
+    await lab.store.batch_commit(token, now=lab.now)
+    assert await lab.drain(lab.workers[0]) == ["child", "job_3"]
+
+
+@in_lab
 async def test_a_committed_batch_comes_into_its_lanes_in_slices_also_after_a_restart(lab: Lab) -> None:
     token = await lab.store.batch_open(now=lab.now)
     for _ in range(3):
@@ -124,6 +147,7 @@ async def test_a_job_of_a_batch_may_depend_on_an_earlier_one_and_on_one_outside_
     await lab.turn()
     assert len(lab.events) == told, "nobody is told of jobs that nobody sees"
     await lab.store.batch_commit(token, now=lab.now)
+    await lab.turn()
     counts = (await lab.store.counts()).by_state
     assert (counts[JobState.PENDING], counts[JobState.BLOCKED]) == (2, 1)
     assert await lab.drain(worker) == ["a", "b", "c"]

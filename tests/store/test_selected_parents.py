@@ -6,7 +6,14 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.jobs.dependency_selectors import first_look
 from queuectld.store.reads import dependency_selectors
+from queuectld.store.writes import many_parents
 from tests.store.lab import Lab, in_lab, new
+
+
+@pytest.fixture(autouse=True, params=[many_parents.AT_ONCE, 1])
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few parents are noted in the commit that stores the job; very many in slices, here of one."""
+    monkeypatch.setattr(many_parents, "AT_ONCE", request.param)
 
 
 async def seen(lab: Lab, *selectors: str) -> dependency_selectors.SeenBy:

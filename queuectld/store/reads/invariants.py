@@ -52,7 +52,7 @@ RULES: Final = {
         WHERE e.jobs IS NOT n
     """,
     "blocked jobs that wait for nobody": """
-        SELECT seq FROM job WHERE state = 'blocked' AND seq NOT IN (SELECT child FROM dependency)
+        SELECT seq FROM job WHERE state = 'blocked' AND batch IS NULL AND seq NOT IN (SELECT child FROM dependency)
     """,
     "dependencies on jobs that have ended or are gone": """
         SELECT d.parent, d.child FROM dependency AS d LEFT JOIN job AS p ON p.seq = d.parent

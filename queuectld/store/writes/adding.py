@@ -11,7 +11,7 @@ from peewee import SQL
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import NewJob, Now
+from queuectld.domain.job import Job, NewJob, Now
 from queuectld.domain.resources import demand
 from queuectld.store.mapping import models
 from queuectld.store.mapping.rows import (
@@ -60,10 +60,7 @@ _SEQ_OF_ID: Final = statement(_Job.select(_Job.seq, _Job.batch).where(_Job.id ==
 _BATCH_OF: Final = statement(_Job.select(_Job.batch).where(_Job.seq == arg("seq")))
 _TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FROM json_each(:ids))")))
 _KEY_HOLDER: Final = statement(
-    _Job.select(_Job.seq, _Job.id, _Job.state).where(
-        (_Job.unique_key == arg("key"))
-        & SQL(models.HOLDS_KEY)
-    )
+    _Job.select(_Job.seq, _Job.id, _Job.state).where((_Job.unique_key == arg("key")) & SQL(models.HOLDS_KEY))
 )  # fmt: skip
 ENOUGH: Final = 1_000_000
 """The highest limit of a key there can be."""
@@ -81,11 +78,17 @@ def add(session: Session, new: NewJob, now: Now) -> AddedOne:
     adder.close()
     if place is None:
         return AddedOne(job(session, seq), skipped=True)
+    added = read_new_job(new, place)
+    tell_added(session, added, now)
+    return AddedOne(added, replaced=adder.replaced)
+
+
+def tell_added(session: Session, added: Job, now: Now) -> None:
+    """Record the event of a job that has come alone."""
     session.tell(
-        _FIRST_STATE_EVENT[place.state], now, job_id=place.id, seq=seq, queue=new.queue,
-        detail={} if place.reason is None else {"reason": place.reason},
+        _FIRST_STATE_EVENT[added.state], now, job_id=added.id, seq=added.seq, queue=added.queue,
+        detail={} if added.reason is None else {"reason": added.reason},
     )  # fmt: skip
-    return AddedOne(read_new_job(new, place), replaced=adder.replaced)
 
 
 def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
@@ -160,9 +163,7 @@ class Adder:
         parents = None
         if new.depends_on:
             self.flush()
-            parents = Parents(
-                self._session, new.depends_on, self._batch, self._expected, new.seen, self._first
-            )  # fmt: skip
+            parents = Parents(self._session, new.depends_on, self._batch, self._expected, new.seen, self._first)
             self._edges_owed += len(parents.waits_for)
             if self._edges_owed > MOST_EDGES:
                 message = f"Together they would wait for more than {MOST_EDGES:,} jobs; wait for a batch instead."

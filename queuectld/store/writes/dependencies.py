@@ -19,7 +19,7 @@ from queuectld.store.reads.dependency_selectors import SeenBy, all_named, is_sel
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import batches
 from queuectld.store.writes.dependents import is_waiting
-from queuectld.store.writes.transitions import MAY_DEPEND, any_standing, move, placed
+from queuectld.store.writes.transitions import MAY_DEPEND, Standing, any_standing, move, placed
 
 SLICE: Final = 500
 """Children told in one commit."""
@@ -97,7 +97,7 @@ class Parents:
 
     def _add_all(self, session: Session, selector: str, on: str, seqs: Iterable[int]) -> None:
         # One statement for all: there may be thousands, and others wait for this thread. One removed since is none.
-        found = session.execute(_STATES_BY_SEQ, {"seqs": json.dumps(list(seqs))}).fetchall()
+        found = states_of(session, seqs)
         if not found:
             # To run at once would not be what was meant, and a slip of the finger looks the same.
             raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
@@ -113,6 +113,17 @@ class Parents:
             self.waits_for[parent.number] = on
         elif not _comes_true(on, parent.state):
             self.hopeless = hopeless_reason(parent.name, parent.state, on)
+
+
+def is_id(session: Session, reference: str) -> bool:
+    """Whether a job has exactly this id that may be seen; it may look like a selector."""
+    row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
+    return row is not None and row[3] not in session.memory.hidden
+
+
+def states_of(session: Session, seqs: Iterable[int]) -> list[tuple[int, str, str]]:
+    """Number, id and state of those of the jobs that are there, by their numbers."""
+    return session.execute(_STATES_BY_SEQ, {"seqs": json.dumps(list(seqs))}).fetchall()
 
 
 class _Parent(NamedTuple):
@@ -218,10 +229,24 @@ def _tell_child(session: Session, seq: int, parent_id: str, state: JobState, on:
     child = any_standing(session, seq)
     if child is None or child.state not in MAY_DEPEND:
         return
-    if not _comes_true(on, state):
-        reason = hopeless_reason(parent_id, state, on)
-        move(session, child, child._replace(
-            state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms, reason=reason,
-        ), now)  # fmt: skip
-    elif child.state is JobState.BLOCKED and not is_waiting(session, seq):
+    child = cancel_hopeless(session, child, parent_id, state, on, now)
+    if child.batch is None:
+        unblock(session, child, now)
+
+
+def cancel_hopeless(
+    session: Session, child: Standing, parent_id: str, state: JobState, on: str, now: Now
+) -> Standing:  # fmt: skip
+    """End a waiting job, if this end of a parent is not what it waits for."""
+    if _comes_true(on, state):
+        return child
+    reason = hopeless_reason(parent_id, state, on)
+    return move(session, child, child._replace(
+        state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms, reason=reason,
+    ), now)  # fmt: skip
+
+
+def unblock(session: Session, child: Standing, now: Now) -> None:
+    """Let a blocked job go that waits for no other. One of an upload stays: those to come may be what it waits for."""
+    if child.state is JobState.BLOCKED and not is_waiting(session, child.seq):
         move(session, child, placed(session, child._replace(state=JobState.PENDING), now), now)

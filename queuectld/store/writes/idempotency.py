@@ -27,11 +27,24 @@ _ADD_REQUEST: Final = insert_row(Request, ["id", "verb", "answer", "created_ms"]
 
 def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> AddedOne:
     """Store a job, or give the one that this request has stored."""
+    known = known_one(session, request, new, now)
+    if known is not None:
+        return known
+    added = adding.add(session, new, now)
+    answer_one(session, request, added, now)
+    return added
+
+
+def answer_one(session: Session, request: str | None, added: AddedOne, now: Now) -> None:
+    """Keep the answer of a request for one job."""
+    answer(session, request, ENQUEUE, [added.job.seq, added.job.id, added.skipped, added.replaced], now)
+
+
+def known_one(session: Session, request: str | None, new: NewJob, now: Now) -> AddedOne | None:
+    """The job that this request has stored; None when it is new."""
     known = answered(session, request, ENQUEUE)
     if known is None:
-        added = adding.add(session, new, now)
-        answer(session, request, ENQUEUE, [added.job.seq, added.job.id, added.skipped, added.replaced], now)
-        return added
+        return None
     seq, id_, skipped, replaced = known
     row = session.execute(SELECT_JOB, {"seq": seq}).fetchone()
     if row is not None:

@@ -19,9 +19,10 @@ from queuectld.store.records import Added, AddedSummary
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import batches, transitions
 from queuectld.store.writes.adding import put_all
-from queuectld.store.writes.dependencies import FORGET_FORWARDS, refuse_missing
+from queuectld.store.writes.dependencies import FORGET_FORWARDS, refuse_missing, unblock
+from queuectld.store.writes.dependents import those_waiting
 from queuectld.store.writes.registry import note_last_seq
-from queuectld.store.writes.transitions import Standing, read_standing
+from queuectld.store.writes.transitions import Standing, any_standing, read_standing
 
 WINDOW: Final = 5_000
 """Rows looked at in one slice, where other jobs lie between those of the batch."""
@@ -78,10 +79,16 @@ def add_to_batch(session: Session, token: str, new: Sequence[NewJob], now: Now, 
     return added
 
 
-def commit_batch(session: Session, token: str, now: Now) -> AddedSummary:
+def refuse_missing_of(session: Session, token: str) -> None:
+    """Raises Refused when a job of the batch names one that has not come."""
+    refuse_missing(session, _find(session, token)[0])
+
+
+def commit_batch(session: Session, token: str, now: Now, *, told: bool = True) -> AddedSummary:
     """Let all jobs of the batch be there. They enter their lanes in the slices that follow (`let_in`).
 
-    Refused (not_found) when one waits for a job that has not come.
+    `told`: as jobs that came together; else the caller tells. Refused (not_found) when one waits for a job that has
+    not come.
     """
     number, count, first, last = _find(session, token)
     refuse_missing(session, number)
@@ -96,7 +103,8 @@ def commit_batch(session: Session, token: str, now: Now) -> AddedSummary:
     session.execute(_SET_STATE, {"id": number, "state": "committed"})
     session.memory.sweeping.append(number)
     session.on_rewind(partial(session.memory.sweeping.remove, number))
-    session.tell(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
+    if told:
+        session.tell(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
     session.ready = True
     return AddedSummary(count, first, last)
 
@@ -123,7 +131,9 @@ def let_in(session: Session, now: Now, budget: int) -> None:
         after = max(swept, first - 1)
         upto = min(after + WINDOW, last)
         rows = session.execute(_ROWS, {"id": number, "after": after, "upto": upto, "slice": budget}).fetchall()
-        transitions.let_in(session, [read_standing(row) for row in rows], now)
+        came = [read_standing(row) for row in rows]
+        transitions.let_in(session, came, now)
+        _unblock(session, [each.seq for each in came if each.state is JobState.BLOCKED], now)
         reached = rows[-1][0] if len(rows) == budget else upto
         if reached >= last:
             session.execute(_DELETE, {"id": number})
@@ -132,6 +142,16 @@ def let_in(session: Session, now: Now, budget: int) -> None:
         else:
             session.execute(_SWEPT, {"id": number, "seq": reached})
         budget -= max(len(rows), 1)
+
+
+def _unblock(session: Session, blocked: Sequence[int], now: Now) -> None:
+    """Of jobs that are blocked as they come, let those go whose parents have all ended in the meantime."""
+    waiting = those_waiting(session, blocked) if blocked else set()
+    for seq in blocked:
+        if seq not in waiting:
+            blocked_one = any_standing(session, seq)
+            assert blocked_one is not None
+            unblock(session, blocked_one, now)
 
 
 def clear_discarded(session: Session, number: int, budget: int) -> bool:

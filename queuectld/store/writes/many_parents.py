@@ -1,0 +1,98 @@
+"""A job that waits for very many others comes in slices, as an upload of its own.
+
+It is hidden until the last of its parents is noted: nobody sees it half there, nothing starts it, and a daemon that
+dies in between takes it away at the next start. A parent that ends meanwhile may cancel it; it lets it go no sooner.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from peewee import SQL
+
+from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
+from queuectld.domain.errors import Refused
+from queuectld.domain.job import NewJob, Now
+from queuectld.store.mapping import models
+from queuectld.store.mapping.models import Dependency
+from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.reads.dependency_selectors import all_named
+from queuectld.store.records import AddedOne
+from queuectld.store.writer.session import Session
+from queuectld.store.writes import adding, idempotency, uploads
+from queuectld.store.writes.dependencies import cancel_hopeless, is_id, states_of
+from queuectld.store.writes.transitions import MAY_DEPEND, any_standing, job, move, placed
+
+AT_ONCE: Final = 1_000
+"""Parents noted in one commit, in some 10 ms."""
+_Job: Final = models.Job
+_NAMED: Final = statement(_Job.select(_Job.depends_on).where(_Job.seq == arg("seq")))
+_NAME: Final = statement(_Job.update(depends_on=arg("named")).where(_Job.seq == arg("seq")))
+_WAIT_FOR: Final = statement(
+    Dependency.insert_from(
+        _Job.select(_Job.seq, arg("child"), arg("until"))
+        .where(SQL("seq IN (SELECT value FROM json_each(:parents))")),
+        [Dependency.parent, Dependency.child, Dependency.on],
+    ).on_conflict("REPLACE")
+)  # fmt: skip
+
+
+def begin(
+    session: Session, token: str, new: NewJob, many: frozenset[str], now: Now
+) -> tuple[int, list[tuple[str, str]]]:  # fmt: skip
+    """Store the job, hidden, with the parents that it names one by one. Gives its number, and what is left to name.
+
+    `many` are selectors that stand for very many; one that is somebody's id is none.
+    """
+    uploads.open_batch(session, token, now)
+    left = [(name, on) for name, on in new.depends_on if name in many and not is_id(session, name)]
+    new = new._replace(depends_on=tuple(pair for pair in new.depends_on if pair not in left))
+    try:
+        seq: int = uploads.add_to_batch(session, token, [new], now).seqs[0]
+        uploads.refuse_missing_of(session, token)
+    except Refused as refused:
+        # The words for one job of many.
+        data = {key: value for key, value in (refused.data or {}).items() if key not in ("index", "seq")}
+        message = refused.message.removeprefix("job 1: ")
+        if refused.code is ErrorCode.NOT_FOUND and "id" in data:
+            message = f"There is no job {data['id']!r} to depend on."
+        raise Refused(refused.code, message, data) from None
+    return seq, left
+
+
+def parents_of(session: Session, selector: str, seen: tuple[int, Sequence[int]], child: int) -> list[int]:
+    """The jobs that a selector names: those that were seen, and those that have come since, before the child."""
+    return all_named(session.connection, selector, seen, child)
+
+
+def wait_for(session: Session, child: int, parents: Sequence[int], on: str, now: Now) -> list[str]:
+    """Let the hidden job wait for these, too. Gives the ids of those that are there; one removed since is none."""
+    found = states_of(session, parents)
+    standing = any_standing(session, child)
+    assert standing is not None
+    for _, name, state in found:
+        if state in ENDED_STATES and standing.state is not JobState.CANCELLED:
+            standing = cancel_hopeless(session, standing, name, JobState(state), on, now)
+    waits = [seq for seq, _, state in found if state not in ENDED_STATES]
+    if waits and (standing.state is JobState.PENDING or standing.state in MAY_DEPEND):
+        if standing.state is JobState.PENDING:
+            move(session, standing, placed(session, standing._replace(state=JobState.BLOCKED), now), now)
+        session.execute(_WAIT_FOR, {"child": child, "until": on, "parents": json.dumps(waits)})
+    return [name for _, name, _ in found]
+
+
+def commit(
+    session: Session, token: str, new: NewJob, child: int, named: Sequence[tuple[str, str]], now: Now,
+    request: str | None,
+) -> AddedOne:  # fmt: skip
+    """Let the job be there, or give the one that this request has stored meanwhile."""
+    known = idempotency.known_one(session, request, new, now)
+    if known is not None:
+        return known
+    few = json.loads(session.execute(_NAMED, {"seq": child}).fetchone()[0] or "[]")
+    session.execute(_NAME, {"seq": child, "named": json.dumps([*few, *named], separators=(",", ":"))})
+    uploads.commit_batch(session, token, now, told=False)
+    added = job(session, child)
+    adding.tell_added(session, added, now)
+    idempotency.answer_one(session, request, AddedOne(added), now)
+    return AddedOne(added)
