@@ -21,6 +21,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     # A job comes in.
     "enqueue.received": "a client's job has been read, and nothing of it is stored",
     "enqueue.stored": "the job is on disk, and its client has no answer",
+    "enqueue.parents": "some of very many parents of a job that nobody sees yet are on disk",
     "batch.added": "jobs of an open batch are on disk, and its client has no answer",
     "batch.committed": "the batch is committed, and its client has no answer",
     # Any commit of the store.

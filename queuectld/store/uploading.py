@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
 from queuectld.store.reads.thread import Reader
@@ -68,6 +69,7 @@ class Uploading(Upkeep):
             some = parents[start : start + many_parents.AT_ONCE]
             note = partial(many_parents.wait_for, child=child, parents=some, on=on, now=now)
             named += [(name, on) for name in await self._write(note, weight=len(some))]
+            failpoints.reached("enqueue.parents")
         if not named:
             raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
         return named

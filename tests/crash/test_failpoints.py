@@ -71,6 +71,19 @@ def batch(stage: Stage, _fired: Path) -> None:
         stage.finish(workers=WORKERS)
 
 
+def with_very_many_parents(stage: Stage, _fired: Path) -> None:
+    """A job waits for more others than are noted in one commit: it is there once, and runs after all of them."""
+    with stage.keeper:
+        stage.scale(WORKERS)
+        held = [{"command": "true", "hold": True, "labels": {"g": "a"}, "environment": {}}] * 1_001
+        stage.ask("enqueue_many", jobs=held, request=str(uuid.uuid4()))
+        stage.enqueue(stage.marks.job("child"), depends_on=[{"id": "label:g=a", "on": "any"}])
+        assert stage.job("child")["state"] == "blocked"
+        assert len(stage.job("child")["depends_on"]) == 1_001
+        cancel(stage, "label:g=a")
+        stage.finish(workers=WORKERS)
+
+
 def cancelled(stage: Stage, _fired: Path) -> None:
     """A running job that ignores TERM is cancelled: whoever dies meanwhile, it is gone in the end."""
     with stage.keeper:
@@ -149,6 +162,7 @@ def worker_does_not_start(stage: Stage, fired: Path) -> None:
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
+    "enqueue.parents": with_very_many_parents,
     "batch.added": batch,
     "batch.committed": batch,
     "store.checkpointed": daemon_ends,
