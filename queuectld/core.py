@@ -184,7 +184,7 @@ class Core:
         error = None if turns.cancelled() else turns.exception()
         if error is not None:
             if not isinstance(error, StoreFailed):  # that one has been told, in words
-                log.critical("the daemon cannot go on: %s", error, exc_info=error)
+                log.critical("the daemon cannot go on", exc_info=error)
             self._failed(error)
 
     def _facts(self, paths: Paths) -> Mapping[str, Any]:

@@ -34,5 +34,6 @@ class EventLoop(asyncio.SelectorEventLoop):
             os.eventfd_write(self._waker, 1)
 
     def _woken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        # Interrupted: it is as readable as before, so the loop comes here again.
+        with contextlib.suppress(BlockingIOError, InterruptedError):
             os.eventfd_read(self._waker)

@@ -8,7 +8,9 @@ import logging
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from queuectl_client.plainfile import open_plain
@@ -22,15 +24,27 @@ ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F,
 
 
 class LineFormatter(logging.Formatter):
-    """`2026-11-24T03:08:02.123Z WARNING words`; the lines of a traceback are indented below their entry."""
+    """`2026-11-24T03:08:02.123Z WARNING words`; the lines of a traceback are indented below their entry.
+
+    What the system has refused is no fault of ours and has none: what it was, and where, is in the line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One entry, without control characters."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         entry = f"{at}.{int(record.msecs):03d}Z {record.levelname} {record.getMessage()}"
-        if record.exc_info:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, OSError):
+            entry += f": {error}{_place(error.__traceback__)}"
+        elif record.exc_info:
             entry += "\n" + self.formatException(record.exc_info)
         return escaped(entry).replace("\n", "\n    ")
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Where it was raised."""
+    frames = traceback.extract_tb(trace)
+    return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
 
 
 def escaped(text: str) -> str:

@@ -206,8 +206,10 @@ def watch_exit(pid: int, started: int, ended: Callable[[], None]) -> Callable[[]
         os.close(pidfd)
 
     def readable() -> None:
-        stop()
-        ended()
+        try:
+            stop()
+        finally:
+            ended()  # whatever became of the descriptor
 
     loop.add_reader(pidfd, readable)
     return stop

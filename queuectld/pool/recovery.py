@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from queuectld import failpoints
@@ -163,7 +164,8 @@ class Recovery:
             log.error("the output of job %d (run %d) is lost: %s", key.seq, key.run, error)
             return {}
 
-    def _clear_files(self, worker: Worker) -> None:
+    def _clear_files(self, worker: Worker, *, again: bool = False) -> None:
+        """Its files are gone; what cannot be removed now is tried again, and keeps nothing waiting."""
         places = self._pool.places
         try:
             output_recovery.clear(places.logs, worker.id)
@@ -174,7 +176,11 @@ class Recovery:
                 log.warning("somebody lives on in the control group %s of worker %s", group, worker.name)
             spool.remove(path)
         except OSError as error:
-            log.error("files of worker %s cannot be removed: %s", worker.name, error)
+            if not again:
+                words = "files of worker %s cannot be removed, which is tried again every %d s: %s"
+                log.warning(words, worker.name, RETRY_SECONDS, error)
+            later = partial(self._clear_files, worker, again=True)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, later)
 
     async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
         """What the store says it runs, and a cancelled job that it still had in hand."""

@@ -37,6 +37,7 @@ class _TimerFd:
         self._flags = flags
         self._fire = fire
         self._loop = loop
+        self._recalled: asyncio.Handle | None = None
         self._fd = _libc.timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -50,9 +51,15 @@ class _TimerFd:
             value = _Timespec(at_ms // 1000, at_ms % 1000 * 1_000_000)
         spec = _Itimerspec(_Timespec(0, 0), value)
         if _libc.timerfd_settime(self._fd, self._flags, ctypes.byref(spec), None) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            code = ctypes.get_errno()
+            if code != errno.ECANCELED:
+                raise OSError(code, os.strerror(code))
+            # The clock was set since the last time, which no read will tell any more.
+            self._recalled = self._loop.call_soon(self._fire)
 
     def close(self) -> None:
+        if self._recalled is not None:
+            self._recalled.cancel()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 

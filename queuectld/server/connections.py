@@ -10,7 +10,7 @@ from queuectl_client.protocol.rpc import error_response
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.scheduler.service import Service
 from queuectld.server.connection import Connection
-from queuectld.server.peercred import is_own_user
+from queuectld.server.peercred import why_not
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Crowd:
 
     def admit(self, client: socket.socket) -> None:
         """Take a client in, or send it away: another user's before a byte is read, one too many with an error."""
-        if not is_own_user(client):
-            log.warning("a process of another user was turned away")
+        if (why := why_not(client)) is not None:
+            log.warning("a client was turned away: %s", why)
             client.close()
             return
         if len(self._since) >= self._max_connections and not self._make_room():

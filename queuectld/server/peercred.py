@@ -9,12 +9,12 @@ UCRED: Final = struct.Struct("3i")
 """pid, uid, gid of unix(7)."""
 
 
-def is_own_user(peer: socket.socket) -> bool:
-    """Whether the process that connected runs as the user of this daemon. False where that cannot be told."""
+def why_not(peer: socket.socket) -> str | None:
+    """Why a process that connected is not let in: only those of this daemon's user are. None: it is let in."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the file's mode 0600 is what keeps others out there
+        return None  # the file's mode 0600 is what keeps others out there
     try:
         _pid, uid, _gid = UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
-    except OSError:
-        return False
-    return bool(uid == os.geteuid())
+    except OSError as error:
+        return f"whose user it is cannot be told: {error.strerror}"
+    return None if uid == os.geteuid() else f"it is of another user ({uid})"

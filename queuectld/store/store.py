@@ -112,8 +112,7 @@ class Store(Uploading):
         store = files.refusing(path, lambda: cls(
             path, host=host, on_committed=on_committed, loop=loop, on_broken=on_broken
         ))  # fmt: skip
-        store._writer.start()
-        store._reader.start()
+        files.refusing(path, store._begin)
         return store
 
     async def close(self) -> None:
@@ -123,11 +122,7 @@ class Store(Uploading):
         """
         for task in list(self._clearing):
             await asyncio.wait([task])
-        stops = [self._reader.stop, self._writer.stop]
-        if self._writer.is_broken:
-            stops.reverse()
-        for stop in stops:
-            await self._loop.run_in_executor(None, stop)
+        await self._end()
 
     def _deliver(
         self, committed: Committed | None, settings: dict[str, Any] | None, values: dict[str, Any] | None

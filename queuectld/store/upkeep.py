@@ -34,6 +34,22 @@ class Upkeep(Questions):
         self._writer = writer
         self._loop = loop
 
+    def _begin(self) -> None:
+        """Start both threads. RuntimeError: there is no memory for one, or too many processes."""
+        self._writer.start()
+        self._reader.start()
+
+    async def _end(self) -> None:
+        """End both threads, once what waits is carried out."""
+        stops = [self._reader.stop, self._writer.stop]
+        if self._writer.is_broken:
+            stops.reverse()
+        for stop in stops:
+            try:
+                await self._loop.run_in_executor(None, stop)
+            except RuntimeError:  # no thread can be started to wait in, and nobody needs the loop meanwhile
+                stop()
+
     async def ended_jobs(self, after: int) -> tuple[int, list[tuple[int, JobState, int]]]:
         """Of the next jobs those that have ended: number, state, wall time. And the last number looked at; 0: none."""
         return await self.ask(partial(housekeeping.ended_jobs, after=after))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 10.0
 """How long an idle worker waits for a daemon that is gone before it ends."""
+AGAIN_SECONDS: Final = 5.0
+"""Until a file that could not be removed is tried again."""
 OPTIONS: Final = ("--id", "--socket", "--state", "--logs", "--nofile", "--patience")
 
 
@@ -99,11 +101,11 @@ class Worker:
         When a system call fails that nobody foresaw, it ends with 1: the daemon sees to the job in hand.
         """
         failpoints.reached("worker.started")
-        spool.set_aside(self._state, self.number)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(number, self.drain)
         self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
         try:
+            spool.set_aside(self._state, self.number)
             self.uplink.connect()
             self.loop.run()
         except OSError as error:
@@ -212,10 +214,19 @@ class Worker:
         failpoints.reached("worker.acknowledged")
         for seq, run in body["runs"]:
             self._unacknowledged.pop((seq, run), None)
-            if (seq, run) in self._spooled:
-                self._spooled.discard((seq, run))
-                spool.remove(spool.path_of(self._state, self.number, seq, run))
+        if self._spooled:
+            self._unspool()
         self._end_if_drained()
+
+    def _unspool(self) -> None:
+        """The files of outcomes that are stored are gone; one that cannot be removed now, later."""
+        for seq, run in self._spooled - self._unacknowledged.keys():
+            try:
+                spool.remove(spool.path_of(self._state, self.number, seq, run))
+            except OSError:
+                self.loop.at("unspool", time.monotonic() + AGAIN_SECONDS, self._unspool)
+            else:
+                self._spooled.discard((seq, run))
 
     def _kill(self, body: dict[str, Any]) -> None:
         execution = self._named(body)
@@ -321,6 +332,23 @@ class Worker:
 def main(arguments: list[str]) -> int:
     """Run a worker with the options of OPTIONS. 0 when it was drained or gave up, 1 when it could not go on."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    try:
+        worker, group = _begin(options)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            print(f"worker w{options['--id']}: cannot begin: {error}", file=sys.stderr, flush=True)
+        return 1
+    gc.collect()
+    gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
+    gc.set_threshold(10_000)
+    exit_code = worker.work()
+    if group is not None and exit_code == 0:
+        group.leave()
+    return exit_code
+
+
+def _begin(options: dict[str, str]) -> tuple[Worker, cgroup.WorkerGroup | None]:
+    """The worker, in a process as it is to be, and its control group if there is one. Raises OSError."""
     os.umask(WORKER_UMASK)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for name in os.listdir("/proc/self/fd"):
@@ -343,13 +371,7 @@ def main(arguments: list[str]) -> int:
         patience=float(options.get("--patience", PATIENCE_SECONDS)),
         group=group,
     )
-    gc.collect()
-    gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
-    gc.set_threshold(10_000)
-    exit_code = worker.work()
-    if group is not None and exit_code == 0:
-        group.leave()
-    return exit_code
+    return worker, group
 
 
 def _encoded(environment: dict[str, str]) -> dict[bytes, bytes]:

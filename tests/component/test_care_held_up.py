@@ -20,7 +20,16 @@ from queuectld.scheduler import dispatcher
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
+<<<<<<< HEAD
+=======
+from queuectld.workers import crew, recovery, spool
+from queuectld.workers.crew import Crew
+from queuectld.workers.pool import WorkerPool
+from queuectld.workers.process import Worker
+from queuectld.workers.recovery import Recovery
+>>>>>>> c58a1a1 (What the system refuses is said in a line: a worker that cannot begin, a thread that cannot start, a clock that is set between two settings end no daemon and leave no file.)
 from tests.store.lab import Lab, in_lab
+from tests.support.eventually import eventually_async
 
 PATIENCE = 30
 FULL = Refused(ErrorCode.NO_SPACE, "the disk is full")
@@ -108,6 +117,29 @@ def test_a_dead_worker_is_settled_whatever_comes_in_between(
         await asyncio.wait_for(step.done.wait(), PATIENCE)
 
     scenario(tmp_path)
+
+
+def test_files_of_a_dead_worker_that_cannot_be_removed_now_are_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "RETRY_SECONDS", 0.01)
+    state, busy = tmp_path / "worker-1.state", [OSError(16, "Device or resource busy")] * 2
+    state.touch()
+
+    def remove(path: str) -> None:
+        if busy:
+            raise busy.pop()
+        Path(path).unlink()
+
+    async def scenario() -> None:
+        pool = SimpleNamespace(places=SimpleNamespace(state=tmp_path, logs=str(tmp_path)))
+        care = Recovery(cast(Any, None), Clock(None), cast(Any, pool), cast(Any, None), lambda _: None)
+        monkeypatch.setattr(spool, "remove", remove)
+        monkeypatch.setattr(spool, "drop_reserve", lambda *_: None)
+        care._clear_files(Worker(1, 1, 1, 0))
+        await eventually_async(lambda: not state.exists())
+
+    asyncio.run(scenario())
 
 
 def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

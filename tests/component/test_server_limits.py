@@ -1,6 +1,8 @@
 """Clients that misbehave: rubbish, half messages, floods, stopped readers, too many. Others are served as before."""
 
 import asyncio
+import errno
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -254,6 +256,31 @@ async def test_another_user_is_turned_away_before_a_byte_is_read(
         assert await client.is_closed()
         monkeypatch.undo()
         assert door.recorder.names().count("jobs.status") == 1
+
+
+class NotTold:
+    """A client's socket of which the kernel does not tell whose it is."""
+
+    def getsockopt(self, *_: object) -> bytes:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    def close(self) -> None:
+        """As a socket."""
+
+
+@scene
+async def test_the_log_tells_why_a_client_is_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FrontDoor(tmp_path) as door:
+        door.crowd.admit(NotTold())  # type: ignore[arg-type]
+        why = "whose user it is cannot be told: No buffer space available"
+        assert caplog.messages == [f"a client was turned away: {why}"]
+        caplog.clear()
+        monkeypatch.setattr(peers.os, "geteuid", lambda: 4242)
+        assert await (await door.connect()).is_closed()
+        monkeypatch.undo()
+        assert caplog.messages == [f"a client was turned away: it is of another user ({os.geteuid()})"]
 
 
 @scene

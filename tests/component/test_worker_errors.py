@@ -121,6 +121,43 @@ def test_a_worker_told_to_stop_gives_back_what_it_could_not_begin(idle_daemon: F
     assert idle_daemon.expect("returned")["seq"] == 1
 
 
+@needs("strace")
+def test_a_worker_that_has_no_room_to_begin_says_so_in_words(idle_daemon: FakeDaemon) -> None:
+    start_with(idle_daemon, "fallocate:error=ENOSPC:when=1")
+    assert idle_daemon.wait_for_exit() == 1
+    said = idle_daemon.log.read_text()
+    assert "worker w12: cannot begin: [Errno 28] No space left on device" in said
+    assert "Traceback" not in said
+
+
+def test_a_worker_that_cannot_set_room_aside_says_so_in_words(idle_daemon: FakeDaemon) -> None:
+    spool = idle_daemon.state / "spool"
+    spool.mkdir()
+    os.mkfifo(spool / "12.reserve")
+    idle_daemon.launch()
+    assert idle_daemon.wait_for_exit() == 1
+    said = idle_daemon.log.read_text()
+    assert "worker w12: ends, as a system call failed: [Errno 22] it is no regular file" in said
+    assert "Traceback" not in said
+
+
+@needs("strace")
+def test_the_file_of_an_outcome_that_cannot_be_removed_now_is_removed_later(idle_daemon: FakeDaemon) -> None:
+    code = "import sys; import queuectld.workers.worker as w; w.AGAIN_SECONDS = 0.1; sys.exit(w.main(sys.argv[4:]))"
+    busy = ("strace", "-o", str(idle_daemon.home / "trace"), "-e", "inject=unlink:error=EBUSY:when=1")
+    idle_daemon.launch(prefix=(*busy, sys.executable, "-c", code))
+    idle_daemon.accept()
+    idle_daemon.run("exit 3")
+    idle_daemon.vanish()
+    spool = idle_daemon.state / "spool"
+    eventually(lambda: [file.name for file in spool.iterdir()] == ["12.1.1"], message="it is spooled")
+    idle_daemon.listen()
+    idle_daemon.accept()
+    idle_daemon.stored()
+    eventually(lambda: not list(spool.iterdir()), message="its file is gone")
+    assert idle_daemon.output(idle_daemon.outcome("echo next", seq=2)) == b"next\n"
+
+
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 

@@ -8,8 +8,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -219,3 +221,28 @@ def test_the_writer_is_durable_and_its_checkpoints_are_its_own(tmp_path: Path) -
         reader.execute("DELETE FROM job")
     reader.close()
     writer.close()
+
+
+def _no_thread(*_: object) -> NoReturn:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_store_for_which_no_thread_can_be_started_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", _no_thread)
+    with pytest.raises(StoreRefused, match=f"{tmp_path}/queuectl.db cannot be opened: can't start new thread"):
+        _open(tmp_path / "queuectl.db")
+
+
+def test_a_store_is_closed_though_no_thread_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        kept = await lab.add(id="kept")
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "run_in_executor", _no_thread)
+            await lab.store.close()
+        lab.open()
+        assert (await lab.get(kept.seq)).id == "kept"
+
+    scenario(tmp_path)

@@ -216,10 +216,10 @@ def is_out_of_room(folder: Path) -> bool:
 
 
 def refusing(path: Path, opening: Callable[[], T]) -> T:
-    """Do what opens the store; what SQLite then says is a refusal that names the file."""
+    """Do what opens the store; what SQLite then says, or Python of a thread, is a refusal that names the file."""
     try:
         return opening()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, RuntimeError) as error:
         raise StoreRefused(f"The store {path} cannot be opened: {error}.") from error
 
 
