@@ -34,6 +34,6 @@ class EventLoop(asyncio.SelectorEventLoop):
             os.eventfd_write(self._waker, 1)
 
     def _woken(self) -> None:
-        # Interrupted: it is as readable as before, so the loop comes here again.
-        with contextlib.suppress(BlockingIOError, InterruptedError):
+        # Whatever the error was, it is as readable as before, and the loop comes here again.
+        with contextlib.suppress(OSError):
             os.eventfd_read(self._waker)

@@ -20,14 +20,7 @@ from queuectld.scheduler import dispatcher
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
-<<<<<<< HEAD
-=======
-from queuectld.workers import crew, recovery, spool
-from queuectld.workers.crew import Crew
-from queuectld.workers.pool import WorkerPool
-from queuectld.workers.process import Worker
-from queuectld.workers.recovery import Recovery
->>>>>>> c58a1a1 (What the system refuses is said in a line: a worker that cannot begin, a thread that cannot start, a clock that is set between two settings end no daemon and leave no file.)
+from queuectld.workerwire import spool
 from tests.store.lab import Lab, in_lab
 from tests.support.eventually import eventually_async
 

@@ -277,7 +277,7 @@ async def test_the_log_tells_why_a_client_is_turned_away(
         why = "whose user it is cannot be told: No buffer space available"
         assert caplog.messages == [f"a client was turned away: {why}"]
         caplog.clear()
-        monkeypatch.setattr(peers.os, "geteuid", lambda: 4242)
+        monkeypatch.setattr(peercred.os, "geteuid", lambda: 4242)
         assert await (await door.connect()).is_closed()
         monkeypatch.undo()
         assert caplog.messages == [f"a client was turned away: it is of another user ({os.geteuid()})"]

@@ -143,7 +143,7 @@ def test_a_worker_that_cannot_set_room_aside_says_so_in_words(idle_daemon: FakeD
 
 @needs("strace")
 def test_the_file_of_an_outcome_that_cannot_be_removed_now_is_removed_later(idle_daemon: FakeDaemon) -> None:
-    code = "import sys; import queuectld.workers.worker as w; w.AGAIN_SECONDS = 0.1; sys.exit(w.main(sys.argv[4:]))"
+    code = "import sys; import queuectld.worker.main as w; w.AGAIN_SECONDS = 0.1; sys.exit(w.main(sys.argv[4:]))"
     busy = ("strace", "-o", str(idle_daemon.home / "trace"), "-e", "inject=unlink:error=EBUSY:when=1")
     idle_daemon.launch(prefix=(*busy, sys.executable, "-c", code))
     idle_daemon.accept()

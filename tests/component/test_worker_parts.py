@@ -14,12 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
+from queuectld.pool import process
 from queuectld.worker import capture
 from queuectld.workerwire import frames, outputfiles, procfs, runmark, spool, statefile
-=======
-from queuectld.workers import mark, output, outputfiles, process, spool, statefile, tree, wire
->>>>>>> c58a1a1 (What the system refuses is said in a line: a worker that cannot begin, a thread that cannot start, a clock that is set between two settings end no daemon and leave no file.)
 from tests.support.eventually import eventually
 
 FORBIDDEN = {"asyncio", "typing", "dataclasses", "subprocess", "re", "json", "sqlite3", "peewee", "threading", "click"}
@@ -221,10 +218,7 @@ def test_where_a_job_has_lowered_its_workers_hard_limit_the_next_goes_without_a_
     monkeypatch.setattr(resource, "setrlimit", refuse)
     marks.put_on(runmark.LOWEST)
     marks.take_off()
-<<<<<<< HEAD
     assert resource.getrlimit(runmark.RLIMIT_LOCKS) == before
-=======
-    assert resource.getrlimit(mark.RLIMIT_LOCKS) == before
 
 
 def test_the_end_of_a_process_is_told_though_its_descriptor_cannot_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +232,7 @@ def test_the_end_of_a_process_is_told_though_its_descriptor_cannot_be_closed(mon
         child = subprocess.Popen(["sleep", "60"])
         ended = asyncio.Event()
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        assert process.watch_exit(child.pid, tree.start_time(child.pid) or 0, ended.set) is not None
+        assert process.watch_exit(child.pid, procfs.start_time(child.pid) or 0, ended.set) is not None
         child.kill()
         monkeypatch.setattr(os, "close", close)
         await asyncio.wait_for(ended.wait(), 10)
@@ -246,4 +240,3 @@ def test_the_end_of_a_process_is_told_though_its_descriptor_cannot_be_closed(mon
         child.wait()
 
     asyncio.run(scenario())
->>>>>>> c58a1a1 (What the system refuses is said in a line: a worker that cannot begin, a thread that cannot start, a clock that is set between two settings end no daemon and leave no file.)
