@@ -1,5 +1,7 @@
 """Moving jobs, changing what they wait for, and what `explain` says of them."""
 
+from pathlib import Path
+
 import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
@@ -80,6 +82,31 @@ async def test_a_job_of_a_key_that_is_moved_goes_before_the_others_of_it(lab: La
         await lab.add(id=name, key="k")
     await lab.store.move(3, Target("first"), now=lab.now)
     assert await lab.drain((await lab.hire())[0]) == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("keys", ["kkkk", "kjkj", "----"])
+def test_jobs_that_are_not_ready_and_are_moved_keep_the_order_of_the_moves(
+    tmp_path: Path, keys: str, restart: bool
+) -> None:
+    """In line of a key, or delayed: none of them is in the queue that jobs are claimed from."""
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        for key in "kj":
+            await lab.add(id=f"holds-{key}", key=key)
+        held = [await lab.claim(worker) for worker in await lab.hire(2)]
+        for name, key in zip("abcd", keys, strict=True):
+            await lab.add(id=name, key=None if key == "-" else key, delay_ms=500 if key == "-" else 0)
+        for end, seq in (("last", 4), ("last", 3), ("first", 6), ("first", 5)):
+            await lab.store.move(seq, Target(end), now=lab.now)
+            if restart:
+                await lab.restart()
+        lab.pass_time(1000)
+        await lab.turn([lab.end(each) for each in held])
+        assert "".join(await lab.drain(lab.workers[0])) == "cdba"
+
+    scenario(tmp_path)
 
 
 @in_lab

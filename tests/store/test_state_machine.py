@@ -235,13 +235,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(which=MANY, end=st.sampled_from(["first", "last"]))
     def move(self, which: list[int] | str, end: str) -> None:
-        """Where exactly a job then stands is told by the store; the others keep their order.
-
-        Not of a key: of two that stand in line and are moved to one end, both get the same rank.
-        """
+        """Where exactly a job then stands is told by the store; the others keep their order."""
         for seq in self._some(which):
-            if seq in self.model.jobs and self.model.jobs[seq].key is not None:
-                continue
             expected = self._expect(lambda seq=seq: self.model.move(seq))  # type: ignore[misc]
             before = self._places(seq)
             self._agree(self._try(self.lab.store.move(seq, Target(end), now=self.lab.now)), expected)

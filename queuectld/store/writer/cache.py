@@ -36,6 +36,7 @@ from queuectld.store.writer.limits import InHand, Limits, QueueLimits, earliest
 KNOWN_ENVIRONMENTS: Final = 256
 """Digests kept in memory; others are looked up."""
 LAST_SEQ_KEY: Final = "last_seq"
+RANKS_KEY: Final = "ranks"
 SURVIVORS_KEY: Final = "survivors"
 _LAST_SEQ: Final = statement(Job.select(fn.MAX(Job.seq)))
 _LAST_EVENT: Final = statement(Event.select(fn.MAX(Event.event_seq)))
@@ -62,6 +63,9 @@ class Memory:
     last_seq: int
     last_event_seq: int
     due: Due
+    first_rank: float = 1.0
+    last_rank: float = 0.0
+    """The ranks of who was moved to the front and to the back last."""
     lanes: Lanes = field(default_factory=Lanes)
     queue_ids: dict[str, int] = field(default_factory=dict)
     queue_names: dict[int, str] = field(default_factory=dict)
@@ -131,6 +135,7 @@ def load(connection: sqlite3.Connection) -> Memory:
         last_event_seq=_one(connection, _LAST_EVENT) or 0,
         due=Due(None, None),
     )
+    memory.first_rank, memory.last_rank = json.loads(_one(connection, _META, {"key": RANKS_KEY}) or "[1.0, 0.0]")
     for number, name, *limits in connection.execute(_QUEUES):
         memory.add_queue(number, name, _queue_limits(*limits))
     for number, queue, needs in connection.execute(statement(Lane.select(Lane.id, Lane.queue, Lane.needs))):

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
+from peewee import SQL
+
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.mapping.models import Job
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.writer.session import Session
+from queuectld.store.writes.registry import note_last_seq, note_ranks
 from queuectld.store.writes.transitions import Standing
 
 MOST_SET_APART: Final = 10_000
@@ -25,6 +28,13 @@ _FIRST: Final = statement(
 )
 _LAST: Final = statement(
     Job.select(Job.priority, Job.rank).where(_IN_LANE).order_by(Job.priority, Job.rank.desc()).limit(arg("one"))
+)
+_IN_LINE: Final = (Job.key == arg("key")) & (Job.in_line == SQL("1")) & (Job.seq != arg("besides"))
+_FIRST_IN_LINE: Final = statement(
+    Job.select(Job.priority, Job.rank).where(_IN_LINE).order_by(Job.priority.desc(), Job.rank).limit(arg("one"))
+)
+_LAST_IN_LINE: Final = statement(
+    Job.select(Job.priority, Job.rank).where(_IN_LINE).order_by(Job.priority, Job.rank.desc()).limit(arg("one"))
 )
 _AHEAD: Final = statement(
     Job.select(Job.rank, Job.seq)
@@ -61,33 +71,39 @@ def place_of(session: Session, moved: Standing, target: Target, other: Standing 
 
 
 def _first(session: Session, moved: Standing) -> Standing:
-    heads = _ends(session, moved, _FIRST)
-    if not heads:
-        return moved
-    priority, rank = min(heads, key=lambda end: (-end[0], end[1]))
-    if moved.priority > priority:
-        return moved
-    rank = min(moved.rank, rank - 1) if moved.priority == priority else rank - 1
+    """Before all that could run, or are in line of its key, and of the others before all that were moved to there."""
+    memory = session.memory
+    heads = _ends(session, moved, _FIRST, _FIRST_IN_LINE)
+    priority = max([moved.priority, *(head[0] for head in heads)])
+    rank = min([memory.first_rank, *(head[1] for head in heads)]) - 1
+    memory.first_rank = rank
+    note_ranks(session)
     return moved._replace(priority=priority, rank=rank)
 
 
 def _last(session: Session, moved: Standing) -> Standing:
-    tails = _ends(session, moved, _LAST)
-    if not tails:
-        return moved
-    priority, rank = max(tails, key=lambda end: (-end[0], end[1]))
-    if moved.priority < priority:
-        return moved
+    """The same behind them. Who waits for something else (its time, a dependency) keeps its place among them, too."""
+    memory = session.memory
+    tails = _ends(session, moved, _LAST, _LAST_IN_LINE)
+    priority = min([moved.priority, *(tail[0] for tail in tails)])
+    rank = max([memory.last_rank, float(memory.last_seq), *(tail[1] for tail in tails)])
     # Half-way to the next job to be added, which goes behind; where that is too near, as if it were that job.
     behind = (rank + session.next_seq()) / 2
     if behind <= rank:
-        behind = session.memory.last_seq = session.next_seq()
+        behind = memory.last_seq = session.next_seq()
+        note_last_seq(session)
+    memory.last_rank = behind
+    note_ranks(session)
     return moved._replace(priority=priority, rank=behind)
 
 
-def _ends(session: Session, moved: Standing, text: str) -> list[tuple[int, float]]:
+def _ends(session: Session, moved: Standing, in_lane: str, in_line: str) -> list[tuple[int, float]]:
+    """Priority and rank of the first or last job of each lane of its queue, and of the line of its key."""
     values = {"besides": moved.seq, "one": 1}
-    rows = (session.execute(text, values | {"lane": lane}).fetchone() for lane in session.memory.lanes_of[moved.queue])
+    lanes = session.memory.lanes_of[moved.queue]
+    rows = [session.execute(in_lane, values | {"lane": lane}).fetchone() for lane in lanes]
+    if moved.key is not None:
+        rows.append(session.execute(in_line, values | {"key": moved.key}).fetchone())
     return [row for row in rows if row is not None]
 
 

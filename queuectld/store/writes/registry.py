@@ -11,7 +11,7 @@ from queuectld.domain.job import Now
 from queuectld.domain.rate import read_rate
 from queuectld.store.mapping.models import Config, Job, Meta, Pool, Queue, Worker
 from queuectld.store.mapping.statement import arg, insert_row, statement
-from queuectld.store.writer.cache import LAST_SEQ_KEY, read_settings, shut_until, supply
+from queuectld.store.writer.cache import LAST_SEQ_KEY, RANKS_KEY, read_settings, shut_until, supply
 from queuectld.store.writer.session import Session
 from queuectld.store.writes.transitions import out_of_hand, worker_detail
 
@@ -50,6 +50,12 @@ def set_value(session: Session, key: str, value: Any) -> None:
 def note_last_seq(session: Session) -> None:
     """Before jobs are deleted: keep the highest number ever given, which a restart would else give again."""
     session.execute(_SET_META, {"key": LAST_SEQ_KEY, "value": json.dumps(session.memory.last_seq)})
+
+
+def note_ranks(session: Session) -> None:
+    """Keep how far to the front and to the back jobs were moved, so that the next one goes past them."""
+    ranks = [session.memory.first_rank, session.memory.last_rank]
+    session.execute(_SET_META, {"key": RANKS_KEY, "value": json.dumps(ranks)})
 
 
 def set_config(session: Session, key: str, value: Any, now: Now) -> None:
