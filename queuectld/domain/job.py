@@ -203,3 +203,9 @@ class Output(NamedTuple):
     size: int
     inline: bytes | None
     files: tuple[tuple[str, int, int], ...] = ()
+
+    @property
+    def dropped(self) -> int:
+        """How many bytes of it are not kept."""
+        kept = len(self.inline) if self.inline is not None else sum(length for _, _, length in self.files)
+        return max(0, self.size - kept)

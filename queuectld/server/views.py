@@ -191,8 +191,6 @@ def explanation_view(told: Explanation) -> dict[str, Any]:
 def attempt_view(number: int, attempt: Attempt) -> dict[str, Any]:
     """The `number`-th execution of a job, which has ended. `user_time` and `system_time` are seconds, from `wait4`."""
     outputs = attempt.output.values()
-    kept = sum(len(out.inline) if out.inline is not None else sum(piece[2] for piece in out.files) for out in outputs)
-    written = sum(out.size for out in outputs)
     return {
         "run": attempt.run,
         "attempt": number,
@@ -210,8 +208,8 @@ def attempt_view(number: int, attempt: Attempt) -> dict[str, Any]:
         "system_time": None if attempt.system_us is None else attempt.system_us / 1_000_000,
         "max_rss_kib": attempt.max_rss_kib,
         "left_behind": attempt.left_behind,
-        "output_bytes": written,
-        "output_dropped": max(0, written - kept),
+        "output_bytes": sum(out.size for out in outputs),
+        "output_dropped": sum(out.dropped for out in outputs),
     }
 
 

@@ -104,6 +104,15 @@ def test_the_last_lines_of_a_line_longer_than_the_cap(capped: Home) -> None:
     assert len(everything.stdout) + dropped(everything.stderr)[0] == 4_000_005
 
 
+@pytest.mark.parametrize("lines", ["0", "1", "3"])
+def test_the_last_lines_as_json_tell_what_is_missing_of_all_of_it(capped: Home, lines: str) -> None:
+    capped.cli("run", "seq 1 1000000", timeout=60)
+    told = capped.json("logs", "1", "-n", lines)
+    numbers = range(1_000_001 - int(lines), 1_000_001)
+    assert told["data"] == "".join(f"{number}\n" for number in numbers)
+    assert told["dropped"] == capped.json("show", "1")["attempts_list"][0]["output_dropped"] > 0
+
+
 def test_each_attempt_and_each_stream_has_its_own(capped: Home) -> None:
     script = "seq 1 100000; seq 1 $((QUEUECTL_ATTEMPT * 100000)) >&2; exit 1"
     capped.cli("run", "--split-output", "--max-retries", "2", "--backoff-base", "1", script, timeout=60)

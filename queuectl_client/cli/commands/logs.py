@@ -41,7 +41,8 @@ def logs(
 
     A terminal gets text and colours and nothing that could move the cursor; --raw passes all. Files and pipes get
     every byte as it is. Streams that were kept apart go to stdout and stderr. Where output is missing (see the setting
-    log_max_bytes) a line on stderr says how much; --json tells it as `dropped`.
+    log_max_bytes) a line on stderr says how much; --json tells it as `dropped`, for the whole output whatever --lines
+    shows of it.
     """
     if following:
         if attempt is not None:
@@ -85,7 +86,9 @@ def _as_map(
         output = Output(invocation, job, attempt=attempt, stream=stream)
         pages = list(output.pages(output.start_of_last(lines) if lines is not None else 0))
         data = b"".join(page["data"] for page in pages)
-        dropped = sum(page["dropped"] for page in pages)
+        told_last = pages[-1] if pages else output.page(-1, limit=1)
+        # Of all of it, wherever the last lines begin; an older daemon does not tell that.
+        dropped = told_last.get("dropped_in_all", sum(page["dropped"] for page in pages))
     told = {"id": job, "attempt": attempt or None, "stream": stream or "both"}
     try:
         return {**told, "data": data.decode(), "encoding": "utf-8", "dropped": dropped}

@@ -33,7 +33,7 @@ class LogPage(NamedTuple):
     """A piece of one stream. Offsets count bytes ever written; `dropped` of them, before `offset`, are not kept.
 
     `attempt` counts the executions of the job from 1 (0: none has begun). `eof`: that one has ended, and there is no
-    more.
+    more. `dropped_in_all`: what is not kept of all of this stream, as far as is known, wherever it is missing.
     """
 
     data: bytes
@@ -42,6 +42,7 @@ class LogPage(NamedTuple):
     dropped: int
     eof: bool
     attempt: int
+    dropped_in_all: int = 0
 
 
 class LogService:
@@ -112,7 +113,7 @@ class LogService:
         self, streams: Mapping[str, Output], job: Job, wanted: JobLogs, number: int, *, over: bool
     ) -> LogPage:
         parts = _parts(streams, job, wanted.stream)
-        size = sum(part.size for part in parts)
+        size, lost = sum(part.size for part in parts), sum(part.dropped for part in parts)
         offset = wanted.offset if wanted.offset >= 0 else max(0, size + wanted.offset)
         base = 0
         for part in parts:
@@ -121,14 +122,14 @@ class LogService:
                 if data:
                     start += base
                     end = start + len(data)
-                    return LogPage(data, start, end, start - offset, over and end >= size, number)
+                    return LogPage(data, start, end, start - offset, over and end >= size, number, lost)
             if not over:
                 # The second stream of a split job follows the first, whose length is not known before its end.
                 break
             base += part.size
         # Nothing is kept from there on: what is missing at the end was dropped.
         end = size if over else offset
-        return LogPage(b"", end, end, max(0, end - offset), over, number)
+        return LogPage(b"", end, end, max(0, end - offset), over, number, lost)
 
 
 async def _change_within(follow: Follow, seconds: float) -> None:
