@@ -389,6 +389,7 @@ class WorkerPool(RunHands):
             self._ended(worker)
 
     def _ended(self, worker: Worker) -> None:
+        worker.has_ended = True
         reap(worker.pid)
         if worker.link is not None:
             worker.link.close()

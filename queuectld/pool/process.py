@@ -70,6 +70,8 @@ class Worker:
         """Whether it has connected to this daemon, be it only to be refused."""
         self.has_begun = False
         """Whether it has told that it runs `job`."""
+        self.has_ended = False
+        """Its process is gone, and what it ran is being settled."""
         self.overdue: tuple[RunKey, str] | None = None
         """It was killed because this run did not end; why that should have ended."""
 

@@ -50,9 +50,24 @@ class RunHands:
         """How many workers there are."""
         return len(self.workers)
 
-    def all_wait_for_clients(self) -> bool:
-        """Whether there are workers, and all of them belong to clients that have not come back to this daemon."""
-        return bool(self.workers) and all(w.pool_id in self.ownerless for w in self.workers.values())
+    def open_count(self) -> int:
+        """How many of them take jobs, or will when they are up or have ended what they run."""
+        return sum(not w.is_leaving and w.pool_id not in self.ownerless for w in self.workers.values())
+
+    def why_none_is_open(self) -> str | None:
+        """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
+        if not self.workers or self.open_count():
+            return None
+        if all(w.pool_id in self.ownerless for w in self.workers.values()):
+            return "All workers wait for the client that started them to come back, and start no job until then."
+        if all(w.is_leaving for w in self.workers.values()):
+            return "All workers have been told to end, and start no job any more."
+        return "No worker starts a job: they were told to end, or wait for the client that started them to come back."
+
+    def is_recovered(self, worker: int) -> bool:
+        """Whether this worker is gone, and what it ran is being ended."""
+        found = self.workers.get(worker)
+        return found is None or found.has_ended
 
     def _tell(self, worker_id: int, kind: str, body: Mapping[str, Any]) -> None:
         worker = self.workers.get(worker_id)

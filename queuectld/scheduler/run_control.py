@@ -54,6 +54,14 @@ class Hands(Protocol):
         """How many workers there are."""
         ...
 
-    def all_wait_for_clients(self) -> bool:
-        """Whether there are workers, and all of them belong to clients that have not come back to this daemon."""
+    def open_count(self) -> int:
+        """How many of them take jobs, or will when they are up or have ended what they run."""
+        ...
+
+    def why_none_is_open(self) -> str | None:
+        """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
+        ...
+
+    def is_recovered(self, worker: int) -> bool:
+        """Whether this worker is gone, and what it ran is being ended."""
         ...

@@ -213,6 +213,8 @@ class Explanation(NamedTuple):
     position: int | None
     exact: bool
     starts_ms: int | None
+    worker: int | None = None
+    """Whose run of it is not over."""
 
 
 class PoolRow(NamedTuple):

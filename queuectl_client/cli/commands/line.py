@@ -91,7 +91,7 @@ def _wrapped(sentence: str) -> list[str]:
 
 def _forecast(told: Mapping[str, Any]) -> list[str]:
     """Its place in line and when it may start, in words; nothing for a job that runs or has ended."""
-    if {rule["rule"] for rule in told["rules"]} & {"running", "ending", "ended"}:
+    if {rule["rule"] for rule in told["rules"]} & {"running", "recovery", "ending", "ended"}:
         return []
     lines = []
     if told["position"] is not None:

@@ -114,10 +114,14 @@ class JobHands:
         if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
             told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
             return told._replace(starts_ms=None)
-        if told.state in WAITING_STATES and self._hands.all_wait_for_clients():
-            words = "All workers wait for the client that started them to come back, and start no job until then."
+        if told.state in WAITING_STATES and (words := self._hands.why_none_is_open()) is not None:
+            told.rules[:] = [rule for rule in told.rules if rule.rule != "workers-busy"]
             told.rules.append(Rule("workers", words))
             return told._replace(starts_ms=None)
+        if told.worker is not None and self._hands.is_recovered(told.worker):
+            its = "It is cancelled; its" if has_ended(told.state) else "Its"
+            words = f"{its} worker w{told.worker} has ended, and what the run has left is ended, within its kill_grace."
+            told.rules[0] = Rule("recovery", words)
         return told
 
     async def _act(self, verb: Verb, brief: bool, seqs: Sequence[int], _: Place, picked: bool) -> Done:

@@ -25,7 +25,7 @@ from queuectld.store.store import Store
 
 
 class Status(NamedTuple):
-    """The queue at a glance."""
+    """The queue at a glance. `workers`: those that take jobs, none that ends or waits for its client."""
 
     counts: dict[JobState, int]
     workers: int
@@ -87,9 +87,9 @@ class JobService(JobHands):
         await self._store.batch_discard(token)
 
     async def status(self) -> Status:
-        """Counts by state and the number of workers."""
+        """Counts by state and the number of workers that take jobs."""
         counts = await self._store.counts()
-        return Status(counts.by_state, self._hands.worker_count(), counts.paused, self._store.last_event_seq)
+        return Status(counts.by_state, self._hands.open_count(), counts.paused, self._store.last_event_seq)
 
     async def page(self, wanted: ListJobs) -> Page:
         """One page of jobs, oldest or newest first; of named ones in the order named."""

@@ -63,7 +63,8 @@ def explain(session: Session, named: int | str, now: Now) -> Explanation:
     if any(rule.until_ms is None and rule.rule not in _PASSING for rule in rules):
         starts_ms = None
     waits = job.lane is not None or job.in_line
-    return Explanation(job.id, job.state, rules, ahead + 1 if waits else None, exact, starts_ms)
+    worker = job.worker if job.worker is not None else job.ending
+    return Explanation(job.id, job.state, rules, ahead + 1 if waits else None, exact, starts_ms, worker)
 
 
 _PERIODS: Final = {1_000: "a second", 60_000: "a minute", 3_600_000: "an hour", 86_400_000: "a day"}
