@@ -14,7 +14,10 @@ Graph = dict[str, set[str]]
 def graph() -> tuple[Graph, list[Import]]:
     """Which module of the product imports which, and the imports that say so."""
     modules = {source.module for source in product()}
-    found = [each for each in imports(product()) if each.target in modules and each.target != each.importer]
+    ours = [each for each in imports(product()) if each.target in modules and each.target != each.importer]
+    # `from package import module` takes nothing of the package itself.
+    inner = {(each.importer, each.line, each.target.rpartition(".")[0]) for each in ours}
+    found = [each for each in ours if (each.importer, each.line, each.target) not in inner]
     edges: Graph = {module: set() for module in modules}
     for each in found:
         edges[each.importer].add(each.target)
