@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.job import Output
 from queuectld.scheduler import retention
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.retention import Retention
@@ -26,7 +27,10 @@ class Place:
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.lab = lab
         self.clock = Clock(None, boottime=lambda: lab.store_ms, wall=lambda: lab.wall_ms)
-        self.retention = Retention(lab.store, self.clock, folder, lambda files: None)
+        self.folder = folder
+        self.files: list[str] = []
+        """Log files that were to be removed."""
+        self.retention = Retention(lab.store, self.clock, folder, self.files.extend)
 
     async def sweep(self) -> int | None:
         """Forget what is old enough; in how many milliseconds more will be."""
@@ -164,8 +168,38 @@ def test_the_newest_events_are_kept_and_not_a_few_forgotten_at_each_commit(
             await lab.add()
         await place.sweep()
         assert await lab.store.oldest_event() == 13
+        for _ in range(10):
+            await lab.add()
+        await place.sweep()
+        assert await lab.store.oldest_event() == 13
+        for _ in range(2):
+            await lab.add()
+        await place.sweep()
+        assert await lab.store.oldest_event() == 25
 
     scenario(tmp_path)
+
+
+@placed
+async def test_old_jobs_go_with_their_output_and_so_do_files_of_jobs_that_are_gone(place: Place) -> None:
+    lab = place.lab
+    await lab.add()
+    output = {"both": Output(9, None, (("0/1.1.1.log", 0, 9),))}
+    await lab.turn([lab.end(await lab.claim(), output=output)])
+    lab.pass_time(1000)
+    await place.retention.prune([JobState.COMPLETED], 0)
+    assert place.files == ["0/1.1.1.log"]
+
+    # The next daemon finds what one left that died in between. Numbers that are not given yet are another store's.
+    stays = await lab.add()
+    await lab.restart()
+    place = Place(lab, place.folder)
+    folder = place.folder / "0"
+    folder.mkdir()
+    for seq in (1, stays.seq, lab.store.first_seq, 900):
+        (folder / f"{seq}.1.1.log").touch()
+    await place.retention._clear_logs()
+    assert place.files == ["0/1.1.1.log"]
 
 
 @placed

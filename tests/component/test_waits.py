@@ -199,6 +199,30 @@ async def test_what_no_longer_is_kept_is_gone_and_what_was_never_told_is_refused
 
 
 @in_front
+async def test_a_place_beyond_all_jobs_is_the_end(front: Front) -> None:
+    await front.end(await front.fill(10))
+    waited = await front.wait("all", limit=2)
+    assert waited.next is not None
+    token = waited.next.split(".")[0]
+    for part, after in ((1, 10**40), (10**40, 0)):
+        assert await front.whole(await front.wait(after=f"{token}.{part}.{after}")) == []
+
+
+@in_front
+async def test_an_answer_that_is_being_read_is_kept_longer_than_others(front: Front) -> None:
+    await front.end(await front.fill(10))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waits_module, "MOST_KEPT", 3)
+        read = await front.wait("all", limit=2)
+        others = [await front.wait("all", limit=2) for _ in range(2)]
+        read = await front.wait(after=read.next, limit=2)
+        await front.wait("all", limit=2)
+        assert await front.whole(read, limit=2) == list(range(3, 11))
+        with pytest.raises(Refused):
+            await front.wait(after=others[0].next)
+
+
+@in_front
 async def test_a_wait_that_is_given_up_leaves_nothing_behind(front: Front) -> None:
     await front.fill(10)
     waiting = asyncio.create_task(front.wait("all"))

@@ -203,6 +203,15 @@ async def test_a_replaced_job_waits_for_nobody(lab: Lab) -> None:
 
 
 @in_lab
+async def test_who_waits_for_a_replaced_job_knows_at_once(lab: Lab) -> None:
+    await lab.add(id="a", unique_key="u")
+    await lab.add(id="b", depends_on=(("a", "completed"),))
+    third = await lab.add(id="c", unique_key="u", on_conflict="replace", depends_on=(("b", "completed"),))
+    assert (await lab.get(2)).state is JobState.CANCELLED
+    assert third.state is JobState.CANCELLED
+
+
+@in_lab
 async def test_two_of_one_request_with_one_key_conflict(lab: Lab) -> None:
     with pytest.raises(Refused, match=r"job 2: .*'u' is given twice"):
         await lab.store.add_many([new(unique_key="u"), new(unique_key="u")], now=lab.now)

@@ -1,10 +1,13 @@
 """Jobs that wait for others, and what becomes of them."""
 
+from pathlib import Path
+
 import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
+from queuectld.store.writes import dependencies
 from tests.store.lab import Lab, in_lab, new
 
 ONCE = RetryPolicy(1, 2, 2)
@@ -53,10 +56,10 @@ async def test_a_parent_that_has_ended_already_decides_at_once(lab: Lab) -> None
     assert hopeless.state is JobState.CANCELLED
     assert (hopeless.reason or "").startswith("dependency a ")
     assert hopeless.finished_ms == lab.wall_ms
-    with pytest.raises(Refused) as refused:
-        await lab.add(depends_on=(("nobody", "any"),))
-    assert refused.value.code is ErrorCode.NOT_FOUND
-    assert "nobody" in refused.value.message
+    for unknown in ("nobody", "9" * 40):
+        with pytest.raises(Refused, match=unknown) as refused:
+            await lab.add(depends_on=((unknown, "any"),))
+        assert refused.value.code is ErrorCode.NOT_FOUND
 
 
 @in_lab
@@ -117,3 +120,24 @@ async def test_children_left_over_by_a_cancel_ask_for_a_turn(lab: Lab) -> None:
     await lab.turn()
     assert not lab.commits[-1].ready
     assert (await lab.store.counts()).by_state[JobState.CANCELLED] == 601
+
+
+def test_who_waits_for_whom_is_followed_through_each_job_once_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        await lab.add(id="free")
+        level: list[str] = []
+        for number in range(3):
+            on = tuple((each, "any") for each in level)
+            level = [(await lab.add(id=f"{side}{number}", depends_on=on)).id for side in "ab"]
+        top = await lab.add(id="top", depends_on=tuple((each, "any") for each in level))
+        monkeypatch.setattr(dependencies, "MOST_FOLLOWED", 7)
+        await lab.store.edit(1, {"depends_on": (("top", "any"),)}, now=lab.now)
+        monkeypatch.setattr(dependencies, "MOST_FOLLOWED", 6)
+        with pytest.raises(Refused, match="Too many jobs wait for one another") as refused:
+            await lab.store.edit(1, {"depends_on": ((top.id, "any"),)}, now=lab.now)
+        assert refused.value.code is ErrorCode.TOO_LARGE
+
+    scenario(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
+from queuectld.store.reads import explaining
 from queuectld.store.writes.ranking import Target
 from tests.store.lab import Lab, in_lab, new
 
@@ -122,6 +123,18 @@ async def test_what_a_job_waits_for_can_be_changed_but_not_into_a_circle(lab: La
 
 
 @in_lab
+async def test_what_a_job_waits_for_cannot_be_changed_once_it_has_run(lab: Lab) -> None:
+    await lab.add(id="last", hold=True)
+    await lab.add(id="failed")
+    await lab.turn([lab.end(await lab.claim(), 1)])
+    await lab.add(id="dead", retry=new().retry._replace(max_retries=1))
+    await lab.turn([lab.end(await lab.claim(), 1)])
+    for seq in (2, 3):
+        with pytest.raises(Refused, match="it no longer waits for other jobs"):
+            await lab.store.edit(seq, {"depends_on": (("last", "any"),)}, now=lab.now)
+
+
+@in_lab
 async def test_an_edit_of_a_dead_job_counts_when_it_is_retried(lab: Lab) -> None:
     await lab.add(retry=new().retry._replace(max_retries=1))
     await lab.turn([lab.end(await lab.claim(), 1)])
@@ -204,6 +217,20 @@ async def test_explain_tells_of_limits_and_when_they_open(lab: Lab) -> None:
     assert "5" in (await lab.store.explain(6, now=lab.now)).rules[0].words
     assert await _rules(lab, 7) == ["resources", "position"]
     assert await _rules(lab, 8) == ["reserved", "position"]
+
+
+def test_explain_counts_the_jobs_ahead_up_to_a_limit_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explaining, "MOST_COUNTED", 2)
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        await lab.store.add_many([new() for _ in range(4)], now=lab.now)
+        told = [await lab.store.explain(seq, now=lab.now) for seq in (1, 2, 3, 4)]
+        assert [(each.position, each.exact) for each in told] == [(1, True), (2, True), (3, False), (3, False)]
+
+    scenario(tmp_path)
 
 
 @in_lab

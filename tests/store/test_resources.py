@@ -27,6 +27,17 @@ async def test_slots_of_the_config_count_instead_of_workers(lab: Lab) -> None:
 
 
 @in_lab
+async def test_a_worker_that_ends_takes_its_slot_along(lab: Lab) -> None:
+    workers = await lab.hire(2)
+    await lab.store.worker_ended(workers[1], now=lab.now)
+    await lab.add(id="wide", slots=2)
+    await lab.add(id="small")
+    assert [each.id for each in (await lab.turn(free=workers[:1])).claimed] == ["small"]
+    (rule, *_) = (await lab.store.explain(1, now=lab.now)).rules
+    assert (rule.rule, rule.words) == ("resources", "It needs slots=2, and there are 1 in all.")
+
+
+@in_lab
 async def test_a_big_job_is_not_starved_by_small_ones(lab: Lab) -> None:
     workers = await lab.hire(3)
     await lab.store.add_many([new() for _ in range(2)], now=lab.now)

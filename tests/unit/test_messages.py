@@ -63,6 +63,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("dlq.purge", {"all": True, "older_than": 5}),
     ("config.set", {"key": "max_retries", "value": 5}),
     ("queue.set", {"name": "q", "concurrency": 3, "rate": "10/m"}),
+    ("queue.set", {"name": "q", "concurrency": 0, "rate": "none", "failure_limit": 0}),
     ("worker.start", {"count": 3, "detach": True, "job": "a"}),
     ("worker.stop", {"count": 1, "now": True, "wait": False}),
     ("worker.scale", {"count": 0}),
@@ -149,6 +150,7 @@ def test_jobs_and_what_comes_with_them_are_kept() -> None:
         ("enqueue_many", {"jobs": [{"command": "a"}], "default": {}}, "did you mean defaults"),
         ("enqueue_many", {"jobs": [{"command": "a"}], "defaults": {"timeot": 5}}, "timeout"),
         ("batch.add", {"jobs": []}, "token"),
+        ("batch.add", {"token": "t", "jobs": [], "request": A_UUID}, "request"),
     ],
 )
 def test_bad_params_say_what_is_wrong(method: str, params: dict[str, Any], word: str) -> None:
@@ -195,6 +197,18 @@ def test_defaults_are_laid_under_each_job() -> None:
     assert [submitter.environment for submitter in request.submitters] == [{"A": "d"}, {"B": "j"}, {"A": "d"}]
     assert [submitter.umask for submitter in request.submitters] == [0o22] * 3
     assert [spec.delay for spec in request.specs] == [5, 5, None]
+
+
+def test_of_default_times_a_jobs_own_takes_the_place_whichever_key_says_it() -> None:
+    moment = "2026-11-24T03:08:02Z"
+    jobs = [{"command": "a"}, {"command": "b", "delay": 5}]
+    request = wire.EnqueueMany.from_map({"jobs": jobs, "defaults": {"run_at": moment}})
+    assert [spec.delay for spec in request.specs] == [None, 5]
+    assert [spec.run_at is None for spec in request.specs] == [False, True]
+    both = [{"command": "a", "delay": 5, "run_at": moment}]
+    for default in ({"delay": 1}, {"run_at": moment}):
+        with pytest.raises(BadParams, match="not both"):
+            wire.EnqueueMany.from_map({"jobs": both, "defaults": default})
 
 
 @pytest.mark.parametrize("job", [{"command": "a", "timeot": 5}, {}, "echo", None, {"command": "a", "umask": -1}])

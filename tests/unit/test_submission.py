@@ -9,6 +9,7 @@ from queuectl_client.protocol.submissions import Submitter
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob
 from queuectld.domain.settings import SETTINGS
+from queuectld.scheduler.jobs.editing import stored_changes
 from queuectld.scheduler.jobs.submission import Submission
 
 Map = dict[str, Any]
@@ -28,6 +29,24 @@ def test_keys_of_control_arrive() -> None:
     assert list(job.needs.items()) == [("gpu", 1), ("mem", 1024)]
     plain = _made({}, {"stall_timeout": 9})
     assert (plain.key, plain.key_limit, plain.slots, plain.needs, plain.stall_timeout_ms) == (None, 1, 1, {}, 9000)
+    assert (plain.delay_ms, plain.run_at_ms, plain.priority) == (0, None, 0)
+
+
+def test_of_many_jobs_that_differ_in_their_command_alone_each_is_as_it_would_be_by_itself() -> None:
+    values = {name: setting.default for name, setting in SETTINGS.items()}
+    submission, submitter = Submission(values.__getitem__), Submitter({"A": "1"}, 0)
+    specs = [JobSpec.from_map({"command": each, "name": "n", "labels": {"a": "b"}, "delay": 2}) for each in "ab"]
+    made = [submission.new_job(spec, submitter) for spec in specs]
+    assert made == [Submission(values.__getitem__).new_job(spec, submitter) for spec in specs]
+
+
+def test_what_null_stands_for_in_an_edit() -> None:
+    values = {name: setting.default for name, setting in SETTINGS.items()}
+    nothing = dict.fromkeys(("once", "labels", "priority", "queue", "slots", "key", "timeout", "max_retries"))
+    assert stored_changes(nothing, values.__getitem__) == {
+        "once": False, "labels": {}, "priority": 0, "queue": "default", "slots": 1, "key": None,
+        "timeout_ms": None, "retry": {"max_retries": values["max_retries"]},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

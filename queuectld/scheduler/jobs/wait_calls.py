@@ -97,7 +97,7 @@ class Waits:
             message = "the jobs of this answer are no longer kept, after a restart or many other answers; wait again"
             raise Refused(ErrorCode.GONE, message, {"key": "after"})
         self._kept.move_to_end(token)
-        place = Place(min(int(part), 2**53), min(int(number), 2**53))
+        place = Place(int(part), int(number))
         return await self._told(wanted, kept.ends, kept.awaited, place, token)
 
     async def _first_failure(self, awaited: Awaited) -> Job | None:
