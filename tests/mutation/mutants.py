@@ -27,8 +27,8 @@ ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
-SILENT: Final = ("log.", "logging.", "warnings.")
-"""Calls that change only what is logged: no test has to notice that one is gone."""
+SILENT: Final = ("log.", "logging.", "warnings.", "failpoints.")
+"""Calls that change only what is logged, or what tests do: none has to notice that one is gone."""
 LARGEST_CONSTANT: Final = 2
 """A larger one is a size or a limit somebody chose, and one more of it is as good."""
 
@@ -78,6 +78,15 @@ def sample(root: Path, packages: list[str], count: int, seed: int) -> list[Mutan
     return sorted(random.Random(seed).sample(found, min(count, len(found))))
 
 
+def is_in_function(source: str, line: int) -> bool:
+    """Whether a line stands in the body of a function; what does not is executed when its file is imported."""
+    return any(
+        node.body[0].lineno <= line <= (node.end_lineno or 0)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
 def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.expr | ast.stmt, ast.AST | str]]:
     for node in _executed(tree):
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in COMPARISONS:
@@ -112,6 +121,8 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
             continue
         if isinstance(child, ast.Expr) and ast.unparse(child).startswith(SILENT):
             continue
+        if isinstance(node, ast.ClassDef) and child in node.decorator_list:
+            continue  # frozen and slots: nobody tries
         if isinstance(node, ast.arg | ast.AnnAssign) and child is node.annotation:
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and child is node.returns:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.mutation import mutants
 from tests.mutation.copies import ROOT, Copy
 from tests.mutation.covering import Lines
 from tests.mutation.mutants import Mutant
@@ -20,6 +21,9 @@ LIMIT_SECONDS: Final = 600
 _OF_WORKERS: Final = "tests/component/test_worker_*.py"
 UNMEASURED: Final = {"queuectld/worker/": _OF_WORKERS, "queuectld/workerwire/": _OF_WORKERS}
 """Tests of what runs in worker processes: tests end these with SIGKILL, so they leave no measurement."""
+
+
+IMPORTED: Final = ("tests/unit", "tests/store")
 
 
 class Verdict(NamedTuple):
@@ -52,14 +56,19 @@ def judge(copy: Copy, mutant: Mutant, lines: Lines, *, slow: bool) -> Verdict:
 def chosen(mutant: Mutant, lines: Lines, *, slow: bool) -> list[str]:
     """The tests to run for a mutant: those that execute its line, or the one it stands in, else any of its file."""
     found = lines.get(mutant.path, {})
-    line = next((line for line in range(mutant.line, max(0, mutant.line - 5), -1) if line in found), None)
-    tests = list(found[line]) if line is not None else []
-    if not tests:  # executed when it is imported: whoever uses the file may notice
+    tests: list[str] = []
+    if mutants.is_in_function((ROOT / mutant.path).read_text(), mutant.line):
+        line = next((line for line in range(mutant.line, max(0, mutant.line - 5), -1) if line in found), None)
+        tests = list(found[line]) if line is not None else []
+    if not tests:  # executed when it is imported, seldom by a test: whoever uses the file may notice
         counted = Counter(test for covering in found.values() for test in covering)
         tests = [test for test, _ in counted.most_common(MOST_TESTS)]
     for folder, pattern in UNMEASURED.items():
-        if mutant.path.startswith(folder) and not tests:
-            tests = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
+        if mutant.path.startswith(folder):
+            files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
+            tests = [*(test for test in tests if test.split("::")[0] not in files), *files]
+    if not tests:  # it has no line but such as are executed when it is imported
+        tests = list(IMPORTED)
     fast = [test for test in tests if test.split("/")[1] in FAST]
     others = [test for test in tests if test not in set(fast)]
     return fast[:MOST_TESTS] if not slow else others[:SLOW_TESTS]
