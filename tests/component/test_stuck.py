@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -40,6 +41,16 @@ def test_one_that_hangs_in_the_kernel_is_left_after_a_while() -> None:
         os.getpid(), procfs.start_time(os.getpid()), boot_id()
     )  # fmt: skip
     assert survivor.words == unkillable.words([left]) == f"pid {os.getpid()} ({survivor.name}) does not end on KILL"
+
+
+def test_to_look_whether_it_may_be_signalled_does_it_no_harm() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        found = procfs.look(child.pid)
+        assert found is not None
+        assert not unkillable.is_denied(found)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    assert not unkillable.is_denied(found), "it is gone"
 
 
 @pytest.mark.usefixtures("denied")

@@ -101,10 +101,12 @@ def test_no_file_is_no_record(tmp_path: Path) -> None:
 
 def test_the_spool_keeps_what_was_saved_and_leaves_out_what_is_torn(tmp_path: Path) -> None:
     state = str(tmp_path)
+    descriptors = len(os.listdir("/proc/self/fd"))
     spool.set_aside(state, 12)
     first, second = {"seq": 9, "run": 1, "words": "a"}, {"seq": 10, "run": 2, "words": "b" * 100_000}
     spool.save(state, 12, first)
     spool.save(state, 12, second)  # without a reserve, and longer than one
+    assert len(os.listdir("/proc/self/fd")) == descriptors
     (tmp_path / "spool/12.11.1").write_bytes(statefile.seal(first)[:-1])
     assert spool.read_all(state) == [
         (spool.path_of(state, 12, 10, 2), second),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from queuectld.store.reads.invariants import RULES, check_invariants, findings
+from queuectld.store.reads.invariants import RULES, SHOWN, check_invariants, findings
 from tests.store.lab import Lab, new
 
 BROKEN = {
@@ -154,3 +154,14 @@ def test_a_job_in_line_for_a_key_that_nobody_holds_is_found(tmp_path: Path) -> N
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE job SET lane = NULL, due_ms = 9 WHERE seq = 1")
     assert any("that nobody holds: [[2," in line for line in check_invariants(path))
+
+
+@pytest.mark.parametrize("broken, more", [(SHOWN, False), (SHOWN + 1, True)])
+def test_of_many_that_break_a_rule_the_first_are_shown(broken: int, more: bool, tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+    make(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany("INSERT INTO dependency VALUES (?, 3, 'any')", [(100 + each,) for each in range(broken)])
+        connection.commit()
+    (line,) = [each for each in check_invariants(path) if "have ended or are gone" in each]
+    assert (line.count("["), line.endswith(" and more")) == (SHOWN + 1, more)

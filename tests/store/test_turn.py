@@ -54,6 +54,18 @@ async def test_a_failing_job_waits_for_its_backoff_in_store_time_then_dies(lab: 
 
 
 @in_lab
+async def test_an_event_of_an_end_tells_its_exit_code_or_its_signal(lab: Lab) -> None:
+    await lab.add()
+    await lab.turn([lab.end(await lab.claim(), 3)])
+    await lab.store.retry([1], now=lab.now)
+    await lab.turn([lab.end(await lab.claim(), exit_code=None, kind=EndKind.SIGNALLED, signal=9)])
+    told = [event.detail for event in lab.events if event.kind == "job.failed"]
+    assert [(each.get("exit_code"), each.get("signal")) for each in told] == [(3, None), (None, 9)]
+    assert ["exit_code" in each for each in told] == [True, False]
+    assert ["signal" in each for each in told] == [False, True]
+
+
+@in_lab
 async def test_a_second_and_a_late_outcome_change_nothing_and_are_acknowledged(lab: Lab) -> None:
     await lab.add(retry=RetryPolicy(5, 1, 1))
     first = await lab.claim()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from queuectld.workerwire import cgroup
 from queuectld.workerwire.cgroup import path_from
 
 PURE = "29 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -30,3 +31,21 @@ BELOW = f"29 22 0:26 {SERVICE} /my\\040groups rw - cgroup2 cgroup2 rw\n"
 )
 def test_the_folder_of_a_control_group(cgroup: str, mountinfo: str, path: str | None) -> None:
     assert path_from(cgroup, mountinfo) == path
+
+
+@pytest.mark.parametrize(
+    "own, moved",
+    [
+        ("/sys/fs/cgroup/app/queuectl-worker-3-77", [("/sys/fs/cgroup/app", "cgroup.procs", b"0")]),
+        ("/sys/fs/cgroup/app/queuectld.service", []),
+        (None, []),
+    ],
+)
+def test_who_was_started_by_a_job_leaves_the_group_of_its_worker_and_nobody_else_does(
+    own: str | None, moved: list[tuple[str, str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, str, bytes]] = []
+    monkeypatch.setattr(cgroup, "own", lambda: own)
+    monkeypatch.setattr(cgroup, "_write", lambda *what: written.append(what))
+    cgroup.step_out()
+    assert written == moved
