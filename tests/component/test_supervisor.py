@@ -1,0 +1,135 @@
+"""Pools of workers over a real store: who is started, kept and let go, with workers that are but noted."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl_client.protocol.messages import WorkerStart, WorkerStop
+from queuectl_client.protocol.vocabulary import ErrorCode
+from queuectld.domain.errors import Refused
+from queuectld.pool.process import Worker
+from queuectld.pool.supervisor import Crew
+from queuectld.scheduler.clock import Clock
+from tests.store.lab import Lab, in_lab
+from tests.support.eventually import eventually_async
+
+ME = "a client"
+
+
+class Workers:
+    """Workers that are up at once and end only when a test says so."""
+
+    def __init__(self) -> None:
+        self.workers: dict[int, Worker] = {}
+        self.dedication: dict[int, int] = {}
+        self.ownerless: set[int] = set()
+        self.drained: list[int] = []
+
+    def any_is_open(self) -> bool:
+        return False
+
+    def owned(self, pool_id: int) -> None:
+        self.ownerless.discard(pool_id)
+
+    async def add(self, pool_id: int, number: int) -> Worker:
+        worker = Worker(100 * pool_id + number, pool_id, number, 0)
+        worker.ready.set_result(None)
+        self.workers[worker.id] = worker
+        return worker
+
+    def drain(self, worker: Worker) -> None:
+        worker.draining = True
+        self.drained.append(worker.id)
+
+
+class Stage:
+    """A store and the crew of the newest daemon over it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.workers = Workers()
+        self.crew = Crew(lab.store, Clock(None), self.workers)  # type: ignore[arg-type]
+
+    async def next_daemon(self) -> None:
+        """Another daemon over the same store, whose workers of before have ended."""
+        self.workers = Workers()
+        self.crew = Crew(self.lab.store, Clock(None), self.workers)  # type: ignore[arg-type]
+        await self.crew.come_back(by_hand=False)
+        await self.crew.settle_in()
+
+
+def staged(scenario: Callable[[Stage], Awaitable[None]]) -> Callable[[Path], None]:
+    @in_lab
+    async def test(lab: Lab) -> None:
+        async with asyncio.timeout(30):
+            await scenario(Stage(lab))
+
+    test.__name__ = scenario.__name__
+    return test
+
+
+@staged
+async def test_a_worker_for_one_job_takes_it_alone_and_goes_when_it_has_ended(stage: Stage) -> None:
+    lab = stage.lab
+    jobs = [await lab.add(), await lab.add()]
+    started = await stage.crew.start(WorkerStart(1, job="1"), ME)
+    assert started.pool is not None
+    assert stage.workers.dedication == {started.pool: 1}
+    assert len(stage.workers.workers) == 1
+    assert (await stage.crew.start(WorkerStart(1, job="1"), ME)).pool is None, "it has one already"
+    told = len(lab.events)
+    await lab.store.cancel([jobs[1].seq], now=lab.now)
+    stage.crew.published(lab.events[told:])
+    await asyncio.sleep(0)
+    told = len(lab.events)
+    await lab.store.cancel([jobs[0].seq], now=lab.now)
+    stage.crew.published(lab.events[told:])
+    await eventually_async(lambda: stage.workers.drained == list(stage.workers.workers))
+
+
+@staged
+async def test_the_next_daemon_starts_the_worker_of_a_job_that_still_waits_and_no_other(stage: Stage) -> None:
+    lab = stage.lab
+    await lab.add()
+    await lab.add()
+    pools = [(await stage.crew.start(WorkerStart(1, job=ref), ME)).pool for ref in ("1", "2")]
+    await lab.store.cancel([1], now=lab.now)
+    await stage.next_daemon()
+    await eventually_async(lambda: [each.pool_id for each in stage.workers.workers.values()] == pools[1:])
+    await eventually_async(lambda: stage.workers.dedication == {pools[1]: 2})
+    assert [pool.id for pool in await lab.store.pools()] == pools[1:]
+
+
+@staged
+async def test_a_pool_is_taken_up_by_its_number_while_it_is_a_clients_and_has_not_drained(stage: Stage) -> None:
+    started = await stage.crew.start(WorkerStart(2), ME)
+    detached = await stage.crew.start(WorkerStart(1, detach=True), ME)
+    await stage.next_daemon()
+    assert started.pool in stage.workers.ownerless
+    again = await stage.crew.start(WorkerStart(2, pool=started.pool), "the client, come back")
+    assert again.pool == started.pool
+    await eventually_async(lambda: sum(each.pool_id == started.pool for each in stage.workers.workers.values()) == 2)
+    assert not stage.workers.ownerless
+    pools = {pool.id for pool in await stage.lab.store.pools()}
+    stage.crew.owner_gone("the client, come back")
+    await eventually_async(lambda: len(stage.workers.drained) == 2)
+    for pool in (started.pool, *(pools - {started.pool}), 99):
+        with pytest.raises(Refused, match="no worker pool") as refused:
+            await stage.crew.start(WorkerStart(2, pool=pool), ME)
+        assert refused.value.code is ErrorCode.NOT_FOUND
+    assert len(detached.workers) == 1
+
+
+@staged
+async def test_workers_that_are_stopped_finish_their_job_and_are_not_replaced(stage: Stage) -> None:
+    await stage.crew.start(WorkerStart(3, detach=True), ME)
+    stopping: Any = asyncio.ensure_future(stage.crew.stop(WorkerStop(count=2)))
+    await eventually_async(lambda: len(stage.workers.drained) == 2)
+    (pool,) = await stage.lab.store.pools()
+    assert pool.wanted == 1
+    assert stage.workers.drained == list(stage.workers.workers)[:2]
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
