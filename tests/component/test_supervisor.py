@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from queuectl_client.protocol.messages import WorkerStart, WorkerStop
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
-from queuectld.pool.process import Worker
+from queuectld.pool import supervisor
+from queuectld.pool.process import RunKey, Worker
 from queuectld.pool.supervisor import Crew
 from queuectld.scheduler.clock import Clock
 from tests.store.lab import Lab, in_lab
@@ -27,6 +29,8 @@ class Workers:
         self.dedication: dict[int, int] = {}
         self.ownerless: set[int] = set()
         self.drained: list[int] = []
+        self.killed: list[tuple[int, str]] = []
+        self.survivors = SimpleNamespace(words=list)
 
     def any_is_open(self) -> bool:
         return False
@@ -39,6 +43,9 @@ class Workers:
         worker.ready.set_result(None)
         self.workers[worker.id] = worker
         return worker
+
+    def kill(self, worker: int, *_: int, **how: Any) -> None:
+        self.killed.append((worker, how["why"]))
 
     def drain(self, worker: Worker) -> None:
         worker.draining = True
@@ -133,3 +140,65 @@ async def test_workers_that_are_stopped_finish_their_job_and_are_not_replaced(st
     assert stage.workers.drained == list(stage.workers.workers)[:2]
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
+
+
+@staged
+async def test_stop_now_ends_the_jobs_and_names_a_worker_that_does_not_go(stage: Stage) -> None:
+    await stage.lab.add(kill_grace_ms=1)
+    await stage.crew.start(WorkerStart(1, detach=True), ME)
+    ((number, worker),) = stage.workers.workers.items()
+    worker.job, worker.job_id = RunKey(1, 1), "job_1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "STOP_SECONDS", 0)
+        stopped = await stage.crew.stop(WorkerStop(now=True))
+    assert (stopped.workers, stopped.remaining, stopped.left) == ([], 1, [worker.left_words])
+    assert stage.workers.killed == [(number, "shutdown")]
+
+
+@staged
+async def test_a_stop_waits_for_the_job_however_long_it_takes(stage: Stage) -> None:
+    await stage.crew.start(WorkerStart(1, detach=True), ME)
+    (worker,) = stage.workers.workers.values()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "STOP_SECONDS", 0)
+        stopping = asyncio.ensure_future(stage.crew.stop(WorkerStop()))
+        await eventually_async(lambda: stage.workers.drained)
+        done, _ = await asyncio.wait([stopping], timeout=0.05)
+        assert not done
+        worker.gone.set_result(None)
+        stopped = await stopping
+    assert (len(stopped.workers), stopped.left, stage.workers.killed) == (1, [], [])
+
+
+@staged
+async def test_a_pool_that_is_asked_for_again_is_the_same_until_it_has_drained(stage: Stage) -> None:
+    wanted = WorkerStart(1, request="2f1c9a52-7f6e-4c0b-9d35-0a3f5d9a7c11")
+    first = await stage.crew.start(wanted, ME)
+    again = await stage.crew.start(wanted, ME)
+    assert (again.pool, len(stage.workers.workers)) == (first.pool, 1)
+    stage.crew.owner_gone(ME)
+    await eventually_async(lambda: stage.workers.drained)
+    assert (await stage.crew.start(wanted, ME)).pool not in (None, first.pool)
+
+
+@staged
+async def test_a_worker_that_dies_at_its_start_is_replaced_after_a_growing_pause(stage: Stage) -> None:
+    await stage.crew.start(WorkerStart(1, detach=True), ME)
+    (worker,) = stage.workers.workers.values()
+    stage.workers.workers.clear()
+    loop, pauses = asyncio.get_running_loop(), list[float]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "call_later", lambda pause, *_: pauses.append(pause))
+        worker.since_ms = Clock(None).now().wall_ms
+        for _ in range(9):
+            stage.crew.buried(worker)
+        assert pauses == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+        worker.jobs_done = 1
+        stage.crew.buried(worker)
+        worker.jobs_done = 0
+        stage.crew.buried(worker)
+        assert pauses[9:] == [0, 0]
+        stage.crew.buried(worker)
+        worker.since_ms = 0
+        stage.crew.buried(worker)
+        assert pauses[11:] == [1, 0]
