@@ -86,3 +86,16 @@ def test_of_one_that_was_removed_they_are_forgotten_as_they_end(tmp_path: Path) 
         assert lab.store.survivors == {}
 
     scenario(tmp_path)
+
+
+def test_those_that_took_their_place_are_known_to_the_next_daemon(tmp_path: Path) -> None:
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        seq = await outlived(lab)
+        child = (LEFT[0]._replace(pid=4712),)
+        await lab.store.survivors_noted(seq, child)
+        assert lab.store.survivors == {seq: child}
+        await lab.restart()
+        assert lab.store.survivors == {seq: child}
+
+    scenario(tmp_path)
