@@ -1,7 +1,9 @@
 """The writing thread: what queued up shares a commit, nobody is undone by a neighbour, nobody is told too early."""
 
 import asyncio
+import itertools
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +185,37 @@ async def test_a_fault_of_ours_in_one_request_reaches_its_caller_alone(lab: Lab)
     answers = await asyncio.gather(lab.add(), lab.store._write(faulty), lab.add(), return_exceptions=True)
     assert isinstance(answers[1], ZeroDivisionError)
     assert len(await lab.store.many([1, 2, 3])) == 3
+
+
+def _read_without_end(path: Path, stop: threading.Event) -> None:
+    """At any moment somebody has been reading for some milliseconds: one begins before the other ends."""
+    readers = [sqlite3.connect(path, isolation_level=None) for _ in range(2)]
+    for turn in itertools.count():
+        reader, other = readers[turn % 2], readers[1 - turn % 2]
+        reader.execute("BEGIN").execute("SELECT count(*) FROM meta").fetchone()
+        is_over = stop.wait(0.004)
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+        if is_over:
+            break
+    for reader in readers:
+        reader.close()
+
+
+@in_lab
+async def test_the_log_is_bounded_beside_readers_that_take_turns(lab: Lab) -> None:
+    log = lab.path.with_name(lab.path.name + "-wal")
+    stop, largest = threading.Event(), 0
+    reading = threading.Thread(target=_read_without_end, args=(lab.path, stop))
+    reading.start()
+    try:
+        for _ in range(60):
+            await lab.store.add_many([new("x" * 500) for _ in range(1000)], now=lab.now)
+            largest = max(largest, log.stat().st_size)
+    finally:
+        stop.set()
+        reading.join()
+    assert largest < 45 * 1024 * 1024
 
 
 @in_lab

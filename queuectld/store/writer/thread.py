@@ -35,8 +35,9 @@ CHECKPOINT_COMMITS: Final = 500
 """The same in commits, of about ten pages each."""
 PATIENT_COMMITS: Final = 50
 """For how many commits one that gives pages back counts: it writes some hundreds of them."""
-LONG_LOG_PAGES: Final = 16_384
-"""Past this (64 MiB) a checkpoint waits for the reader a moment, so that the log begins anew."""
+LONG_LOG_PAGES: Final = 4_096
+"""Past this (16 MiB) a checkpoint waits for the readers a moment, so that the log begins anew. By itself it does so only
+where, at the first write after a whole checkpoint, nobody reads what was before it."""
 READER_MS: Final = 30
 """For so long a checkpoint waits for who reads."""
 FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
