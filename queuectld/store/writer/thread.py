@@ -24,6 +24,7 @@ from queuectld.store.mapping.files import Standing, is_out_of_room
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.writer.cache import read_settings
 from queuectld.store.writer.futures import answer
+from queuectld.store.writer.room import Room
 from queuectld.store.writer.session import Session
 
 T = TypeVar("T")
@@ -36,8 +37,8 @@ CHECKPOINT_COMMITS: Final = 500
 PATIENT_COMMITS: Final = 50
 """For how many commits one that gives pages back counts: it writes some hundreds of them."""
 LONG_LOG_PAGES: Final = 4_096
-"""Past this (16 MiB) a checkpoint waits for the readers a moment, so that the log begins anew. By itself it does so only
-where, at the first write after a whole checkpoint, nobody reads what was before it."""
+"""Past this (16 MiB) a checkpoint waits for the readers a moment, so that the log begins anew. By itself it does that
+only where, at the first write after a whole checkpoint, nobody reads what was before it."""
 READER_MS: Final = 30
 """For so long a checkpoint waits for who reads."""
 FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
@@ -93,6 +94,7 @@ class Writer:
         self._path = path
         self._standing = Standing(path)
         self._connection = connection
+        self._room = Room(path, connection)
         self._session = session
         self._loop = loop
         self._deliver = deliver
@@ -210,7 +212,7 @@ class Writer:
         self._hand_over(committed, told)
         self._commits += PATIENT_COMMITS if group[0].patient else 1
         changes = self._connection.total_changes - self._changes
-        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES:
+        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES or self._room.is_due:
             self._checkpoint("PASSIVE")
 
     def _commit(self, group: Sequence[Work]) -> list[Told]:
@@ -218,10 +220,12 @@ class Writer:
         execute = self._connection.execute
         try:
             execute("BEGIN IMMEDIATE")
+            self._room.begun()
             failpoints.reached("store.begun")
             told = [self._run(work, alone=len(group) == 1) for work in group]
             if self._connection.in_transaction:
                 self._session.flush()
+                self._room.look()
                 failpoints.reached("store.written")
                 execute("COMMIT")
                 failpoints.reached("store.committed")
