@@ -178,6 +178,22 @@ def test_on_a_full_disk_jobs_can_be_removed(home: Home, disk: Disk) -> None:
         assert (removed.returncode, len(home.states())) == (1, 150)
 
 
+def test_on_a_disk_that_the_store_has_filled_jobs_can_be_removed_and_the_daemon_stops(home: Home, disk: Disk) -> None:
+    """Not everything may lie in the log, which could then not be moved into the file."""
+    if not isinstance(disk, RealDisk):
+        return  # no room at all is another case
+    home.start_daemon()
+    with Client(autostart=False, environ=home.env) as client:
+        for size in (100_000, 10_000, 10):
+            while enqueued(client, command="x" * size, hold=True):
+                pass
+    known = len(home.states())
+    home.ok("rm", "1-5", "-y")
+    assert len(home.states()) == known - 5
+    home.ok("enqueue", "true")
+    home.ok("daemon", "stop")
+
+
 def test_of_requests_that_share_a_commit_those_that_have_room_are_stored(home: Home, disk: Disk) -> None:
     home.start_daemon()
     with Client(autostart=False, environ=home.env) as client:

@@ -302,7 +302,9 @@ class Model:
             self.remove(seq)
 
     def move(self, seq: int) -> None:
-        self.needs(self.known(seq).state in WAITING)
+        job = self.known(seq)
+        self.needs(job.state in WAITING)
+        self._look(job)
 
     def edit(
         self, seq: int, *, priority: int | None = None, delay_ms: int | None = None, key: str | None = "", **_: Any
