@@ -7,7 +7,7 @@ import pytest
 
 from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.messages import REQUESTS
-from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState, ReasonCode
 from queuectld.domain.settings import SETTINGS
 from queuectld.domain.states import ALLOWED
 from tests.architecture.sources import ROOT
@@ -54,6 +54,11 @@ def test_every_key_of_a_filter_is_told() -> None:
 def test_every_word_of_the_wire_is_told(kind: type[ErrorCode] | type[EventKind]) -> None:
     told = words(text("docs/protocol.md"))
     assert {str(word) for word in kind} - told == set()
+
+
+def test_every_code_of_a_reason_is_told() -> None:
+    told = words(text("docs/state-machine.md").partition("## Reasons")[2])
+    assert {str(code) for code in ReasonCode} - told == set()
 
 
 def test_every_setting_is_told_with_its_default() -> None:

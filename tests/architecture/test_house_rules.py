@@ -147,3 +147,15 @@ def test_there_is_one_version() -> None:
 
 def test_there_are_two_packages() -> None:
     assert set(PACKAGES) == {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+
+
+def test_nothing_goes_by_the_words_of_a_reason() -> None:
+    """They are for people, and may change; `reason_code` is what decides."""
+    parsing = {"startswith", "endswith", "partition", "split", "find", "removeprefix"}
+    found = [
+        f"{source.path}:{node.lineno}"
+        for source in product()
+        for name, node in calls(source)
+        if name.rpartition(".")[2] in parsing and re.search(r"\breason\b", name)
+    ]
+    assert found == []

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from queuectld.store.mapping import files, schema
+from queuectld.store.mapping import files, migrations, schema
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import StoreRefused
 from tests.compat.make_golden_store import golden_path
@@ -88,6 +88,70 @@ def test_version_1_forgets_environments_without_a_job_counts_the_others_and_may_
         assert connection.execute("SELECT id, jobs FROM environment").fetchall() == [(1, jobs)]
         assert connection.execute("PRAGMA auto_vacuum").fetchone()[0] == files.INCREMENTAL
     assert check_invariants(path) == []
+
+
+REASONS = {
+    "exit 3": "exit",
+    "exit 127: not found": "exit",
+    "signal": "signal",
+    "signal 9 (SIGKILL): worker w1 was killed, as it did not answer (cancelled)": "signal",
+    "timeout: it ran longer than 2 s": "timeout",
+    "stalled: no output for 1 s": "stalled",
+    "cannot-start: no folder /gone": "cannot-start",
+    "crash-limit: worker w2 died; 4 crashes, 3 are allowed": "crash-limit",
+    "interrupted: worker w2 died, and the job may run only once": "interrupted",
+    "cancelled": "cancelled",
+    "cancelled: replaced by a newer job of the same unique key": "cancelled",
+    "cancelled; not permitted to signal pid 7 (sudo)": "cancelled",
+    "dependency timeout ended dead, this job was to run only after its success": "dependency",
+    "crashed: worker w2 died": "crashed",
+}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_version_3_gives_every_reason_its_code(version: int, tmp_path: Path) -> None:
+    """Of jobs and of attempts; those of the golden store, and one of each that was ever written."""
+    path = tmp_path / "queuectl.db"
+    shutil.copyfile(golden_path(version), path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        was = _reasons(connection)
+        for seq, reason in enumerate((*REASONS, "of no known word", ""), 100):
+            for table, others in (("job", ", id = 'of_' || :seq"), ("attempt", "")):
+                connection.execute(f"CREATE TEMP TABLE one AS SELECT * FROM {table} WHERE reason = 'exit 1'")
+                connection.execute(
+                    f"UPDATE one SET seq = :seq, reason = :reason{others}", {"seq": seq, "reason": reason}
+                )
+                connection.execute(f"INSERT INTO {table} SELECT * FROM one")
+                connection.execute("DROP TABLE one")
+    schema.prepare(path)
+    with closing(sqlite3.connect(path)) as connection:
+        now = _reasons(connection)
+        assert {key: row[0] for key, row in now.items() if key[1] < 100} == {key: row[0] for key, row in was.items()}
+        odd = {"exit: of no known word": "exit", "exit: ": "exit"}
+        for table in ("job", "attempt"):
+            assert {row[0]: row[1] for key, row in now.items() if key[0] == table and key[1] >= 100} == REASONS | odd
+            codes = {row[1] for key, row in now.items() if key[0] == table and key[1] < 100}
+            assert codes == {None, "exit", "interrupted", *(["dependency"] if table == "job" else [])}
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            connection.execute("UPDATE attempt SET reason_code = NULL")
+
+
+def test_version_3_leaves_the_checks_on(tmp_path: Path) -> None:
+    path = tmp_path / "queuectl.db"
+    shutil.copyfile(golden_path(2), path)
+    with closing(sqlite3.connect(path)) as connection:
+        migrations.to_version_3(connection)
+        assert connection.execute("PRAGMA ignore_check_constraints").fetchone() == (0,)
+
+
+def _reasons(connection: sqlite3.Connection) -> dict[tuple[str, int], tuple[str | None, ...]]:
+    """By table and number: the reason, and its code where there are codes."""
+    found = {}
+    for table in ("job", "attempt"):
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if "reason" in row[1]]
+        for seq, *rest in connection.execute(f"SELECT seq, {', '.join(sorted(columns))} FROM {table}"):
+            found[table, seq] = tuple(rest)
+    return found
 
 
 def test_without_room_to_be_written_anew_a_store_of_version_1_is_migrated_all_the_same() -> None:

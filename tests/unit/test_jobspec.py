@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.dependencies import split_end
+from queuectl_client.protocol.jobkeys import SHOWN
 from queuectl_client.protocol.jobspec import CHECKS, MAX_COMMAND_BYTES, JobSpec, is_known_key, read_changes
 
 
@@ -145,6 +146,7 @@ def test_a_job_that_was_printed_can_be_enqueued_again() -> None:
         "umask": 18, "rev": 2,
     }  # fmt: skip
     assert JobSpec.from_map(printed) == JobSpec("true", id="a", max_retries=3)
+    assert [key for key in SHOWN if not is_known_key(key)] == []
 
 
 def test_an_unknown_key_is_an_error_that_names_the_nearest() -> None:

@@ -4,11 +4,16 @@ How to write the next one:
 
 1. Write a golden store with the code as it is now, if there is none of its version: `python -m
    tests.compat.make_golden_store`. Check it in before anything else changes.
-2. Change the models; raise `files.SCHEMA_VERSION`.
-3. Write `to_version_N` here and enter it in `schema.MIGRATIONS`. Spell tables and indexes out as they are in that
-   version, literally: the models go on changing. Fresh and migrated stores must have the same (`schema.described`).
-4. Do the work in SQL: a store may have millions of rows. No VACUUM, no COMMIT: all steps are one transaction.
-5. Make the golden store of the new version when it is released. `tests/compat/test_golden_stores.py` tries all of them.
+2. Change the models; raise `files.SCHEMA_VERSION`. A new column stands last in its model, where ALTER TABLE puts it.
+3. Write `to_version_N` here and enter it in `schema.MIGRATIONS`. Spell tables, indexes, words and rules out as they are
+   in that version, literally: models and vocabulary go on changing. Fresh and migrated stores must have the same
+   (`schema.described`); a column with a CHECK goes by `_give_reasons_codes`, a table that is made anew by
+   `_count_environments`.
+4. Do the work in SQL, one statement a table: a store may have millions of rows. No VACUUM, no COMMIT: all steps are one
+   transaction. Whatever an old row may hold, the step must not fail: the daemon would not start.
+5. Test it in `tests/store/test_migrations.py` on the golden stores of the versions before, with rows of each kind that
+   it changes. Make the golden store of the new version once its schema is final, and never again after its release;
+   `tests/compat/test_golden_stores.py` tries all of them.
 """
 
 import sqlite3
