@@ -5,9 +5,9 @@ In memory it is a `str` with those bytes as surrogate escapes (PEP 383), as Pyth
 `os.fsdecode` gives it; the store and the wire translate at their borders.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.retry import RetryPolicy
@@ -63,8 +63,8 @@ class NewJob(NamedTuple):
     stdin: str | None = None
     depends_on: tuple[tuple[str, str], ...] = ()
     """Pairs of an id, `batch:NAME` or a selector, and `completed`, `dead` or `any`."""
-    seen: Mapping[str, tuple[int, Sequence[int]]] = {}
-    """Where there is a selector among them: what it named up to which number (`store.reads.dependency_selectors`)."""
+    seen: Mapping[str, Any] = {}
+    """Where there is a selector among them: what it was found to name (`store.records.Seen`)."""
     batch: str | None = None
     """The batch that it belongs to, for those that wait for all of it."""
     unique_key: str | None = None

@@ -7,8 +7,8 @@ parameters are as they came, of any type.
 from collections.abc import Mapping
 from typing import Any
 
+from queuectl_client.protocol.selectors import is_selector
 from queuectld.server.route import Peer
-from queuectld.store.reads.dependency_selectors import is_selector
 
 _SPELLINGS = ("depends_on", "dependsOn")
 
@@ -39,4 +39,5 @@ def _has_selector(job: object) -> bool:
 
 
 def _is_one(dependency: object) -> bool:
-    return is_selector(dependency.get("id") if isinstance(dependency, Mapping) else dependency)
+    parent = dependency.get("id") if isinstance(dependency, Mapping) else dependency
+    return isinstance(parent, str) and is_selector(parent)

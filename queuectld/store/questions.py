@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from queuectl_client.protocol.selectors import Last, Pick
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Output
-from queuectld.store.reads import listings, lookups, ordering, selectors
+from queuectld.store.reads import dependency_selectors, listings, lookups, ordering, selectors
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
-from queuectld.store.records import Busy, Event, Page, PoolRow, QueueRow, Rows, WorkerRow
+from queuectld.store.records import Busy, Event, Page, PoolRow, QueueRow, Rows, Seen, WorkerRow
 
 T = TypeVar("T")
 
@@ -50,25 +51,20 @@ class Questions:
         """The number of the newest job that is there; 0 when there is none."""
         return await self.ask(lookups.last_seq)
 
-    async def select(self, selector: str, limit: int) -> list[int]:
-        """The numbers of the jobs a selector names, at most `limit`; empty when it names none.
+    async def newest(self) -> int | None:
+        """The number of the newest job that anybody can see; None when there is none."""
+        return await self.ask(selectors.newest)
 
-        An id or a number, `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`, `@failed`, `all`. Refused for a state
-        there is not.
-        """
-        few = await self.ask(partial(selectors.select_few, selector=selector, limit=limit))
-        query = selectors.listing(selector)
-        if few is not None or query is None:
-            return few or []
-        found: list[int] = []
-        while len(found) < limit:
-            query = replace(query, limit=limit - len(found))
-            some, after = await self.ask(partial(listings.seqs, query=query))
-            found.extend(some)
-            if after is None:
-                break
-            query = replace(query, after=after)
-        return found
+    async def parents_seen(self, selector: Last | Pick) -> Seen:
+        """The jobs that a selector names to wait for, as far as there are any now; somewhat more than are allowed."""
+        upto = await self.last_seq()
+        seqs: list[int] = []
+        after: int | None = 0
+        while after is not None and len(seqs) <= dependency_selectors.MOST_PARENTS:
+            look = partial(dependency_selectors.first_look, selector=selector, upto=upto, after=after)
+            found, after = await self.ask(look)
+            seqs += found
+        return Seen(selector, upto, seqs)
 
     async def page(self, query: ListQuery) -> Page:
         """The next jobs of a listing; it may be empty while `next` is set."""

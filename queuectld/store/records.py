@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from queuectl_client.protocol.selectors import Last, Pick
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed, Job, Now
@@ -70,6 +71,18 @@ class Anchor(NamedTuple):
     boottime_ms: int
     wall_ms: int
     store_ms: int
+
+
+class Seen(NamedTuple):
+    """What a selector named in a first look: jobs up to the number `upto`."""
+
+    selector: Last | Pick
+    upto: int
+    seqs: Sequence[int]
+
+
+SeenBy = Mapping[str, Seen]
+"""By what was written."""
 
 
 class Added(NamedTuple):

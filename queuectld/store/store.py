@@ -16,7 +16,6 @@ from queuectld.domain.permits import Verb
 from queuectld.store.mapping import files, schema  # fmt: skip
 from queuectld.store.mapping.connection import open_reader, open_writer
 from queuectld.store.reads import explaining  # fmt: skip
-from queuectld.store.reads.dependency_selectors import SeenBy
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
@@ -29,6 +28,7 @@ from queuectld.store.records import (
     Explanation,
     QueueRow,
     Removed,
+    SeenBy,
     StoreFailed,
     StoreRefused,
     Turn,

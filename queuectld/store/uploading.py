@@ -12,7 +12,7 @@ from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
 from queuectld.store.reads.thread import Reader
-from queuectld.store.records import Added, AddedOne, AddedSummary
+from queuectld.store.records import Added, AddedOne, AddedSummary, Seen
 from queuectld.store.upkeep import SLICE, Upkeep
 from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import idempotency, many_parents, uploads
@@ -31,7 +31,7 @@ class Uploading(Upkeep):
     async def add_or_find(self, new: NewJob, *, now: Now, request: str | None = None) -> AddedOne:
         """As `add`, and says whether the job was there before, and whose place it has taken."""
         many = {
-            selector: seen for selector, seen in new.seen.items() if len(seen[1]) > many_parents.AT_ONCE
+            selector: seen for selector, seen in new.seen.items() if len(seen.seqs) > many_parents.AT_ONCE
         }  # fmt: skip
         # Who else has its unique key, and whether it would wait for itself, is for one commit to tell.
         if many and new.unique_key is None and new.batch is None:
@@ -61,7 +61,7 @@ class Uploading(Upkeep):
         return added
 
     async def _wait_for(
-        self, child: int, selector: str, on: str, seen: tuple[int, Sequence[int]], now: Now
+        self, child: int, selector: str, on: str, seen: Seen, now: Now
     ) -> list[tuple[str, str]]:
         parents = await self._write(partial(many_parents.parents_of, selector=selector, seen=seen, child=child))
         named: list[tuple[str, str]] = []

@@ -4,6 +4,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
+from queuectld.scheduler.jobs.selection import several
 from queuectld.store.store import ListQuery
 from tests.store.lab import Lab, in_lab, new
 
@@ -24,7 +25,7 @@ async def test_an_open_batch_is_seen_by_nobody(lab: Lab) -> None:
     assert await lab.store.find(str(added.seqs[1])) is None
     assert await lab.store.get(added.seqs[0]) is None
     assert await lab.store.many(added.seqs) == []
-    assert await lab.store.select("all", 10) == [1, 4]
+    assert await several(lab.store, ["all"]) == [1, 4]
     assert lab.store.due == (None, None)
     assert "jobs.added" not in lab.kinds()
     with pytest.raises(Refused) as refused:

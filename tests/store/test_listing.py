@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
+from queuectld.scheduler.jobs.selection import several
 from queuectld.store.records import Anchor
 from queuectld.store.store import ListQuery
 from tests.store.lab import Lab, in_lab, new
@@ -73,36 +74,9 @@ async def test_a_page_is_bounded_in_rows_looked_at_and_in_bytes(lab: Lab) -> Non
 
 
 @in_lab
-async def test_selectors(lab: Lab) -> None:
-    await lab.add(id="7", name="x1", labels={"k": "v=w"})
-    for number in range(2, 8):
-        await lab.add(name=f"x{number}", hold=number == 3)
-    select = lab.store.select
-    assert await select("7", 10) == [1], "an exact id wins over a number"
-    assert await select("6", 10) == [6]
-    assert await select("job_6", 10) == [6]
-    assert await select("last", 10) == [7]
-    assert await select("3-5", 10) == [3, 4, 5]
-    assert await select("3-99", 2) == [3, 4]
-    assert await select("@held", 10) == [3]
-    assert await select("@completed", 10) == []
-    assert await select("label:k=v=w", 10) == [1]
-    assert await select("name:x[2-3]", 10) == [2, 3]
-    assert await select("all", 3) == [1, 2, 3]
-    await lab.add(batch="b")
-    await lab.add(batch="b")
-    assert (await select("batch:b", 10), await select("batch:c", 10)) == ([8, 9], [])
-    for nothing in ("99", "nobody", "5-3", "label:k", "name:", "9" * 40, "٣"):
-        assert await select(nothing, 10) == []
-    with pytest.raises(Refused, match="@held") as refused:
-        await select("@nonsense", 10)
-    assert refused.value.code is ErrorCode.INVALID_PARAMS
-
-
-@in_lab
-async def test_a_selector_finds_the_last_of_many(lab: Lab) -> None:
+async def test_a_filter_finds_the_last_of_many(lab: Lab) -> None:
     await lab.store.add_many([new() for _ in range(5100)] + [new(name="rare")], now=lab.now)
-    assert await lab.store.select("name:rare", 10) == [5101]
+    assert await several(lab.store, ["name:rare"]) == [5101]
 
 
 @in_lab

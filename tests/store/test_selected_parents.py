@@ -6,6 +6,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.jobs.dependency_selectors import first_look
 from queuectld.store.reads import dependency_selectors
+from queuectld.store.records import SeenBy
 from queuectld.store.writes import many_parents
 from tests.store.lab import Lab, in_lab, new
 
@@ -16,7 +17,7 @@ def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(many_parents, "AT_ONCE", request.param)
 
 
-async def seen(lab: Lab, *selectors: str) -> dependency_selectors.SeenBy:
+async def seen(lab: Lab, *selectors: str) -> SeenBy:
     return await first_look(lab.store, [[(selector, "any") for selector in selectors], None])
 
 
@@ -126,10 +127,3 @@ async def test_an_edit_names_parents_by_a_selector_too(lab: Lab) -> None:
     assert job.depends_on == (("a", "any"), ("b", "any"))
     with pytest.raises(Refused, match="would wait for itself"):
         await lab.store.edit(2, {"depends_on": (("all", "any"),)}, now=lab.now, seen=looked)
-
-
-def test_what_is_a_selector() -> None:
-    for text in ("last", "all", "3-9", "label:k=v", "name:x*", "@dead"):
-        assert dependency_selectors.is_selector(text)
-    for other in ("17", "job_7", "batch:b", "a-9", "", 17, None):
-        assert not dependency_selectors.is_selector(other)

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from queuectl_client.protocol.filters import Filter, Not
+from queuectl_client.protocol.selectors import Pick
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
 from queuectld.domain.permits import Verb, refusal
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import selection
-from queuectld.scheduler.jobs.selection import Chosen, Pick
+from queuectld.scheduler.jobs.selection import Chosen
 from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
 from queuectld.store.records import Named
 from queuectld.store.store import Store

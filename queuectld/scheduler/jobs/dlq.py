@@ -10,13 +10,14 @@ from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
 from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
+from queuectl_client.protocol.selectors import Pick
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.permits import Verb
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import editing
 from queuectld.scheduler.jobs.bulk import Bulk, Changed, Place
-from queuectld.scheduler.jobs.selection import Pick, both
+from queuectld.scheduler.jobs.selection import both
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.records import Page

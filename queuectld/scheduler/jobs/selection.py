@@ -1,20 +1,16 @@
-"""From what a person names to jobs: ids, numbers and selectors.
+"""From what a person names to jobs: an exact id wins, then a number, then a selector (`protocol.selectors`)."""
 
-An exact id wins, then a number means a seq, then a selector: `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`,
-`@failed`, `all`.
-"""
-
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from queuectl_client.protocol import selectors
+from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.filters import All, Comparison, Filter, Key
 from queuectl_client.protocol.jobkeys import Kind
-from queuectl_client.protocol.spelling import hint
-from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectl_client.protocol.selectors import Last, One, Pick, Selector
+from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
-from queuectld.store.reads import selectors
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.store import Store
 
@@ -22,16 +18,6 @@ MAX_SELECTED: Final = 100_000
 """Jobs that are looked up for one call and held in memory; a verb that goes on in slices has no such limit."""
 NAMES_A_QUESTION: Final = 1_000
 SEQ: Final = Key("seq", Kind.NUMBER)
-_RANGE: Final = re.compile(r"(\d{1,15})-(\d{1,15})", re.ASCII)
-_FORMS: Final = {"label": "label:KEY=VALUE", "name": "name:GLOB", "batch": "batch:NAME"}
-
-
-class Pick(NamedTuple):
-    """A selector that stands for any number of jobs: those that pass the filter, from one seq to another."""
-
-    where: Filter | None
-    first: int = 0
-    last: int | None = None
 
 
 class Chosen(NamedTuple):
@@ -48,16 +34,17 @@ async def choose(store: Store, refs: Sequence[str], *, again: bool = False) -> C
     for start in range(0, len(refs), NAMES_A_QUESTION):
         some = refs[start : start + NAMES_A_QUESTION]
         for ref, seq in zip(some, await store.find_each(some), strict=True):
-            if seq is None and ref == "last":
-                seq = next(iter(await store.select("last", 1)), None)
-                if seq is None and not again:
-                    raise Refused(ErrorCode.NOT_FOUND, "there is no job yet", {"id": ref})
+            selector = One(ref) if seq is not None else parse(ref)
+            if isinstance(selector, Pick):
+                picks.append(selector)
+                continue
+            if isinstance(selector, Last):
+                seq = await store.newest()
             if seq is not None:
                 named[seq] = None
-            elif (pick := pick_of(ref)) is not None:
-                picks.append(pick)
             elif not again:
-                raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
+                message = f"there is no job {ref!r}" if isinstance(selector, One) else "there is no job yet"
+                raise Refused(ErrorCode.NOT_FOUND, message, {"id": ref})
     return Chosen(list(named), picks)
 
 
@@ -75,7 +62,7 @@ async def one(store: Store, ref: str) -> int:
 
 async def plain_or_one(store: Store, ref: str) -> int | str:
     """An id or number as it is, for the store to look up where it is needed; else as `one`."""
-    return ref if selectors.plain(ref) else await one(store, ref)
+    return ref if isinstance(parse(ref), One) else await one(store, ref)
 
 
 async def several(store: Store, refs: Sequence[str]) -> list[int]:
@@ -100,23 +87,12 @@ async def load(store: Store, seqs: Iterable[int]) -> list[Job]:
     return [by_seq[seq] for seq in wanted if seq in by_seq]
 
 
-def pick_of(ref: str) -> Pick | None:
-    """What a selector stands for; None when it has not the form of one. Refused where it has, but makes no sense."""
-    kind, colon, rest = ref.partition(":")
-    if ref == "all":
-        return Pick(None)
-    if ref.startswith("@"):
-        return Pick(Comparison(Key("state", Kind.STATE), "=", (_state(ref),)))
-    if colon and kind in _FORMS:
-        key, equals, value = rest.partition("=")
-        if not rest or (kind == "label" and not (key and equals)):
-            message = f"{ref!r} is no selector; it has the form {_FORMS[kind]}"
-            raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "ids", "id": ref})
-        if kind == "label":
-            return Pick(Comparison(Key("label", Kind.TEXT, key), "=", (value,)))
-        return Pick(Comparison(Key(kind, Kind.TEXT), "~" if kind == "name" else "=", (rest,)))
-    span = _RANGE.fullmatch(ref)
-    return None if span is None else Pick(None, int(span[1]), int(span[2]))
+def parse(ref: str, key: str = "ids") -> Selector:
+    """What a reference stands for where it is no exact id. Refused (invalid_params) where it makes no sense."""
+    try:
+        return selectors.parse(ref, key)
+    except BadParams as bad:
+        raise Refused(ErrorCode.INVALID_PARAMS, bad.message, bad.data) from None
 
 
 def both(*parts: Filter | None) -> Filter | None:
@@ -148,12 +124,3 @@ async def _few(store: Store, pick: Pick, limit: int) -> list[int]:
         found += [seq for (seq,) in page.rows]
         after = page.next
     return found
-
-
-def _state(ref: str) -> str:
-    given = ref[1:].lower()
-    if given in {*JobState}:
-        return given
-    states = [f"@{state}" for state in JobState]
-    near = hint(f"@{given}", states, otherwise=f"there are {', '.join(states)}")
-    raise Refused(ErrorCode.INVALID_PARAMS, f"{ref!r} names no state{near}", {"key": "ids", "id": ref})

@@ -14,7 +14,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob
 from queuectld.domain.resources import VISIBLE_DEVICES, read_supplies, variable
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store.reads.dependency_selectors import SeenBy
+from queuectld.store.records import SeenBy
 
 DEFAULT_UMASK: Final = 0o077
 JOB_VARIABLES: Final = frozenset({

@@ -77,8 +77,7 @@ class Waits:
         wait = await waiting.for_jobs(self._store, self._bus, wanted.ids)
         try:
             awaited = wait.awaited
-            # A state may well be empty. Anything else that fits no job is a slip, and no success.
-            if not len(awaited) and not all(ref == "all" or ref.startswith("@") for ref in wanted.ids):
+            if not len(awaited) and not wait.may_be_empty:
                 raise Refused(ErrorCode.NOT_FOUND, selection.no_match(wanted.ids), {"ids": list(wanted.ids[:3])})
             # The names may be megabytes, and what is waited for may take days.
             wanted = replace(wanted, ids=None)

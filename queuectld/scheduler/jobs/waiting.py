@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
+from queuectl_client.protocol.selectors import Pick
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.seqset import SeqSet
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection
-from queuectld.scheduler.jobs.selection import Pick
 from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
 from queuectld.store.store import Store
 
@@ -144,7 +144,7 @@ async def for_jobs(store: Store, bus: Bus, refs: Sequence[str]) -> "Wait":
     """
     wait = Wait(bus)
     try:
-        await _find(store, wait.awaited, refs)
+        wait.may_be_empty = await _find(store, wait.awaited, refs)
     except BaseException:
         wait.close()
         raise
@@ -156,6 +156,8 @@ class Wait:
 
     def __init__(self, bus: Bus) -> None:
         self.awaited = Awaited()
+        self.may_be_empty = False
+        """Whether it is nothing unusual that nothing is waited for: it was named by states, or `all`."""
         self._watch = bus.watch_ends(self.awaited.told_of)
 
     async def over(self, *, any_one: bool, timeout: float | None) -> bool:
@@ -198,7 +200,8 @@ async def for_quiet(store: Store, bus: Bus, *, timeout: float | None) -> bool:
         watch.close()
 
 
-async def _find(store: Store, awaited: Awaited, refs: Sequence[str]) -> None:
+async def _find(store: Store, awaited: Awaited, refs: Sequence[str]) -> bool:
+    """Look for the jobs. Whether it is nothing unusual when there are none."""
     chosen = await selection.choose(store, refs)
     for start in range(0, len(chosen.named), SLICE):
         some = chosen.named[start : start + SLICE]
@@ -208,6 +211,7 @@ async def _find(store: Store, awaited: Awaited, refs: Sequence[str]) -> None:
         awaited.new_pick()
         await _find_picked(store, awaited, pick)
     awaited.all_found()
+    return not chosen.named and all(pick.may_be_empty for pick in chosen.picks)
 
 
 async def _find_picked(store: Store, awaited: Awaited, pick: Pick) -> None:

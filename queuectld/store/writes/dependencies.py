@@ -10,12 +10,14 @@ from typing import Final, NamedTuple
 from peewee import SQL
 
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
+from queuectl_client.protocol.selectors import number
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
 from queuectld.store.mapping.models import Dependency, Forward, Job, Resolving
 from queuectld.store.mapping.statement import arg, insert_row, statement
-from queuectld.store.reads.dependency_selectors import SeenBy, all_named, is_selector
+from queuectld.store.reads.dependency_selectors import all_named
+from queuectld.store.records import SeenBy
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import batches
 from queuectld.store.writes.dependents import is_waiting
@@ -79,10 +81,9 @@ class Parents:
         self.hopeless: str | None = None
         for reference, on in depends_on:
             found = _look_up(session, reference, batch)
-            if found is None and is_selector(reference):
-                known = (seen or {}).get(reference, (0, ()))
+            if found is None and seen and reference in seen:
                 end = session.memory.last_seq + 1 if before is None else before
-                self._add_all(session, reference, on, all_named(session.connection, reference, known, end))
+                self._add_all(session, reference, on, all_named(session.connection, reference, seen[reference], end))
                 continue
             if found is None and (batch is not None or reference in expected):
                 self.named += ((reference, on),)
@@ -102,11 +103,11 @@ class Parents:
             # To run at once would not be what was meant, and a slip of the finger looks the same.
             raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
         self.named += tuple((name, on) for _, name, _ in found)
-        for number, name, state in found:
+        for seq, name, state in found:
             if state in _ENDED:
-                self._add(_Parent(number, name, JobState(state)), on)
+                self._add(_Parent(seq, name, JobState(state)), on)
             else:
-                self.waits_for[number] = on
+                self.waits_for[seq] = on
 
     def _add(self, parent: "_Parent", on: str) -> None:
         if parent.state is None:
@@ -140,8 +141,8 @@ def _look_up(session: Session, reference: str, batch: int | None) -> _Parent | N
         bundle = batches.find(session, reference.removeprefix(BATCH_PREFIX))
         return None if bundle is None else _Parent(-bundle.id, reference, bundle.state)
     row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
-    if row is None and reference.isdecimal():
-        row = session.execute(_STATE_BY_SEQ, {"seq": min(int(reference), 2**62)}).fetchone()
+    if row is None and (seq := number(reference)) is not None:
+        row = session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone()
     if row is None or (row[3] in session.memory.hidden and row[3] != batch):
         return None
     return _parent(row)

@@ -14,7 +14,7 @@ from queuectld.store.mapping import models
 from queuectld.store.mapping.rows import Place, job_values
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import selectors
-from queuectld.store.reads.dependency_selectors import SeenBy
+from queuectld.store.records import SeenBy
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import concurrency_keys
 from queuectld.store.writes.changes import needed, refuse_state, refuse_unfit

@@ -17,7 +17,7 @@ from queuectld.store.mapping import models
 from queuectld.store.mapping.models import Dependency
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads.dependency_selectors import all_named
-from queuectld.store.records import AddedOne
+from queuectld.store.records import AddedOne, Seen
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import adding, idempotency, uploads
 from queuectld.store.writes.dependencies import cancel_hopeless, is_id, states_of
@@ -60,7 +60,7 @@ def begin(
     return seq, left
 
 
-def parents_of(session: Session, selector: str, seen: tuple[int, Sequence[int]], child: int) -> list[int]:
+def parents_of(session: Session, selector: str, seen: Seen, child: int) -> list[int]:
     """The jobs that a selector names: those that were seen, and those that have come since, before the child."""
     return all_named(session.connection, selector, seen, child)
 

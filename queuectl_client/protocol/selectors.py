@@ -1,0 +1,113 @@
+"""What may be written where jobs are named: an id, a number, or a selector.
+
+    job_7 · 17      one job, by its id or else by its number
+    last            the newest job
+    3-9             those with these numbers
+    label:k=v       those with this label
+    name:x*         those whose name is like this glob
+    batch:b         those of this batch
+    @failed         those in this state, in small or capital letters
+    all             all jobs
+
+An exact id comes before everything else: a job may have the id `3-9`. Whether there is one is for the store to say; it
+is looked up before a text is read as a selector.
+"""
+
+import re
+from typing import Any, Final, NamedTuple
+
+from queuectl_client.protocol.checks import BadParams
+from queuectl_client.protocol.dependencies import BATCH_PREFIX
+from queuectl_client.protocol.filters import Comparison, Filter, Key
+from queuectl_client.protocol.jobkeys import Kind
+from queuectl_client.protocol.spelling import hint
+from queuectl_client.protocol.vocabulary import JobState
+
+_NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+_RANGE: Final = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
+_FORMS: Final = {"label": "label:KEY=VALUE", "name": "name:GLOB", "batch": "batch:NAME"}
+
+
+class One(NamedTuple):
+    """A job by its id, or else by its number."""
+
+    text: str
+
+
+class Last(NamedTuple):
+    """The newest job."""
+
+
+class Pick(NamedTuple):
+    """Any number of jobs: those that pass the filter, from one number to another.
+
+    `may_be_empty`: that no job is among them is nothing unusual. Of any other selector it is most likely a slip.
+    """
+
+    where: Filter | None
+    first: int = 0
+    last: int | None = None
+    may_be_empty: bool = False
+
+
+Selector = One | Last | Pick
+
+
+def parse(text: str, key: str = "ids") -> Selector:
+    """What the text stands for where no job has it for an id.
+
+    Raises BadParams, which names the parameter `key`, for a selector that makes no sense, such as an unknown state.
+    """
+    if text == "last":
+        return Last()
+    if text == "all":
+        return Pick(None, may_be_empty=True)
+    if text.startswith("@"):
+        return Pick(Comparison(Key("state", Kind.STATE), "=", (_state(text, key),)), may_be_empty=True)
+    kind, colon, rest = text.partition(":")
+    if colon and kind in _FORMS:
+        return Pick(_compared(text, kind, rest, key))
+    span = _RANGE.fullmatch(text)
+    return One(text) if span is None else Pick(None, int(span[1]), int(span[2]))
+
+
+def number(text: str) -> int | None:
+    """The number of a job as it was written; None when the text is none."""
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def is_selector(parent: str) -> bool:
+    """Whether what a job is to wait for is to be looked up as a selector, unless it is an exact id.
+
+    `batch:NAME` is none: it stands for all of a batch, also for the jobs that are still to come. True for a selector
+    that makes no sense, too: looking it up tells why.
+    """
+    if parent.startswith(BATCH_PREFIX) and parent != BATCH_PREFIX:
+        return False
+    try:
+        return not isinstance(parse(parent), One)
+    except BadParams:
+        return True
+
+
+def _compared(text: str, kind: str, rest: str, key: str) -> Filter:
+    name, equals, value = rest.partition("=")
+    if not rest or (kind == "label" and not (name and equals)):
+        raise BadParams(f"{text!r} is no selector; it has the form {_FORMS[kind]}", key, _data(text, key))
+    if kind == "label":
+        return Comparison(Key("label", Kind.TEXT, name), "=", (value,))
+    return Comparison(Key(kind, Kind.TEXT), "~" if kind == "name" else "=", (rest,))
+
+
+def _state(text: str, key: str) -> str:
+    given = text[1:].lower()
+    try:
+        return JobState(given).value
+    except ValueError:
+        states = [f"@{state}" for state in JobState]
+        near = hint(f"@{given}", states, otherwise=f"there are {', '.join(states)}")
+        raise BadParams(f"{text!r} names no state{near}", key, _data(text, key)) from None
+
+
+def _data(text: str, key: str) -> dict[str, Any]:
+    return {"key": key, "id": text}
