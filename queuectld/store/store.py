@@ -15,7 +15,6 @@ from queuectld.domain.outcome import Outcome, Survivor
 from queuectld.domain.permits import Verb
 from queuectld.store.mapping import files, schema  # fmt: skip
 from queuectld.store.mapping.connection import open_reader, open_writer
-from queuectld.store.reads import explaining  # fmt: skip
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
@@ -41,6 +40,7 @@ from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import (  # fmt: skip
     changes,
     edits,
+    explaining,
     idempotency,
     registry,
     removal,

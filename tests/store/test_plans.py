@@ -13,7 +13,7 @@ from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping import functions, schema
 from queuectld.store.mapping.connection import open_writer
-from queuectld.store.reads import explaining, listings, lookups, selectors
+from queuectld.store.reads import listings, lookups, selectors
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.writer import cache, session
 from queuectld.store.writes import (
@@ -25,6 +25,7 @@ from queuectld.store.writes import (
     dependencies,
     dependents,
     edits,
+    explaining,
     housekeeping,
     idempotency,
     ranking,

@@ -1,16 +1,13 @@
 """Where the keys of a job that can be filtered, sorted and shown alone are in its row.
 
 Every key of `jobkeys.KINDS` has an expression here, over the one row of `job`. Times are Unix time in milliseconds,
-durations milliseconds; what an argument is needed for is named (`:now`).
+durations milliseconds. Each `?` stands for the time of the question, as Unix time in milliseconds.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from queuectl_client.protocol.jobkeys import KINDS, Kind
-
-NOW: Final = "now"
-"""The argument that computed keys take: Unix time in milliseconds."""
 
 _NAMED_OTHERWISE: Final[Mapping[str, str]] = {
     "queue": "(SELECT q.name FROM queue AS q WHERE q.id = queue)",
@@ -22,8 +19,8 @@ _NAMED_OTHERWISE: Final[Mapping[str, str]] = {
     # inner SELECT gives the row's own keys other names, for `attempt` has columns of theirs.
     "duration": "iif(state = 'cancelled' AND ending IS NULL AND started_ms IS NOT NULL, "
     "(SELECT a.duration_ms FROM (SELECT seq AS job_seq, run AS job_run) JOIN attempt AS a "
-    "ON a.seq = job_seq AND a.run = job_run), iif(state = 'processing', :now, finished_ms) - started_ms)",
-    "age": ":now - created_ms",
+    "ON a.seq = job_seq AND a.run = job_run), iif(state = 'processing', ?, finished_ms) - started_ms)",
+    "age": "? - created_ms",
     "hold": "state = 'held'",
     "ready": "lane IS NOT NULL",
 }

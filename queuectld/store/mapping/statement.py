@@ -32,9 +32,15 @@ def statement(query: Query) -> str:
 
 
 def insert_row(
-    model: type[Model], columns: Sequence[str] | None = None, others: Mapping[str, SQL] = MappingProxyType({})
+    model: type[Model],
+    columns: Sequence[str] | None = None,
+    others: Mapping[str, SQL] = MappingProxyType({}),
+    *,
+    unless_there: bool = False,
 ) -> str:
     """An INSERT that takes the values of these columns by position, of all by default; `others` are given here.
+
+    `unless_there`: where a row has the key already it stays, and no row counts as written.
 
     Peewee puts the columns into the order of the model; `columns` must be in it, or values would be mixed up.
     """
@@ -43,4 +49,5 @@ def insert_row(
     if [name for name in names if name in chosen] != list(chosen):
         raise ValueError(f"columns of {model} are not in the order of the model: {chosen}")
     values = dict(others) | dict.fromkeys(chosen, SQL("?"))
-    return statement(ModelInsert(model, {getattr(model, name): value for name, value in values.items()}))
+    insert = ModelInsert(model, {getattr(model, name): value for name, value in values.items()})
+    return statement(insert.on_conflict_ignore() if unless_there else insert)

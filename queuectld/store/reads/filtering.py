@@ -91,25 +91,25 @@ def _comparison(asked: Comparison, now_ms: int) -> Clause:
 def _column(key: Key, now_ms: int) -> Clause:
     if key.part is not None:
         return _PARTS[key.name], [key.part]
-    return _numbered(COLUMNS[key.name], now_ms)
+    return _at(now_ms, COLUMNS[key.name])
 
 
-def _numbered(column: str, now_ms: int) -> Clause:
-    """The column with the time by position: names and positions do not mix."""
-    return column.replace(":now", "?"), [now_ms] * column.count(":now")
+def _at(now_ms: int, column: str) -> Clause:
+    """The column, of which each parameter is the time of the question."""
+    return column, [now_ms] * column.count("?")
 
 
 def shown_columns(keys: Sequence[str], now_ms: int) -> Iterator[Node]:
     """The columns of these keys, to be selected."""
     for key in keys:
-        text, values = _numbered(SHOWN.get(key, COLUMNS[key]), now_ms)
+        text, values = _at(now_ms, SHOWN.get(key, COLUMNS[key]))
         yield SQL(text, values)
 
 
 def ranking_columns(keys: Sequence[str], now_ms: int) -> Iterator[SQL]:
     """The columns of these keys, to be compared."""
     for key in keys:
-        yield SQL(*_numbered(COLUMNS[key], now_ms))
+        yield SQL(*_at(now_ms, COLUMNS[key]))
 
 
 SHOWN: Final = {

@@ -14,21 +14,17 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.store.mapping.models import LISTED_STATES, Job, Queue
 from queuectld.store.mapping.rows import Row, read_job, read_shown
+from queuectld.store.mapping.sql import VISIBLE, WHOLE_JOB, WORKED_ON
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import filtering
 from queuectld.store.records import Page, Rows
-from queuectld.store.writes.transitions import WITH_NAMES
 
 MAX_LOOKED_AT: Final = 5_000
 """Rows one call looks at, so that a rare kind of job among millions keeps nobody waiting."""
 MAX_PAGE_BYTES: Final = 1024 * 1024
 DEFAULT_LIMIT: Final = 1_000
-VISIBLE: Final = SQL("(batch IS NULL OR batch NOT IN (SELECT id FROM batch WHERE state <> 'committed'))")
-_WORKED_ON: Final = SQL("seq IN (SELECT seq FROM job WHERE worker IS NOT NULL)")
 _QUEUE_ID: Final = statement(Queue.select(Queue.id).where(Queue.name == arg("name")))
 _NO_QUEUE: Final = -1
-_WHOLE: Final = (SQL(statement(Job.select(Job, *WITH_NAMES)).removeprefix("SELECT ").rpartition(' FROM "job"')[0]),)
-"""All that `read_job` wants, as one piece of text: to put so many columns together takes longer than to read a row."""
 _SIZED: Final = [
     place for place, column in enumerate(Job._meta.sorted_fields) if not isinstance(column, IntegerField | FloatField)
 ]
@@ -62,7 +58,7 @@ class ListQuery:
 
 def page(connection: sqlite3.Connection, query: ListQuery) -> Page:
     """The next jobs of a listing. It may be empty while `next` is set: there was more to look at."""
-    found, next_after = scan(connection, query, _WHOLE, _size_of_whole)
+    found, next_after = scan(connection, query, (WHOLE_JOB,), _size_of_whole)
     return Page([read_job(row) for row in found], next_after)
 
 
@@ -175,7 +171,7 @@ def sources(query: ListQuery) -> list[Node]:
     if query.states and query.states <= LISTED_STATES:
         return [SQL(f"state = '{state}'") for state in sorted(query.states)]
     if query.states == {JobState.PROCESSING}:
-        return [_WORKED_ON]
+        return [WORKED_ON]
     return [SQL("1")]
 
 

@@ -11,21 +11,20 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Output
 from queuectld.store.mapping import models
 from queuectld.store.mapping.rows import STATES, read_attempt, read_event, read_job, read_output, unpack
+from queuectld.store.mapping.sql import AMONG_SEQS, VISIBLE, WHOLE_JOB
 from queuectld.store.mapping.statement import arg, statement
-from queuectld.store.reads.listings import VISIBLE
 from queuectld.store.records import Busy, Event, PoolRow, QueueRow, WorkerRow
 from queuectld.store.writer.counts import COUNTS
-from queuectld.store.writes.transitions import WITH_NAMES
 
 _Job: Final = models.Job
-_GET: Final = statement(_Job.select(_Job, *WITH_NAMES).where((_Job.seq == arg("seq")) & VISIBLE))
+_GET: Final = statement(_Job.select(WHOLE_JOB).where((_Job.seq == arg("seq")) & VISIBLE))
 _MANY: Final = statement(
-    _Job.select(_Job, *WITH_NAMES)
-    .where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
+    _Job.select(WHOLE_JOB)
+    .where(AMONG_SEQS & VISIBLE)
     .order_by(_Job.seq)
 )
 _STATES: Final = statement(
-    _Job.select(_Job.seq, _Job.state).where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE)
+    _Job.select(_Job.seq, _Job.state).where(AMONG_SEQS & VISIBLE)
 )
 _LAST_SEQ: Final = statement(_Job.select(fn.MAX(_Job.seq)))
 _ATTEMPTS: Final = statement(

@@ -12,6 +12,7 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping.models import Job
+from queuectld.store.mapping.sql import VISIBLE
 from queuectld.store.reads import filtering, listings
 from queuectld.store.reads.listings import ListQuery
 
@@ -33,7 +34,7 @@ def slice_of(
     after = None if query.after is None else listings.cursor(query.after)
     sources = listings.sources(query)
     end = listings.end_of_window(connection, query, sources, after)
-    conditions = [listings.VISIBLE, *listings.filters(connection, query), *listings.between(query, after, end)]
+    conditions = [VISIBLE, *listings.filters(connection, query), *listings.between(query, after, end)]
     value = SQL(_STATE) if key == "state" else next(iter(filtering.ranking_columns([key], query.now_ms)))
     direction = "DESC" if descending else "ASC"
     found: list[Ranked] = []

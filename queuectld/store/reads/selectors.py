@@ -5,21 +5,19 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from peewee import SQL
-
 from queuectl_client.protocol.selectors import number
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.mapping.models import Job
+from queuectld.store.mapping.sql import AMONG_IDS, AMONG_SEQS, VISIBLE
 from queuectld.store.mapping.statement import arg, statement
-from queuectld.store.reads.listings import VISIBLE
 
 _BY_ID: Final = statement(Job.select(Job.seq).where((Job.id == arg("id")) & VISIBLE))
 _BY_SEQ: Final = statement(Job.select(Job.seq).where((Job.seq == arg("seq")) & VISIBLE))
 _BY_IDS: Final = statement(
-    Job.select(Job.id, Job.seq).where(SQL("id IN (SELECT value FROM json_each(:ids))") & VISIBLE)
+    Job.select(Job.id, Job.seq).where(AMONG_IDS & VISIBLE)
 )
-_BY_SEQS: Final = statement(Job.select(Job.seq).where(SQL("seq IN (SELECT value FROM json_each(:seqs))") & VISIBLE))
+_BY_SEQS: Final = statement(Job.select(Job.seq).where(AMONG_SEQS & VISIBLE))
 _NEWEST: Final = statement(
     Job.select(Job.seq).where((Job.seq <= arg("upto")) & VISIBLE).order_by(Job.seq.desc()).limit(arg("one"))
 )

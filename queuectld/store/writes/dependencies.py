@@ -7,14 +7,13 @@ import json
 from collections.abc import Container, Iterable
 from typing import Final, NamedTuple
 
-from peewee import SQL
-
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.selectors import number
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
 from queuectld.store.mapping.models import Dependency, Forward, Job, Resolving
+from queuectld.store.mapping.sql import AMONG_SEQS
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.reads.dependency_selectors import all_named
 from queuectld.store.records import SeenBy
@@ -30,7 +29,7 @@ _STATE_BY_ID: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch
 _STATE_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.seq == arg("seq")))
 _STATES_BY_SEQ: Final = statement(
     Job.select(Job.seq, Job.id, Job.state)
-    .where(SQL("seq IN (SELECT value FROM json_each(:seqs))"))
+    .where(AMONG_SEQS)
     .order_by(Job.seq)
 )
 _ENDED: Final = frozenset(map(str, ENDED_STATES))

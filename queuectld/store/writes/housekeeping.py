@@ -5,10 +5,11 @@ import sqlite3
 import time
 from typing import Final
 
-from peewee import SQL, fn
+from peewee import fn
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.store.mapping.models import Event, Job, Request
+from queuectld.store.mapping.sql import AMONG_SEQS
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.writer.session import Session
 
@@ -34,7 +35,7 @@ _STANDINGS: Final = statement(
     .limit(arg("slice"))
 )
 _PRESENT: Final = statement(
-    Job.select(Job.seq).where(SQL("seq IN (SELECT value FROM json_each(:seqs))"))
+    Job.select(Job.seq).where(AMONG_SEQS)
 )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from queuectld.domain.resources import demand
 from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.states import CLAIMABLE, may_follow
 from queuectld.store.mapping import models
-from queuectld.store.mapping.models import Bundle, Queue
 from queuectld.store.mapping.rows import STATES, read_job, read_needs, read_retry
+from queuectld.store.mapping.sql import AMONG_SEQS, WHOLE_JOB
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.writer.lanes import Head
 from queuectld.store.writer.session import NOTHING, Session
@@ -107,15 +107,8 @@ _EVENT_OF: Final = {state: EventKind(f"job.{state}") for state in JobState}
 _LET_IN: Final = statement(
     _Job.update(lane=arg("lane"), in_line=arg("in_line"), due_ms=arg("due_ms"), batch=SQL("NULL")).where(_BY_SEQ)
 )  # fmt: skip
-WITH_NAMES: Final = (
-    Queue.select(Queue.name).where(Queue.id == _Job.queue),
-    Bundle.select(Bundle.name).where(Bundle.id == _Job.bundle),
-)
-"""Columns: the names of the job's queue and batch. No join, so that nothing tempts SQLite to begin with the queues."""
-SELECT_JOB: Final = statement(_Job.select(_Job, *WITH_NAMES).where(_BY_SEQ))
-_SELECT_JOBS: Final = statement(
-    _Job.select(_Job, *WITH_NAMES).where(SQL('"t1"."seq" IN (SELECT value FROM json_each(:seqs))'))
-)
+SELECT_JOB: Final = statement(_Job.select(WHOLE_JOB).where(_BY_SEQ))
+_SELECT_JOBS: Final = statement(_Job.select(WHOLE_JOB).where(AMONG_SEQS))
 
 
 def standing(session: Session, seq: int) -> Standing | None:

@@ -25,7 +25,7 @@ from queuectld.store.writes.uploads import let_in
 SLICE: Final = 500
 """Jobs let into their lanes in one turn, so that a storm of them keeps no other request waiting."""
 _Job: Final = models.Job
-_INSERT_ATTEMPT: Final = insert_row(models.Attempt).replace("INSERT INTO", "INSERT OR IGNORE INTO", 1)
+_INSERT_ATTEMPT: Final = insert_row(models.Attempt, unless_there=True)
 _END_ENDING: Final = statement(_Job.update(ending=SQL("NULL")).where(_Job.seq == arg("seq")))
 _WAITING: Final = _Job.select(*(getattr(_Job, name) for name in Standing._fields))
 _DUE_BY_STORE: Final = statement(

@@ -1,0 +1,27 @@
+"""Pieces of SQL that Peewee cannot say, or says so slowly that it costs more than the query: by name, each once.
+
+They stand in queries over one table, which Peewee calls t1.
+"""
+
+from typing import Final
+
+from peewee import SQL
+
+from queuectld.store.mapping.models import Job
+
+VISIBLE: Final = SQL("(batch IS NULL OR batch NOT IN (SELECT id FROM batch WHERE state <> 'committed'))")
+"""The job is not of an open batch. There are few of these; SQLite lists them once for a query."""
+AMONG_SEQS: Final = SQL('"t1"."seq" IN (SELECT value FROM json_each(:seqs))')
+"""The job's number is in a JSON list. Of any length: a list of arguments has a limit, and is another statement each."""
+AMONG_IDS: Final = SQL('"t1"."id" IN (SELECT value FROM json_each(:ids))')
+WORKED_ON: Final = SQL("seq IN (SELECT seq FROM job WHERE worker IS NOT NULL)")
+"""A worker has the job: by the small index job_worker, and then in the order of the numbers."""
+NAMES: Final = (
+    SQL('(SELECT name FROM queue WHERE id = "t1"."queue")'),
+    SQL('(SELECT name FROM bundle WHERE id = "t1"."bundle")'),
+)
+"""Columns: the names of the job's queue and batch. No join, so that nothing tempts SQLite to begin with the queues."""
+WHOLE_JOB: Final = SQL(", ".join([
+    *(f'"t1"."{column}"' for column in Job._meta.sorted_field_names), *(name.sql for name in NAMES)
+]))  # fmt: skip
+"""All that `rows.read_job` wants, as one text: to put so many columns together takes longer than to read a row."""
