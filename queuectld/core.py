@@ -121,7 +121,7 @@ class Core:
         failpoints.reached("daemon.opened")
         _settle_in_group()
         await self._save_anchor()
-        await self.store.discard_open_batches()
+        await self.store.intake.discard_open_batches()
         await self._crew.come_back(by_hand=by_hand)
         await self._recovery.take_stock()
         self._pool.survivors.look()

@@ -111,7 +111,7 @@ class WorkerPool(RunHands):
             worker.environments.recall(claimed.environment_id)
         else:
             try:
-                environment = await self._store.environment(claimed.environment_id)
+                environment = await self._store.queries.environment(claimed.environment_id)
             except LookupError:
                 self._cannot_start(claimed, "its environment is missing from the store (see: queuectl doctor)")
                 return True
@@ -335,7 +335,7 @@ class WorkerPool(RunHands):
 
     async def _check_running(self, worker: Worker, running: RunKey) -> None:
         """A job that was cancelled while its worker had no daemon still has to be ended."""
-        jobs = await self._store.many([running.seq])
+        jobs = await self._store.queries.many([running.seq])
         job = jobs[0] if jobs else None
         worker.job_id = job.id if job is not None else None
         if job is None or job.run != running.run or job.worker != worker.id:

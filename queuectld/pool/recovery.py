@@ -58,9 +58,9 @@ class Recovery:
 
     async def take_stock(self) -> None:
         """At start: take over the workers that live, apply spooled outcomes, settle the runs of the dead."""
-        rows = await self._store.workers()
+        rows = await self._store.queries.workers()
         workers = {row.id: self._pool.take_over(row) for row in rows}
-        processing = await self._store.processing()
+        processing = await self._store.queries.processing()
         for seq, run, worker_id, job_id in processing:
             if worker_id in workers:
                 workers[worker_id].job = RunKey(seq, run)
@@ -127,7 +127,7 @@ class Recovery:
 
     async def _end_run(self, worker: Worker, key: RunKey, job_id: str, kind: EndKind, words: str) -> None:
         state, socket = self._pool.places.state, self._pool.job_socket
-        jobs = await self._store.many([key.seq])
+        jobs = await self._store.queries.many([key.seq])
         grace_ms = jobs[0].kill_grace_ms if jobs else 0
         if kind is not EndKind.CRASHED:
             grace_ms = min(grace_ms, LAST_GRACE_MS)
@@ -184,7 +184,11 @@ class Recovery:
 
     async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
         """What the store says it runs, and a cancelled job that it still had in hand."""
-        left = {RunKey(seq, run): job_id for seq, run, by, job_id in await self._store.processing() if by == worker.id}
+        left = {
+            RunKey(seq, run): job_id
+            for seq, run, by, job_id in await self._store.queries.processing()
+            if by == worker.id
+        }
         if worker.job is not None and worker.job not in left:
             left[worker.job] = worker.job_id or ""
         return list(left.items())

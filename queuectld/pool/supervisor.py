@@ -114,7 +114,7 @@ class Crew:
 
     async def come_back(self, *, by_hand: bool) -> None:
         """Take up the pools of the daemon before. Detached workers come back after a crash, or when started by hand."""
-        for row in await self._store.pools():
+        for row in await self._store.queries.pools():
             self._pools[row.id] = Pool(row.id, row.kind, row.wanted, row.job_seq)
             if row.job_seq is not None:
                 self._workers.dedication[row.id] = row.job_seq
@@ -271,7 +271,7 @@ class Crew:
     async def _graces(self, workers: Sequence[Worker]) -> dict[int, int]:
         """By job in hand: its grace."""
         seqs = [worker.job.seq for worker in workers if worker.job is not None]
-        return {job.seq: job.kill_grace_ms for job in await self._store.many(seqs)} if seqs else {}
+        return {job.seq: job.kill_grace_ms for job in await self._store.queries.many(seqs)} if seqs else {}
 
     async def _gone(self, workers: Sequence[Worker], grace_ms: int | None) -> Sequence[str]:
         """Wait until they are gone: at most for this grace and STOP_SECONDS (None: without end). What is left then."""
@@ -342,7 +342,7 @@ class Crew:
 
     async def _care_for_job(self, pool: Pool) -> None:
         """Keep the worker while its job may still run; then let it go."""
-        jobs = await self._store.many([pool.job_seq or 0])
+        jobs = await self._store.queries.many([pool.job_seq or 0])
         if jobs and not has_ended(jobs[0].state):
             await self._refill(pool)
         elif pool.wanted:

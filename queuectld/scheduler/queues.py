@@ -22,7 +22,7 @@ class QueueService:
 
     async def list(self) -> Sequence[QueueRow]:
         """All queues by name."""
-        return await self._store.queues()
+        return await self._store.queries.queues()
 
     async def set(self, wanted: QueueSet) -> Sequence[QueueRow]:
         """Change the limits of a queue: those that are given. Its row, the same where nothing was."""
@@ -42,7 +42,7 @@ class QueueService:
             row = await self._store.queue_pause(wanted.name, True, now=self._clock.now())
             while wanted.wait and row.paused and row.counts[JobState.PROCESSING]:
                 await watch.woken()
-                row = next(each for each in await self._store.queues() if each.name == wanted.name)
+                row = next(each for each in await self._store.queries.queues() if each.name == wanted.name)
         finally:
             watch.close()
         return [row]

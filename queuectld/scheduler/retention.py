@@ -133,13 +133,13 @@ class Retention:
         return min(dues, default=None)
 
     async def _old_requests(self, now_ms: int) -> int | None:
-        await self._store.prune_requests(now_ms - KEEP_REQUESTS_MS)
-        oldest_ms = await self._store.oldest_request()
+        await self._store.upkeep.prune_requests(now_ms - KEEP_REQUESTS_MS)
+        oldest_ms = await self._store.upkeep.oldest_request()
         return None if oldest_ms is None else max(oldest_ms + KEEP_REQUESTS_MS, now_ms + HOUR_MS)
 
     async def _old_events(self) -> None:
         if self._store.last_event_seq - self._oldest_event > KEEP_EVENTS + SPARE_EVENTS:
-            await self._store.prune_events(KEEP_EVENTS)
+            await self._store.upkeep.prune_events(KEEP_EVENTS)
         self._oldest_event = await self._store.oldest_event()
 
     async def _pass(self, before: Mapping[JobState, int], *, dry_run: bool = False) -> Pass:
@@ -147,7 +147,7 @@ class Retention:
         removed, after = 0, 0
         oldest: dict[JobState, int] = {}
         while True:
-            after, ended = await self._store.ended_jobs(after)
+            after, ended = await self._store.upkeep.ended_jobs(after)
             old = [seq for seq, state, ended_ms in ended if state in before and ended_ms <= before[state]]
             for _seq, state, ended_ms in ended:
                 if state in before and ended_ms > before[state]:
@@ -156,7 +156,7 @@ class Retention:
                 removed += len(old)
                 old = []
             for start in range(0, len(old), SLICE):
-                pruned = await self._store.prune_jobs(old[start : start + SLICE], before, now=self._clock.now())
+                pruned = await self._store.upkeep.prune_jobs(old[start : start + SLICE], before, now=self._clock.now())
                 self._remove_files(pruned.files)
                 removed += pruned.count
             if not after:
@@ -174,7 +174,7 @@ class Retention:
                 if name.endswith(".log") and number.isdecimal():
                     by_seq.setdefault(int(number), []).append(f"{folder.name}/{name}")
             given = {seq for seq in by_seq if seq < self._store.first_seq}
-            for seq in given - await self._store.present(given):
+            for seq in given - await self._store.upkeep.present(given):
                 self._remove_files(by_seq[seq])
 
     def _read_keeps(self) -> dict[JobState, int]:

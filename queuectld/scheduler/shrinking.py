@@ -40,7 +40,7 @@ class Shrinking:
                 self._wake.clear()
                 self._timer = None
                 try:
-                    done = await self._store.give_back()
+                    done = await self._store.upkeep.give_back()
                 except StoreFailed:
                     return  # the daemon is about to end
                 except Refused:

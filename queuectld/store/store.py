@@ -10,29 +10,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.job import Job, Now
 from queuectld.domain.outcome import Outcome, Survivor
 from queuectld.domain.permits import Verb
+from queuectld.store.intake import Intake
 from queuectld.store.mapping import files, schema  # fmt: skip
 from queuectld.store.mapping.connection import open_reader, open_writer
+from queuectld.store.queries import Queries
+from queuectld.store.reads import lookups
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
     Anchor,
-    Cancelled,
     Committed,
     Counts,
     Due,
     Event,
     Explanation,
     QueueRow,
-    Removed,
     SeenBy,
     StoreFailed,
     StoreRefused,
     Turn,
 )  # fmt: skip
-from queuectld.store.uploading import Uploading
+from queuectld.store.upkeep import Upkeep
 from queuectld.store.writer import cache  # fmt: skip
 from queuectld.store.writer.counts import Tally
 from queuectld.store.writer.session import NOTHING, Session
@@ -43,7 +44,6 @@ from queuectld.store.writes import (  # fmt: skip
     explaining,
     idempotency,
     registry,
-    removal,
     repair,
     survivors,
     turn,
@@ -62,8 +62,11 @@ def _ignore(_: StoreFailed) -> None:
     """Nobody asked to be told."""
 
 
-class Store(Uploading):
-    """All jobs and what belongs to them, in one SQLite file."""
+class Store:
+    """All jobs and what belongs to them, in one SQLite file.
+
+    What is asked of it is in `queries`, how jobs come in in `intake`, what keeps it small in `upkeep`.
+    """
 
     def __init__(
         self,
@@ -89,8 +92,12 @@ class Store(Uploading):
         self._tally = Tally(connection)
         self.last_event_seq: int = session.memory.last_event_seq
         """The number of the newest event, as of the last commit."""
-        writer = Writer(path, connection, session, loop, self._deliver, on_broken)
-        super().__init__(path, Reader(open_reader(path), loop), writer, loop)
+        self._loop = loop
+        self._writer = Writer(path, connection, session, loop, self._deliver, on_broken)
+        self._reader = Reader(open_reader(path), loop)
+        self.queries = Queries(self._reader)
+        self.intake = Intake(self._writer, loop)
+        self.upkeep = Upkeep(self._reader, self._writer)
 
     @classmethod
     def open(
@@ -120,9 +127,24 @@ class Store(Uploading):
 
         After an error that ended all writing the log stays beside the file, for the next daemon to read.
         """
-        for task in list(self._clearing):
-            await asyncio.wait([task])
+        await self.intake.settle()
         await self._end()
+
+    def _begin(self) -> None:
+        """Start both threads. RuntimeError: there is no memory for one, or too many processes."""
+        self._writer.start()
+        self._reader.start()
+
+    async def _end(self) -> None:
+        """End both threads, once what waits is carried out."""
+        stops = [self._reader.stop, self._writer.stop]
+        if self._writer.is_broken:
+            stops.reverse()
+        for stop in stops:
+            try:
+                await self._loop.run_in_executor(None, stop)
+            except RuntimeError:  # no thread can be started to wait in, and nobody needs the loop meanwhile
+                stop()
 
     def _deliver(
         self, committed: Committed | None, settings: dict[str, Any] | None, values: dict[str, Any] | None
@@ -138,14 +160,15 @@ class Store(Uploading):
             self.last_event_seq = committed.events[-1].event_seq
         self._on_committed(committed)
 
-    # -- jobs come in
+    # -- events
 
-    async def add(self, new: NewJob, *, now: Now, request: str | None = None) -> Job:
-        """Store a job. Refused (conflict) when its id or unique key is taken; `skip` gives the job that has the key.
+    async def events_since(self, event_seq: int, limit: int) -> list[Event]:
+        """The events that follow this one, oldest first."""
+        return await self._reader.ask(partial(lookups.events_since, event_seq=event_seq, limit=limit))
 
-        A repeat of `request` stores nothing and gives the same job.
-        """
-        return (await self.add_or_find(new, now=now, request=request)).job
+    async def oldest_event(self) -> int:
+        """The number of the oldest event that is kept; 0 when there is none."""
+        return await self._reader.ask(lookups.oldest_event)
 
     # -- the turn
 
@@ -163,14 +186,14 @@ class Store(Uploading):
 
         One commit. An outcome that comes late or twice changes nothing and is acknowledged all the same.
         """
-        return await self._write(partial(
+        return await self._writer.submit(partial(
             turn.turn, outcomes=outcomes, free=free, dedicated=dedicated, now=now, crash_limit=crash_limit,
             chance=chance,
         ), weight=len(outcomes) + len(free))  # fmt: skip
 
     async def return_claims(self, claims: Sequence[tuple[int, int]], *, now: Now) -> None:
         """Claims (seq, run) that never reached their worker: pending as before, counted nowhere."""
-        await self._write(partial(turn.return_claims, claims=claims, now=now))
+        await self._writer.submit(partial(turn.return_claims, claims=claims, now=now))
 
     # -- what people do to jobs; of several, all or none
 
@@ -183,69 +206,40 @@ class Store(Uploading):
         `picked`: those to which it cannot be done are left out. `brief`: the jobs are only named.
         """
         work = partial(verbs.act, verb=verb, seqs=seqs, now=now, picked=picked, brief=brief, how=how)
-        return await self._write(work, weight=len(seqs))
+        return await self._writer.submit(work, weight=len(seqs))
 
     async def look(self, verb: Verb, seqs: Sequence[int], *, picked: bool = False, brief: bool = False) -> Done:
         """As `act`, and nothing is changed."""
-        return await self._write(partial(verbs.look, verb=verb, seqs=seqs, picked=picked, brief=brief), len(seqs))
-
-    async def cancel(self, seqs: Sequence[int], *, now: Now, reason: str = "cancelled") -> list[Cancelled]:
-        """End jobs for good. Refused (wrong_state) when one has ended."""
-        return await self._write(partial(changes.cancel, seqs=seqs, now=now, reason=reason), weight=len(seqs))
-
-    async def hold(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
-        """Keep waiting jobs back until they are released."""
-        return (await self.act(Verb.HOLD, seqs, now=now)).jobs
-
-    async def release(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
-        """Let held jobs wait as others do."""
-        return (await self.act(Verb.RELEASE, seqs, now=now)).jobs
-
-    async def retry(self, seqs: Sequence[int], *, now: Now) -> list[Job]:
-        """Let ended jobs run again, from 0 attempts; failed ones at once."""
-        return (await self.act(Verb.RETRY, seqs, now=now)).jobs
-
-    async def remove(self, seqs: Sequence[int], *, now: Now) -> Removed:
-        """Delete ended or waiting jobs."""
-        return await self._write(partial(removal.remove, seqs=seqs, now=now), weight=len(seqs))
+        look = partial(verbs.look, verb=verb, seqs=seqs, picked=picked, brief=brief)
+        return await self._writer.submit(look, weight=len(seqs))
 
     async def edit(
         self, job: int | str, edited: Mapping[str, Any], *, now: Now, rev: int | None = None, seen: SeenBy | None = None
     ) -> Job:
         """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
-        return await self._write(partial(edits.edit, named=job, changes=edited, rev=rev, now=now, seen=seen))
+        return await self._writer.submit(partial(edits.edit, named=job, changes=edited, rev=rev, now=now, seen=seen))
 
     async def move(self, job: int | str, target: Target, *, now: Now) -> Job:
         """Give a waiting job another place among the others, or another queue."""
-        return await self._write(partial(edits.relocate, named=job, target=target, now=now))
+        return await self._writer.submit(partial(edits.relocate, named=job, target=target, now=now))
 
     async def explain(self, job: int | str, *, now: Now) -> Explanation:
         """Why a job does not run now. Told by the writing thread, which knows what is in hand; it writes nothing."""
-        return await self._write(partial(explaining.explain, named=job, now=now))
+        return await self._writer.submit(partial(explaining.explain, named=job, now=now))
 
     async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
         """Note that a run is stopped or goes on. False: it has ended, or it was so already."""
-        return await self._write(partial(changes.set_paused, seq=seq, run=run, paused=paused, now=now))
-
-    async def dlq_retry(
-        self, seqs: Sequence[int], *, now: Now, delay_ms: Callable[[int], int] | None = None
-    ) -> list[Job]:
-        """Let dead jobs run again, each after the delay for its index. Refused (wrong_state) when one is not dead."""
-        return (await self.act(Verb.DLQ_RETRY, seqs, now=now, how={"delay_ms": delay_ms})).jobs
-
-    async def dlq_purge(self, seqs: Sequence[int], *, now: Now) -> Removed:
-        """Delete dead jobs. Refused (wrong_state) when one is not dead."""
-        return await self._write(partial(removal.purge_dead, seqs=seqs, now=now), weight=len(seqs))
+        return await self._writer.submit(partial(changes.set_paused, seq=seq, run=run, paused=paused, now=now))
 
     # -- settings, queues, pools and workers
 
     async def config_set(self, key: str, value: Any, *, now: Now) -> None:
         """Keep a setting."""
-        await self._write(partial(registry.set_config, key=key, value=value, now=now))
+        await self._writer.submit(partial(registry.set_config, key=key, value=value, now=now))
 
     async def config_unset(self, key: str, *, now: Now) -> bool:
         """Forget a setting. False: it was not set."""
-        return await self._write(partial(registry.unset_config, key=key, now=now))
+        return await self._writer.submit(partial(registry.unset_config, key=key, now=now))
 
     async def counts(self) -> Counts:
         """How many jobs there are, by state, and ready ones by queue, as of the last commit; nothing is read."""
@@ -257,7 +251,7 @@ class Store(Uploading):
 
     async def set_flag(self, name: str, value: Any) -> None:
         """Keep a small value (JSON) under a name."""
-        await self._write(partial(registry.set_value, key=FLAG + name, value=value))
+        await self._writer.submit(partial(registry.set_value, key=FLAG + name, value=value))
 
     def flag(self, name: str) -> Any:
         """The value under a name, as of the last commit; None when there is none."""
@@ -270,20 +264,20 @@ class Store(Uploading):
 
     async def save_anchor(self, anchor: Anchor) -> None:
         """Keep a reading of all clocks, by which store time goes on after a restart."""
-        await self._write(partial(registry.set_value, key=ANCHOR, value=list(anchor)))
+        await self._writer.submit(partial(registry.set_value, key=ANCHOR, value=list(anchor)))
 
     async def survivors_noted(self, seq: int, found: Sequence[Survivor]) -> None:
         """Others have taken the place of those that the job waits for."""
-        await self._write(partial(survivors.note, seq=seq, survivors=found))
+        await self._writer.submit(partial(survivors.note, seq=seq, survivors=found))
 
     async def survivors_gone(self, seq: int, *, now: Now) -> None:
         """They have ended: the job may run again."""
-        await self._write(partial(survivors.gone, seq=seq, now=now))
+        await self._writer.submit(partial(survivors.gone, seq=seq, now=now))
 
     async def queue_set(self, name: str, *, now: Now, **fields: Any) -> QueueRow:
         """Set `paused`, `concurrency`, `rate` or `failure_limit` (None: none) of a queue, which exists afterwards."""
-        await self._write(partial(registry.set_queue, name=name, fields=fields, now=now))
-        return next(queue for queue in await self.queues() if queue.name == name)
+        await self._writer.submit(partial(registry.set_queue, name=name, fields=fields, now=now))
+        return next(queue for queue in await self.queries.queues() if queue.name == name)
 
     async def queue_pause(self, name: str, paused: bool, *, now: Now) -> QueueRow:
         """Let the queue start no more jobs, or start them again."""
@@ -291,34 +285,34 @@ class Store(Uploading):
 
     async def pool_add(self, kind: str, wanted: int, job_seq: int | None = None, *, now: Now) -> int:
         """Store a pool of kind `detached`, `foreground` or `job`; gives its number, never used before."""
-        return await self._write(partial(registry.add_pool, kind=kind, wanted=wanted, job_seq=job_seq, now=now))
+        return await self._writer.submit(partial(registry.add_pool, kind=kind, wanted=wanted, job_seq=job_seq, now=now))
 
     async def pool_add_once(
         self, kind: str, wanted: int, event_seq: int, *, now: Now, request: str | None
     ) -> tuple[int, int, bool]:
         """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
         once = idempotency.add_pool_once
-        return await self._write(
+        return await self._writer.submit(
             partial(once, kind=kind, wanted=wanted, event_seq=event_seq, now=now, request=request)
         )
 
     async def pool_set(self, pool: int, wanted: int) -> None:
         """Note how many workers the pool is to have."""
-        await self._write(partial(registry.set_pool, pool=pool, wanted=wanted))
+        await self._writer.submit(partial(registry.set_pool, pool=pool, wanted=wanted))
 
     async def pool_remove(self, pool: int) -> None:
         """Forget the pool."""
-        await self._write(partial(registry.remove_pool, pool=pool))
+        await self._writer.submit(partial(registry.remove_pool, pool=pool))
 
     async def worker_add(self, pool: int, number: int, *, now: Now) -> int:
         """Store a worker before it is started; gives its number, never used before."""
-        return await self._write(partial(registry.add_worker, pool=pool, number=number, now=now))
+        return await self._writer.submit(partial(registry.add_worker, pool=pool, number=number, now=now))
 
     async def worker_started(self, worker: int, pid: int, start_time: int, boot_id: str, *, now: Now) -> None:
         """Note which process the worker is, before it is given work."""
         start = partial(registry.start_worker, worker=worker, pid=pid, start_time=start_time, boot_id=boot_id)
-        await self._write(partial(start, now=now))
+        await self._writer.submit(partial(start, now=now))
 
     async def worker_ended(self, worker: int, *, now: Now) -> None:
         """Forget a worker whose process is gone, and what it was still ending."""
-        await self._write(partial(registry.end_worker, worker=worker, now=now))
+        await self._writer.submit(partial(registry.end_worker, worker=worker, now=now))

@@ -20,6 +20,7 @@ from queuectld.store.store import Store
 from tests.bench.report import Row, at_most, ms
 from tests.bench.rounds import Scale, ratio
 from tests.bench.stores import LOWEST, PIECE, RETRY, settle
+from tests.store import verbs
 
 WORKERS = 4
 WORST = 1.3
@@ -68,12 +69,12 @@ class Beside:
             await store.config_set("resources", kind.resources, now=NOW)
         await store.queue_set("parked", now=NOW, paused=False, **kind.limits)
         held_by = {} if "depends_on" in kind.keys else kind.keys
-        await store.add(HELD_BACK._replace(id="parent", **held_by), now=NOW)
+        await verbs.add(store, HELD_BACK._replace(id="parent", **held_by), now=NOW)
         await beside._turn([], [last])
         await store.queue_pause("parked", kind.pause, now=NOW)
         for start in range(0, count, PIECE):
-            await store.add_many([HELD_BACK._replace(**kind.keys)] * min(PIECE, count - start), now=NOW)
-        await store.add_many([JOB] * 2 * WORKERS, now=NOW)
+            await store.intake.add_many([HELD_BACK._replace(**kind.keys)] * min(PIECE, count - start), now=NOW)
+        await store.intake.add_many([JOB] * 2 * WORKERS, now=NOW)
         await beside.turn()
         return beside
 
@@ -88,11 +89,11 @@ class Beside:
 
     async def add(self) -> None:
         """Enqueue one job."""
-        await self.store.add(JOB, now=NOW)
+        await verbs.add(self.store, JOB, now=NOW)
 
     async def refill(self) -> None:
         """Let there be jobs for the turns of a round; not measured."""
-        await self.store.add_many([JOB] * WORKERS * TURNS, now=NOW)
+        await self.store.intake.add_many([JOB] * WORKERS * TURNS, now=NOW)
 
     async def _turn(self, outcomes: Sequence[Outcome], free: Sequence[int]) -> Sequence[Claimed]:
         return (await self.store.turn(outcomes, free, {}, now=NOW, crash_limit=3, chance=0)).claimed

@@ -94,7 +94,7 @@ async def _begin(path: Path, queue: str, count: int) -> tuple[int, int]:
     try:
         now = Clock(None).now()
         await store.queue_pause(PAUSED, True, now=now)
-        return (await store.add_many([job] * count, now=now)).seqs[0], count
+        return (await store.intake.add_many([job] * count, now=now)).seqs[0], count
     finally:
         await store.close()
 

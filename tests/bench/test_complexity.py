@@ -19,6 +19,7 @@ from queuectld.store.store import Store
 from tests.bench.creations import Creations
 from tests.bench.effort import Effort, Meter
 from tests.bench.stores import RETRY, fill
+from tests.store import verbs
 from tests.support.daemon import Home
 
 FEW, MANY = 100, 10_000
@@ -53,11 +54,11 @@ class Bench:
 
     async def add(self) -> None:
         """Enqueue one job."""
-        self._seqs.append((await self.store.add(JOB, now=NOW, request=f"r{len(self._seqs)}")).seq)
+        self._seqs.append((await verbs.add(self.store, JOB, now=NOW, request=f"r{len(self._seqs)}")).seq)
 
     async def add_many(self) -> None:
         """Enqueue a hundred."""
-        await self.store.add_many([JOB] * 100, now=NOW)
+        await self.store.intake.add_many([JOB] * 100, now=NOW)
 
     async def turn(self) -> None:
         """End four jobs and claim four others."""
@@ -71,7 +72,7 @@ class Bench:
 
     async def cancel(self) -> None:
         """End a waiting job for good."""
-        await self.store.cancel([self._seqs.pop()], now=NOW)
+        await verbs.cancel(self.store, [self._seqs.pop()], now=NOW)
 
     async def status(self) -> None:
         """Count all jobs by their state."""
@@ -79,21 +80,21 @@ class Bench:
 
     async def newest(self) -> None:
         """The page that `list` shows on a terminal."""
-        page = await self.store.page(ListQuery(newest_first=True, limit=50))
+        page = await self.store.queries.page(ListQuery(newest_first=True, limit=50))
         assert len(page.jobs) == 50
 
     async def filtered(self) -> None:
         """A page of a filter that few jobs fit, a few keys of each."""
         where = filters.parse("queue!=default and (label.user=ada or attempts>5)")
-        page = await self.store.rows(ListQuery(where=where, newest_first=True, limit=50), ("id", "command"))
+        page = await self.store.queries.rows(ListQuery(where=where, newest_first=True, limit=50), ("id", "command"))
         assert page.rows == []
 
     async def show(self) -> None:
         """One job with its attempts."""
-        seq = await self.store.find(str(self._running[0].seq))
+        seq = await verbs.find(self.store, str(self._running[0].seq))
         assert seq is not None
-        await self.store.get(seq)
-        await self.store.attempts(seq)
+        await self.store.queries.get(seq)
+        await self.store.queries.attempts(seq)
 
 
 async def counted(path: Path) -> Mapping[str, Effort]:

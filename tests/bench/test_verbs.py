@@ -17,6 +17,7 @@ from queuectl_client.protocol import rpc
 from queuectl_client.protocol.messages import REQUESTS
 from queuectld.core import Core, Setup
 from queuectld.server.router import find_route
+from queuectld.store.reads.invariants import findings
 from queuectld.store.reads.listings import MAX_LOOKED_AT
 from tests.bench.effort import Meter
 from tests.bench.stores import fill
@@ -160,7 +161,7 @@ class Bench:
         """What `doctor` asks of the store."""
 
         async def run() -> None:
-            assert await self.core.store.integrity() == []
+            assert await self.core.store._reader.ask(findings) == []
 
         effort = await self._meter.of(1, run)
         return Cost(effort.statements, effort.commits, effort.steps, 0)

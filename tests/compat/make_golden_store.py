@@ -14,6 +14,7 @@ from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.mapping import files
 from queuectld.store.records import Anchor
+from tests.store import verbs
 from tests.store.lab import Lab, new
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -49,10 +50,10 @@ async def fill(lab: Lab) -> None:
     await lab.add("echo later", id="later", delay_ms=60_000)
     await lab.add("echo at", id="at", run_at_ms=now.wall_ms + 60_000)
     await lab.add("echo slow", id="slow", queue="slow", priority=7)
-    await lab.store.add(new("echo pending", id="pending"), now=now, request="8c1f")
-    token = await lab.store.batch_open(now=now)
-    await lab.store.batch_add(token, [new("echo batch")], now=now)
-    await lab.store.batch_commit(token, now=now)
+    await verbs.add(lab.store, new("echo pending", id="pending"), now=now, request="8c1f")
+    token = await lab.store.intake.batch_open(now=now)
+    await lab.store.intake.batch_add(token, [new("echo batch")], now=now)
+    await lab.store.intake.batch_commit(token, now=now)
 
 
 async def make(path: Path) -> None:

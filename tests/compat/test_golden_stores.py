@@ -37,11 +37,11 @@ def test_every_job_of_a_golden_store_is_as_it_was(version: int, tmp_path: Path) 
 
 
 async def _is_as_it_was(lab: Lab) -> None:
-    jobs = {job.id: job for job in await lab.store.many(range(1, 99))}
+    jobs = {job.id: job for job in await lab.store.queries.many(range(1, 99))}
     assert {name: str(job.state) for name, job in jobs.items()} == STATES
     completed = jobs["completed"]
     assert (completed.name, completed.labels, completed.env) == ("nightly", {"team": "ä"}, {"TOKEN": "x\udcff"})
-    (attempt,) = await lab.store.attempts(completed.seq)
+    (attempt,) = await lab.store.queries.attempts(completed.seq)
     assert (attempt.left_behind, attempt.user_us, attempt.host) == ("sleep (pid 9)", 1, "here")
     assert attempt.output == {
         "both": Output(5, b"done\n"), "stderr": Output(9, None, (("000/1.1.stderr.log", 0, 9),)),
@@ -65,12 +65,12 @@ def test_a_golden_store_goes_on(version: int, tmp_path: Path) -> None:
 
     @in_lab
     async def scenario(lab: Lab) -> None:
-        (busy,) = await lab.store.processing()
+        (busy,) = await lab.store.queries.processing()
         lab.pass_time(60_000)
         assert busy.id == "processing"
         (worker,) = await lab.hire()
         assert await lab.drain(worker) == ["failed", "later", "at", "pending", "job_13"]
-        assert await lab.store.environment(1) == ENVIRONMENT
+        assert await lab.store.queries.environment(1) == ENVIRONMENT
         assert (await lab.add()).seq == 14
 
     scenario(tmp_path)

@@ -12,6 +12,7 @@ from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.jobs import bulk, selection
 from queuectld.scheduler.jobs.bulk import Bulk, Changed, LeftOut, Place
 from queuectld.store.writes.verbs import Done
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 ENDED = "it has ended and cannot be cancelled"
@@ -46,7 +47,7 @@ def _bulk(lab: Lab) -> Bulk:
 
 async def states(lab: Lab) -> dict[str, JobState]:
     """Each job's state."""
-    return {job.id: job.state for seq in range(1, 30) if (job := await lab.store.get(seq)) is not None}
+    return {job.id: job.state for seq in range(1, 30) if (job := await lab.store.queries.get(seq)) is not None}
 
 
 @in_lab
@@ -132,7 +133,7 @@ async def test_what_one_selector_has_changed_is_not_left_out_by_the_next(lab: La
 
 @in_lab
 async def test_a_call_with_a_limit_goes_on_where_the_one_before_stopped(lab: Lab) -> None:
-    await lab.store.add_many([new() for _ in range(7)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(7)], now=lab.now)
     found: list[int] = []
     after = None
     calls = 0
@@ -153,7 +154,7 @@ async def test_a_call_with_a_limit_goes_on_where_the_one_before_stopped(lab: Lab
 
 @in_lab
 async def test_a_removed_name_does_not_stop_the_next_page(lab: Lab) -> None:
-    await lab.store.add_many([new() for _ in range(4)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(4)], now=lab.now)
     first = await do(lab, Verb.REMOVE, "job_1", "all", limit=1)
     assert first.next is not None
     rest = await do(lab, Verb.REMOVE, "job_1", "all", after=first.next)
@@ -163,7 +164,7 @@ async def test_a_removed_name_does_not_stop_the_next_page(lab: Lab) -> None:
 @in_lab
 async def test_many_jobs_are_changed_slice_by_slice_and_an_answer_tells_the_first(lab: Lab) -> None:
     count = bulk.MAX_TOLD + 1_100
-    await lab.store.add_many([new() for _ in range(count)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(count)], now=lab.now)
     before = len(lab.commits)
     changed = await do(lab, Verb.HOLD, "all")
     assert (changed.total, len(changed.jobs), changed.next) == (count, bulk.MAX_TOLD, None)
@@ -174,8 +175,8 @@ async def test_many_jobs_are_changed_slice_by_slice_and_an_answer_tells_the_firs
 @in_lab
 async def test_very_many_names_are_all_or_none_too(lab: Lab) -> None:
     count = bulk.MAX_AT_ONCE + 10
-    await lab.store.add_many([new() for _ in range(count)], now=lab.now)
-    await lab.store.cancel([count], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(count)], now=lab.now)
+    await verbs.cancel(lab.store, [count], now=lab.now)
     names = [f"job_{seq}" for seq in range(1, count + 1)]
     with pytest.raises(Refused, match=f"job_{count} is cancelled"):
         await do(lab, Verb.HOLD, *names)
@@ -186,7 +187,7 @@ async def test_very_many_names_are_all_or_none_too(lab: Lab) -> None:
 
 @in_lab
 async def test_jobs_that_are_looked_up_for_one_call_have_a_limit(lab: Lab) -> None:
-    await lab.store.add_many([new(name="x") for _ in range(5)], now=lab.now)
+    await lab.store.intake.add_many([new(name="x") for _ in range(5)], now=lab.now)
     limit, selection.MAX_SELECTED = selection.MAX_SELECTED, 3
     try:
         with pytest.raises(Refused, match="more than 3 jobs") as refused:

@@ -151,6 +151,6 @@ def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, mon
         gang.owner_gone("a client")
         await asyncio.wait_for(forget.done.wait(), PATIENCE)
         assert note.done.is_set()
-        assert await lab.store.pools() == []
+        assert await lab.store.queries.pools() == []
 
     scenario(tmp_path)

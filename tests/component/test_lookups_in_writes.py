@@ -12,6 +12,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.core import Core, Setup
 from queuectld.domain.errors import Refused
 from queuectld.server.router import find_route
+from tests.store import verbs
 from tests.store.lab import Lab, new
 
 CALLS = [
@@ -28,8 +29,8 @@ def test_an_id_or_a_number_takes_no_question_of_its_own(tmp_path: Path, method: 
         core = Core(Setup(resolve({"QUEUECTL_HOME": str(tmp_path)}), 1024, lambda: None, lambda _: None))
         now = Lab(tmp_path).now
         try:
-            await core.store.add(new(id="a"), now=now)
-            await core.store.add_many([new()] * 2, now=now)
+            await verbs.add(core.store, new(id="a"), now=now)
+            await core.store.intake.add_many([new()] * 2, now=now)
             asked = []
             ask = core.store._reader.ask
             core.store._reader.ask = lambda question: asked.append(question) or ask(question)  # type: ignore[func-returns-value,method-assign]

@@ -15,6 +15,7 @@ from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.retention import Retention
 from queuectld.store import upkeep
 from queuectld.store.reads.invariants import check_invariants
+from tests.store import verbs
 from tests.store.lab import Lab, new
 
 DAY_MS = 86_400_000
@@ -41,7 +42,7 @@ class Place:
     async def ended(self, count: int = 1, exit_code: int = 0, **fields: Any) -> list[int]:
         """Jobs that have ended."""
         worker = self.lab.workers[0] if self.lab.workers else (await self.lab.hire())[0]
-        added = await self.lab.store.add_many([new(**fields) for _ in range(count)], now=self.lab.now)
+        added = await self.lab.store.intake.add_many([new(**fields) for _ in range(count)], now=self.lab.now)
         outcomes: list[Any] = []
         for _ in range(count + 1):
             claimed = (await self.lab.turn(outcomes, [worker])).claimed
@@ -50,7 +51,7 @@ class Place:
 
     async def there(self) -> list[int]:
         """The jobs that are left."""
-        return [job.seq for job in await self.lab.store.many(range(1, 2000))]
+        return [job.seq for job in await self.lab.store.queries.many(range(1, 2000))]
 
 
 def placed(scenario: Callable[[Place], Awaitable[None]]) -> Callable[[Path], None]:
@@ -107,7 +108,7 @@ async def test_each_state_has_its_own_time_and_waiting_jobs_have_none(place: Pla
     (good,) = await place.ended()
     waiting = await lab.add(hold=True)
     cancelled = await lab.add()
-    await lab.store.cancel([cancelled.seq], now=lab.now)
+    await verbs.cancel(lab.store, [cancelled.seq], now=lab.now)
     await lab.store.config_set("keep_cancelled", 1, now=lab.now)
     lab.pass_time(400 * DAY_MS)
     await place.sweep()
@@ -119,18 +120,18 @@ async def test_a_job_that_was_retried_meanwhile_is_not_removed(place: Place) -> 
     lab = place.lab
     (seq,) = await place.ended()
     lab.pass_time(DAY_MS)
-    assert (await lab.store.prune_jobs([seq], {JobState.DEAD: lab.wall_ms}, now=lab.now)).count == 0
-    await lab.store.retry([seq], now=lab.now)
-    assert (await lab.store.prune_jobs([seq], {JobState.COMPLETED: lab.wall_ms}, now=lab.now)).count == 0
+    assert (await lab.store.upkeep.prune_jobs([seq], {JobState.DEAD: lab.wall_ms}, now=lab.now)).count == 0
+    await verbs.retry(lab.store, [seq], now=lab.now)
+    assert (await lab.store.upkeep.prune_jobs([seq], {JobState.COMPLETED: lab.wall_ms}, now=lab.now)).count == 0
     assert (await lab.get(seq)).state is JobState.PENDING
 
 
 @placed
 async def test_many_old_jobs_go_in_slices_with_one_event_each(place: Place) -> None:
     lab = place.lab
-    seqs = (await lab.store.add_many([new() for _ in range(1200)], now=lab.now)).seqs
+    seqs = (await lab.store.intake.add_many([new() for _ in range(1200)], now=lab.now)).seqs
     for start in range(0, 1200, 400):
-        await lab.store.cancel(seqs[start : start + 400], now=lab.now)
+        await verbs.cancel(lab.store, seqs[start : start + 400], now=lab.now)
     lab.pass_time(1000)
     removed, other = await asyncio.gather(place.retention.prune([JobState.CANCELLED], 0), lab.add())
     assert removed == 1200 > 2 * upkeep.SLICE
@@ -142,13 +143,13 @@ async def test_many_old_jobs_go_in_slices_with_one_event_each(place: Place) -> N
 @placed
 async def test_answers_are_kept_for_a_day(place: Place) -> None:
     lab = place.lab
-    first = await lab.store.add(new(), now=lab.now, request="r")
+    first = await verbs.add(lab.store, new(), now=lab.now, request="r")
     assert await place.sweep() == DAY_MS
     lab.pass_time(DAY_MS)
-    assert (await lab.store.add(new(), now=lab.now, request="r")).seq == first.seq
+    assert (await verbs.add(lab.store, new(), now=lab.now, request="r")).seq == first.seq
     lab.pass_time(1)
     assert await place.sweep() is None
-    assert (await lab.store.add(new(), now=lab.now, request="r")).seq != first.seq
+    assert (await verbs.add(lab.store, new(), now=lab.now, request="r")).seq != first.seq
 
 
 def test_the_newest_events_are_kept_and_not_a_few_forgotten_at_each_commit(
@@ -227,7 +228,7 @@ async def test_it_is_woken_for_what_gets_old_and_for_nothing_else(place: Place) 
     lab.pass_time(3_600_007)
     place.retention._wake.set()
     await until(lambda: sweeps == 3)
-    assert await lab.store.get(seq) is None
+    assert await lab.store.queries.get(seq) is None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

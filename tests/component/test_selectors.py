@@ -13,6 +13,7 @@ from queuectld.scheduler.jobs import selection, waiting
 from queuectld.scheduler.jobs.bulk import Bulk, Place
 from queuectld.scheduler.jobs.dependency_selectors import first_look
 from queuectld.store.writes.verbs import Done
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 JOBS = [
@@ -118,13 +119,13 @@ async def depended_on(lab: Lab, text: str) -> list[int]:
     """As `enqueue --after` does."""
     parents = [(text, "any")]
     seen = await first_look(lab.store, [parents])
-    job = await lab.store.add(new(depends_on=tuple(parents), seen=seen), now=lab.now)
-    await lab.store.remove([job.seq], now=lab.now)
+    job = await verbs.add(lab.store, new(depends_on=tuple(parents), seen=seen), now=lab.now)
+    await verbs.remove(lab.store, [job.seq], now=lab.now)
     return await _seqs(lab, job)
 
 
 async def _seqs(lab: Lab, job: Any) -> list[int]:
-    return [seq for seq in await lab.store.find_each([name for name, _ in job.depends_on]) if seq is not None]
+    return [seq for seq in await lab.store.queries.find_each([name for name, _ in job.depends_on]) if seq is not None]
 
 
 Way = Callable[[Lab, str], Awaitable[list[int]]]

@@ -15,6 +15,7 @@ from queuectld.scheduler.jobs import wait_calls as waits_module
 from queuectld.scheduler.jobs.wait_calls import Waited, Waits
 from queuectld.store.records import Committed, Page
 from tests.bench.effort import Meter
+from tests.store import verbs
 from tests.store.lab import Lab, new
 from tests.support.eventually import eventually_async
 
@@ -50,11 +51,11 @@ class Front(Lab):
             waited = await self.wait(after=waited.next, **how)
 
     async def fill(self, count: int = MANY, **fields: Any) -> list[int]:
-        return (await self.store.add_many([new(**fields)] * count, now=self.now)).seqs
+        return (await self.store.intake.add_many([new(**fields)] * count, now=self.now)).seqs
 
     async def end(self, seqs: list[int]) -> None:  # type: ignore[override]
         for start in range(0, len(seqs), 500):
-            await self.store.cancel(seqs[start : start + 500], now=self.now)
+            await verbs.cancel(self.store, seqs[start : start + 500], now=self.now)
 
 
 def in_front(scenario: Callable[[Front], Awaitable[None]]) -> Callable[[Path], None]:
@@ -93,7 +94,7 @@ async def test_any_number_is_answered_with_counts_the_first_failure_and_pages(fr
 async def test_jobs_come_in_the_order_named_each_once_and_those_that_are_gone_are_left_out(front: Front) -> None:
     seqs = await front.fill(12)
     await front.end(seqs)
-    await front.store.remove([4], now=front.now)
+    await verbs.remove(front.store, [4], now=front.now)
     waited = await front.wait("2-5", "9", "job_3", "9", "@cancelled", limit=3)
     assert await front.whole(waited, limit=2) == [9, 3, 2, 5, 1, 6, 7, 8, 10, 11, 12]
     assert sum(waited.ends.counts.values()) == 11
@@ -149,7 +150,7 @@ async def test_an_end_between_the_look_and_its_answer_is_not_missed(front: Front
         waited = await asyncio.wait_for(front.wait(*named), 20)
         assert waited.ends.done
         assert waited.ends.counts[JobState.CANCELLED] == 10
-        await front.store.retry(seqs, now=front.now)
+        await verbs.retry(front.store, seqs, now=front.now)
 
 
 @in_front
@@ -174,7 +175,7 @@ async def test_removed_jobs_are_waited_for_no_longer(front: Front) -> None:
     seqs = await front.fill(10)
     waiting = asyncio.create_task(front.wait("all"))
     await eventually_async(lambda: front.bus._ends)
-    await front.store.remove(seqs[:6], now=front.now)
+    await verbs.remove(front.store, seqs[:6], now=front.now)
     await front.end(seqs[6:])
     waited = await waiting
     assert waited.ends.done

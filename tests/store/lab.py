@@ -11,6 +11,7 @@ from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import Committed, Event, StoreFailed, Turn
 from queuectld.store.store import Store
+from tests.store import verbs
 
 RETRY = RetryPolicy(max_retries=3, backoff_base=2, backoff_max=3600)
 ENVIRONMENT = {"HOME": "/home/ann", "PATH": "/usr/bin"}
@@ -64,7 +65,7 @@ class Lab:
 
     async def add(self, command: Any = "true", **fields: Any) -> Job:
         """Store a job."""
-        return await self.store.add(new(command, **fields), now=self.now)
+        return await verbs.add(self.store, new(command, **fields), now=self.now)
 
     async def turn(
         self, outcomes: Sequence[Outcome] = (), free: Sequence[int] = (), dedicated: dict[int, int] | None = None
@@ -101,7 +102,7 @@ class Lab:
 
     async def get(self, seq: int) -> Job:
         """The job, which is there."""
-        job = await self.store.get(seq)
+        job = await self.store.queries.get(seq)
         assert job is not None
         return job
 

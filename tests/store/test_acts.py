@@ -6,6 +6,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.permits import PERMITS, Verb, refusal
 from queuectld.domain.retry import RetryPolicy
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 ONCE = RetryPolicy(1, 2, 2)
@@ -84,7 +85,7 @@ async def test_of_two_that_want_one_unique_key_the_first_has_it(lab: Lab) -> Non
 async def test_a_failed_job_that_has_its_own_unique_key_is_retried_at_once(lab: Lab) -> None:
     await lab.add(unique_key="k")
     await lab.turn([lab.end(await lab.claim(), 1)])
-    (job,) = await lab.store.retry([1], now=lab.now)
+    (job,) = await verbs.retry(lab.store, [1], now=lab.now)
     assert (job.state, job.ready) == (S.PENDING, True)
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +16,7 @@ from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.writer import cache
 from queuectld.store.writes.ranking import Target
+from tests.store import verbs
 from tests.store.lab import Lab, new
 
 POLICY = RetryPolicy(2, 2, 8)
@@ -51,21 +50,21 @@ class Walk:
     async def add_many(self, n: int) -> None:
         jobs = [new(queue="q1", retry=POLICY, key="k" if n > 3 else None, batch="b") for _ in range(n)]
         jobs += [new(depends_on=(("batch:b", "completed"),))] if jobs else []
-        await self.lab.store.add_many(jobs, now=self.lab.now)
+        await self.lab.store.intake.add_many(jobs, now=self.lab.now)
 
     async def batch_step(self, n: int) -> None:
         if self.batch is None:
-            self.batch = await self.lab.store.batch_open(now=self.lab.now)
+            self.batch = await self.lab.store.intake.batch_open(now=self.lab.now)
         elif n < 3:
-            parents = (("1", "completed"),) if n == 1 and await self.lab.store.find("1") else ()
+            parents = (("1", "completed"),) if n == 1 and await verbs.find(self.lab.store, "1") else ()
             jobs = [new(depends_on=parents, retry=POLICY, key="k", batch="b2") for _ in range(n)]
-            await self.lab.store.batch_add(self.batch, jobs, now=self.lab.now)
+            await self.lab.store.intake.batch_add(self.batch, jobs, now=self.lab.now)
         else:
             token, self.batch = self.batch, None
             if n == 3:
-                await self.lab.store.batch_discard(token)
+                await self.lab.store.intake.batch_discard(token)
             else:
-                await self.lab.store.batch_commit(token, now=self.lab.now)
+                await self.lab.store.intake.batch_commit(token, now=self.lab.now)
 
     async def turn(self, n: int) -> None:
         outcomes = [self._outcome(claimed, n) for claimed in list(self.running.values())[:n]]
@@ -97,15 +96,13 @@ class Walk:
 
     async def by_people(self, n: int) -> None:
         store, now = self.lab.store, self.lab.now
-        verbs: list[Callable[..., Coroutine[Any, Any, Any]]] = [
-            store.cancel, store.hold, store.release, store.retry, store.dlq_retry, store.remove,
-        ]  # fmt: skip
+        verbs = (Verb.CANCEL, Verb.HOLD, Verb.RELEASE, Verb.RETRY, Verb.DLQ_RETRY, Verb.REMOVE)
         for seq in range(n, n + 3):
             try:
-                await verbs[(seq + len(self.lab.events)) % 6]([seq + 1], now=now)
+                await store.act(verbs[(seq + len(self.lab.events)) % 6], [seq + 1], now=now)
             except Refused:
                 continue
-        verb = (Verb.REMOVE, Verb.CANCEL, Verb.HOLD, Verb.RELEASE, Verb.RETRY, Verb.DLQ_RETRY)[len(self.lab.events) % 6]
+        verb = verbs[len(self.lab.events) % 6 - 1]
         await store.act(verb, [*range(n, 3 * n), n], now=now, picked=True)
 
     async def edit(self, n: int) -> None:
@@ -136,18 +133,18 @@ class Walk:
 
     async def restart(self, n: int) -> None:
         await self.lab.restart()
-        await self.lab.store.discard_open_batches()
+        await self.lab.store.intake.discard_open_batches()
         self.batch = None
 
     async def check(self) -> None:
-        assert await self.lab.store.integrity() == []
+        assert check_invariants(self.lab.path) == []
         seen = [event.event_seq for event in self.lab.events]
         assert seen == list(range(1, len(seen) + 1))
-        for busy in await self.lab.store.processing():
+        for busy in await self.lab.store.queries.processing():
             assert self.running[busy.worker].seq == busy.seq
         self.limits_hold()
         counts = (await self.lab.store.counts()).by_state
-        jobs = await self.lab.store.many(range(1, 200))
+        jobs = await self.lab.store.queries.many(range(1, 200))
         assert counts == {state: sum(job.state is state for job in jobs) for state in JobState}
         assert all(job.finished_ms is not None for job in jobs if job.state in ENDED_STATES)
 

@@ -6,6 +6,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 ONCE = RetryPolicy(1, 2, 2)
@@ -14,7 +15,7 @@ AFTER = {on: ((f"batch:{'b'}", on),) for on in ("completed", "dead", "any")}
 
 async def _watched(lab: Lab, *exit_codes: int) -> dict[str, JobState]:
     """What becomes of those that wait for a batch of jobs that end so."""
-    await lab.store.add_many([new(batch="b", retry=ONCE) for _ in exit_codes], now=lab.now)
+    await lab.store.intake.add_many([new(batch="b", retry=ONCE) for _ in exit_codes], now=lab.now)
     for on, after in AFTER.items():
         await lab.add(id=on, depends_on=after)
     (worker,) = await lab.hire()
@@ -23,7 +24,7 @@ async def _watched(lab: Lab, *exit_codes: int) -> dict[str, JobState]:
         claimed = await lab.claim(worker)
         assert claimed.seq == number
         await lab.turn([lab.end(claimed, exit_code)])
-    jobs = await lab.store.many(range(len(exit_codes) + 1, len(exit_codes) + 4))
+    jobs = await lab.store.queries.many(range(len(exit_codes) + 1, len(exit_codes) + 4))
     assert all("batch:b" in (job.reason or "") for job in jobs if job.state is JobState.CANCELLED)
     return {job.id: job.state for job in jobs}
 
@@ -46,22 +47,22 @@ async def test_a_batch_that_has_ended_decides_at_once_and_a_retry_opens_it_again
     await lab.turn([lab.end(await lab.claim(), 1)])
     assert (await lab.add(depends_on=AFTER["dead"])).state is JobState.PENDING
     assert (await lab.add(depends_on=AFTER["completed"])).state is JobState.CANCELLED
-    await lab.store.dlq_retry([1], now=lab.now)
+    await verbs.dlq_retry(lab.store, [1], now=lab.now)
     waits = await lab.add(depends_on=AFTER["completed"])
     assert waits.state is JobState.BLOCKED
     await lab.restart()
     await lab.turn([lab.end(await lab.claim(lab.workers[0]))])
     assert (await lab.get(waits.seq)).state is JobState.PENDING
-    await lab.store.remove([1], now=lab.now)
+    await verbs.remove(lab.store, [1], now=lab.now)
     with pytest.raises(Refused, match="no batch 'b'"):
         await lab.add(depends_on=AFTER["any"])
 
 
 @in_lab
 async def test_a_job_that_goes_counts_as_a_failure_of_its_batch(lab: Lab) -> None:
-    await lab.store.add_many([new(batch="b"), new(batch="b")], now=lab.now)
+    await lab.store.intake.add_many([new(batch="b"), new(batch="b")], now=lab.now)
     await lab.add(id="c", depends_on=AFTER["dead"])
-    await lab.store.remove([1], now=lab.now)
+    await verbs.remove(lab.store, [1], now=lab.now)
     await lab.turn([lab.end(await lab.claim())])
     assert (await lab.get(3)).state is JobState.PENDING
 
@@ -69,7 +70,7 @@ async def test_a_job_that_goes_counts_as_a_failure_of_its_batch(lab: Lab) -> Non
 @in_lab
 async def test_the_job_that_follows_may_come_first(lab: Lab) -> None:
     follower = new(id="after", depends_on=AFTER["completed"])
-    await lab.store.add_many([follower, *(new(batch="b") for _ in range(3))], now=lab.now)
+    await lab.store.intake.add_many([follower, *(new(batch="b") for _ in range(3))], now=lab.now)
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["job_2", "job_3", "job_4", "after"]
 
@@ -77,10 +78,10 @@ async def test_the_job_that_follows_may_come_first(lab: Lab) -> None:
 @in_lab
 async def test_a_batch_that_is_discarded_is_the_end_of_nothing(lab: Lab) -> None:
     await lab.add(batch="b")
-    token = await lab.store.batch_open(now=lab.now)
-    await lab.store.batch_add(token, [new(batch="b"), new(batch="gone")], now=lab.now)
+    token = await lab.store.intake.batch_open(now=lab.now)
+    await lab.store.intake.batch_add(token, [new(batch="b"), new(batch="gone")], now=lab.now)
     await lab.add(id="c", depends_on=AFTER["completed"])
-    await lab.store.batch_discard(token)
+    await lab.store.intake.batch_discard(token)
     assert (await lab.get(4)).state is JobState.BLOCKED
     await lab.turn([lab.end(await lab.claim())])
     assert (await lab.get(4)).state is JobState.PENDING
@@ -93,15 +94,17 @@ async def test_a_job_does_not_wait_for_its_own_batch(lab: Lab) -> None:
         [new(batch="b"), new(id="f", depends_on=AFTER["any"]), new(batch="b", depends_on=(("f", "any"),))],
     ):
         with pytest.raises(Refused, match="would wait for all of it") as refused:
-            await lab.store.add_many(jobs, now=lab.now)
+            await lab.store.intake.add_many(jobs, now=lab.now)
         assert refused.value.code is ErrorCode.CONFLICT
-    assert await lab.store.many(range(9)) == []
+    assert await lab.store.queries.many(range(9)) == []
 
 
 @in_lab
 async def test_jobs_of_one_request_name_each_other_in_any_order(lab: Lab) -> None:
     chain = [new(id=str_id, depends_on=((after, "completed"),)) for str_id, after in (("c", "b"), ("b", "a"))]
-    await lab.store.add_many([*chain, new(id="a"), new(id="d", depends_on=(("c", "any"), ("a", "any")))], now=lab.now)
+    await lab.store.intake.add_many(
+        [*chain, new(id="a"), new(id="d", depends_on=(("c", "any"), ("a", "any")))], now=lab.now
+    )
     assert (await lab.get(1)).depends_on == (("b", "completed"),)
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["a", "b", "c", "d"]
@@ -109,24 +112,24 @@ async def test_jobs_of_one_request_name_each_other_in_any_order(lab: Lab) -> Non
 
 @in_lab
 async def test_jobs_of_a_batch_name_each_other_over_several_messages(lab: Lab) -> None:
-    token = await lab.store.batch_open(now=lab.now)
-    await lab.store.batch_add(token, [new(id="b", depends_on=(("a", "any"), ("batch:x", "any")))], now=lab.now)
-    await lab.store.batch_add(token, [new(id="a"), new(id="x1", batch="x")], now=lab.now)
-    await lab.store.batch_commit(token, now=lab.now)
+    token = await lab.store.intake.batch_open(now=lab.now)
+    await lab.store.intake.batch_add(token, [new(id="b", depends_on=(("a", "any"), ("batch:x", "any")))], now=lab.now)
+    await lab.store.intake.batch_add(token, [new(id="a"), new(id="x1", batch="x")], now=lab.now)
+    await lab.store.intake.batch_commit(token, now=lab.now)
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["a", "x1", "b"]
 
 
 @in_lab
 async def test_a_batch_that_names_a_job_that_never_came_is_not_committed(lab: Lab) -> None:
-    token = await lab.store.batch_open(now=lab.now)
-    await lab.store.batch_add(token, [new(id="b", depends_on=(("a", "any"),))], now=lab.now)
+    token = await lab.store.intake.batch_open(now=lab.now)
+    await lab.store.intake.batch_add(token, [new(id="b", depends_on=(("a", "any"),))], now=lab.now)
     with pytest.raises(Refused, match="no job 'a', which b") as refused:
-        await lab.store.batch_commit(token, now=lab.now)
+        await lab.store.intake.batch_commit(token, now=lab.now)
     assert refused.value.code is ErrorCode.NOT_FOUND
-    await lab.store.batch_discard(token)
+    await lab.store.intake.batch_discard(token)
     with pytest.raises(Refused, match="no job 'a'") as refused:
-        await lab.store.add_many([new(), new(depends_on=(("a", "any"),))], now=lab.now)
+        await lab.store.intake.add_many([new(), new(depends_on=(("a", "any"),))], now=lab.now)
     assert refused.value.message.startswith("job 2: ")
 
 
@@ -144,14 +147,14 @@ def test_a_circle_is_refused_with_the_ids_in_it(names: str, said: str, tmp_path:
     @in_lab
     async def scenario(lab: Lab) -> None:
         with pytest.raises(Refused, match=said) as refused:
-            await lab.store.add_many(jobs, now=lab.now)
+            await lab.store.intake.add_many(jobs, now=lab.now)
         assert refused.value.code is ErrorCode.CONFLICT
-        token = await lab.store.batch_open(now=lab.now)
+        token = await lab.store.intake.batch_open(now=lab.now)
         for job in jobs[:-1]:
-            await lab.store.batch_add(token, [job], now=lab.now)
+            await lab.store.intake.batch_add(token, [job], now=lab.now)
         with pytest.raises(Refused, match=said):
-            await lab.store.batch_add(token, jobs[-1:], now=lab.now)
-        await lab.store.batch_discard(token)
+            await lab.store.intake.batch_add(token, jobs[-1:], now=lab.now)
+        await lab.store.intake.batch_discard(token)
 
     scenario(tmp_path)  # type: ignore[arg-type]
 
@@ -161,5 +164,5 @@ async def test_a_parent_that_comes_later_and_is_cancelled_takes_its_child_along(
     await lab.add(id="done")
     await lab.turn([lab.end(await lab.claim())])
     jobs = [new(id="b", depends_on=(("a", "completed"),)), new(id="a", depends_on=(("done", "dead"),))]
-    await lab.store.add_many(jobs, now=lab.now)
+    await lab.store.intake.add_many(jobs, now=lab.now)
     assert [(await lab.get(seq)).state for seq in (2, 3)] == [JobState.CANCELLED, JobState.CANCELLED]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queuectl_client.protocol.vocabulary import JobState
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -115,7 +116,7 @@ async def test_run_at_is_wall_time_and_runs_once_when_the_clock_steps(lab: Lab) 
 
 @in_lab
 async def test_many_that_come_due_at_once_come_in_slices(lab: Lab) -> None:
-    await lab.store.add_many([new(delay_ms=5) for _ in range(700)], now=lab.now)
+    await lab.store.intake.add_many([new(delay_ms=5) for _ in range(700)], now=lab.now)
     lab.pass_time(5)
     turn = await lab.turn()
     assert turn.more
@@ -148,7 +149,7 @@ def _model(steps: list[tuple[int, str, str]]) -> object:
                 paused ^= {queue}
                 await lab.store.queue_pause(queue, queue in paused, now=lab.now)
             elif step == "hold" and waiting:
-                await lab.store.hold([waiting.pop(0)[1]], now=lab.now)
+                await verbs.hold(lab.store, [waiting.pop(0)[1]], now=lab.now)
             elif step == "claim":
                 best = min((job for job in waiting if job[2] not in paused), default=None)
                 claimed = (await lab.turn(free=[worker])).claimed

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 HOUR_MS = 3_600_000
 
 
 async def held_and_released(lab: Lab) -> None:
-    await lab.store.hold([1], now=lab.now)
-    await lab.store.release([1], now=lab.now)
+    await verbs.hold(lab.store, [1], now=lab.now)
+    await verbs.release(lab.store, [1], now=lab.now)
 
 
 async def edited(lab: Lab) -> None:
@@ -78,5 +79,5 @@ async def test_no_duration_is_negative(lab: Lab) -> None:
     await lab.add()
     lost = await lab.claim()
     await lab.turn([lab.end(lost, 1, started_ms=began_ms, finished_ms=lab.wall_ms, duration_ms=-5)])
-    assert [attempt.duration_ms for attempt in await lab.store.attempts(1)] == [2000]
-    assert [attempt.duration_ms for attempt in await lab.store.attempts(2)] == [0]
+    assert [attempt.duration_ms for attempt in await lab.store.queries.attempts(1)] == [2000]
+    assert [attempt.duration_ms for attempt in await lab.store.queries.attempts(2)] == [0]

@@ -8,6 +8,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.writes import dependencies
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 ONCE = RetryPolicy(1, 2, 2)
@@ -67,9 +68,9 @@ async def test_cancelling_or_removing_a_parent_is_its_end(lab: Lab) -> None:
     await lab.add(id="a")
     await lab.add(id="b", depends_on=(("a", "any"),))
     await lab.add(id="c", depends_on=(("b", "completed"),))
-    await lab.store.cancel([1], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     assert (await lab.get(2)).state is JobState.PENDING
-    await lab.store.remove([2], now=lab.now)
+    await verbs.remove(lab.store, [2], now=lab.now)
     assert (await lab.get(3)).state is JobState.CANCELLED
 
 
@@ -78,19 +79,19 @@ async def test_a_held_child_waits_for_both(lab: Lab) -> None:
     await lab.add(id="a")
     await lab.add(id="b", hold=True, depends_on=(("a", "any"),))
     assert (await lab.get(2)).state is JobState.HELD
-    assert (await lab.store.release([2], now=lab.now))[0].state is JobState.BLOCKED
-    await lab.store.hold([2], now=lab.now)
+    assert (await verbs.release(lab.store, [2], now=lab.now))[0].state is JobState.BLOCKED
+    await verbs.hold(lab.store, [2], now=lab.now)
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["a"]
     assert (await lab.get(2)).state is JobState.HELD
-    assert (await lab.store.release([2], now=lab.now))[0].state is JobState.PENDING
+    assert (await verbs.release(lab.store, [2], now=lab.now))[0].state is JobState.PENDING
 
 
 @in_lab
 async def test_a_cancelled_child_waits_for_nobody(lab: Lab) -> None:
     await lab.add(id="a")
     await lab.add(id="b", depends_on=(("a", "any"),))
-    await lab.store.cancel([2], now=lab.now)
+    await verbs.cancel(lab.store, [2], now=lab.now)
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["a"]
     assert (await lab.get(2)).state is JobState.CANCELLED
@@ -99,7 +100,7 @@ async def test_a_cancelled_child_waits_for_nobody(lab: Lab) -> None:
 @in_lab
 async def test_many_children_are_told_in_slices_also_after_a_restart(lab: Lab) -> None:
     await lab.add(id="a")
-    await lab.store.add_many([new(depends_on=(("a", "completed"),)) for _ in range(1200)], now=lab.now)
+    await lab.store.intake.add_many([new(depends_on=(("a", "completed"),)) for _ in range(1200)], now=lab.now)
     claimed = await lab.claim()
     turn = await lab.turn([lab.end(claimed)])
     assert turn.more
@@ -114,8 +115,8 @@ async def test_many_children_are_told_in_slices_also_after_a_restart(lab: Lab) -
 @in_lab
 async def test_children_left_over_by_a_cancel_ask_for_a_turn(lab: Lab) -> None:
     await lab.add(id="a")
-    await lab.store.add_many([new(depends_on=(("a", "completed"),)) for _ in range(600)], now=lab.now)
-    await lab.store.cancel([1], now=lab.now)
+    await lab.store.intake.add_many([new(depends_on=(("a", "completed"),)) for _ in range(600)], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     assert lab.commits[-1].ready
     await lab.turn()
     assert not lab.commits[-1].ready

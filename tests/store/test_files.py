@@ -197,14 +197,14 @@ def test_a_fresh_store_has_the_schema_of_the_models(tmp_path: Path) -> None:
 async def test_a_backup_is_a_whole_store_and_goes_over_no_file(lab: Lab) -> None:
     await lab.add(id="kept")
     target = lab.path.with_name("copy.db")
-    await lab.store.backup(target)
+    files.copy_of(lab.path, target)
     await lab.add(id="later")
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     copy = sqlite3.connect(target)
     assert copy.execute("SELECT id FROM job").fetchall() == [("kept",)]
     copy.close()
     with pytest.raises(FileExistsError):
-        await lab.store.backup(target)
+        files.copy_of(lab.path, target)
     schema.prepare(target)
 
 

@@ -13,6 +13,7 @@ from queuectld.store.mapping.columns import COLUMNS
 from queuectld.store.reads import filtering
 from queuectld.store.reads.listings import MAX_LOOKED_AT
 from queuectld.store.store import ListQuery
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -21,7 +22,9 @@ async def _fit(lab: Lab, text: str, **more: Any) -> list[str]:
     found: list[str] = []
     after = None
     while True:
-        page = await lab.store.page(ListQuery(where=filters.parse(text), now_ms=lab.wall_ms, after=after, **more))
+        page = await lab.store.queries.page(
+            ListQuery(where=filters.parse(text), now_ms=lab.wall_ms, after=after, **more)
+        )
         found.extend(job.id for job in page.jobs)
         if page.next is None:
             return found
@@ -126,17 +129,17 @@ async def test_values_are_never_part_of_the_statement(lab: Lab) -> None:
 
 @in_lab
 async def test_a_call_looks_at_so_many_jobs_and_no_more(lab: Lab) -> None:
-    await lab.store.add_many([new() for _ in range(6000)] + [new(name="rare")], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(6000)] + [new(name="rare")], now=lab.now)
     where = filters.parse("name=rare")
-    page = await lab.store.page(ListQuery(where=where))
+    page = await lab.store.queries.page(ListQuery(where=where))
     assert (page.jobs, page.next) == ([], str(MAX_LOOKED_AT))
     assert await _fit(lab, "name=rare") == ["job_6001"]
     seqs = range(1, 6002)
-    page = await lab.store.page(ListQuery(where=where, seqs=seqs))
+    page = await lab.store.queries.page(ListQuery(where=where, seqs=seqs))
     assert (page.jobs, page.next) == ([], str(MAX_LOOKED_AT))
     assert await _fit(lab, "name=rare", seqs=seqs) == ["job_6001"]
-    await lab.store.add_many([new("x" * 300_000) for _ in range(6)], now=lab.now)
-    page = await lab.store.page(ListQuery(seqs=range(6002, 6008)))
+    await lab.store.intake.add_many([new("x" * 300_000) for _ in range(6)], now=lab.now)
+    page = await lab.store.queries.page(ListQuery(seqs=range(6002, 6008)))
     assert ([job.seq for job in page.jobs], page.next) == ([6002, 6003, 6004, 6005], "4")
 
 
@@ -144,11 +147,13 @@ async def test_a_call_looks_at_so_many_jobs_and_no_more(lab: Lab) -> None:
 async def test_keys_had_alone_are_what_the_whole_job_shows(lab: Lab) -> None:
     await _furnish(lab)
     keys = [key for key in KINDS if key not in ("duration", "age")]
-    whole = [job_view(job) for job in (await lab.store.page(ListQuery())).jobs]
-    few = row_views(keys, (await lab.store.rows(ListQuery(now_ms=lab.wall_ms), keys)).rows)
+    whole = [job_view(job) for job in (await lab.store.queries.page(ListQuery())).jobs]
+    few = row_views(keys, (await lab.store.queries.rows(ListQuery(now_ms=lab.wall_ms), keys)).rows)
     assert few == [{key: job[key] for key in keys} for job in whole]
     computed = ("duration", "age", "seq")
-    (dead, *_, waiting) = row_views(computed, (await lab.store.rows(ListQuery(now_ms=lab.wall_ms), computed)).rows)
+    (dead, *_, waiting) = row_views(
+        computed, (await lab.store.queries.rows(ListQuery(now_ms=lab.wall_ms), computed)).rows
+    )
     assert dead == {"duration": 12, "age": 3630, "seq": 1}
     assert waiting == {"duration": None, "age": 0, "seq": 4}
 
@@ -158,14 +163,14 @@ async def test_a_duration_is_that_of_the_newest_run_however_the_job_ended(lab: L
     await lab.add(id="waited")
     await lab.turn([lab.end(await lab.claim(), 1)])
     lab.pass_time(1000)
-    await lab.store.cancel([1], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     await lab.add(id="never-ran")
-    await lab.store.cancel([2], now=lab.now)
+    await verbs.cancel(lab.store, [2], now=lab.now)
     await lab.add(id="ran")
     claimed = await lab.claim()
     lab.pass_time(500)
-    await lab.store.cancel([3], now=lab.now)
-    durations = (await lab.store.rows(ListQuery(now_ms=lab.wall_ms), ("id", "duration"))).rows
+    await verbs.cancel(lab.store, [3], now=lab.now)
+    durations = (await lab.store.queries.rows(ListQuery(now_ms=lab.wall_ms), ("id", "duration"))).rows
     assert [tuple(row) for row in durations] == [("waited", 7), ("never-ran", None), ("ran", 500)]
     await lab.turn([lab.end(claimed, None, duration_ms=600)])
     assert await _fit(lab, "duration=600ms") == ["ran"]

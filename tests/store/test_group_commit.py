@@ -15,6 +15,7 @@ from queuectld.domain.errors import Refused
 from queuectld.store import store
 from queuectld.store.mapping import connection
 from queuectld.store.records import StoreFailed
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -32,10 +33,10 @@ async def test_one_that_is_refused_undoes_no_neighbour_and_leaves_no_trace(lab: 
     await lab.add(id="taken")
     answers = await asyncio.gather(
         lab.add(id="a", queue="first"),
-        lab.store.add_many([new(queue="gone", environment={"X": "1"}), new(id="taken")], now=lab.now),
+        lab.store.intake.add_many([new(queue="gone", environment={"X": "1"}), new(id="taken")], now=lab.now),
         lab.add(id="b", queue="gone", environment={"X": "1"}),
-        lab.store.batch_commit("no such batch", now=lab.now),
-        lab.store.cancel([2], now=lab.now),
+        lab.store.intake.batch_commit("no such batch", now=lab.now),
+        verbs.cancel(lab.store, [2], now=lab.now),
         return_exceptions=True,
     )
     assert isinstance(answers[1], Refused)
@@ -43,7 +44,7 @@ async def test_one_that_is_refused_undoes_no_neighbour_and_leaves_no_trace(lab: 
     assert not isinstance(answers[0], BaseException)
     assert not isinstance(answers[2], BaseException)
     assert (answers[2].seq, answers[2].queue) == (3, "gone")
-    assert [job.id for job in await lab.store.many(range(1, 9))] == ["taken", "a", "b"]
+    assert [job.id for job in await lab.store.queries.many(range(1, 9))] == ["taken", "a", "b"]
     assert [event.event_seq for event in lab.events] == [1, 2, 3, 4]
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["taken", "b"]
@@ -79,7 +80,7 @@ async def test_who_gives_up_before_it_began_undoes_it_and_breaks_nothing(lab: La
     lock.execute("ROLLBACK")
     lock.close()
     assert (await third).id == "third"
-    assert await lab.store.find("second") is None
+    assert await verbs.find(lab.store, "second") is None
     assert (await lab.add()).id.startswith("job_")
 
 
@@ -182,9 +183,9 @@ async def test_a_fault_of_ours_in_one_request_reaches_its_caller_alone(lab: Lab)
         raise ZeroDivisionError
 
     await lab.add()
-    answers = await asyncio.gather(lab.add(), lab.store._write(faulty), lab.add(), return_exceptions=True)
+    answers = await asyncio.gather(lab.add(), lab.store._writer.submit(faulty), lab.add(), return_exceptions=True)
     assert isinstance(answers[1], ZeroDivisionError)
-    assert len(await lab.store.many([1, 2, 3])) == 3
+    assert len(await lab.store.queries.many([1, 2, 3])) == 3
 
 
 def _read_without_end(path: Path, stop: threading.Event) -> None:
@@ -223,7 +224,7 @@ async def test_the_log_is_bounded_and_empty_after_the_store_is_closed(lab: Lab) 
     log = lab.path.with_name(lab.path.name + "-wal")
     largest = 0
     for _ in range(40):
-        await lab.store.add_many([new("x" * 500) for _ in range(1000)], now=lab.now)
+        await lab.store.intake.add_many([new("x" * 500) for _ in range(1000)], now=lab.now)
         largest = max(largest, log.stat().st_size)
     assert largest < 20 * 1024 * 1024
     await lab.restart()

@@ -91,7 +91,7 @@ def _steps(path: Path, jobs: int, **fields: Any) -> int:
     async def run() -> None:
         lab = Lab(path)
         lab.open()
-        await lab.store.add_many([new(**fields) for _ in range(jobs)], now=lab.now)
+        await lab.store.intake.add_many([new(**fields) for _ in range(jobs)], now=lab.now)
         await lab.store.close()
 
     asyncio.run(run())

@@ -4,12 +4,13 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.reads.invariants import check_invariants
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
 @in_lab
 async def test_one_of_a_key_runs_at_a_time_in_order(lab: Lab) -> None:
-    await lab.store.add_many([new(key="k", queue=f"q{n % 2}") for n in range(3)], now=lab.now)
+    await lab.store.intake.add_many([new(key="k", queue=f"q{n % 2}") for n in range(3)], now=lab.now)
     await lab.add(id="free")
     workers = await lab.hire(4)
     first, free = (await lab.turn(free=workers)).claimed
@@ -27,7 +28,7 @@ async def test_one_of_a_key_runs_at_a_time_in_order(lab: Lab) -> None:
 
 @in_lab
 async def test_a_key_may_have_a_higher_limit(lab: Lab) -> None:
-    await lab.store.add_many([new(key="k", key_limit=2) for _ in range(5)], now=lab.now)
+    await lab.store.intake.add_many([new(key="k", key_limit=2) for _ in range(5)], now=lab.now)
     workers = await lab.hire(4)
     claimed = (await lab.turn(free=workers)).claimed
     assert [each.seq for each in claimed] == [1, 2]
@@ -40,7 +41,9 @@ async def test_a_better_job_goes_before_one_that_was_let_in_already(lab: Lab) ->
     await lab.add(id="low", key="k")
     await lab.add(id="high", key="k", priority=5)
     assert not (await lab.get(1)).ready
-    await lab.store.add_many([new(id="higher", key="k", priority=7), new(id="last", key="k", priority=-1)], now=lab.now)
+    await lab.store.intake.add_many(
+        [new(id="higher", key="k", priority=7), new(id="last", key="k", priority=-1)], now=lab.now
+    )
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["higher", "high", "low", "last"]
 
@@ -81,7 +84,7 @@ async def test_jobs_that_wait_for_something_else_hold_no_key(lab: Lab) -> None:
     assert claimed.id == "now"
     lab.pass_time(1000)
     await lab.turn()
-    await lab.store.release([2], now=lab.now)
+    await verbs.release(lab.store, [2], now=lab.now)
     assert (await lab.get(1)).run_at_ms is not None
     await lab.turn([lab.end(claimed)])
     assert await lab.drain(worker) == ["later", "held", "child"]
@@ -101,9 +104,9 @@ async def test_a_wall_time_that_has_come_is_not_asked_for_again_while_the_key_is
 
 @in_lab
 async def test_many_of_one_key_in_a_batch_are_let_in_one_by_one(lab: Lab) -> None:
-    token = await lab.store.batch_open(now=lab.now)
-    await lab.store.batch_add(token, [new(key="k") for _ in range(700)], now=lab.now)
-    await lab.store.batch_commit(token, now=lab.now)
+    token = await lab.store.intake.batch_open(now=lab.now)
+    await lab.store.intake.batch_add(token, [new(key="k") for _ in range(700)], now=lab.now)
+    await lab.store.intake.batch_commit(token, now=lab.now)
     while (await lab.turn()).more:
         pass
     assert (await lab.store.counts()).ready == {"default": 1}

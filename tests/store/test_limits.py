@@ -12,6 +12,7 @@ from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.writer.session import Session
 from queuectld.store.writes.turn import turn
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 ONCE = RetryPolicy(1, 2, 2)
@@ -20,7 +21,7 @@ ONCE = RetryPolicy(1, 2, 2)
 @in_lab
 async def test_no_more_of_a_queue_run_than_its_concurrency_also_after_a_restart(lab: Lab) -> None:
     await lab.store.queue_set("q", now=lab.now, concurrency=2)
-    await lab.store.add_many([new(queue="q") for _ in range(4)], now=lab.now)
+    await lab.store.intake.add_many([new(queue="q") for _ in range(4)], now=lab.now)
     await lab.add(id="other", priority=-1)
     workers = await lab.hire(4)
     first, second, other = (await lab.turn(free=workers)).claimed
@@ -42,7 +43,7 @@ async def test_a_cancelled_job_counts_until_its_worker_has_ended_it(lab: Lab) ->
     await lab.add(queue="q", key="k")
     workers = await lab.hire(2)
     claimed = await lab.claim(workers[0])
-    await lab.store.cancel([1], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     await lab.restart()
     assert (await lab.turn(free=workers[1:])).claimed == []
     turn = await lab.turn([lab.end(claimed, None, signal=15, kind=EndKind.SIGNALLED)], workers[1:])
@@ -56,7 +57,7 @@ async def test_a_worker_that_is_gone_holds_nothing_any_more(lab: Lab) -> None:
     await lab.add(queue="q", key="k")
     workers = await lab.hire(2)
     await lab.claim(workers[0])
-    await lab.store.cancel([1], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     await lab.store.worker_ended(workers[0], now=lab.now)
     assert [each.seq for each in (await lab.turn(free=workers[1:])).claimed] == [2]
 
@@ -64,7 +65,7 @@ async def test_a_worker_that_is_gone_holds_nothing_any_more(lab: Lab) -> None:
 @in_lab
 async def test_a_claim_that_is_given_back_makes_room(lab: Lab) -> None:
     await lab.store.queue_set("q", now=lab.now, concurrency=1)
-    await lab.store.add_many([new(queue="q") for _ in range(2)], now=lab.now)
+    await lab.store.intake.add_many([new(queue="q") for _ in range(2)], now=lab.now)
     claimed = await lab.claim()
     await lab.store.return_claims([(claimed.seq, claimed.run)], now=lab.now)
     assert lab.commits[-1].ready
@@ -74,7 +75,7 @@ async def test_a_claim_that_is_given_back_makes_room(lab: Lab) -> None:
 @in_lab
 async def test_no_more_of_a_queue_start_within_a_minute_than_its_rate(lab: Lab) -> None:
     await lab.store.queue_set("q", now=lab.now, rate="2/m")
-    await lab.store.add_many([new(queue="q") for _ in range(5)], now=lab.now)
+    await lab.store.intake.add_many([new(queue="q") for _ in range(5)], now=lab.now)
     (worker,) = await lab.hire()
     began = lab.store_ms
     assert await lab.drain(worker) == ["job_1", "job_2"]
@@ -95,7 +96,7 @@ async def test_no_more_of_a_queue_start_within_a_minute_than_its_rate(lab: Lab) 
 @in_lab
 async def test_the_window_slides(lab: Lab) -> None:
     await lab.store.queue_set("q", now=lab.now, rate="2/m")
-    await lab.store.add_many([new(queue="q") for _ in range(4)], now=lab.now)
+    await lab.store.intake.add_many([new(queue="q") for _ in range(4)], now=lab.now)
     (worker,) = await lab.hire()
     first = await lab.claim(worker)
     lab.pass_time(40_000)
@@ -112,15 +113,15 @@ async def test_the_window_slides(lab: Lab) -> None:
 @in_lab
 async def test_failures_in_a_row_pause_a_queue_which_says_why(lab: Lab) -> None:
     await lab.store.queue_set("q", now=lab.now, failure_limit=2)
-    await lab.store.add_many([new(queue="q", retry=ONCE) for _ in range(6)], now=lab.now)
+    await lab.store.intake.add_many([new(queue="q", retry=ONCE) for _ in range(6)], now=lab.now)
     (worker,) = await lab.hire()
     for exit_code in (1, 0, 1):
         await lab.turn([lab.end(await lab.claim(worker), exit_code)])
     await lab.restart()
     await lab.turn([lab.end(await lab.claim(worker), None, kind=EndKind.CRASHED)])
-    assert not (await lab.store.queues())[-1].paused
+    assert not (await lab.store.queries.queues())[-1].paused
     await lab.turn([lab.end(await lab.claim(worker), 7)])
-    row = next(each for each in await lab.store.queues() if each.name == "q")
+    row = next(each for each in await lab.store.queries.queues() if each.name == "q")
     assert row.paused
     assert "2 executions in a row failed" in (row.paused_because or "")
     assert "job_4" in (row.paused_because or "")
@@ -131,7 +132,7 @@ async def test_failures_in_a_row_pause_a_queue_which_says_why(lab: Lab) -> None:
     row = await lab.store.queue_pause("q", False, now=lab.now)
     assert (row.failures, row.paused_because) == (0, None)
     await lab.turn([lab.end(await lab.claim(worker), 1)])
-    assert not next(each for each in await lab.store.queues() if each.name == "q").paused
+    assert not next(each for each in await lab.store.queries.queues() if each.name == "q").paused
 
 
 @in_lab

@@ -10,6 +10,7 @@ from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.jobs.selection import several
 from queuectld.store.records import Anchor
 from queuectld.store.store import ListQuery
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -18,7 +19,7 @@ async def _ids(lab: Lab, **filters: Any) -> list[str]:
     found: list[str] = []
     after = None
     while True:
-        page = await lab.store.page(ListQuery(**filters, after=after))
+        page = await lab.store.queries.page(ListQuery(**filters, after=after))
         found.extend(job.id for job in page.jobs)
         if page.next is None:
             return found
@@ -56,26 +57,26 @@ async def test_filters_hold_together(lab: Lab) -> None:
     assert await _ids(lab, name_glob="night-*") == ["a", "b"]
     assert await _ids(lab, name_glob="night-*", since_ms=since) == ["b"]
     with pytest.raises(Refused, match="next"):
-        await lab.store.page(ListQuery(after="x"))
+        await lab.store.queries.page(ListQuery(after="x"))
 
 
 @in_lab
 async def test_a_page_is_bounded_in_rows_looked_at_and_in_bytes(lab: Lab) -> None:
-    await lab.store.add_many([new() for _ in range(6000)] + [new(name="rare")], now=lab.now)
-    page = await lab.store.page(ListQuery(name_glob="rare"))
+    await lab.store.intake.add_many([new() for _ in range(6000)] + [new(name="rare")], now=lab.now)
+    page = await lab.store.queries.page(ListQuery(name_glob="rare"))
     assert (page.jobs, page.next) == ([], "5000")
     assert await _ids(lab, name_glob="rare") == ["job_6001"]
     assert await _ids(lab, name_glob="rare", newest_first=True) == ["job_6001"]
     assert len(await _ids(lab)) == 6001
-    await lab.store.add_many([new("x" * 300_000) for _ in range(6)], now=lab.now)
-    page = await lab.store.page(ListQuery(after="6001"))
+    await lab.store.intake.add_many([new("x" * 300_000) for _ in range(6)], now=lab.now)
+    page = await lab.store.queries.page(ListQuery(after="6001"))
     assert len(page.jobs) == 4
     assert page.next == "6005"
 
 
 @in_lab
 async def test_a_filter_finds_the_last_of_many(lab: Lab) -> None:
-    await lab.store.add_many([new() for _ in range(5100)] + [new(name="rare")], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(5100)] + [new(name="rare")], now=lab.now)
     assert await several(lab.store, ["name:rare"]) == [5101]
 
 
@@ -87,9 +88,9 @@ async def test_events_are_kept_in_order_and_only_the_newest(lab: Lab) -> None:
     assert kept == lab.events
     assert [event.event_seq for event in await lab.store.events_since(10, 5)] == [11, 12, 13, 14, 15]
     assert lab.store.last_event_seq == 30
-    await lab.store.prune_events(keep=4)
+    await lab.store.upkeep.prune_events(keep=4)
     assert await lab.store.oldest_event() == 27
-    await lab.store.prune_events(keep=0)
+    await lab.store.upkeep.prune_events(keep=0)
     await lab.restart()
     await lab.add()
     assert lab.events[-1].event_seq == 31
@@ -97,12 +98,12 @@ async def test_events_are_kept_in_order_and_only_the_newest(lab: Lab) -> None:
 
 @in_lab
 async def test_old_answers_are_forgotten(lab: Lab) -> None:
-    await lab.store.add(new(), now=lab.now, request="old")
+    await verbs.add(lab.store, new(), now=lab.now, request="old")
     lab.pass_time(1000)
-    await lab.store.add(new(), now=lab.now, request="young")
-    await lab.store.prune_requests(lab.wall_ms)
-    assert (await lab.store.add(new(), now=lab.now, request="young")).seq == 2
-    assert (await lab.store.add(new(), now=lab.now, request="old")).seq == 3
+    await verbs.add(lab.store, new(), now=lab.now, request="young")
+    await lab.store.upkeep.prune_requests(lab.wall_ms)
+    assert (await verbs.add(lab.store, new(), now=lab.now, request="young")).seq == 2
+    assert (await verbs.add(lab.store, new(), now=lab.now, request="old")).seq == 3
 
 
 @in_lab
@@ -129,17 +130,17 @@ async def test_pools_and_workers_are_known_until_they_end_and_never_numbered_aga
     first = await lab.store.pool_add("foreground", 2, now=lab.now)
     worker = await lab.store.worker_add(first, 1, now=lab.now)
     await lab.store.worker_started(worker, 4711, 99, "boot", now=lab.now)
-    (row,) = await lab.store.workers()
+    (row,) = await lab.store.queries.workers()
     assert row[:7] == (worker, first, 1, "here", 4711, 99, "boot")
     assert lab.events[-1].detail == {"pool": first, "worker_number": 1, "pid": 4711}
     await lab.store.pool_set(first, 5)
-    assert [(pool.kind, pool.wanted) for pool in await lab.store.pools()] == [("foreground", 5)]
+    assert [(pool.kind, pool.wanted) for pool in await lab.store.queries.pools()] == [("foreground", 5)]
     await lab.store.worker_ended(worker, now=lab.now)
     await lab.store.worker_ended(worker, now=lab.now)
     await lab.store.pool_remove(first)
     assert lab.kinds() == ["worker.started", "worker.ended"]
     await lab.restart()
-    assert (await lab.store.workers(), await lab.store.pools()) == ([], [])
+    assert (await lab.store.queries.workers(), await lab.store.queries.pools()) == ([], [])
     second = await lab.store.pool_add("job", 1, 7, now=lab.now)
     assert second > first
     assert await lab.store.worker_add(second, 1, now=lab.now) > worker
@@ -151,10 +152,10 @@ async def test_counts_by_queue(lab: Lab) -> None:
     await lab.add(queue="b", delay_ms=1)
     await lab.add(queue="a", hold=True)
     rows = {row.name: (row.ready, row.counts[JobState.PENDING], row.counts[JobState.HELD]) for row in (
-        await lab.store.queues()
+        await lab.store.queries.queues()
     )}  # fmt: skip
     assert rows == {"a": (0, 0, 1), "b": (1, 2, 0), "default": (0, 0, 0)}
-    assert [job.seq for job in await lab.store.processing()] == []
+    assert [job.seq for job in await lab.store.queries.processing()] == []
     await lab.claim()
-    (busy,) = await lab.store.processing()
+    (busy,) = await lab.store.queries.processing()
     assert (busy.seq, busy.run, busy.id) == (1, 1, "job_1")

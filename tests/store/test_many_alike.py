@@ -8,9 +8,11 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.permits import Verb
+from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.writes import transitions
 from queuectld.store.writes.verbs import Done
 from tests.bench.effort import Meter
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 MANY = 400
@@ -19,7 +21,7 @@ AN_EVENT = 1.1
 
 
 async def _filled(lab: Lab) -> list[int]:
-    return list((await lab.store.add_many([new() for _ in range(MANY)], now=lab.now)).seqs)
+    return list((await lab.store.intake.add_many([new() for _ in range(MANY)], now=lab.now)).seqs)
 
 
 @in_lab
@@ -41,11 +43,11 @@ async def test_of_jobs_that_are_alike_nothing_but_the_events_takes_a_statement_e
 @in_lab
 async def test_old_ones_go_without_a_statement_each(lab: Lab) -> None:
     seqs = await _filled(lab)
-    await lab.store.cancel(seqs, now=lab.now)
+    await verbs.cancel(lab.store, seqs, now=lab.now)
     meter = Meter(lab.store)
 
     async def prune() -> None:
-        pruned = await lab.store.prune_jobs(seqs, {JobState.CANCELLED: lab.wall_ms}, now=lab.now)
+        pruned = await lab.store.upkeep.prune_jobs(seqs, {JobState.CANCELLED: lab.wall_ms}, now=lab.now)
         assert pruned.count == MANY
 
     assert (await meter.of(MANY, prune)).statements < 0.1
@@ -92,8 +94,8 @@ async def _life(lab: Lab, seed: int) -> list[Any]:
         done: Done = await lab.store.act(verb, dice.sample(seqs, 45), now=lab.now, picked=True)
         while (await lab.turn()).more:
             pass
-        assert await lab.store.integrity() == []
-        there: Sequence[Any] = [await lab.store.get(seq) for seq in sorted(seqs)]
+        assert check_invariants(lab.path) == []
+        there: Sequence[Any] = [await lab.store.queries.get(seq) for seq in sorted(seqs)]
         told += [[job.seq for job in done.jobs], [str(left) for left in done.left], there, lab.store.due]
     return [told, [event[2:] for event in lab.events]]
 
@@ -120,7 +122,7 @@ def test_jobs_that_go_together_end_up_as_if_each_went_by_itself(
 
 @in_lab
 async def test_one_that_stands_elsewhere_than_it_was_read_stops_all_of_it(lab: Lab) -> None:
-    await lab.store.add_many([new() for _ in range(4)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(4)], now=lab.now)
     read = transitions.standings
     lying = pytest.MonkeyPatch()
     lying.setattr(
@@ -141,7 +143,7 @@ async def test_of_jobs_with_and_without_a_key_a_child_or_a_batch_each_goes_as_it
         await lab.add(**fields)
     child = await lab.add(depends_on=(("parent", "completed"),))
     after = await lab.add(depends_on=(("batch:b", "any"),))
-    removed = await lab.store.remove([5, 4, 3, 2, 1], now=lab.now)
+    removed = await verbs.remove(lab.store, [5, 4, 3, 2, 1], now=lab.now)
     assert [job.seq for job in removed.jobs] == [5, 4, 3, 2, 1]
     assert (await lab.get(child.seq)).state is JobState.CANCELLED
     assert (await lab.get(after.seq)).state is JobState.PENDING

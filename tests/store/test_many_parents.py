@@ -8,8 +8,10 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
+from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.store import ListQuery
 from queuectld.store.writes import many_parents
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 from tests.store.test_selected_parents import seen
 
@@ -26,20 +28,20 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _parents(lab: Lab) -> None:
     for group in "ab":
-        await lab.store.add_many([new(labels={"g": group}) for _ in range(PARENTS)], now=lab.now)
+        await lab.store.intake.add_many([new(labels={"g": group}) for _ in range(PARENTS)], now=lab.now)
 
 
 async def _child(lab: Lab, **keys: Any) -> Any:
     """A job that waits for both groups."""
     depends_on = ((A, "completed"), (B, "any"))
     child = new(depends_on=depends_on, seen=await seen(lab, A, B), **{"id": "child", **keys})
-    return await lab.store.add(child, now=lab.now, request="r")
+    return await verbs.add(lab.store, child, now=lab.now, request="r")
 
 
 @contextmanager
 def _before_each_write(lab: Lab, act: Callable[[int], Awaitable[None]]) -> Iterator[None]:
     """Have `act` done before each step of what is done here; it is given the number of the step."""
-    write: Any = lab.store._write
+    write: Any = lab.store._writer.submit
     steps = 0
 
     def stepping(*arguments: Any, **how: Any) -> Any:
@@ -48,18 +50,18 @@ def _before_each_write(lab: Lab, act: Callable[[int], Awaitable[None]]) -> Itera
         number = steps
 
         async def step() -> Any:
-            lab.store._write = write  # type: ignore[method-assign]
+            lab.store._writer.submit = write  # type: ignore[method-assign]
             await act(number)
-            lab.store._write = stepping  # type: ignore[method-assign]
+            lab.store._writer.submit = stepping  # type: ignore[method-assign]
             return await write(*arguments, **how)
 
         return step()
 
-    lab.store._write = stepping  # type: ignore[method-assign]
+    lab.store._writer.submit = stepping  # type: ignore[method-assign]
     try:
         yield
     finally:
-        lab.store._write = write  # type: ignore[method-assign]
+        lab.store._writer.submit = write  # type: ignore[method-assign]
 
 
 @in_lab
@@ -70,9 +72,9 @@ async def test_it_waits_for_all_of_them_in_many_commits_and_nobody_sees_it_befor
     async def look(step: int) -> None:
         nonlocal steps
         steps = step
-        assert await lab.store.find("child") is None
-        assert len((await lab.store.page(ListQuery(limit=1000))).jobs) == 2 * PARENTS
-        assert await lab.store.integrity() == []
+        assert await verbs.find(lab.store, "child") is None
+        assert len((await lab.store.queries.page(ListQuery(limit=1000))).jobs) == 2 * PARENTS
+        assert check_invariants(lab.path) == []
 
     with _before_each_write(lab, look):
         child = await _child(lab)
@@ -122,7 +124,7 @@ def test_one_that_fails_meanwhile_cancels_it(tmp_path: Any, when: int) -> None:
 
         async def cancel_one(step: int) -> None:
             if step == when:
-                await lab.store.cancel([15], now=lab.now)
+                await verbs.cancel(lab.store, [15], now=lab.now)
 
         with _before_each_write(lab, cancel_one):
             child = await _child(lab)
@@ -145,14 +147,14 @@ async def test_a_daemon_that_dies_in_between_leaves_nothing_of_it(lab: Lab) -> N
             raise Died
 
     discarded: list[Any] = []
-    lab.store._in_background = lambda work: (discarded.append(work), work.close())  # type: ignore[method-assign]
+    lab.store.intake._in_background = lambda work: (discarded.append(work), work.close())  # type: ignore[method-assign]
     with pytest.raises(Died), _before_each_write(lab, die):
         await _child(lab)
     assert discarded
     await lab.restart()
-    await lab.store.discard_open_batches()
-    assert await lab.store.find("child") is None
-    assert await lab.store.integrity() == []
+    await lab.store.intake.discard_open_batches()
+    assert await verbs.find(lab.store, "child") is None
+    assert check_invariants(lab.path) == []
     assert (await _child(lab)).state is JobState.BLOCKED, "its id is free again"
     (worker,) = await lab.hire()
     assert len(await lab.drain(worker)) == 2 * PARENTS + 1
@@ -166,16 +168,16 @@ async def test_a_repeat_of_the_request_gives_the_same_job_also_while_the_first_i
 
     async def first_again(step: int) -> None:
         if step == 9:
-            again.append(await lab.store.add(new(id="other"), now=lab.now, request="q"))
+            again.append(await verbs.add(lab.store, new(id="other"), now=lab.now, request="q"))
 
     again: list[Any] = []
     depends_on = ((A, "any"), (B, "any"))
     late = new(depends_on=depends_on, seen=await seen(lab, A, B))
     with _before_each_write(lab, first_again):
-        assert (await lab.store.add(late, now=lab.now, request="q")).id == "other"
-    for task in list(lab.store._clearing):
+        assert (await verbs.add(lab.store, late, now=lab.now, request="q")).id == "other"
+    for task in list(lab.store.intake._clearing):
         await task
-    assert len((await lab.store.page(ListQuery(limit=1000))).jobs) == 2 * PARENTS + 2
+    assert len((await lab.store.queries.page(ListQuery(limit=1000))).jobs) == 2 * PARENTS + 2
 
 
 @in_lab
@@ -188,8 +190,8 @@ async def test_refusals_are_those_for_a_job_with_few_parents(lab: Lab) -> None:
     with pytest.raises(Refused, match=r"^The id 'job_7' is taken") as refused:
         await lab.add(id="job_7", depends_on=((A, "any"),), seen=look)
     assert refused.value.code is ErrorCode.CONFLICT
-    await lab.store.remove(list(range(1, PARENTS + 1)), now=lab.now)
+    await verbs.remove(lab.store, list(range(1, PARENTS + 1)), now=lab.now)
     with pytest.raises(Refused, match="names no job"):
         await lab.add(depends_on=((A, "any"),), seen=look)
-    for task in list(lab.store._clearing):
+    for task in list(lab.store.intake._clearing):
         await task

@@ -9,6 +9,7 @@ from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.reads import listings, ordering
 from queuectld.store.reads.listings import ListQuery
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -22,7 +23,7 @@ async def _some_jobs(lab: Lab) -> None:
             run_at_ms=lab.wall_ms - 5 if number % 9 == 1 else None,
         )  # fmt: skip
         if number % 5 == 4:
-            await lab.store.cancel([job.seq], now=lab.now)
+            await verbs.cancel(lab.store, [job.seq], now=lab.now)
 
 
 def _expected(values: list[tuple[int, object]], descending: bool) -> list[int]:
@@ -41,10 +42,10 @@ async def test_the_first_by_any_key_either_way_from_slices_of_any_length(lab: La
             patch.setattr(listings, "MAX_LOOKED_AT", window)
             for key in KINDS:
                 for descending in (False, True):
-                    listing = await lab.store.first_by(replace(asked, limit=11), key, descending=descending)
+                    listing = await lab.store.queries.first_by(replace(asked, limit=11), key, descending=descending)
                     with pytest.MonkeyPatch.context() as whole:
                         whole.setattr(listings, "MAX_LOOKED_AT", 5_000)
-                        rows = (await lab.store.rows(asked, ("seq", key))).rows
+                        rows = (await lab.store.queries.rows(asked, ("seq", key))).rows
                     values = [(seq, states.index(JobState(value)) if key == "state" else value) for seq, value in rows]
                     if key == "command":
                         values = [(seq, v if isinstance(v, str) else f"'a b' {v[1]}") for seq, v in values]
@@ -59,8 +60,8 @@ async def test_the_first_of_those_that_a_listing_asks_for(lab: Lab) -> None:
         ListQuery(queue="q1", where=filters.parse("state in (pending, held)"), limit=3),
         ListQuery(where=filters.parse("state=pending and state=dead"), limit=3),
     ):
-        best = await lab.store.page(await lab.store.first_by(query, "created_at", descending=True))
-        every = (await lab.store.page(replace(query, limit=100))).jobs
+        best = await lab.store.queries.page(await lab.store.queries.first_by(query, "created_at", descending=True))
+        every = (await lab.store.queries.page(replace(query, limit=100))).jobs
         assert [job.seq for job in best.jobs] == [
             job.seq for job in sorted(every, key=lambda job: (-job.created_ms, job.seq))[:3]
         ]
@@ -69,8 +70,8 @@ async def test_the_first_of_those_that_a_listing_asks_for(lab: Lab) -> None:
 
 @in_lab
 async def test_no_more_is_kept_of_a_slice_than_is_asked_for(lab: Lab) -> None:
-    await lab.store.add_many([new()] * 500, now=lab.now)
-    rows, after = await lab.store.ask(
+    await lab.store.intake.add_many([new()] * 500, now=lab.now)
+    rows, after = await lab.store._reader.ask(
         lambda connection: ordering.slice_of(connection, ListQuery(), "priority", False, 3)
     )
     assert [seq for _, seq in rows] == [1, 2, 3]

@@ -8,6 +8,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.store.reads import explaining
 from queuectld.store.writes.ranking import Target
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -70,7 +71,7 @@ async def test_to_another_queue_also_before_a_job_of_it(lab: Lab) -> None:
     assert (await lab.store.move(1, Target(before=2), now=lab.now)).queue == "q"
     moved = await lab.store.move(3, Target("first", queue="q"), now=lab.now)
     assert moved.state is JobState.HELD
-    await lab.store.release([3], now=lab.now)
+    await verbs.release(lab.store, [3], now=lab.now)
     assert await lab.drain((await lab.hire())[0]) == ["c", "a", "b"]
     with pytest.raises(Refused) as refused:
         await lab.store.move(1, Target("first"), now=lab.now)
@@ -140,7 +141,7 @@ async def test_an_edit_of_a_dead_job_counts_when_it_is_retried(lab: Lab) -> None
     await lab.turn([lab.end(await lab.claim(), 1)])
     job = await lab.store.edit(1, {"command": "echo", "priority": 4, "retry": {"max_retries": 2}}, now=lab.now)
     assert (job.state, job.retry.max_retries, job.priority) == (JobState.DEAD, 2, 4)
-    await lab.store.dlq_retry([1], now=lab.now)
+    await verbs.dlq_retry(lab.store, [1], now=lab.now)
     assert (await lab.claim(lab.workers[0])).command == "echo"
 
 
@@ -155,11 +156,11 @@ async def test_a_new_time_takes_the_place_of_the_old_one(lab: Lab) -> None:
 
 @in_lab
 async def test_dead_jobs_run_again_one_after_the_other(lab: Lab) -> None:
-    await lab.store.add_many([new(retry=new().retry._replace(max_retries=1)) for _ in range(3)], now=lab.now)
+    await lab.store.intake.add_many([new(retry=new().retry._replace(max_retries=1)) for _ in range(3)], now=lab.now)
     (worker,) = await lab.hire()
     for _ in range(3):
         await lab.turn([lab.end(await lab.claim(worker), 1)])
-    jobs = await lab.store.dlq_retry([1, 2, 3], now=lab.now, delay_ms=lambda index: index * 1000)
+    jobs = await verbs.dlq_retry(lab.store, [1, 2, 3], now=lab.now, delay_ms=lambda index: index * 1000)
     assert [job.ready for job in jobs] == [True, False, False]
     assert [job.run_at_ms for job in jobs] == [None, lab.wall_ms + 1000, lab.wall_ms + 2000]
     lab.pass_time(1000)
@@ -198,7 +199,7 @@ async def test_explain_names_every_rule_and_the_place_in_line(lab: Lab) -> None:
 async def test_explain_tells_of_limits_and_when_they_open(lab: Lab) -> None:
     await lab.store.config_set("resources", "gpu=1", now=lab.now)
     await lab.store.queue_set("q", now=lab.now, rate="1/m", concurrency=1)
-    await lab.store.add_many([new(queue="q") for _ in range(3)], now=lab.now)
+    await lab.store.intake.add_many([new(queue="q") for _ in range(3)], now=lab.now)
     workers = await lab.hire(3)
     claimed = await lab.claim(workers[0])
     told = await lab.store.explain(3, now=lab.now)
@@ -235,7 +236,7 @@ def test_explain_counts_the_jobs_ahead_up_to_a_limit_and_says_so(
 
 @in_lab
 async def test_explain_tells_of_a_whole_batch(lab: Lab) -> None:
-    await lab.store.add_many([new(batch="b"), new(batch="b")], now=lab.now)
+    await lab.store.intake.add_many([new(batch="b"), new(batch="b")], now=lab.now)
     await lab.add(depends_on=(("batch:b", "any"),))
     (rule, _) = (await lab.store.explain(3, now=lab.now)).rules
     assert (rule.rule, rule.jobs) == ("dependency", ("batch:b",))

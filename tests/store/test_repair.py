@@ -42,7 +42,7 @@ def _do(path: Path, *lines: str) -> None:
 
 
 async def _four_of_a_key(lab: Lab) -> None:
-    await lab.store.add_many([new(key="k") for _ in range(4)], now=lab.now)
+    await lab.store.intake.add_many([new(key="k") for _ in range(4)], now=lab.now)
 
 
 async def _two_are_left_and_run(lab: Lab) -> None:

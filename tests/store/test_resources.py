@@ -1,12 +1,13 @@
 """Slots and named resources: who fits, who is told which, and that a big job comes to its turn."""
 
 from queuectld.store.reads.invariants import check_invariants
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
 @in_lab
 async def test_a_job_of_two_slots_takes_the_place_of_two(lab: Lab) -> None:
-    await lab.store.add_many([new(slots=2), new(slots=2), new()], now=lab.now)
+    await lab.store.intake.add_many([new(slots=2), new(slots=2), new()], now=lab.now)
     workers = await lab.hire(3)
     (first,) = (await lab.turn(free=workers)).claimed
     assert first.seq == 1
@@ -17,7 +18,7 @@ async def test_a_job_of_two_slots_takes_the_place_of_two(lab: Lab) -> None:
 @in_lab
 async def test_slots_of_the_config_count_instead_of_workers(lab: Lab) -> None:
     await lab.store.config_set("slots", 2, now=lab.now)
-    await lab.store.add_many([new() for _ in range(4)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(4)], now=lab.now)
     workers = await lab.hire(4)
     await lab.restart()
     assert len((await lab.turn(free=workers)).claimed) == 2
@@ -40,10 +41,10 @@ async def test_a_worker_that_ends_takes_its_slot_along(lab: Lab) -> None:
 @in_lab
 async def test_a_big_job_is_not_starved_by_small_ones(lab: Lab) -> None:
     workers = await lab.hire(3)
-    await lab.store.add_many([new() for _ in range(2)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(2)], now=lab.now)
     small = (await lab.turn(free=workers)).claimed
     await lab.add(id="big", slots=3)
-    await lab.store.add_many([new() for _ in range(9)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(9)], now=lab.now)
     assert (await lab.turn(free=workers[2:])).claimed == []
     assert (await lab.turn([lab.end(small[0])], [workers[0], workers[2]])).claimed == []
     turn = await lab.turn([lab.end(small[1])], workers)
@@ -123,7 +124,7 @@ async def test_a_big_job_that_goes_or_is_paused_lets_the_others_start(lab: Lab) 
     await lab.add(id="small")
     assert (await lab.turn(free=workers[1:])).claimed == []
     assert not lab.commits[-1].ready
-    await lab.store.cancel([2], now=lab.now)
+    await verbs.cancel(lab.store, [2], now=lab.now)
     assert lab.commits[-1].ready
     assert (await lab.turn(free=workers[1:])).claimed == []
     await lab.store.queue_pause("big", True, now=lab.now)

@@ -1,6 +1,7 @@
 """When a job runs next is told in wall time, and decided in store time."""
 
 from queuectl_client.protocol.vocabulary import JobState
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 HOUR_MS = 3_600_000
@@ -12,7 +13,7 @@ async def test_a_failed_job_tells_when_it_runs_again(lab: Lab) -> None:
     await lab.turn([lab.end(await lab.claim(), exit_code=1)])
     failed = await lab.get(job.seq)
     assert (failed.state, failed.run_at_ms) == (JobState.FAILED, lab.wall_ms + 2_000)
-    (retried,) = await lab.store.retry([job.seq], now=lab.now)
+    (retried,) = await verbs.retry(lab.store, [job.seq], now=lab.now)
     assert (retried.state, retried.run_at_ms, retried.ready) == (JobState.PENDING, None, True)
 
 

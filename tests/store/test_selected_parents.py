@@ -8,6 +8,7 @@ from queuectld.scheduler.jobs.dependency_selectors import first_look
 from queuectld.store.reads import dependency_selectors
 from queuectld.store.records import SeenBy
 from queuectld.store.writes import many_parents
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
@@ -67,8 +68,8 @@ async def test_jobs_of_the_same_request_do_not_count(lab: Lab) -> None:
     await lab.add(id="before", labels={"k": "v"})
     looked = await seen(lab, "label:k=v", "last")
     jobs = [new(labels={"k": "v"}, depends_on=((ref, "any"),), seen=looked) for ref in ("label:k=v", "last") * 2]
-    added = await lab.store.add_many(jobs, now=lab.now)
-    for job in await lab.store.many(added.seqs):
+    added = await lab.store.intake.add_many(jobs, now=lab.now)
+    for job in await lab.store.queries.many(added.seqs):
         assert job.depends_on == (("before", "any"),)
         assert job.state is JobState.BLOCKED
 
@@ -80,7 +81,7 @@ async def test_a_removed_one_is_none_and_an_ended_one_counts_as_it_ended(lab: La
     await lab.add(id="done")
     await lab.turn([lab.end(await lab.claim())])
     looked = await seen(lab, "all", "@held")
-    await lab.store.remove([1], now=lab.now)
+    await verbs.remove(lab.store, [1], now=lab.now)
     job = await lab.add(depends_on=(("all", "completed"),), seen=looked)
     assert (job.depends_on, job.state) == ((("done", "completed"),), JobState.PENDING)
     job = await lab.add(depends_on=(("2-2", "dead"),), seen=await seen(lab, "2-2"))
@@ -99,7 +100,7 @@ async def test_a_selector_that_names_none_or_too_many_is_refused(lab: Lab) -> No
         assert refused.value.code is ErrorCode.NOT_FOUND
     with pytest.raises(Refused, match="names no state"):
         await parents(lab, "@nonsense")
-    await lab.store.add_many([new() for _ in range(dependency_selectors.MOST_PARENTS + 1)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(dependency_selectors.MOST_PARENTS + 1)], now=lab.now)
     with pytest.raises(Refused) as refused:
         await parents(lab, "all")
     assert refused.value.code is ErrorCode.TOO_LARGE
@@ -108,10 +109,10 @@ async def test_a_selector_that_names_none_or_too_many_is_refused(lab: Lab) -> No
 
 @in_lab
 async def test_many_jobs_with_many_parents_are_refused(lab: Lab) -> None:
-    await lab.store.add_many([new(hold=True) for _ in range(1000)], now=lab.now)
+    await lab.store.intake.add_many([new(hold=True) for _ in range(1000)], now=lab.now)
     looked = await seen(lab, "@held")
     with pytest.raises(Refused) as refused:
-        await lab.store.add_many([new(depends_on=(("@held", "any"),), seen=looked)] * 201, now=lab.now)
+        await lab.store.intake.add_many([new(depends_on=(("@held", "any"),), seen=looked)] * 201, now=lab.now)
     assert refused.value.code is ErrorCode.TOO_LARGE
     assert refused.value.data is not None
     assert refused.value.data["index"] == 200

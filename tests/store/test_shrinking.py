@@ -8,6 +8,7 @@ from pathlib import Path
 
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import housekeeping
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 MANY = 2_000
@@ -29,13 +30,13 @@ async def _fill(lab: Lab) -> list[int]:
         new(f"echo {KEPT if _stays(number) else SECRET} {'x' * 200}", environment={"TOKEN": _token(number) * 9})
         for number in range(MANY)
     ]
-    added = await lab.store.add_many(jobs, now=lab.now)
+    added = await lab.store.intake.add_many(jobs, now=lab.now)
     return [seq for number, seq in enumerate(added.seqs) if not _stays(number)]
 
 
 async def _remove(lab: Lab, seqs: list[int]) -> None:
     for start in range(0, len(seqs), 500):
-        await lab.store.remove(seqs[start : start + 500], now=lab.now)
+        await verbs.remove(lab.store, seqs[start : start + 500], now=lab.now)
 
 
 def _bytes(path: Path) -> bytes:
@@ -54,11 +55,11 @@ def _somebody_reads(path: Path) -> Iterator[None]:
 @in_lab
 async def test_what_was_removed_can_be_read_in_no_file_and_takes_no_room(lab: Lab) -> None:
     gone = await _fill(lab)
-    await lab.store.give_back()
+    await lab.store.upkeep.give_back()
     full = lab.path.stat().st_size
     await _remove(lab, gone)
     assert SECRET.encode() in _bytes(lab.path)
-    assert await lab.store.give_back()
+    assert await lab.store.upkeep.give_back()
     left = _bytes(lab.path)
     assert [number for number in range(MANY) if (_token(number).encode() in left) != _stays(number)] == []
     assert f"echo {SECRET}".encode() not in left
@@ -94,19 +95,19 @@ async def test_a_slice_gives_back_a_part_and_says_that_there_is_more(lab: Lab) -
     gone = await _fill(lab)
     await _remove(lab, gone)
     slices = 1
-    while await lab.store._write(housekeeping.give_back):
+    while await lab.store._writer.submit(housekeeping.give_back):
         slices += 1
     with closing(sqlite3.connect(lab.path)) as connection:
         assert connection.execute("PRAGMA freelist_count").fetchone()[0] == 0
-    assert not await lab.store._write(housekeeping.give_back)
+    assert not await lab.store._writer.submit(housekeeping.give_back)
 
 
 @in_lab
 async def test_who_reads_is_not_waited_for_and_it_is_to_be_tried_again(lab: Lab) -> None:
     await _remove(lab, await _fill(lab))
     with _somebody_reads(lab.path):
-        assert not await lab.store.give_back()
-    assert await lab.store.give_back()
+        assert not await lab.store.upkeep.give_back()
+    assert await lab.store.upkeep.give_back()
     assert SECRET.encode() + b" " not in _bytes(lab.path)
 
 
@@ -119,5 +120,5 @@ async def test_a_file_that_cannot_shrink_is_left_as_it_is(lab: Lab) -> None:
         connection.execute("VACUUM")
     lab.open()
     await _remove(lab, await _fill(lab))
-    assert await lab.store.give_back()
+    assert await lab.store.upkeep.give_back()
     assert (await lab.store.counts()).by_state

@@ -31,6 +31,7 @@ from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.permits import Verb
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.writes.ranking import Target
+from tests.store import verbs
 from tests.store.lab import Lab
 from tests.store.model import BATCH, CRASH_LIMIT, ENDED, WAITING, Model, Refusal, Wanted
 from tests.store.wanted import CHANGES, ENDS, MANY, REQUEST, VERBS, WANTED, as_new
@@ -93,14 +94,14 @@ class StoreMachine(RuleBasedStateMachine):
         seq = self._last_seq() + 1
         (wanted,) = self._told_apart([wanted])
         expected = self._expect(lambda: self.model.add(seq, wanted))
-        got = self._try(self.lab.store.add(as_new(wanted), now=self.lab.now))
+        got = self._try(verbs.add(self.lab.store, as_new(wanted), now=self.lab.now))
         assert got == expected if isinstance(expected, Refusal) else got.seq == expected
 
     @rule(many=REQUEST)
     def enqueue_many(self, many: list[Wanted]) -> None:
         many = self._told_apart(many)
         expected = self._expect(lambda: self._add_to_model(many))
-        got = self._try(self.lab.store.add_many([as_new(wanted) for wanted in many], now=self.lab.now))
+        got = self._try(self.lab.store.intake.add_many([as_new(wanted) for wanted in many], now=self.lab.now))
         assert got == expected if isinstance(expected, Refusal) else got.seqs == expected, (got, expected)
 
     def _told_apart(self, many: list[Wanted]) -> list[Wanted]:
@@ -125,16 +126,16 @@ class StoreMachine(RuleBasedStateMachine):
         many = [replace(wanted, unique=None, batch=False) for wanted in many]
         many = [replace(each, parents=tuple(p for p in each.parents if p[0] in self.model.jobs)) for each in many]
         if self.upload is None:
-            self.upload = self.do(store.batch_open(now=now))
+            self.upload = self.do(store.intake.batch_open(now=now))
         expected = self._expect(lambda: self._add_to_model(many, hidden=True))
-        got = self._try(store.batch_add(self.upload, [as_new(wanted) for wanted in many], now=now))
+        got = self._try(store.intake.batch_add(self.upload, [as_new(wanted) for wanted in many], now=now))
         assert got == expected if isinstance(expected, Refusal) else got.seqs == expected, (got, expected)
         if end == "commit":
-            self.do(store.batch_commit(self.upload, now=now))
+            self.do(store.intake.batch_commit(self.upload, now=now))
             self.model.commit()
             self._take_turn([], 0)
         elif end == "discard":
-            self.do(store.batch_discard(self.upload))
+            self.do(store.intake.batch_discard(self.upload))
             self.model.discard()
         if end:
             self.upload = None
@@ -223,7 +224,7 @@ class StoreMachine(RuleBasedStateMachine):
     def prune(self, which: list[int] | str, states: frozenset[JobState], old: bool) -> None:
         seqs = self._some(which)
         before = dict.fromkeys(states, self.lab.wall_ms + 10**9 if old else 0)
-        self.do(self.lab.store.prune_jobs(seqs, before, now=self.lab.now))
+        self.do(self.lab.store.upkeep.prune_jobs(seqs, before, now=self.lab.now))
         gone = states if old else frozenset[JobState]()
         self._expect(lambda: self.model.each(lambda seq: self.model.prune(seq, gone), seqs, picked=False))
 
@@ -289,7 +290,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._forget_upload()
 
     def _forget_upload(self) -> None:
-        self.do(self.lab.store.discard_open_batches())
+        self.do(self.lab.store.intake.discard_open_batches())
         self.model.discard()
         self.upload = None
 
@@ -323,7 +324,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_must_hold_holds(self) -> None:
-        assert self.do(self.lab.store.integrity()) == []
+        assert check_invariants(self.lab.path) == []
 
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
@@ -337,14 +338,14 @@ class StoreMachine(RuleBasedStateMachine):
             assert job.priority == known.priority
             if job.key is None:
                 assert job.ready is known.ready, job
-            kept = [attempt.run for attempt in self.do(self.lab.store.attempts(job.seq))]
+            kept = [attempt.run for attempt in self.do(self.lab.store.queries.attempts(job.seq))]
             assert kept == sorted(known.ended_runs)
         counts = self.do(self.lab.store.counts())
         assert counts.by_state == self.model.counts()
 
     @invariant()
     def nothing_runs_twice(self) -> None:
-        busy = sorted((row.seq, row.run, row.worker) for row in self.do(self.lab.store.processing()))
+        busy = sorted((row.seq, row.run, row.worker) for row in self.do(self.lab.store.queries.processing()))
         assert busy == self.model.busy()
         workers = [worker for _, _, worker in busy]
         assert len(set(workers)) == len(workers)
@@ -354,7 +355,7 @@ class StoreMachine(RuleBasedStateMachine):
     # -- how both are asked
 
     def _stored(self) -> list[Job]:
-        return list(self.do(self.lab.store.many(range(1, self._last_seq() + 1))))
+        return list(self.do(self.lab.store.queries.many(range(1, self._last_seq() + 1))))
 
     def _last_seq(self) -> int:
         return self.lab.store._writer._session.memory.last_seq

@@ -14,7 +14,7 @@ WORKERS = 1_000
 async def test_five_thousand_ends_and_the_storm_of_retries_after_them_lose_nothing(lab: Lab) -> None:
     lab.store._writer._connection.execute("PRAGMA synchronous = OFF")  # not a test of the disk
     once_more = RetryPolicy(max_retries=2, backoff_base=1, backoff_max=1)
-    await lab.store.add_many([new(retry=once_more)] * JOBS, now=lab.now)
+    await lab.store.intake.add_many([new(retry=once_more)] * JOBS, now=lab.now)
     await lab.hire(WORKERS)
 
     claimed: list[Claimed] = []
@@ -41,4 +41,4 @@ async def test_five_thousand_ends_and_the_storm_of_retries_after_them_lose_nothi
     assert runs == dict.fromkeys(range(1, JOBS + 1), 1)
     assert (await lab.store.counts()).by_state[JobState.COMPLETED] == JOBS
     for seq in (1, JOBS // 2, JOBS):
-        assert [attempt.exit_code for attempt in await lab.store.attempts(seq)] == [1, 0]
+        assert [attempt.exit_code for attempt in await lab.store.queries.attempts(seq)] == [1, 0]

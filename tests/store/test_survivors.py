@@ -7,6 +7,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.outcome import EndKind, Survivor
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 LEFT = (Survivor(4711, 12, "a boot", 4711, "sleep", True),)
@@ -30,19 +31,19 @@ def test_it_does_not_run_before_they_are_gone(tmp_path: Path, way: str) -> None:
             await lab.add()
             claimed = await lab.claim()
             seq = claimed.seq
-            await lab.store.cancel([seq], now=lab.now)
+            await verbs.cancel(lab.store, [seq], now=lab.now)
             await lab.turn([lab.end(claimed, exit_code=1, survivors=LEFT)])
-            assert (await lab.store.attempts(seq))[0].reason == f"cancelled; {LEFT[0].words}"
-            await lab.store.retry([seq], now=lab.now)
+            assert (await lab.store.queries.attempts(seq))[0].reason == f"cancelled; {LEFT[0].words}"
+            await verbs.retry(lab.store, [seq], now=lab.now)
         else:
             seq = await outlived(lab, kind=EndKind.CRASHED if way == "crash" else EndKind.TIMED_OUT)
         lab.pass_time(3_600_000)
         worker = lab.workers[0]
         if way == "retry":
-            await lab.store.retry([seq], now=lab.now)
+            await verbs.retry(lab.store, [seq], now=lab.now)
         elif way == "hold and release":
-            await lab.store.hold([seq], now=lab.now)
-            await lab.store.release([seq], now=lab.now)
+            await verbs.hold(lab.store, [seq], now=lab.now)
+            await verbs.release(lab.store, [seq], now=lab.now)
         elif way == "edit":
             await lab.store.edit(seq, {"delay_ms": 5}, now=lab.now)
             lab.pass_time(10)
@@ -67,9 +68,9 @@ def test_one_that_is_held_when_they_go_runs_when_it_is_released(tmp_path: Path) 
         seq = await outlived(lab)
         lab.pass_time(3_600_000)
         await lab.turn()
-        await lab.store.hold([seq], now=lab.now)
+        await verbs.hold(lab.store, [seq], now=lab.now)
         await lab.store.survivors_gone(seq, now=lab.now)
-        await lab.store.release([seq], now=lab.now)
+        await verbs.release(lab.store, [seq], now=lab.now)
         assert (await lab.get(seq)).state is JobState.PENDING
         assert len((await lab.turn(free=lab.workers)).claimed) == 1
 
@@ -80,7 +81,7 @@ def test_of_one_that_was_removed_they_are_forgotten_as_they_end(tmp_path: Path) 
     @in_lab
     async def scenario(lab: Lab) -> None:
         seq = await outlived(lab)
-        await lab.store.remove([seq], now=lab.now)
+        await verbs.remove(lab.store, [seq], now=lab.now)
         assert list(lab.store.survivors) == [seq]
         await lab.store.survivors_gone(seq, now=lab.now)
         assert lab.store.survivors == {}

@@ -6,33 +6,36 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.store.writer.counts import Tally
 from tests.bench.effort import Meter
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 
 async def _as_stored(lab: Lab) -> None:
     """The counts in memory are those that a daemon that starts now would read."""
-    assert await lab.store.counts() == await lab.store.ask(lambda connection: Tally(connection).counts())
+    assert await lab.store.counts() == await lab.store._reader.ask(lambda connection: Tally(connection).counts())
 
 
 @in_lab
 async def test_they_follow_every_commit(lab: Lab) -> None:
     await _as_stored(lab)
-    await lab.store.add_many([new(queue=f"q{number % 3}", hold=number % 2 == 1) for number in range(12)], now=lab.now)
+    await lab.store.intake.add_many(
+        [new(queue=f"q{number % 3}", hold=number % 2 == 1) for number in range(12)], now=lab.now
+    )
     await _as_stored(lab)
     await lab.store.queue_pause("q1", True, now=lab.now)
     with pytest.raises(Refused):
-        await lab.store.add_many([new(queue="never"), new(id="x"), new(id="x")], now=lab.now)
+        await lab.store.intake.add_many([new(queue="never"), new(id="x"), new(id="x")], now=lab.now)
     await _as_stored(lab)
-    token = await lab.store.batch_open(now=lab.now)
-    await lab.store.batch_add(token, [new(queue="late")] * 5, now=lab.now)
+    token = await lab.store.intake.batch_open(now=lab.now)
+    await lab.store.intake.batch_add(token, [new(queue="late")] * 5, now=lab.now)
     assert (await lab.store.counts()).by_state[JobState.PENDING] == 6
-    await lab.store.batch_commit(token, now=lab.now)
+    await lab.store.intake.batch_commit(token, now=lab.now)
     await lab.turn()
     await _as_stored(lab)
     await lab.turn([lab.end(await lab.claim())])
     await lab.store.queue_pause("q1", False, now=lab.now)
     await lab.store.queue_pause("new", True, now=lab.now)
-    await lab.store.remove([1, 2], now=lab.now)
+    await verbs.remove(lab.store, [1, 2], now=lab.now)
     await _as_stored(lab)
     counts = await lab.store.counts()
     assert counts.paused == ["new"]
@@ -43,7 +46,7 @@ async def test_they_follow_every_commit(lab: Lab) -> None:
 
 @in_lab
 async def test_they_ask_the_store_for_nothing_however_many_queues_there_are(lab: Lab) -> None:
-    await lab.store.add_many([new(queue=f"q{number}") for number in range(500)], now=lab.now)
+    await lab.store.intake.add_many([new(queue=f"q{number}") for number in range(500)], now=lab.now)
     meter = Meter(lab.store)
     assert (await meter.of(1, lab.store.counts)).statements == 0
 

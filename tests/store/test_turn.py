@@ -9,6 +9,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
+from tests.store import verbs
 from tests.store.lab import RETRY, Lab, in_lab
 
 
@@ -24,11 +25,10 @@ async def test_a_job_completes(lab: Lab) -> None:
     assert turn.stored == [(1, 1, "job_1", JobState.COMPLETED)]
     job = await lab.get(1)
     assert (job.state, job.exit_code, job.attempts, job.runs, job.worker) == (JobState.COMPLETED, 0, 0, 1, None)
-    (attempt,) = await lab.store.attempts(1)
+    (attempt,) = await lab.store.queries.attempts(1)
     assert (attempt.run, attempt.attempt, attempt.host, attempt.reason) == (1, 1, "here", None)
     assert (attempt.user_us, attempt.system_us, attempt.max_rss_kib, attempt.pid) == (1, 2, 3, 4)
     assert (attempt.left_behind, attempt.output) == ("sleep (pid 9)", output)
-    assert await lab.store.attempt_output(1, 1) == output
     assert lab.kinds()[-2:] == ["job.processing", "job.completed"]
 
 
@@ -50,7 +50,7 @@ async def test_a_failing_job_waits_for_its_backoff_in_store_time_then_dies(lab: 
     job = await lab.get(1)
     assert (job.attempts, job.runs, job.reason) == (3, 3, "exit 127")
     assert lab.store.due.store_ms is None
-    assert [each.exit_code for each in await lab.store.attempts(1)] == [1, 1, 127]
+    assert [each.exit_code for each in await lab.store.queries.attempts(1)] == [1, 1, 127]
 
 
 @in_lab
@@ -79,10 +79,10 @@ async def test_a_second_and_a_late_outcome_change_nothing_and_are_acknowledged(l
     assert (await lab.turn([lab.end(first, 0)])).stored == [(1, 1, "job_1", None)]
     assert await lab.get(1) == before
     assert len(lab.events) == told
-    assert len(await lab.store.attempts(1)) == 1
+    assert len(await lab.store.queries.attempts(1)) == 1
     assert (await lab.turn([lab.end(second), lab.end(second, 1)])).stored[1].state is None
     assert (await lab.get(1)).state is JobState.COMPLETED
-    await lab.store.remove([1], now=lab.now)
+    await verbs.remove(lab.store, [1], now=lab.now)
     assert (await lab.turn([lab.end(second)])).stored == [(1, 2, None, None)]
 
 
@@ -90,28 +90,28 @@ async def test_a_second_and_a_late_outcome_change_nothing_and_are_acknowledged(l
 async def test_a_cancelled_job_keeps_its_state_and_gets_its_attempt_once(lab: Lab) -> None:
     await lab.add()
     claimed = await lab.claim()
-    (cancelled,) = await lab.store.cancel([1], now=lab.now, reason="cancelled by ann")
+    (cancelled,) = await verbs.cancel(lab.store, [1], now=lab.now, reason="cancelled by ann")
     assert (cancelled.run, cancelled.worker) == (1, claimed.worker)
     assert cancelled.job.state is JobState.CANCELLED
     with pytest.raises(Refused, match="still being ended") as refused:
-        await lab.store.retry([1], now=lab.now)
+        await verbs.retry(lab.store, [1], now=lab.now)
     assert refused.value.code is ErrorCode.WRONG_STATE
     outcome = lab.end(claimed, exit_code=None, kind=EndKind.SIGNALLED, signal=15)
     assert (await lab.turn([outcome])).stored == [(1, 1, "job_1", JobState.CANCELLED)]
     assert (await lab.turn([outcome])).stored == [(1, 1, "job_1", None)]
     job = await lab.get(1)
     assert (job.state, job.reason) == (JobState.CANCELLED, "cancelled by ann")
-    assert [each.signal for each in await lab.store.attempts(1)] == [15]
-    assert (await lab.store.retry([1], now=lab.now))[0].state is JobState.PENDING
+    assert [each.signal for each in await lab.store.queries.attempts(1)] == [15]
+    assert (await verbs.retry(lab.store, [1], now=lab.now))[0].state is JobState.PENDING
 
 
 @in_lab
 async def test_a_worker_that_is_gone_ends_nothing_any_more(lab: Lab) -> None:
     await lab.add()
     claimed = await lab.claim()
-    await lab.store.cancel([1], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     await lab.store.worker_ended(claimed.worker, now=lab.now)
-    assert (await lab.store.retry([1], now=lab.now))[0].state is JobState.PENDING
+    assert (await verbs.retry(lab.store, [1], now=lab.now))[0].state is JobState.PENDING
 
 
 @in_lab
@@ -129,7 +129,7 @@ async def test_a_crash_is_no_failed_attempt_until_there_are_too_many(lab: Lab) -
     assert job.state is JobState.DEAD
     assert job.reason is not None
     assert job.reason.startswith("crash-limit")
-    assert [each.crashed for each in await lab.store.attempts(1)] == [True] * 4
+    assert [each.crashed for each in await lab.store.queries.attempts(1)] == [True] * 4
 
 
 @in_lab
@@ -226,4 +226,4 @@ async def test_a_job_that_a_crash_put_back_looks_as_if_it_had_never_begun(lab: L
     job = await lab.get(1)
     assert (job.state, job.crashes, job.ready) == (JobState.PENDING, 1, True)
     assert (job.started_ms, job.finished_ms, job.exit_code, job.signal, job.reason) == (None,) * 5
-    assert len(await lab.store.attempts(1)) == 1
+    assert len(await lab.store.queries.attempts(1)) == 1

@@ -11,6 +11,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.records import StoreFailed
 from queuectld.store.writer import thread
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 PATIENCE = 30
@@ -89,7 +90,7 @@ def test_a_commit_that_could_not_be_told_to_the_daemon_is_acknowledged_and_ends_
         lab.store._on_committed = lab._committed
         with pytest.raises(StoreFailed):
             await asyncio.wait_for(lab.add(), PATIENCE)
-        assert await lab.store.find("stored") == 1
+        assert await verbs.find(lab.store, "stored") == 1
 
     scenario(tmp_path)
 
@@ -98,7 +99,7 @@ def test_a_commit_that_could_not_be_told_to_the_daemon_is_acknowledged_and_ends_
 async def test_an_error_that_no_future_can_hold_is_an_answer_all_the_same(lab: Lab) -> None:
     """`next()` of nothing, in a request or in a question: a future refuses StopIteration, and nobody was answered."""
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(lab.store._write(lambda _: next(iter(()))), PATIENCE)
+        await asyncio.wait_for(lab.store._writer.submit(lambda _: next(iter(()))), PATIENCE)
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(lab.store.ask(lambda _: next(iter(()))), PATIENCE)
+        await asyncio.wait_for(lab.store._reader.ask(lambda _: next(iter(()))), PATIENCE)
     await lab.add()

@@ -122,7 +122,7 @@ class Bulk:
             place = _read_place(wanted.after)
         else:
             now = self._clock.now()
-            place = await work.named(Place(0, 0, await self._store.last_seq(), now.wall_ms, now.store_ms, 0, 0))
+            place = await work.named(Place(0, 0, await self._store.queries.last_seq(), now.wall_ms, now.store_ms, 0, 0))
         pages = 0
         while place.pick < len(chosen.picks):
             if wanted.limit is not None and (work.total >= wanted.limit or pages >= PAGES_A_CALL):
@@ -138,7 +138,7 @@ class Bulk:
         named: list[int] = []
         for some in _slices(chosen.named):
             await self._store.look(verb, some, brief=True)
-            page = await self._store.rows(ListQuery(where=narrowed, seqs=some), KEYS)
+            page = await self._store.queries.rows(ListQuery(where=narrowed, seqs=some), KEYS)
             named += [seq for seq, *_ in page.rows]
         return Chosen(named, [pick._replace(where=selection.both(pick.where, narrowed)) for pick in chosen.picks])
 
@@ -223,7 +223,7 @@ class _Work:
         earlier = self._chosen.picks[: place.pick] if self._wanted.dry_run or self._verb is Verb.KILL else []
         where = selection.both(pick.where, *(Not(selection.whole(each)) for each in earlier))
         query = ListQuery(where=where, now_ms=place.wall_ms, after=str(start), upto=pick.last, limit=MAX_LOOKED_AT)
-        page = await self._store.rows(query, KEYS)
+        page = await self._store.queries.rows(query, KEYS)
         return page.rows, None if page.next is None else int(page.next)
 
     def _take(self, done: Done) -> None:

@@ -21,5 +21,5 @@ async def first_look(store: Store, parents: Iterable[Parents | None]) -> SeenBy:
     for reference in sorted(filter(is_selector, references)):
         selector = parse(reference, "depends_on")
         if not isinstance(selector, One):
-            seen[reference] = await store.parents_seen(selector)
+            seen[reference] = await store.queries.parents_seen(selector)
     return seen

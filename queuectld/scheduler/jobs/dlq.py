@@ -44,7 +44,7 @@ class DlqService:
     async def list(self, wanted: DlqList) -> Page:
         """One page of dead jobs, oldest first."""
         query = ListQuery(where=_dead(wanted), now_ms=self._clock.now().wall_ms, after=wanted.after, limit=wanted.limit)
-        return await self._store.page(query)
+        return await self._store.queries.page(query)
 
     async def retry(self, wanted: DlqRetry) -> Changed:
         """Dead jobs back to pending with no attempts counted; their history stays. At a rate: one after the other."""

@@ -70,11 +70,11 @@ class LogService:
     async def _look(self, seq: int, wanted: JobLogs) -> LogPage | None:
         """A page, or None when there is nothing yet and the next event of the job may change that."""
         # The job first: an execution that ends between the two reads is among its attempts then, and not missed.
-        jobs = await self._store.many([seq])
+        jobs = await self._store.queries.many([seq])
         if not jobs:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no job {wanted.id!r}", {"id": wanted.id})
         job = jobs[0]
-        attempts = await self._store.attempts(seq)
+        attempts = await self._store.queries.attempts(seq)
         number = wanted.attempt if wanted.attempt is not None else _newest(job, attempts)
         if 1 <= number <= len(attempts):
             return self._page(attempts[number - 1].output, job, wanted, number, over=True)

@@ -33,13 +33,13 @@ async def choose(store: Store, refs: Sequence[str], *, again: bool = False) -> C
     picks: list[Pick] = []
     for start in range(0, len(refs), NAMES_A_QUESTION):
         some = refs[start : start + NAMES_A_QUESTION]
-        for ref, seq in zip(some, await store.find_each(some), strict=True):
+        for ref, seq in zip(some, await store.queries.find_each(some), strict=True):
             selector = One(ref) if seq is not None else parse(ref)
             if isinstance(selector, Pick):
                 picks.append(selector)
                 continue
             if isinstance(selector, Last):
-                seq = await store.newest()
+                seq = await store.queries.newest()
             if seq is not None:
                 named[seq] = None
             elif not again:
@@ -83,7 +83,7 @@ async def several(store: Store, refs: Sequence[str]) -> list[int]:
 async def load(store: Store, seqs: Iterable[int]) -> list[Job]:
     """The jobs, in the order of `seqs`; those that are gone are left out."""
     wanted = list(seqs)
-    by_seq = {job.seq: job for job in await store.many(wanted)}
+    by_seq = {job.seq: job for job in await store.queries.many(wanted)}
     return [by_seq[seq] for seq in wanted if seq in by_seq]
 
 
@@ -120,7 +120,7 @@ async def _few(store: Store, pick: Pick, limit: int) -> list[int]:
     after: str | None = str(max(pick.first - 1, 0))
     while after is not None and len(found) < limit:
         query = ListQuery(where=pick.where, after=after, upto=pick.last, limit=limit - len(found))
-        page = await store.rows(query, (SEQ.name,))
+        page = await store.queries.rows(query, (SEQ.name,))
         found += [seq for (seq,) in page.rows]
         after = page.next
     return found

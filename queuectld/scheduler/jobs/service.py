@@ -54,7 +54,7 @@ class JobService(JobHands):
         seen = await dependency_selectors.first_look(self._store, (spec.depends_on,))
         new = Submission(self._config.value, seen).new_job(spec, submitter)
         failpoints.reached("enqueue.received")
-        added = await self._store.add_or_find(new, now=self._clock.now(), request=request)
+        added = await self._store.intake.add(new, now=self._clock.now(), request=request)
         failpoints.reached("enqueue.stored")
         return added
 
@@ -63,28 +63,28 @@ class JobService(JobHands):
     ) -> Added:
         """Store all of the jobs, or none."""
         new = await self._new_jobs(specs, submitters)
-        return await self._store.add_many(new, now=self._clock.now(), request=request)
+        return await self._store.intake.add_many(new, now=self._clock.now(), request=request)
 
     async def batch_open(self) -> str:
         """Open a batch; its token names it in what follows."""
-        return await self._store.batch_open(now=self._clock.now())
+        return await self._store.intake.batch_open(now=self._clock.now())
 
     async def batch_add(self, token: str, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> Added:
         """Store more jobs of an open batch, invisible to everybody until its commit."""
         new = await self._new_jobs(specs, submitters)
-        added = await self._store.batch_add(token, new, now=self._clock.now())
+        added = await self._store.intake.batch_add(token, new, now=self._clock.now())
         failpoints.reached("batch.added")
         return added
 
     async def batch_commit(self, token: str, request: str | None) -> AddedSummary:
         """Make a batch visible at once and whole."""
-        summary = await self._store.batch_commit(token, now=self._clock.now(), request=request)
+        summary = await self._store.intake.batch_commit(token, now=self._clock.now(), request=request)
         failpoints.reached("batch.committed")
         return summary
 
     async def batch_discard(self, token: str) -> None:
         """Drop an open batch and all it holds."""
-        await self._store.batch_discard(token)
+        await self._store.intake.batch_discard(token)
 
     async def status(self) -> Status:
         """Counts by state and the number of workers that take jobs."""
@@ -93,11 +93,11 @@ class JobService(JobHands):
 
     async def page(self, wanted: ListJobs) -> Page:
         """One page of jobs, oldest or newest first; of named ones in the order named."""
-        return await self._store.page(await self._listing(wanted))
+        return await self._store.queries.page(await self._listing(wanted))
 
     async def rows(self, wanted: ListJobs, keys: Sequence[str]) -> Rows:
         """As `page`, but these keys alone."""
-        return await self._store.rows(await self._listing(wanted), keys)
+        return await self._store.queries.rows(await self._listing(wanted), keys)
 
     async def _listing(self, wanted: ListJobs) -> ListQuery:
         seqs = wanted.seqs if wanted.ids is None else await selection.several(self._store, wanted.ids)
@@ -117,7 +117,7 @@ class JobService(JobHands):
         )
         if wanted.sort is None:
             return query
-        return await self._store.first_by(query, wanted.sort, descending=wanted.descending)
+        return await self._store.queries.first_by(query, wanted.sort, descending=wanted.descending)
 
     async def get(self, ref: str) -> tuple[Job, list[Attempt]]:
         """A job and its attempts that have ended, oldest first."""
@@ -125,7 +125,7 @@ class JobService(JobHands):
         jobs = await selection.load(self._store, [seq])
         if not jobs:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
-        return jobs[0], await self._store.attempts(seq)
+        return jobs[0], await self._store.queries.attempts(seq)
 
     def wait(self, wanted: JobWait) -> Awaitable[Waited]:
         """Wait for jobs to end; see `Waits.wait`."""

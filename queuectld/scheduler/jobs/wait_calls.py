@@ -102,7 +102,7 @@ class Waits:
     async def _first_failure(self, awaited: Awaited) -> Job | None:
         # One that was removed or retried since is none; where all are, the first few say enough.
         for seq in islice(awaited.failures(), waiting.SLICE):
-            job = await self._store.get(seq)
+            job = await self._store.queries.get(seq)
             if job is not None and has_ended(job.state) and job.state is not JobState.COMPLETED:
                 return job
         return None
@@ -115,9 +115,9 @@ class Waits:
         if some:
             query = ListQuery(seqs=[seq for _, seq in some], limit=wanted.limit)
             if wanted.keys:
-                page = await self._store.rows(query, wanted.keys)
+                page = await self._store.queries.rows(query, wanted.keys)
             else:
-                page = await self._store.page(query)
+                page = await self._store.queries.page(query)
             # So many were looked at: those that are gone were passed over, and a page is full at some size.
             looked_at = len(some) if page.next is None else int(page.next)
             place = some[looked_at - 1][0]

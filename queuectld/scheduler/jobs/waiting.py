@@ -178,7 +178,7 @@ async def counts(store: Store, awaited: Awaited) -> dict[JobState, int]:
     found: dict[JobState, int] = {state: awaited.ended.get(state, 0) for state in JobState}
     place = 0
     while seqs := list(islice(awaited.open.after(place), SLICE)):
-        for state in (await store.states(seqs)).values():
+        for state in (await store.queries.states(seqs)).values():
             found[state] += 1
         place = seqs[-1]
     return found
@@ -206,7 +206,7 @@ async def _find(store: Store, awaited: Awaited, refs: Sequence[str]) -> bool:
     for start in range(0, len(chosen.named), SLICE):
         some = chosen.named[start : start + SLICE]
         awaited.look()
-        awaited.name(some, await store.states(some))
+        awaited.name(some, await store.queries.states(some))
     for pick in chosen.picks:
         awaited.new_pick()
         await _find_picked(store, awaited, pick)
@@ -219,7 +219,7 @@ async def _find_picked(store: Store, awaited: Awaited, pick: Pick) -> None:
     while after is not None:
         awaited.look()
         query = ListQuery(where=pick.where, after=after, upto=pick.last, limit=MAX_LOOKED_AT)
-        page = await store.rows(query, ("seq", "state"))
+        page = await store.queries.rows(query, ("seq", "state"))
         for seq, state in page.rows:
             awaited.pick(seq, JobState(state))
         after = page.next

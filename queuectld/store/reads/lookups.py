@@ -8,9 +8,9 @@ from typing import Final
 from peewee import SQL, fn
 
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.domain.job import Attempt, Job, Output
+from queuectld.domain.job import Attempt, Job
 from queuectld.store.mapping import models
-from queuectld.store.mapping.rows import STATES, read_attempt, read_event, read_job, read_output, unpack
+from queuectld.store.mapping.rows import STATES, read_attempt, read_event, read_job, unpack
 from queuectld.store.mapping.sql import AMONG_SEQS, VISIBLE, WHOLE_JOB
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.records import Busy, Event, PoolRow, QueueRow, WorkerRow
@@ -29,11 +29,6 @@ _STATES: Final = statement(
 _LAST_SEQ: Final = statement(_Job.select(fn.MAX(_Job.seq)))
 _ATTEMPTS: Final = statement(
     models.Attempt.select().where(models.Attempt.seq == arg("seq")).order_by(models.Attempt.run)
-)
-_OUTPUT: Final = statement(
-    models.Attempt.select(models.Attempt.output).where(
-        (models.Attempt.seq == arg("seq")) & (models.Attempt.run == arg("run"))
-    )
 )
 _QUEUES: Final = statement(
     models.Queue.select(
@@ -82,12 +77,6 @@ def states(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, Job
 def attempts(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
     """The executions of a job that have ended, oldest first."""
     return [read_attempt(row) for row in connection.execute(_ATTEMPTS, {"seq": seq})]
-
-
-def attempt_output(connection: sqlite3.Connection, seq: int, run: int) -> Mapping[str, Output]:
-    """Where the output of one execution is; empty when there is none."""
-    row = connection.execute(_OUTPUT, {"seq": seq, "run": run}).fetchone()
-    return {} if row is None else read_output(row[0])
 
 
 def queues(connection: sqlite3.Connection) -> list[QueueRow]:

@@ -1,59 +1,50 @@
-"""What can be asked of the store: the reading half of `Store`. Each answer is from one committed state."""
+"""What can be asked of the store. Each answer is from one committed state."""
 
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from queuectl_client.protocol.selectors import Last, Pick
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.domain.job import Attempt, Job, Output
+from queuectld.domain.job import Attempt, Job
 from queuectld.store.reads import dependency_selectors, listings, lookups, ordering, selectors
 from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
-from queuectld.store.records import Busy, Event, Page, PoolRow, QueueRow, Rows, Seen, WorkerRow
+from queuectld.store.records import Busy, Page, PoolRow, QueueRow, Rows, Seen, WorkerRow
 
 T = TypeVar("T")
 
 
-class Questions:
+class Queries:
     """Reads, carried out one after the other by the reading thread; they hold up no write."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Have a question of this package answered."""
-        return await self._reader.ask(question)
-
     async def get(self, seq: int) -> Job | None:
         """The job; None when there is none."""
-        return await self.ask(partial(lookups.get, seq=seq))
+        return await self._reader.ask(partial(lookups.get, seq=seq))
 
     async def many(self, seqs: Sequence[int]) -> list[Job]:
         """Those of the jobs that are there, by number."""
-        return await self.ask(partial(lookups.many, seqs=seqs))
+        return await self._reader.ask(partial(lookups.many, seqs=seqs))
 
     async def states(self, seqs: Sequence[int]) -> dict[int, JobState]:
         """How those of the jobs stand that are there, by number."""
-        return await self.ask(partial(lookups.states, seqs=seqs))
-
-    async def find(self, ref: str) -> int | None:
-        """The number of the job with exactly this id, else with this number; None when there is none."""
-        return await self.ask(partial(selectors.find, reference=ref))
+        return await self._reader.ask(partial(lookups.states, seqs=seqs))
 
     async def find_each(self, refs: Sequence[str]) -> list[int | None]:
-        """As `find`, for several, in their order."""
-        return await self.ask(partial(selectors.find_each, references=refs))
+        """The numbers of the jobs with exactly these ids, or else these numbers, in their order; None: no such job."""
+        return await self._reader.ask(partial(selectors.find_each, references=refs))
 
     async def last_seq(self) -> int:
         """The number of the newest job that is there; 0 when there is none."""
-        return await self.ask(lookups.last_seq)
+        return await self._reader.ask(lookups.last_seq)
 
     async def newest(self) -> int | None:
         """The number of the newest job that anybody can see; None when there is none."""
-        return await self.ask(selectors.newest)
+        return await self._reader.ask(selectors.newest)
 
     async def parents_seen(self, selector: Last | Pick) -> Seen:
         """The jobs that a selector names to wait for, as far as there are any now; somewhat more than are allowed."""
@@ -62,17 +53,17 @@ class Questions:
         after: int | None = 0
         while after is not None and len(seqs) <= dependency_selectors.MOST_PARENTS:
             look = partial(dependency_selectors.first_look, selector=selector, upto=upto, after=after)
-            found, after = await self.ask(look)
+            found, after = await self._reader.ask(look)
             seqs += found
         return Seen(selector, upto, seqs)
 
     async def page(self, query: ListQuery) -> Page:
         """The next jobs of a listing; it may be empty while `next` is set."""
-        return await self.ask(partial(listings.page, query=query))
+        return await self._reader.ask(partial(listings.page, query=query))
 
     async def rows(self, query: ListQuery, keys: Sequence[str]) -> Rows:
         """These keys alone (of `jobkeys.KINDS`) of the next jobs of a listing; else as `page`."""
-        return await self.ask(partial(listings.rows, query=query, keys=keys))
+        return await self._reader.ask(partial(listings.rows, query=query, keys=keys))
 
     async def first_by(self, query: ListQuery, key: str, *, descending: bool) -> ListQuery:
         """The listing of the first of these jobs by a key, `limit` of them, in that order.
@@ -83,7 +74,7 @@ class Questions:
         rest = replace(query, newest_first=False, after=None)
         while True:
             look = partial(ordering.slice_of, query=rest, key=key, descending=descending, count=query.limit)
-            found, after = await self.ask(look)
+            found, after = await self._reader.ask(look)
             best = ordering.first([*best, *found], descending, query.limit)
             if after is None:
                 return replace(query, seqs=[seq for _, seq in best], newest_first=False)
@@ -91,36 +82,24 @@ class Questions:
 
     async def attempts(self, seq: int) -> list[Attempt]:
         """The executions of a job that have ended, oldest first."""
-        return await self.ask(partial(lookups.attempts, seq=seq))
-
-    async def attempt_output(self, seq: int, run: int) -> Mapping[str, Output]:
-        """Where the output of one execution is, by stream; empty when it has none."""
-        return await self.ask(partial(lookups.attempt_output, seq=seq, run=run))
+        return await self._reader.ask(partial(lookups.attempts, seq=seq))
 
     async def queues(self) -> list[QueueRow]:
         """All queues by name, with their counts."""
-        return await self.ask(lookups.queues)
+        return await self._reader.ask(lookups.queues)
 
     async def processing(self) -> list[Busy]:
         """All processing jobs and who has them."""
-        return await self.ask(lookups.processing)
+        return await self._reader.ask(lookups.processing)
 
     async def environment(self, number: int) -> Mapping[str, str]:
         """The environment a claim names. Raises LookupError when there is none."""
-        return await self.ask(partial(lookups.environment, number=number))
-
-    async def events_since(self, event_seq: int, limit: int) -> list[Event]:
-        """The events that follow this one, oldest first."""
-        return await self.ask(partial(lookups.events_since, event_seq=event_seq, limit=limit))
-
-    async def oldest_event(self) -> int:
-        """The number of the oldest event that is kept; 0 when there is none."""
-        return await self.ask(lookups.oldest_event)
+        return await self._reader.ask(partial(lookups.environment, number=number))
 
     async def pools(self) -> list[PoolRow]:
         """All pools, oldest first."""
-        return await self.ask(lookups.pools)
+        return await self._reader.ask(lookups.pools)
 
     async def workers(self) -> list[WorkerRow]:
         """All workers that have not ended, oldest first."""
-        return await self.ask(lookups.workers)
+        return await self._reader.ask(lookups.workers)

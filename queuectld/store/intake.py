@@ -1,56 +1,64 @@
-"""How jobs come into the store that do not fit into one commit: hidden until all is there, in slices."""
+"""How jobs come into the store: at once, or hidden and in slices until all is there."""
 
 import asyncio
 import uuid
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
-from queuectld.store.reads.thread import Reader
 from queuectld.store.records import Added, AddedOne, AddedSummary, Seen
-from queuectld.store.upkeep import SLICE, Upkeep
 from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import idempotency, many_parents, uploads
 
 BULK: Final = 1_000
 """Jobs of one request that are stored in one commit; more come as a batch of its own."""
+SLICE: Final = 500
+"""Jobs of a discarded batch that go in one commit, so that no other request waits long."""
 
 
-class Uploading(Upkeep):
-    """The part of the store by which jobs come in."""
+class Intake:
+    """Takes in new jobs."""
 
-    def __init__(self, path: Path, reader: Reader, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(path, reader, writer, loop)
+    def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
+        self._writer = writer
+        self._loop = loop
         self._clearing: set[asyncio.Task[None]] = set()
 
-    async def add_or_find(self, new: NewJob, *, now: Now, request: str | None = None) -> AddedOne:
-        """As `add`, and says whether the job was there before, and whose place it has taken."""
+    async def settle(self) -> None:
+        """Wait until what is discarded in the background is gone."""
+        for task in list(self._clearing):
+            await asyncio.wait([task])
+
+    async def add(self, new: NewJob, *, now: Now, request: str | None = None) -> AddedOne:
+        """Store a job. Refused (conflict) when its id or unique key is taken; `skip` gives the job that has the key.
+
+        A repeat of `request` stores nothing and gives the same job.
+        """
         many = {
             selector: seen for selector, seen in new.seen.items() if len(seen.seqs) > many_parents.AT_ONCE
         }  # fmt: skip
         # Who else has its unique key, and whether it would wait for itself, is for one commit to tell.
         if many and new.unique_key is None and new.batch is None:
             return await self._add_with_many_parents(new, frozenset(many), now, request)
-        return await self._write(partial(idempotency.add_once, new=new, now=now, request=request))
+        return await self._writer.submit(partial(idempotency.add_once, new=new, now=now, request=request))
 
     async def _add_with_many_parents(
         self, new: NewJob, many: frozenset[str], now: Now, request: str | None
     ) -> AddedOne:  # fmt: skip
-        known = await self._write(partial(idempotency.known_one, request=request, new=new, now=now))
+        known = await self._writer.submit(partial(idempotency.known_one, request=request, new=new, now=now))
         if known is not None:
             return known
         token = uuid.uuid4().hex
-        child, left = await self._write(partial(many_parents.begin, token=token, new=new, many=many, now=now))
+        child, left = await self._writer.submit(partial(many_parents.begin, token=token, new=new, many=many, now=now))
         try:
             named: list[tuple[str, str]] = []
             for selector, on in left:
                 named += await self._wait_for(child, selector, on, new.seen[selector], now)
-            added = await self._write(partial(
+            added = await self._writer.submit(partial(
                 many_parents.commit, token=token, new=new, child=child, named=named, now=now, request=request
             ))  # fmt: skip
         except BaseException:
@@ -63,12 +71,12 @@ class Uploading(Upkeep):
     async def _wait_for(
         self, child: int, selector: str, on: str, seen: Seen, now: Now
     ) -> list[tuple[str, str]]:
-        parents = await self._write(partial(many_parents.parents_of, selector=selector, seen=seen, child=child))
+        parents = await self._writer.submit(partial(many_parents.parents_of, selector=selector, seen=seen, child=child))
         named: list[tuple[str, str]] = []
         for start in range(0, len(parents), many_parents.AT_ONCE):
             some = parents[start : start + many_parents.AT_ONCE]
             note = partial(many_parents.wait_for, child=child, parents=some, on=on, now=now)
-            named += [(name, on) for name in await self._write(note, weight=len(some))]
+            named += [(name, on) for name in await self._writer.submit(note, weight=len(some))]
             failpoints.reached("enqueue.parents")
         if not named:
             raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
@@ -78,11 +86,11 @@ class Uploading(Upkeep):
         """Store all of them or, when one is refused, none; the refusal's data has its `index`."""
         if len(new) <= BULK or any(each.unique_key is not None for each in new):
             add = partial(idempotency.add_many_once, new=new, now=now, request=request)
-            return await self._write(add, weight=len(new))
+            return await self._writer.submit(add, weight=len(new))
         return await self._add_in_slices(new, now, request)
 
     async def _add_in_slices(self, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
-        known = await self._write(partial(idempotency.known_many, request=request))
+        known = await self._writer.submit(partial(idempotency.known_many, request=request))
         if known is not None:
             return known
         token = await self.batch_open(now=now)
@@ -94,7 +102,7 @@ class Uploading(Upkeep):
                 added.seqs.extend(part.seqs)
                 added = added._replace(skipped=[*added.skipped, *part.skipped])
             commit = partial(idempotency.commit_many, token=token, added=added, now=now, request=request)
-            return await self._write(commit)
+            return await self._writer.submit(commit)
         except BaseException:
             self._in_background(self.batch_discard(token))
             raise
@@ -102,30 +110,30 @@ class Uploading(Upkeep):
     async def batch_open(self, *, now: Now) -> str:
         """Begin a batch; gives its token."""
         token = uuid.uuid4().hex
-        await self._write(partial(uploads.open_batch, token=token, now=now))
+        await self._writer.submit(partial(uploads.open_batch, token=token, now=now))
         return token
 
     async def batch_add(self, token: str, new: Sequence[NewJob], *, now: Now, first: int = 0) -> Added:
         """Store jobs that nobody sees until the commit. `first` is the index of the first one, for refusals."""
         add = partial(uploads.add_to_batch, token=token, new=new, now=now, first=first)
-        return await self._write(add, weight=len(new))
+        return await self._writer.submit(add, weight=len(new))
 
     async def batch_commit(self, token: str, *, now: Now, request: str | None = None) -> AddedSummary:
         """Let all jobs of the batch be there: one small write. Turns let them into their lanes."""
-        return await self._write(partial(idempotency.commit_batch_once, token=token, now=now, request=request))
+        return await self._writer.submit(partial(idempotency.commit_batch_once, token=token, now=now, request=request))
 
     async def batch_discard(self, token: str) -> None:
         """Let the batch be no more, and take its rows away in slices."""
-        number = await self._write(partial(uploads.discard_batch, token=token))
+        number = await self._writer.submit(partial(uploads.discard_batch, token=token))
         await self._clear(number)
 
     async def discard_open_batches(self) -> None:
         """At start: take away what nobody can commit any more, in slices."""
-        for number in await self._write(uploads.mark_abandoned):
+        for number in await self._writer.submit(uploads.mark_abandoned):
             await self._clear(number)
 
     async def _clear(self, number: int) -> None:
-        while await self._write(partial(uploads.clear_discarded, number=number, budget=SLICE), weight=SLICE):
+        while await self._writer.submit(partial(uploads.clear_discarded, number=number, budget=SLICE), weight=SLICE):
             pass
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,61 @@
+"""Verbs on jobs by their numbers, all or none of them, as the scheduler has the store carry them out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.permits import Verb
+from queuectld.store.records import Cancelled, Removed
+from queuectld.store.store import Store
+
+
+async def add(store: Store, new: NewJob, *, now: Now, request: str | None = None) -> Job:
+    """Store a job, or find the one that is there already."""
+    return (await store.intake.add(new, now=now, request=request)).job
+
+
+async def find(store: Store, ref: str) -> int | None:
+    """The number of the job with this id or number."""
+    (seq,) = await store.queries.find_each([ref])
+    return seq
+
+
+async def cancel(store: Store, seqs: Sequence[int], *, now: Now, **how: Any) -> list[Cancelled]:
+    """End jobs for good; with each the run that a worker still has to end."""
+    done = await store.act(Verb.CANCEL, seqs, now=now, how=how)
+    running = {each.job.seq: each for each in done.running}
+    return [running.get(job.seq, Cancelled(job, None, None)) for job in done.jobs]
+
+
+async def hold(store: Store, seqs: Sequence[int], *, now: Now) -> list[Job]:
+    """Keep waiting jobs back."""
+    return (await store.act(Verb.HOLD, seqs, now=now)).jobs
+
+
+async def release(store: Store, seqs: Sequence[int], *, now: Now) -> list[Job]:
+    """Let held jobs wait as others do."""
+    return (await store.act(Verb.RELEASE, seqs, now=now)).jobs
+
+
+async def retry(store: Store, seqs: Sequence[int], *, now: Now) -> list[Job]:
+    """Let ended jobs run again."""
+    return (await store.act(Verb.RETRY, seqs, now=now)).jobs
+
+
+async def remove(store: Store, seqs: Sequence[int], *, now: Now) -> Removed:
+    """Delete ended or waiting jobs."""
+    done = await store.act(Verb.REMOVE, seqs, now=now)
+    return Removed(done.jobs, done.names, done.files)
+
+
+async def dlq_retry(
+    store: Store, seqs: Sequence[int], *, now: Now, delay_ms: Callable[[int], int] | None = None
+) -> list[Job]:
+    """Let dead jobs run again, each after the delay for its index."""
+    return (await store.act(Verb.DLQ_RETRY, seqs, now=now, how={"delay_ms": delay_ms})).jobs
+
+
+async def dlq_purge(store: Store, seqs: Sequence[int], *, now: Now) -> Removed:
+    """Delete dead jobs."""
+    done = await store.act(Verb.DLQ_PURGE, seqs, now=now)
+    return Removed(done.jobs, done.names, done.files)
