@@ -95,8 +95,8 @@ class Core:
         self._shrinking = Shrinking(self.store)
         self._sweeps: list[asyncio.Task[None]] = []
         self.service = Service(
-            jobs=JobService(self.store, bus, self.clock, config, self._pool, remove_files, is_draining),
-            logs=LogService(self.store, bus, self._pool, logs),
+            jobs=JobService(self.store, bus, self.clock, config, self._pool.runs, remove_files, is_draining),
+            logs=LogService(self.store, bus, self._pool.runs, logs),
             dlq=DlqService(self.store, self.clock, config, remove_files),
             config=config,
             queues=QueueService(self.store, bus, self.clock, self._dispatcher.wake),
@@ -198,7 +198,7 @@ class Core:
             "store": str(paths.store),
             "logs": str(paths.logs),
             "state": str(paths.state),
-            "workers": self._pool.worker_count(),
+            "workers": self._pool.runs.worker_count(),
             "draining": self._dispatcher is not None and self._dispatcher.draining,
         }
 

@@ -17,11 +17,9 @@ from queuectld import ownlimits
 from queuectld.config import SettingsRefused, read_settings
 from queuectld.server.folders import weakness
 from queuectld.server.socketfile import is_answered
-from queuectld.store.mapping import files
-from queuectld.store.reads.invariants import Progress
-from queuectld.store.reads.invariants import examine as examine_store
+from queuectld.store import maintenance
+from queuectld.store.maintenance import Progress
 from queuectld.store.records import StoreRefused
-from queuectld.store.writes import repair
 from queuectld.workerwire import spool
 
 OK: Final = "ok"
@@ -58,7 +56,7 @@ def mend(paths: Paths) -> list[Finding]:
         return [Finding(PROBLEM, "repair", f"{paths.lock}: {error.strerror}", _rescue(store))]
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mended, backup = repair.repair(store)
+        mended, backup = maintenance.repair(store)
     except BlockingIOError:
         said = "a daemon has the store open, so it was not repaired"
         return [Finding(PROBLEM, "repair", said, f"{REPAIR}; jobs go on without a daemon")]
@@ -163,7 +161,7 @@ def _store(paths: Paths, progress: Progress) -> Iterator[Finding]:
         yield Finding(PROBLEM, "store", said, "mount it, or remove the link to begin with an empty store")
         return
     try:
-        version, wrong = examine_store(path, progress)
+        version, wrong = maintenance.examine(path, progress)
     except StoreRefused as refused:
         yield Finding(PROBLEM, "store", str(refused), _rescue(path))
         return
@@ -171,9 +169,9 @@ def _store(paths: Paths, progress: Progress) -> Iterator[Finding]:
         yield Finding(OK, "store", f"{path} is not there yet")
         return
     for said in wrong:
-        yield Finding(PROBLEM, "store", said, REPAIR if repair.can_mend(said) else _rescue(path))
+        yield Finding(PROBLEM, "store", said, REPAIR if maintenance.can_mend(said) else _rescue(path))
     if not wrong:
-        older = version < files.SCHEMA_VERSION
+        older = version < maintenance.SCHEMA_VERSION
         said = f"{path}, schema version {version}" + (", to be migrated by the next daemon" if older else "")
         yield Finding(OK, "store", said)
 
@@ -195,7 +193,7 @@ def _room(paths: Paths) -> Iterator[Finding]:
             continue
         free = shutil.disk_usage(path).free
         said = f"{free // (1024 * 1024):,} MiB are free at {path}"
-        if free < files.ROOM_BYTES:
+        if free < maintenance.ROOM_BYTES:
             yield Finding(PROBLEM, subject, said, "make room; the daemon goes on by itself")
         elif free < ROOM_BYTES:
             yield Finding(WARNING, subject, said, "make room, for instance by removing jobs (queuectl rm)")

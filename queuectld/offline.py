@@ -1,7 +1,6 @@
 """What `queuectld` does beside a daemon or without one: examine the store, and copy it. Used by `queuectl`."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from pathlib import Path
 from queuectl_client import paths as places
 from queuectld.doctor import Finding, examine, is_well, mend
 from queuectld.logs import escaped
-from queuectld.store.mapping import files
-from queuectld.store.reads.invariants import Progress
+from queuectld.store import maintenance
+from queuectld.store.maintenance import Progress
 from queuectld.store.records import StoreRefused
 
 USAGE = 2
@@ -34,10 +33,11 @@ def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair:
         print("queuectld: backup needs the FILE to write to", file=sys.stderr)
         return USAGE
     try:
-        return _backup(Path(paths.store), Path(file), force=force)
+        maintenance.back_up(Path(paths.store), Path(file), replace=force)
     except (StoreRefused, OSError) as error:
         print(f"queuectld: no backup was made: {escaped(str(error))}", file=sys.stderr)
         return 1
+    return 0
 
 
 @contextmanager
@@ -57,16 +57,3 @@ def _progress() -> Iterator[Progress]:
     finally:
         if shown:
             print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
-
-
-def _backup(store: Path, target: Path, *, force: bool) -> int:
-    """A whole copy under a name of its own, then in its place: a copy cut short never looks like a backup."""
-    if files.look_at(store) is None:
-        raise StoreRefused(f"there is no store at {store}")
-    if os.path.lexists(target) and not force:
-        raise FileExistsError(f"{target} is there already; --force puts the backup in its place")
-    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
-    files.refusing(store, lambda: files.copy_of(store, draft))
-    os.rename(draft, target)
-    files.sync_folder(target.parent)
-    return 0

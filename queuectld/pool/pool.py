@@ -23,7 +23,7 @@ from queuectld.pool.link import WorkerLink
 from queuectld.pool.outcomes import outcome_from_map, run_body
 from queuectld.pool.pending_outcomes import Unstored
 from queuectld.pool.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
-from queuectld.pool.run_controller import RunHands
+from queuectld.pool.run_controller import RunController
 from queuectld.pool.survivors import Survivors
 from queuectld.pool.versions import mismatch
 from queuectld.scheduler.clock import Clock
@@ -34,7 +34,7 @@ from queuectld.workerwire import procfs, spool
 log = logging.getLogger(__name__)
 
 
-class WorkerPool(RunHands):
+class WorkerPool:
     """All workers of this daemon."""
 
     def __init__(
@@ -45,7 +45,6 @@ class WorkerPool(RunHands):
         places: WorkerPlaces,
         job_socket: str,
     ) -> None:
-        super().__init__()
         self._store = store
         self._clock = clock
         self._setting = setting
@@ -54,6 +53,10 @@ class WorkerPool(RunHands):
         """What jobs find in QUEUECTL_SOCKET."""
         self._owner: PoolOwner | None = None
         self._bury: Bury | None = None
+        self.workers: dict[int, Worker] = {}
+        self.ownerless: set[int] = set()
+        """Foreground pools that no client has taken up since this daemon started: their workers start no job."""
+        self.runs = RunController(self.workers, self.ownerless)
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
         self.unstored = Unstored()
@@ -123,11 +126,11 @@ class WorkerPool(RunHands):
         worker.job_id = claimed.id
         worker.has_begun = False
         worker.link.send("run", body)
-        self._sending.begun(worker, worker.job)
+        self.runs.sending.begun(worker, worker.job)
         failpoints.reached("claim.sent")
-        self._overdue.begin_of_run(worker, worker.job)
+        self.runs.overdue.begin_of_run(worker, worker.job)
         if claimed.timeout_ms is not None:
-            self._overdue.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
+            self.runs.overdue.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
         return True
 
     def _cannot_start(self, claimed: Claimed, words: str) -> None:
@@ -145,7 +148,7 @@ class WorkerPool(RunHands):
             worker_id = self.unstored.stored(key)
             if worker_id is not None:
                 by_worker.setdefault(worker_id, []).append((key.seq, key.run))
-            self.run_over(key)
+            self.runs.over(key)
         self.survivors.look()
         for worker_id, keys in by_worker.items():
             worker = self.workers.get(worker_id)
@@ -184,7 +187,7 @@ class WorkerPool(RunHands):
         except Refused:
             procfs.send_signal(worker.pid, worker.start_time, signal.SIGKILL)  # what is not stored gets no work
             raise
-        self._overdue.hello(worker, is_new=True)
+        self.runs.overdue.hello(worker, is_new=True)
         return worker
 
     def take_over(self, row: WorkerRow) -> Worker:
@@ -199,7 +202,7 @@ class WorkerPool(RunHands):
         """Hear of its end; at once when it is of another boot, or gone already."""
         if row.pid and row.boot_id == self._clock.boot_id:
             self._watch(worker)
-            self._overdue.hello(worker, is_new=False)
+            self.runs.overdue.hello(worker, is_new=False)
         else:
             self._ended(worker)
 
@@ -209,8 +212,8 @@ class WorkerPool(RunHands):
         if worker.link is not None:
             worker.link.send("drain", {})
         if worker.job is None:
-            self._overdue.rouse(worker)
-            self._overdue.end_of_worker(worker)
+            self.runs.overdue.rouse(worker)
+            self.runs.overdue.end_of_worker(worker)
 
     def adopt_spool(self, alive: Iterable[int]) -> list[Outcome]:
         """The outcomes that workers left which are not among `alive`; the living bring theirs themselves."""
@@ -233,19 +236,13 @@ class WorkerPool(RunHands):
         del self.workers[worker.id]
         worker.gone.set_result(None)
 
-    def run_over(self, key: RunKey) -> None:
-        """This execution will tell no more: whoever follows its output reads it from the store from now on."""
-        self._sending.over(key)
-        self._follows.over(key)
-        self._overdue.settled(key)
-
     async def close(self) -> None:
         """Leave the workers to the next daemon: close every connection."""
         self._bury = None
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
-        self._overdue.close()
+        self.runs.overdue.close()
         self.survivors.close()
         self._background.close()
 
@@ -268,9 +265,9 @@ class WorkerPool(RunHands):
         elif kind == "returned":
             self._returned(worker, RunKey(body["seq"], body["run"]), body.get("short"))
         elif kind == "output":
-            self._follows.told(body)
+            self.runs.follows.told(body)
         elif kind == "sent":
-            self._sending.told(body)
+            self.runs.sending.told(body)
 
     def lost(self, link: WorkerLink) -> None:
         """A connection closed: look closer, but a worker is dead only when its process is."""
@@ -278,13 +275,13 @@ class WorkerPool(RunHands):
         if worker is not None and worker.link is link:
             worker.link = None
             if worker.job is not None:
-                self._sending.lost(worker.job)
+                self.runs.sending.lost(worker.job)
 
     def _runs(self, worker: Worker, key: RunKey, body: Mapping[str, Any]) -> None:
         if worker.job == key:
             worker.has_begun = True
             if body.get("pid") and body.get("start_time"):
-                self._overdue.leader(worker, key, body["pid"], body["start_time"])
+                self.runs.overdue.leader(worker, key, body["pid"], body["start_time"])
 
     def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         assert self._owner is not None
@@ -325,12 +322,12 @@ class WorkerPool(RunHands):
         worker.job = running
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
             # The connection broke with the claim still on its way: nobody has begun to run it.
-            self.run_over(given)
+            self.runs.over(given)
             self._owner.give_back(given.seq, given.run)
         if running is not None and body is not None and worker.link is not None:
             self._runs(worker, running, body)
-            self._follows.go_on(worker, running)
-            self._sending.begun(worker, running)
+            self.runs.follows.go_on(worker, running)
+            self.runs.sending.begun(worker, running)
             self._background.start(self._check_running(worker, running))
 
     async def _check_running(self, worker: Worker, running: RunKey) -> None:
@@ -340,12 +337,12 @@ class WorkerPool(RunHands):
         worker.job_id = job.id if job is not None else None
         if job is None or job.run != running.run or job.worker != worker.id:
             grace_ms = job.kill_grace_ms if job is not None else 0
-            self.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
+            self.runs.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
             return
         worker.catch_up(running, paused=job.paused)
         if job.timeout_ms is not None:
             left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
-            self._overdue.end_of_run(worker, running, left_ms + job.kill_grace_ms, "timeout")
+            self.runs.overdue.end_of_run(worker, running, left_ms + job.kill_grace_ms, "timeout")
 
     def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
         """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
@@ -365,7 +362,7 @@ class WorkerPool(RunHands):
         worker.times_short = 0
         self._take(worker, outcome)
         if worker.draining:
-            self._overdue.end_of_worker(worker)
+            self.runs.overdue.end_of_worker(worker)
 
     def _returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
         """The worker was drained or busy when the claim came, or is short of something: it has not begun."""
@@ -375,7 +372,7 @@ class WorkerPool(RunHands):
             worker.job_id = None
         if short is not None:
             rest(worker, short, self._owner.wake)
-        self.run_over(key)
+        self.runs.over(key)
         self._owner.give_back(key.seq, key.run)
 
     def _take(self, worker: Worker, outcome: Outcome) -> None:

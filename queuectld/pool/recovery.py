@@ -103,7 +103,7 @@ class Recovery:
         for key, job_id in left:
             if key not in self._pool.unstored:
                 await self.settle(worker, key, job_id)
-            self._pool.run_over(key)
+            self._pool.runs.over(key)
         for key, _ in left:
             await self._pool.unstored.until_stored(key)
         failpoints.reached("recovery.settled")

@@ -1,6 +1,6 @@
-"""What the services ask of the runs in hand, and of the workers that have them (`scheduler.hands.Hands`)."""
+"""What the services ask of the runs in hand, and of the workers that have them (`scheduler.run_control`)."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from queuectld.pool.followers import FollowedRun, Follows
@@ -9,24 +9,24 @@ from queuectld.pool.stdin import Sending
 from queuectld.pool.watchdog import Overdue
 
 
-class RunHands:
-    """The workers by their id, and what may be asked of those that run something."""
+class RunController:
+    """What may be asked of the workers that run something, and what is under way with their runs."""
 
-    def __init__(self) -> None:
-        self.workers: dict[int, Worker] = {}
-        self.ownerless: set[int] = set()
-        """Foreground pools that no client has taken up since this daemon started: their workers start no job."""
-        self._follows = Follows()
-        self._sending = Sending()
-        self._overdue = Overdue()
+    def __init__(self, workers: Mapping[int, Worker], ownerless: Container[int]) -> None:
+        """The workers by their id, and the foreground pools that wait for their clients; the pool changes both."""
+        self._workers = workers
+        self._ownerless = ownerless
+        self.follows = Follows()
+        self.sending = Sending()
+        self.overdue = Overdue()
 
     def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:
         """Begin the kill ladder at the worker that runs this."""
         body = {"seq": seq, "run": run, "reason": why, "grace_ms": grace_ms, "only_signal": None}
-        found = self.workers.get(worker)
+        found = self._workers.get(worker)
         if found is not None:
-            self._overdue.rouse(found)
-            self._overdue.end_of_run(found, RunKey(seq, run), grace_ms, why)
+            self.overdue.rouse(found)
+            self.overdue.end_of_run(found, RunKey(seq, run), grace_ms, why)
         self._tell(worker, "kill", body)
 
     def signal(self, worker: int, seq: int, run: int, number: int) -> None:
@@ -40,36 +40,42 @@ class RunHands:
 
     def follow(self, worker: int, seq: int, run: int) -> FollowedRun | None:
         """The output of this execution from now on; None when this worker does not run it."""
-        return self._follows.follow(self.workers.get(worker), RunKey(seq, run))
+        return self.follows.follow(self._workers.get(worker), RunKey(seq, run))
 
     async def send(self, worker: int, seq: int, run: int, data: bytes, *, eof: bool) -> str | None:
         """More for the stdin of this; None once its worker has it, else why not."""
-        return await self._sending.send(self.workers.get(worker), RunKey(seq, run), data, eof=eof)
+        return await self.sending.send(self._workers.get(worker), RunKey(seq, run), data, eof=eof)
+
+    def over(self, key: RunKey) -> None:
+        """This execution will tell no more: whoever follows its output reads it from the store from now on."""
+        self.sending.over(key)
+        self.follows.over(key)
+        self.overdue.settled(key)
 
     def worker_count(self) -> int:
         """How many workers there are."""
-        return len(self.workers)
+        return len(self._workers)
 
     def open_count(self) -> int:
         """How many of them take jobs, or will when they are up or have ended what they run."""
-        return sum(not w.is_leaving and w.pool_id not in self.ownerless for w in self.workers.values())
+        return sum(not w.is_leaving and w.pool_id not in self._ownerless for w in self._workers.values())
 
     def why_none_is_open(self) -> str | None:
         """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
-        if not self.workers or self.open_count():
+        if not self._workers or self.open_count():
             return None
-        if all(w.pool_id in self.ownerless for w in self.workers.values()):
+        if all(w.pool_id in self._ownerless for w in self._workers.values()):
             return "All workers wait for the client that started them to come back, and start no job until then."
-        if all(w.is_leaving for w in self.workers.values()):
+        if all(w.is_leaving for w in self._workers.values()):
             return "All workers have been told to end, and start no job any more."
         return "No worker starts a job: they were told to end, or wait for the client that started them to come back."
 
     def is_recovered(self, worker: int) -> bool:
         """Whether this worker is gone, and what it ran is being ended."""
-        found = self.workers.get(worker)
+        found = self._workers.get(worker)
         return found is None or found.has_ended
 
     def _tell(self, worker_id: int, kind: str, body: Mapping[str, Any]) -> None:
-        worker = self.workers.get(worker_id)
+        worker = self._workers.get(worker_id)
         if worker is not None:
             worker.tell(kind, body)

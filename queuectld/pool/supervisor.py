@@ -265,7 +265,7 @@ class Crew:
             self._workers.drain(worker)
             if now and worker.job is not None:
                 seq, run = worker.job
-                self._workers.kill(worker.id, seq, run, grace_ms=grace_ms.get(seq, 0), why="shutdown")
+                self._workers.runs.kill(worker.id, seq, run, grace_ms=grace_ms.get(seq, 0), why="shutdown")
         return max(grace_ms.values(), default=0)
 
     async def _graces(self, workers: Sequence[Worker]) -> dict[int, int]:

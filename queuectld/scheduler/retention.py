@@ -17,7 +17,6 @@ from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.timers import Alarm
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.store import Store
-from queuectld.store.upkeep import SLICE
 
 log = logging.getLogger(__name__)
 
@@ -144,23 +143,20 @@ class Retention:
 
     async def _pass(self, before: Mapping[JobState, int], *, dry_run: bool = False) -> Pass:
         """Look at every job, and remove (or count) those that ended, in one of these states, before its time."""
-        removed, after = 0, 0
+        removed = 0
         oldest: dict[JobState, int] = {}
-        while True:
-            after, ended = await self._store.upkeep.ended_jobs(after)
+        async for ended in self._store.upkeep.ended_jobs():
             old = [seq for seq, state, ended_ms in ended if state in before and ended_ms <= before[state]]
             for _seq, state, ended_ms in ended:
                 if state in before and ended_ms > before[state]:
                     oldest[state] = min(ended_ms, oldest.get(state, ended_ms))
             if dry_run:
                 removed += len(old)
-                old = []
-            for start in range(0, len(old), SLICE):
-                pruned = await self._store.upkeep.prune_jobs(old[start : start + SLICE], before, now=self._clock.now())
+                continue
+            async for pruned in self._store.upkeep.prune_jobs(old, before, now=self._clock.now()):
                 self._remove_files(pruned.files)
                 removed += pruned.count
-            if not after:
-                return Pass(removed, oldest)
+        return Pass(removed, oldest)
 
     async def _clear_logs(self) -> None:
         """Remove log files of jobs that are gone: a daemon was killed after it had removed a job, before its files.

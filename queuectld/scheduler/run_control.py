@@ -24,7 +24,7 @@ class Follow(Protocol):
         ...
 
 
-class Hands(Protocol):
+class RunControl(Protocol):
     """The running executions, by worker id and `(seq, run)`. Each call is a request to the worker, not a wait."""
 
     def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:

@@ -9,9 +9,8 @@ from queuectl_client.protocol.selectors import Last, Pick
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job
 from queuectld.store.reads import dependency_selectors, listings, lookups, ordering, selectors
-from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
-from queuectld.store.records import Busy, Page, PoolRow, QueueRow, Rows, Seen, WorkerRow
+from queuectld.store.records import Busy, ListQuery, Page, PoolRow, QueueRow, Rows, Seen, WorkerRow
 
 T = TypeVar("T")
 

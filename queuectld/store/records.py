@@ -1,8 +1,10 @@
 """What the store hands out besides jobs and attempts. Plain values; no SQL, no connection."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
+from queuectl_client.protocol.filters import Filter
 from queuectl_client.protocol.selectors import Last, Pick
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
@@ -153,11 +155,62 @@ class Removed(NamedTuple):
     files: list[str]
 
 
+class Done(NamedTuple):
+    """The jobs it was done to, as they are now, and why it was not done to others.
+
+    There are no `jobs` where nobody wants more than their names. `running`: those cancelled that a worker has still to
+    end. `files`: output that is now nobody's.
+    """
+
+    jobs: list[Job]
+    names: list[Named]
+    left: list[Refused]
+    running: list[Cancelled]
+    files: list[str]
+
+
+class Target(NamedTuple):
+    """Where a job is to go: `first` or `last` of its queue, `before` a job (its seq or id), to a `queue` by name."""
+
+    end: str | None = None
+    before: int | str | None = None
+    queue: str | None = None
+
+
 class Pruned(NamedTuple):
     """How many jobs are gone, and the files with their output, which are now nobody's."""
 
     count: int  # type: ignore[assignment]  # nobody counts in this tuple
     files: list[str]
+
+
+MAX_LOOKED_AT: Final = 5_000
+"""Jobs that one page of a listing looks at, so that a rare kind of job among millions keeps nobody waiting."""
+DEFAULT_LIMIT: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which jobs to list. Everything given must hold; `states` empty: any.
+
+    `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time; `now_ms` is
+    the time of the question, from which a filter counts ages. `seqs`: of these jobs alone, in this order. `upto`: no
+    job with a higher number. `name` may be a pattern, as in a filter.
+    """
+
+    states: frozenset[JobState] = frozenset()
+    queue: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    batch: str | None = None
+    since_ms: int | None = None
+    where: Filter | None = None
+    now_ms: int = 0
+    seqs: Sequence[int] | None = None
+    newest_first: bool = False
+    after: str | None = None
+    upto: int | None = None
+    limit: int = DEFAULT_LIMIT
 
 
 class Page(NamedTuple):

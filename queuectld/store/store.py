@@ -18,19 +18,21 @@ from queuectld.store.mapping import files, schema  # fmt: skip
 from queuectld.store.mapping.connection import open_reader, open_writer
 from queuectld.store.queries import Queries
 from queuectld.store.reads import lookups
-from queuectld.store.reads.listings import ListQuery
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
     Anchor,
     Committed,
     Counts,
+    Done,
     Due,
     Event,
     Explanation,
+    ListQuery,
     QueueRow,
     SeenBy,
     StoreFailed,
     StoreRefused,
+    Target,
     Turn,
 )  # fmt: skip
 from queuectld.store.upkeep import Upkeep
@@ -49,8 +51,6 @@ from queuectld.store.writes import (  # fmt: skip
     turn,
     verbs,
 )
-from queuectld.store.writes.ranking import Target
-from queuectld.store.writes.verbs import Done
 
 __all__ = ["Committed", "Event", "ListQuery", "Store", "StoreFailed", "StoreRefused"]
 T = TypeVar("T")

@@ -3,9 +3,9 @@
 When something is old enough is for the scheduler to say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Now
@@ -14,7 +14,6 @@ from queuectld.store.records import Pruned
 from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import housekeeping, removal
 
-T = TypeVar("T")
 SLICE: Final = 500
 """Jobs per commit where there may be many, so that no other request waits long."""
 
@@ -26,13 +25,23 @@ class Upkeep:
         self._reader = reader
         self._writer = writer
 
-    async def ended_jobs(self, after: int) -> tuple[int, list[tuple[int, JobState, int]]]:
-        """Of the next jobs those that have ended: number, state, wall time. And the last number looked at; 0: none."""
-        return await self._reader.ask(partial(housekeeping.ended_jobs, after=after))
+    async def ended_jobs(self) -> AsyncIterator[list[tuple[int, JobState, int]]]:
+        """All jobs that have ended, some at a time: number, state, wall time."""
+        after = 0
+        while True:
+            after, ended = await self._reader.ask(partial(housekeeping.ended_jobs, after=after))
+            yield ended
+            if not after:
+                return
 
-    async def prune_jobs(self, seqs: Sequence[int], before: Mapping[JobState, int], *, now: Now) -> Pruned:
-        """Delete those that ended, in one of these states, before its wall time; at most SLICE of them at a time."""
-        return await self._writer.submit(partial(removal.prune, seqs=seqs, before=before, now=now), weight=len(seqs))
+    async def prune_jobs(
+        self, seqs: Sequence[int], before: Mapping[JobState, int], *, now: Now
+    ) -> AsyncIterator[Pruned]:
+        """Delete those that ended, in one of these states, before its wall time; tells of each commit what is gone."""
+        for start in range(0, len(seqs), SLICE):
+            some = seqs[start : start + SLICE]
+            prune = partial(removal.prune, seqs=some, before=before, now=now)
+            yield await self._writer.submit(prune, weight=len(some))
 
     async def present(self, seqs: set[int]) -> set[int]:
         """Those of the jobs that are in the store."""

@@ -8,6 +8,9 @@ from tests.architecture.sources import Source, imports, product, within
 STORE = "queuectld.store"
 # Lowest first. What stands beside these rooms is the store as others see it.
 ROOMS = ("records", "mapping", "writer", "reads", "writes")
+# How others see it: the store itself, what it hands out, and what is done with its file without a daemon.
+DOORS = (f"{STORE}.store", f"{STORE}.records", f"{STORE}.maintenance")
+INSIDE = {"ask", "_reader", "_writer", "submit", "connection"}
 CUTTING = {"replace", "split", "rsplit", "partition", "rpartition", "removeprefix", "removesuffix", "splitlines"}
 
 
@@ -51,3 +54,47 @@ def _constants(tree: ast.Module) -> set[int]:
         if isinstance(node, ast.Assign | ast.AnnAssign)
         for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
+
+
+def test_nobody_outside_goes_past_the_front_door_of_the_store() -> None:
+    outside = [source for source in product() if not within(source.module, STORE)]
+    found = [each for each in imports(outside) if within(each.target, STORE) and each.target != STORE]
+    assert len(found) > 20
+    wrong = [str(each) for each in found if not any(within(each.target, door) for door in DOORS)]
+    assert wrong == []
+
+
+def test_nobody_outside_has_a_question_of_its_own_answered() -> None:
+    """What is asked of the store has a name there. A function that is handed in would know connections and sessions."""
+    wrong = [
+        f"{source.path}:{node.lineno} {ast.unparse(node)[:60]}"
+        for source in product()
+        if not within(source.module, STORE) and within(source.module, "queuectld")
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and node.attr in INSIDE
+    ]
+    assert wrong == []
+
+
+def test_no_class_of_the_daemon_is_cut_over_files_by_inheritance() -> None:
+    """Parts are put together. What is inherited from another file is an interface or an exception."""
+    classes = [
+        (source, node)
+        for source in product()
+        if within(source.module, "queuectld")
+        for node in source.tree.body
+        if isinstance(node, ast.ClassDef)
+    ]
+    with_state = {(node.name, source.path) for source, node in classes if any(map(_has_state, node.body))}
+    wrong = [
+        f"{source.path}:{node.lineno} {node.name}({base.id})"
+        for source, node in classes
+        for base in node.bases
+        if isinstance(base, ast.Name) and any(name == base.id and path != source.path for name, path in with_state)
+    ]
+    assert wrong == []
+
+
+def _has_state(member: ast.stmt) -> bool:
+    """Whether it makes attributes of an object as it goes."""
+    return isinstance(member, ast.FunctionDef) and member.name == "__init__" and "self._" in ast.unparse(member)

@@ -14,7 +14,7 @@ from queuectl_client.protocol import filters
 from queuectld.domain.job import Claimed, NewJob
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
-from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
+from queuectld.store.records import MAX_LOOKED_AT, ListQuery
 from queuectld.store.store import Store
 from tests.bench.creations import Creations
 from tests.bench.effort import Effort, Meter

@@ -18,7 +18,7 @@ from queuectl_client.protocol.messages import REQUESTS
 from queuectld.core import Core, Setup
 from queuectld.server.router import find_route
 from queuectld.store.reads.invariants import findings
-from queuectld.store.reads.listings import MAX_LOOKED_AT
+from queuectld.store.records import MAX_LOOKED_AT
 from tests.bench.effort import Meter
 from tests.bench.stores import fill
 

@@ -11,7 +11,7 @@ from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.jobs import bulk, selection
 from queuectld.scheduler.jobs.bulk import Bulk, Changed, LeftOut, Place
-from queuectld.store.writes.verbs import Done
+from queuectld.store.records import Done
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 

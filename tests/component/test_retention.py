@@ -120,9 +120,9 @@ async def test_a_job_that_was_retried_meanwhile_is_not_removed(place: Place) -> 
     lab = place.lab
     (seq,) = await place.ended()
     lab.pass_time(DAY_MS)
-    assert (await lab.store.upkeep.prune_jobs([seq], {JobState.DEAD: lab.wall_ms}, now=lab.now)).count == 0
+    assert (await verbs.prune(lab.store, [seq], {JobState.DEAD: lab.wall_ms}, now=lab.now)).count == 0
     await verbs.retry(lab.store, [seq], now=lab.now)
-    assert (await lab.store.upkeep.prune_jobs([seq], {JobState.COMPLETED: lab.wall_ms}, now=lab.now)).count == 0
+    assert (await verbs.prune(lab.store, [seq], {JobState.COMPLETED: lab.wall_ms}, now=lab.now)).count == 0
     assert (await lab.get(seq)).state is JobState.PENDING
 
 

@@ -12,7 +12,7 @@ from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection, waiting
 from queuectld.scheduler.jobs.bulk import Bulk, Place
 from queuectld.scheduler.jobs.dependency_selectors import first_look
-from queuectld.store.writes.verbs import Done
+from queuectld.store.records import Done
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 

@@ -125,7 +125,7 @@ def test_of_many_a_refused_one_lets_none_in(count: int, tmp_path: object) -> Non
 
 
 def _all() -> object:
-    from queuectld.store.store import ListQuery
+    from queuectld.store.records import ListQuery
 
     return ListQuery()
 

@@ -14,8 +14,8 @@ from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
+from queuectld.store.records import Target
 from queuectld.store.writer import cache
-from queuectld.store.writes.ranking import Target
 from tests.store import verbs
 from tests.store.lab import Lab, new
 

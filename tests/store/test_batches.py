@@ -6,7 +6,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.jobs.selection import several
 from queuectld.store.reads.invariants import check_invariants
-from queuectld.store.store import ListQuery
+from queuectld.store.records import ListQuery
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 

@@ -11,8 +11,7 @@ from queuectld.domain.retry import RetryPolicy
 from queuectld.server.views import job_view, row_views
 from queuectld.store.mapping.columns import COLUMNS
 from queuectld.store.reads import filtering
-from queuectld.store.reads.listings import MAX_LOOKED_AT
-from queuectld.store.store import ListQuery
+from queuectld.store.records import MAX_LOOKED_AT, ListQuery
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 

@@ -8,8 +8,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.jobs.selection import several
-from queuectld.store.records import Anchor
-from queuectld.store.store import ListQuery
+from queuectld.store.records import Anchor, ListQuery
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
@@ -54,8 +53,8 @@ async def test_filters_hold_together(lab: Lab) -> None:
     assert await _ids(lab, queue="nobody's") == []
     assert await _ids(lab, labels={"k": "v"}) == ["a", "c"]
     assert await _ids(lab, labels={"k": "v", 'x."y': "ä"}) == ["a"]
-    assert await _ids(lab, name_glob="night-*") == ["a", "b"]
-    assert await _ids(lab, name_glob="night-*", since_ms=since) == ["b"]
+    assert await _ids(lab, name="night-*") == ["a", "b"]
+    assert await _ids(lab, name="night-*", since_ms=since) == ["b"]
     with pytest.raises(Refused, match="next"):
         await lab.store.queries.page(ListQuery(after="x"))
 
@@ -63,10 +62,10 @@ async def test_filters_hold_together(lab: Lab) -> None:
 @in_lab
 async def test_a_page_is_bounded_in_rows_looked_at_and_in_bytes(lab: Lab) -> None:
     await lab.store.intake.add_many([new() for _ in range(6000)] + [new(name="rare")], now=lab.now)
-    page = await lab.store.queries.page(ListQuery(name_glob="rare"))
+    page = await lab.store.queries.page(ListQuery(name="rare"))
     assert (page.jobs, page.next) == ([], "5000")
-    assert await _ids(lab, name_glob="rare") == ["job_6001"]
-    assert await _ids(lab, name_glob="rare", newest_first=True) == ["job_6001"]
+    assert await _ids(lab, name="rare") == ["job_6001"]
+    assert await _ids(lab, name="rare", newest_first=True) == ["job_6001"]
     assert len(await _ids(lab)) == 6001
     await lab.store.intake.add_many([new("x" * 300_000) for _ in range(6)], now=lab.now)
     page = await lab.store.queries.page(ListQuery(after="6001"))

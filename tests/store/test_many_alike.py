@@ -9,8 +9,8 @@ import pytest
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.permits import Verb
 from queuectld.store.reads.invariants import check_invariants
+from queuectld.store.records import Done
 from queuectld.store.writes import transitions
-from queuectld.store.writes.verbs import Done
 from tests.bench.effort import Meter
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new

@@ -9,7 +9,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.store.reads.invariants import check_invariants
-from queuectld.store.store import ListQuery
+from queuectld.store.records import ListQuery
 from queuectld.store.writes import many_parents
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new

@@ -8,7 +8,7 @@ from queuectl_client.protocol import filters
 from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.reads import listings, ordering
-from queuectld.store.reads.listings import ListQuery
+from queuectld.store.records import ListQuery
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 

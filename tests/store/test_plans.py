@@ -14,7 +14,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping import functions, schema
 from queuectld.store.mapping.connection import open_writer
 from queuectld.store.reads import listings, lookups, selectors
-from queuectld.store.reads.listings import ListQuery
+from queuectld.store.records import ListQuery
 from queuectld.store.writer import cache, session
 from queuectld.store.writes import (
     adding,

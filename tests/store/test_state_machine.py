@@ -30,7 +30,7 @@ from queuectld.domain.job import Claimed, Job
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.permits import Verb
 from queuectld.store.reads.invariants import check_invariants
-from queuectld.store.writes.ranking import Target
+from queuectld.store.records import Target
 from tests.store import verbs
 from tests.store.lab import Lab
 from tests.store.model import BATCH, CRASH_LIMIT, ENDED, WAITING, Model, Refusal, Wanted
@@ -224,7 +224,7 @@ class StoreMachine(RuleBasedStateMachine):
     def prune(self, which: list[int] | str, states: frozenset[JobState], old: bool) -> None:
         seqs = self._some(which)
         before = dict.fromkeys(states, self.lab.wall_ms + 10**9 if old else 0)
-        self.do(self.lab.store.upkeep.prune_jobs(seqs, before, now=self.lab.now))
+        self.do(verbs.prune(self.lab.store, seqs, before, now=self.lab.now))
         gone = states if old else frozenset[JobState]()
         self._expect(lambda: self.model.each(lambda seq: self.model.prune(seq, gone), seqs, picked=False))
 

@@ -1,11 +1,12 @@
 """Verbs on jobs by their numbers, all or none of them, as the scheduler has the store carry them out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Job, NewJob, Now
 from queuectld.domain.permits import Verb
-from queuectld.store.records import Cancelled, Removed
+from queuectld.store.records import Cancelled, Pruned, Removed
 from queuectld.store.store import Store
 
 
@@ -59,3 +60,9 @@ async def dlq_purge(store: Store, seqs: Sequence[int], *, now: Now) -> Removed:
     """Delete dead jobs."""
     done = await store.act(Verb.DLQ_PURGE, seqs, now=now)
     return Removed(done.jobs, done.names, done.files)
+
+
+async def prune(store: Store, seqs: Sequence[int], before: Mapping[JobState, int], *, now: Now) -> Pruned:
+    """Delete those that ended before so long."""
+    parts = [pruned async for pruned in store.upkeep.prune_jobs(seqs, before, now=now)]
+    return Pruned(sum(part.count for part in parts), [file for part in parts for file in part.files])

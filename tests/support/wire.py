@@ -98,6 +98,7 @@ class _Noun:
     def __init__(self, recorder: Recorder, noun: str) -> None:
         self._recorder = recorder
         self._noun = noun
+        self.commands = self
 
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
         return lambda *args: self._recorder.take(f"{self._noun}.{verb}", args)

@@ -16,10 +16,8 @@ from queuectld.domain.permits import Verb, refusal
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import selection
 from queuectld.scheduler.jobs.selection import Chosen
-from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
-from queuectld.store.records import Named
+from queuectld.store.records import MAX_LOOKED_AT, Done, ListQuery, Named
 from queuectld.store.store import Store
-from queuectld.store.writes.verbs import Done
 
 SLICE: Final = 250
 """Jobs changed in one commit: some 5 to 30 ms, for which others wait."""

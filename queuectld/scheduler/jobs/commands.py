@@ -1,4 +1,4 @@
-"""Laying hands on jobs: cancel, kill, pause, resume, hold, release, retry, remove, edit, move; and explaining them."""
+"""Commands on jobs that are there: cancel, kill, pause, resume, hold, release, retry, remove, edit, move, explain."""
 
 import signal as signals
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,16 @@ from queuectld.domain.states import has_ended
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import dependency_selectors, editing, selection
 from queuectld.scheduler.jobs.bulk import Bulk, Changed, Place
-from queuectld.scheduler.run_control import Hands
+from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
-from queuectld.store.records import Explanation, Rule
+from queuectld.store.records import Done, Explanation, Rule, Target
 from queuectld.store.store import Store
-from queuectld.store.writes.ranking import Target
-from queuectld.store.writes.verbs import Done
 
 RemoveFiles = Callable[[Sequence[str]], None]
 """Deletes log files that no attempt names any longer."""
 
 
-class JobHands:
+class JobCommands:
     """Verbs on jobs that are there. What changes something returns after its commit, or is Refused.
 
     For those on many jobs see `bulk`: an id that is named must allow it, a selector takes those that do.
@@ -37,14 +35,14 @@ class JobHands:
         store: Store,
         clock: Clock,
         config: ConfigService,
-        hands: Hands,
+        runs: RunControl,
         remove_files: RemoveFiles,
         is_draining: Callable[[], bool],
     ) -> None:
         self._store = store
         self._clock = clock
         self._config = config
-        self._hands = hands
+        self._runs = runs
         self._remove_files = remove_files
         self._is_draining = is_draining
         self._bulk = Bulk(store, clock)
@@ -61,7 +59,7 @@ class JobHands:
             done = await self._store.look(Verb.KILL, seqs, picked=picked)
             for job in done.jobs:
                 assert job.worker is not None
-                self._hands.signal(job.worker, job.seq, job.run, number)
+                self._runs.signal(job.worker, job.seq, job.run, number)
             return done
 
         return await self._bulk.each(Verb.KILL, wanted.ids, wanted, act)
@@ -114,11 +112,11 @@ class JobHands:
         if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
             told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
             return told._replace(starts_ms=None)
-        if told.state in WAITING_STATES and (words := self._hands.why_none_is_open()) is not None:
+        if told.state in WAITING_STATES and (words := self._runs.why_none_is_open()) is not None:
             told.rules[:] = [rule for rule in told.rules if rule.rule != "workers-busy"]
             told.rules.append(Rule("workers", words))
             return told._replace(starts_ms=None)
-        if told.worker is not None and self._hands.is_recovered(told.worker):
+        if told.worker is not None and self._runs.is_recovered(told.worker):
             its = "It is cancelled; its" if has_ended(told.state) else "Its"
             words = f"{its} worker w{told.worker} has ended, and what the run has left is ended, within its kill_grace."
             told.rules[0] = Rule("recovery", words)
@@ -135,7 +133,7 @@ class JobHands:
         for job, run, worker in done.running:
             assert run is not None
             assert worker is not None
-            self._hands.kill(worker, job.seq, run, grace_ms=job.kill_grace_ms, why="cancelled")
+            self._runs.kill(worker, job.seq, run, grace_ms=job.kill_grace_ms, why="cancelled")
         return done
 
     async def _pause(self, verb: Verb, seqs: Sequence[int], _: Place, picked: bool) -> Done:
@@ -144,7 +142,7 @@ class JobHands:
         for job in done.jobs:
             assert job.worker is not None
             if await self._store.set_paused(job.seq, job.run, paused, now=self._clock.now()):
-                self._hands.pause(job.worker, job.seq, job.run, paused=paused)
+                self._runs.pause(job.worker, job.seq, job.run, paused=paused)
         return done._replace(jobs=await selection.load(self._store, [job.seq for job in done.jobs]))
 
 

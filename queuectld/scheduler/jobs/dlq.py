@@ -19,10 +19,8 @@ from queuectld.scheduler.jobs import editing
 from queuectld.scheduler.jobs.bulk import Bulk, Changed, Place
 from queuectld.scheduler.jobs.selection import both
 from queuectld.scheduler.settings import ConfigService
-from queuectld.store.reads.listings import ListQuery
-from queuectld.store.records import Page
+from queuectld.store.records import Done, ListQuery, Page
 from queuectld.store.store import Store
-from queuectld.store.writes.verbs import Done
 
 DEAD: Final = Comparison(Key("state", Kind.STATE), "=", (str(JobState.DEAD),))
 _REASON: Final = Key("reason", Kind.TEXT)

@@ -15,7 +15,7 @@ from queuectld.domain.job import Attempt, Job, Output
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection
-from queuectld.scheduler.run_control import Follow, Hands
+from queuectld.scheduler.run_control import Follow, RunControl
 from queuectld.store.store import Store
 
 LINE_BYTES: Final = 64 * 1024
@@ -48,10 +48,10 @@ class LogPage(NamedTuple):
 class LogService:
     """Answers `job.logs`."""
 
-    def __init__(self, store: Store, bus: Bus, hands: Hands, folder: Path) -> None:
+    def __init__(self, store: Store, bus: Bus, runs: RunControl, folder: Path) -> None:
         self._store = store
         self._bus = bus
-        self._hands = hands
+        self._runs = runs
         self._folder = folder
 
     async def read(self, wanted: JobLogs) -> LogPage:
@@ -89,7 +89,7 @@ class LogService:
 
     async def _live(self, job: Job, wanted: JobLogs, number: int) -> LogPage | None:
         assert job.worker is not None
-        follow = self._hands.follow(job.worker, job.seq, job.run)
+        follow = self._runs.follow(job.worker, job.seq, job.run)
         if follow is None:
             return None if wanted.wait else LogPage(b"", 0, 0, 0, False, number)
         may_hold = wanted.wait

@@ -11,7 +11,7 @@ from queuectl_client.protocol.selectors import Last, One, Pick, Selector
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
-from queuectld.store.reads.listings import ListQuery
+from queuectld.store.records import ListQuery
 from queuectld.store.store import Store
 
 MAX_SELECTED: Final = 100_000

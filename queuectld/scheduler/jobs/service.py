@@ -1,4 +1,4 @@
-"""All that a request may do with jobs: add, look, wait; to lay hands on them is in `jobhands`."""
+"""All that a request may do with jobs: add, look, wait; what changes those that are there is in `commands`."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -14,13 +14,12 @@ from queuectld.domain.job import Attempt, Job, NewJob
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import dependency_selectors, selection, stdin
-from queuectld.scheduler.jobs.commands import JobHands, RemoveFiles
+from queuectld.scheduler.jobs.commands import JobCommands, RemoveFiles
 from queuectld.scheduler.jobs.submission import Submission
 from queuectld.scheduler.jobs.wait_calls import Waited, Waits
-from queuectld.scheduler.run_control import Hands
+from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
-from queuectld.store.reads.listings import ListQuery
-from queuectld.store.records import Added, AddedOne, AddedSummary, Page, Rows
+from queuectld.store.records import Added, AddedOne, AddedSummary, ListQuery, Page, Rows
 from queuectld.store.store import Store
 
 
@@ -33,7 +32,7 @@ class Status(NamedTuple):
     event_seq: int
 
 
-class JobService(JobHands):
+class JobService:
     """Verbs on jobs. What changes something returns after its commit, or is Refused and changed nothing."""
 
     def __init__(
@@ -42,11 +41,15 @@ class JobService(JobHands):
         bus: Bus,
         clock: Clock,
         config: ConfigService,
-        hands: Hands,
+        runs: RunControl,
         remove_files: RemoveFiles,
         is_draining: Callable[[], bool],
     ) -> None:
-        super().__init__(store, clock, config, hands, remove_files, is_draining)
+        self._store = store
+        self._clock = clock
+        self._config = config
+        self._runs = runs
+        self.commands = JobCommands(store, clock, config, runs, remove_files, is_draining)
         self._waits = Waits(store, bus)
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
@@ -89,7 +92,7 @@ class JobService(JobHands):
     async def status(self) -> Status:
         """Counts by state and the number of workers that take jobs."""
         counts = await self._store.counts()
-        return Status(counts.by_state, self._hands.open_count(), counts.paused, self._store.last_event_seq)
+        return Status(counts.by_state, self._runs.open_count(), counts.paused, self._store.last_event_seq)
 
     async def page(self, wanted: ListJobs) -> Page:
         """One page of jobs, oldest or newest first; of named ones in the order named."""
@@ -105,7 +108,7 @@ class JobService(JobHands):
             states=frozenset(wanted.state or ()),
             queue=wanted.queue,
             labels=wanted.label or {},
-            name_glob=wanted.name,
+            name=wanted.name,
             batch=wanted.batch,
             since_ms=wanted.since,
             where=None if wanted.filter is None else filters.parse(wanted.filter),
@@ -133,7 +136,7 @@ class JobService(JobHands):
 
     async def send(self, ref: str, data: bytes, *, eof: bool) -> Job:
         """Give a running job this to read; `eof`: no more comes. Its worker has it when this returns."""
-        return await stdin.send(self._store, self._hands, ref, data, eof=eof)
+        return await stdin.send(self._store, self._runs, ref, data, eof=eof)
 
     async def _new_jobs(self, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> list[NewJob]:
         seen = await dependency_selectors.first_look(self._store, (spec.depends_on for spec in specs))

@@ -7,7 +7,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
 from queuectld.scheduler.jobs import selection
-from queuectld.scheduler.run_control import Hands
+from queuectld.scheduler.run_control import RunControl
 from queuectld.store.store import Store
 
 REFUSALS: Final[Mapping[str, tuple[ErrorCode, str]]] = {
@@ -20,7 +20,7 @@ REFUSALS: Final[Mapping[str, tuple[ErrorCode, str]]] = {
 """Why a worker did not take it. The sentences go on from the name of the job."""
 
 
-async def send(store: Store, hands: Hands, ref: str, data: bytes, *, eof: bool) -> Job:
+async def send(store: Store, runs: RunControl, ref: str, data: bytes, *, eof: bool) -> Job:
     """Give a running job this to read, and the end of its stdin behind it at `eof`; its worker has it afterwards.
 
     Refused (wrong_state) for a job that does not run, was not enqueued with `stdin_open`, or reads no more.
@@ -37,7 +37,7 @@ async def send(store: Store, hands: Hands, ref: str, data: bytes, *, eof: bool) 
     if job.state is not JobState.PROCESSING or job.worker is None:
         message = f"{job.id} is {job.state}; it can be sent something while it runs"
         raise Refused(ErrorCode.WRONG_STATE, message, where)
-    refused = await hands.send(job.worker, job.seq, job.run, data, eof=eof)
+    refused = await runs.send(job.worker, job.seq, job.run, data, eof=eof)
     if refused is not None:
         code, words = REFUSALS.get(refused, (ErrorCode.INTERNAL, f"did not take it: {refused}"))
         raise Refused(code, f"{job.id} {words}", where)

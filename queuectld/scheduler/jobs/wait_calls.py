@@ -19,8 +19,7 @@ from queuectld.domain.states import has_ended
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection, waiting
 from queuectld.scheduler.jobs.waiting import Awaited, Place
-from queuectld.store.reads.listings import ListQuery
-from queuectld.store.records import Page, Rows
+from queuectld.store.records import ListQuery, Page, Rows
 from queuectld.store.store import Store
 
 MOST_KEPT_BYTES: Final = 8 * 1024 * 1024

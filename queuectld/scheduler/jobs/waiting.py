@@ -16,7 +16,7 @@ from queuectld.domain.seqset import SeqSet
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection
-from queuectld.store.reads.listings import MAX_LOOKED_AT, ListQuery
+from queuectld.store.records import MAX_LOOKED_AT, ListQuery
 from queuectld.store.store import Store
 
 SLICE: Final = 1_000

@@ -61,7 +61,7 @@ async def logs(service: Service, _peer: Peer, request: wire.JobLogs) -> Any:
 
 async def kill(service: Service, _peer: Peer, request: wire.JobKill) -> Any:
     """The jobs that got the signal."""
-    return changed_view(await service.jobs.kill(request, request.signal))
+    return changed_view(await service.jobs.commands.kill(request, request.signal))
 
 
 async def send(service: Service, _peer: Peer, request: wire.JobSend) -> Any:
@@ -71,17 +71,17 @@ async def send(service: Service, _peer: Peer, request: wire.JobSend) -> Any:
 
 async def edit(service: Service, _peer: Peer, request: wire.JobEdit) -> Any:
     """The job as it is now."""
-    return {"jobs": [job_view(await service.jobs.edit(request.id, request.changes, request.rev))]}
+    return {"jobs": [job_view(await service.jobs.commands.edit(request.id, request.changes, request.rev))]}
 
 
 async def move(service: Service, _peer: Peer, request: wire.JobMove) -> Any:
     """The job at its new place."""
-    return {"jobs": [job_view(await service.jobs.move(request))]}
+    return {"jobs": [job_view(await service.jobs.commands.move(request))]}
 
 
 async def explain(service: Service, _peer: Peer, request: wire.JobExplain) -> Any:
     """What holds the job back."""
-    return explanation_view(await service.jobs.explain(request.id))
+    return explanation_view(await service.jobs.commands.explain(request.id))
 
 
 async def prune(service: Service, _peer: Peer, request: wire.JobPrune) -> Any:
@@ -106,15 +106,15 @@ ROUTES: Final[Mapping[str, Route]] = {
     "job.get": Route(get),
     "job.wait": Route(wait),
     "job.logs": Route(logs),
-    "job.cancel": Route(_each(lambda service, wanted: service.jobs.cancel(wanted))),
+    "job.cancel": Route(_each(lambda service, wanted: service.jobs.commands.cancel(wanted))),
     "job.kill": Route(kill),
-    "job.pause": Route(_each(lambda service, wanted: service.jobs.pause(wanted))),
-    "job.resume": Route(_each(lambda service, wanted: service.jobs.resume(wanted))),
+    "job.pause": Route(_each(lambda service, wanted: service.jobs.commands.pause(wanted))),
+    "job.resume": Route(_each(lambda service, wanted: service.jobs.commands.resume(wanted))),
     "job.send": Route(send),
-    "job.hold": Route(_each(lambda service, wanted: service.jobs.hold(wanted))),
-    "job.release": Route(_each(lambda service, wanted: service.jobs.release(wanted))),
-    "job.retry": Route(_each(lambda service, wanted: service.jobs.retry(wanted))),
-    "job.remove": Route(_each(lambda service, wanted: service.jobs.remove(wanted))),
+    "job.hold": Route(_each(lambda service, wanted: service.jobs.commands.hold(wanted))),
+    "job.release": Route(_each(lambda service, wanted: service.jobs.commands.release(wanted))),
+    "job.retry": Route(_each(lambda service, wanted: service.jobs.commands.retry(wanted))),
+    "job.remove": Route(_each(lambda service, wanted: service.jobs.commands.remove(wanted))),
     "job.prune": Route(prune),
     "job.edit": Route(edit),
     "job.move": Route(move),

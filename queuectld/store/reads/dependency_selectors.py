@@ -11,8 +11,7 @@ from queuectl_client.protocol.selectors import Last, Pick
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.reads import listings, selectors
-from queuectld.store.reads.listings import ListQuery
-from queuectld.store.records import Seen
+from queuectld.store.records import ListQuery, Seen
 
 MOST_PARENTS: Final = 10_000
 """Jobs that one may wait for by naming each, or by a selector. A batch may have any number."""

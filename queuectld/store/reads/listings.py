@@ -2,14 +2,13 @@
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Final
 
 from peewee import SQL, FloatField, IntegerField, Node
 
-from queuectl_client.protocol.filters import Filter
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.store.mapping.models import LISTED_STATES, Job, Queue
@@ -17,12 +16,9 @@ from queuectld.store.mapping.rows import Row, read_job, read_shown
 from queuectld.store.mapping.sql import VISIBLE, WHOLE_JOB, WORKED_ON
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import filtering
-from queuectld.store.records import Page, Rows
+from queuectld.store.records import MAX_LOOKED_AT, ListQuery, Page, Rows
 
-MAX_LOOKED_AT: Final = 5_000
-"""Rows one call looks at, so that a rare kind of job among millions keeps nobody waiting."""
 MAX_PAGE_BYTES: Final = 1024 * 1024
-DEFAULT_LIMIT: Final = 1_000
 _QUEUE_ID: Final = statement(Queue.select(Queue.id).where(Queue.name == arg("name")))
 _NO_QUEUE: Final = -1
 _SIZED: Final = [
@@ -30,30 +26,6 @@ _SIZED: Final = [
 ]
 _SEQ: Final = object()
 """Keeps the place of a number among the values of a statement."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListQuery:
-    """Which jobs to list. Everything given must hold; `states` empty: any.
-
-    `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time; `now_ms` is
-    the time of the question, from which a filter counts ages. `seqs`: of these jobs alone, in this order. `upto`: no
-    job with a higher number.
-    """
-
-    states: frozenset[JobState] = frozenset()
-    queue: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    name_glob: str | None = None
-    batch: str | None = None
-    since_ms: int | None = None
-    where: Filter | None = None
-    now_ms: int = 0
-    seqs: Sequence[int] | None = None
-    newest_first: bool = False
-    after: str | None = None
-    upto: int | None = None
-    limit: int = DEFAULT_LIMIT
 
 
 def page(connection: sqlite3.Connection, query: ListQuery) -> Page:
@@ -220,8 +192,8 @@ def filters(connection: sqlite3.Connection, query: ListQuery) -> Iterator[Node]:
     if query.queue is not None:
         row = connection.execute(_QUEUE_ID, {"name": query.queue}).fetchone()
         yield Job.queue == (row[0] if row else _NO_QUEUE)
-    if query.name_glob is not None:
-        yield SQL("name GLOB ?", [query.name_glob])
+    if query.name is not None:
+        yield SQL("name GLOB ?", [query.name])
     if query.since_ms is not None:
         yield Job.created_ms >= query.since_ms
     if query.where is not None:

@@ -14,7 +14,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping.models import Job
 from queuectld.store.mapping.sql import VISIBLE
 from queuectld.store.reads import filtering, listings
-from queuectld.store.reads.listings import ListQuery
+from queuectld.store.records import ListQuery
 
 Ranked = tuple[Any, int]
 """A value of the key, or None; and the number of its job."""

@@ -14,13 +14,13 @@ from queuectld.store.mapping import models
 from queuectld.store.mapping.rows import Place, job_values
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import selectors
-from queuectld.store.records import SeenBy
+from queuectld.store.records import SeenBy, Target
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import concurrency_keys
 from queuectld.store.writes.changes import needed, refuse_state, refuse_unfit
 from queuectld.store.writes.dependencies import INSERT_DEPENDENCY, Parents, waits_for
 from queuectld.store.writes.dependents import forget_parents
-from queuectld.store.writes.ranking import Target, place_of
+from queuectld.store.writes.ranking import place_of
 from queuectld.store.writes.transitions import Standing, job, move, placed
 
 S = JobState

@@ -7,7 +7,7 @@ apart again. Looked at are the jobs that could run, in the order of the index, a
 import heapq
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from peewee import SQL
 
@@ -15,6 +15,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.mapping.models import Job
 from queuectld.store.mapping.statement import arg, statement
+from queuectld.store.records import Target
 from queuectld.store.writer.session import Session
 from queuectld.store.writes.registry import note_last_seq, note_ranks
 from queuectld.store.writes.transitions import Standing
@@ -43,14 +44,6 @@ _AHEAD: Final = statement(
     .limit(arg("most"))
 )
 _SET_RANK: Final = statement(Job.update(rank=arg("rank")).where(Job.seq == arg("seq")))
-
-
-class Target(NamedTuple):
-    """Where a job is to go: `first` or `last` of its queue, `before` a job (its seq or id), to a `queue` by name."""
-
-    end: str | None = None
-    before: int | str | None = None
-    queue: str | None = None
 
 
 def place_of(session: Session, moved: Standing, target: Target, other: Standing | None) -> Standing:

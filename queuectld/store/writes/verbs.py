@@ -1,31 +1,16 @@
 """What people do to jobs, by its verb: to all that were named or to none, or to those of many that it fits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
 from queuectld.domain.permits import Verb
-from queuectld.store.records import Cancelled, Named, Removed
+from queuectld.store.records import Done, Named, Removed
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import changes, removal
 from queuectld.store.writes.changes import each_fit
 from queuectld.store.writes.transitions import Standing, jobs
-
-
-class Done(NamedTuple):
-    """The jobs it was done to, as they are now, and why it was not done to others.
-
-    There are no `jobs` where nobody wants more than their names. `running`: those cancelled that a worker has still to
-    end. `files`: output that is now nobody's.
-    """
-
-    jobs: list[Job]
-    names: list[Named]
-    left: list[Refused]
-    running: list[Cancelled]
-    files: list[str]
-
 
 _CHANGES: Final[Mapping[Verb, Callable[..., list[Standing]]]] = {
     Verb.CANCEL: changes.cancel_each,
