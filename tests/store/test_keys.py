@@ -67,7 +67,7 @@ def test_who_goes_makes_room_for_the_next_of_its_key(verb: str, tmp_path: object
     async def scenario(lab: Lab) -> None:
         await lab.add(key="k")
         await lab.add(key="k")
-        await getattr(lab.store, verb)([1], now=lab.now)
+        await getattr(verbs, verb)(lab.store, [1], now=lab.now)
         assert (await lab.get(2)).ready
 
     scenario(tmp_path)  # type: ignore[arg-type]
