@@ -10,6 +10,7 @@ STORE = "queuectld.store"
 ROOMS = ("records", "mapping", "writer", "reads", "writes")
 # How others see it: the store itself, what it hands out, and what is done with its file without a daemon.
 DOORS = (f"{STORE}.store", f"{STORE}.records", f"{STORE}.maintenance")
+FRONT = {"store", "queries", "intake", "upkeep"}
 INSIDE = {"ask", "_reader", "_writer", "submit", "connection"}
 CUTTING = {"replace", "split", "rsplit", "partition", "rpartition", "removeprefix", "removesuffix", "splitlines"}
 
@@ -98,3 +99,25 @@ def test_no_class_of_the_daemon_is_cut_over_files_by_inheritance() -> None:
 def _has_state(member: ast.stmt) -> bool:
     """Whether it makes attributes of an object as it goes."""
     return isinstance(member, ast.FunctionDef) and member.name == "__init__" and "self._" in ast.unparse(member)
+
+
+def test_nothing_is_offered_by_the_store_that_only_tests_would_use() -> None:
+    front = [source for source in of_store() if source.module.removeprefix(f"{STORE}.") in FRONT]
+    assert len(front) == len(FRONT)
+    used = {
+        node.attr
+        for source in product()
+        if source in front or (within(source.module, "queuectld") and not within(source.module, STORE))
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute)
+    }
+    offered = {
+        member.name
+        for source in front
+        for node in source.tree.body
+        if isinstance(node, ast.ClassDef)
+        for member in node.body
+        if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and not member.name.startswith("_")
+    }
+    assert len(offered) > 40
+    assert offered - used == set()

@@ -101,11 +101,6 @@ def _is_so_already(verb: Verb, job: Standing) -> str | None:
     return "it is not paused" if verb is Verb.RESUME and not job.paused else None
 
 
-def cancel(session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled") -> list[Cancelled]:
-    """As `cancel_each`; gives the jobs as they are now."""
-    return cancelled(session, cancel_each(session, seqs, now, reason))
-
-
 def cancel_each(
     session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled", left: Left = None
 ) -> list[Standing]:
