@@ -47,7 +47,7 @@ async def test_old_ones_go_without_a_statement_each(lab: Lab) -> None:
     meter = Meter(lab.store)
 
     async def prune() -> None:
-        pruned = await lab.store.upkeep.prune_jobs(seqs, {JobState.CANCELLED: lab.wall_ms}, now=lab.now)
+        pruned = await verbs.prune(lab.store, seqs, {JobState.CANCELLED: lab.wall_ms}, now=lab.now)
         assert pruned.count == MANY
 
     assert (await meter.of(MANY, prune)).statements < 0.1

@@ -34,17 +34,18 @@ async def choose(store: Store, refs: Sequence[str], *, again: bool = False) -> C
     for start in range(0, len(refs), NAMES_A_QUESTION):
         some = refs[start : start + NAMES_A_QUESTION]
         for ref, seq in zip(some, await store.queries.find_each(some), strict=True):
-            selector = One(ref) if seq is not None else parse(ref)
-            if isinstance(selector, Pick):
-                picks.append(selector)
-                continue
-            if isinstance(selector, Last):
-                seq = await store.queries.newest()
-            if seq is not None:
-                named[seq] = None
-            elif not again:
-                message = f"there is no job {ref!r}" if isinstance(selector, One) else "there is no job yet"
-                raise Refused(ErrorCode.NOT_FOUND, message, {"id": ref})
+            if seq is None:
+                selector = parse(ref)
+                if isinstance(selector, Pick):
+                    picks.append(selector)
+                    continue
+                seq = await store.queries.newest() if isinstance(selector, Last) else None
+                if seq is None and again:
+                    continue
+                if seq is None:
+                    message = f"there is no job {ref!r}" if isinstance(selector, One) else "there is no job yet"
+                    raise Refused(ErrorCode.NOT_FOUND, message, {"id": ref})
+            named[seq] = None
     return Chosen(list(named), picks)
 
 

@@ -24,10 +24,12 @@ def first_look(
     if isinstance(selector, Last):
         newest = selectors.newest(connection, upto)
         return [] if newest is None or newest <= after else [newest], None
-    end = upto if selector.last is None else min(upto, selector.last)
-    query = ListQuery(where=selector.where, after=str(max(after, selector.first - 1)), upto=end)
-    found, more = listings.seqs(connection, query)
-    return found, None if more is None or int(more) >= end else int(more)
+    query = ListQuery(where=selector.where, after=str(max(after, selector.first - 1)), upto=selector.last)
+    numbers, more = listings.seqs(connection, query)
+    # Few are newer, if any: to look at the number of each of the others would cost more.
+    found = [seq for seq in numbers if seq <= upto]
+    goes_on = more is not None and int(more) < upto and len(found) == len(numbers)
+    return found, int(more) if goes_on and more is not None else None
 
 
 def all_named(connection: sqlite3.Connection, reference: str, seen: Seen, before: int) -> list[int]:

@@ -48,8 +48,11 @@ def find_each(connection: sqlite3.Connection, references: Sequence[str]) -> list
     if len(references) == 1:
         return [find(connection, references[0])]
     by_id = dict(connection.execute(_BY_IDS, {"ids": json.dumps(references)}))
-    others = ((reference, number(reference)) for reference in references if reference not in by_id)
-    numbers = {reference: seq for reference, seq in others if seq is not None}
+    numbers = {
+        reference: seq
+        for reference in references
+        if reference not in by_id and (seq := number(reference)) is not None
+    }  # fmt: skip
     there = set()
     if numbers:
         there = {row[0] for row in connection.execute(_BY_SEQS, {"seqs": json.dumps(list(numbers.values()))})}
