@@ -1,4 +1,4 @@
-"""What the store hands out besides jobs and attempts. Plain values; no SQL, no connection."""
+"""What the store takes and hands out besides jobs and attempts. Plain values; no SQL, no connection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from queuectld.domain.job import Job, Now
 from queuectld.domain.outcome import Outcome, Survivor
@@ -27,11 +27,9 @@ from queuectld.store.records import (
     Due,
     Event,
     Explanation,
-    ListQuery,
     QueueRow,
     SeenBy,
     StoreFailed,
-    StoreRefused,
     Target,
     Turn,
 )  # fmt: skip
@@ -52,8 +50,6 @@ from queuectld.store.writes import (  # fmt: skip
     verbs,
 )
 
-__all__ = ["Committed", "Event", "ListQuery", "Store", "StoreFailed", "StoreRefused"]
-T = TypeVar("T")
 FLAG: Final = "flag:"
 ANCHOR: Final = "anchor"
 

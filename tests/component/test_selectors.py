@@ -66,6 +66,7 @@ class Wanted(NamedTuple):
     """What a request says besides."""
 
     dry_run: bool = True
+    brief: bool = False
     limit: int | None = None
     after: str | None = None
 

@@ -18,6 +18,7 @@ class FakeStore:
     """Counts how often it is to give back; the answers are given."""
 
     def __init__(self, *answers: bool | Exception) -> None:
+        self.upkeep = self
         self.answers = list(answers)
         self.asked = 0
 

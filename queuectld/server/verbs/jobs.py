@@ -1,4 +1,4 @@
-"""Verbs on jobs: adding, looking, waiting, and laying hands on."""
+"""Verbs on jobs: adding them, looking, waiting, and changing those that are there."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
