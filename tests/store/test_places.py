@@ -7,7 +7,6 @@ import pytest
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.store.reads import explaining
-from queuectld.store.writes.ranking import Target
 from queuectld.store.records import Target
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
