@@ -24,6 +24,8 @@ class JobRecord:
     exit_code: int | None
     signal: int | None
     reason: str | None
+    reason_code: str | None
+    """A word of `ReasonCode`."""
     worker: str | None
     name: str | None
     labels: dict[str, str]

@@ -7,8 +7,8 @@
     VALUE       a word, or text in quotes; `none` is what an absent key is equal to
 
 What is absent is unequal to all else, and neither more nor less. Values are of their key's kind: durations `10s` or
-`1h30m`; times ISO 8601, `now`, or how long ago (`2h`: two hours ago; `+2h`: in two hours); states, signals, workers by
-their names. Lark parses it, and is imported when the first filter comes.
+`1h30m`; times ISO 8601, `now`, or how long ago (`2h`: two hours ago; `+2h`: in two hours); states, reasons, signals,
+workers by their names. Lark parses it, and is imported when the first filter comes.
 """
 
 import re
@@ -42,6 +42,7 @@ OPERATORS: Final[dict[Kind, tuple[Operator, ...]]] = {
     Kind.TIME: ("<", "<=", ">", ">="),
     Kind.STATE: ("=", "!=", "in", "not in"),
     Kind.SIGNAL: ("=", "!=", "in", "not in"),
+    Kind.REASON: ("=", "!=", "in", "not in"),
     Kind.WORKER: ("=", "!=", "in", "not in"),
     Kind.FLAG: ("=", "!="),
 }
@@ -262,6 +263,7 @@ _READERS: Final[dict[str, Check[Value]]] = {
     Kind.TIME: filtervalues.time,
     Kind.STATE: filtervalues.state,
     Kind.SIGNAL: filtervalues.signal,
+    Kind.REASON: filtervalues.reason,
     Kind.WORKER: filtervalues.worker,
     Kind.FLAG: filtervalues.flag,
     "needs": filtervalues.amount,

@@ -3,13 +3,14 @@
 import math
 import re
 import signal as signals
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol import amounts
 from queuectl_client.protocol.checks import BadParams, bad, moment
 from queuectl_client.protocol.jobspec import signal_name
 from queuectl_client.protocol.spelling import hint
-from queuectl_client.protocol.vocabulary import JobState
+from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _WITH_UNITS: Final = re.compile(r"(?:\d{1,15}(?:\.\d{1,9})?(?:ms|[smhdw]))+", re.IGNORECASE | re.ASCII)
@@ -61,9 +62,18 @@ def time(key: str, given: Any) -> int | Ago:
 
 def state(key: str, given: Any) -> str:
     """The name of a state."""
-    if given.lower() in {*JobState}:
+    return _word_of(JobState, key, given)
+
+
+def reason(key: str, given: Any) -> str:
+    """The code of a reason."""
+    return _word_of(ReasonCode, key, given)
+
+
+def _word_of(words: type[StrEnum], key: str, given: Any) -> str:
+    if given.lower() in {*words}:
         return str(given.lower())
-    raise BadParams(bad(key, given, f"one of {', '.join(JobState)}").message + hint(given.lower(), JobState))
+    raise BadParams(bad(key, given, f"one of {', '.join(words)}").message + hint(given.lower(), words))
 
 
 def signal(key: str, given: Any) -> int:

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     TIME = "time"
     STATE = "state"
     SIGNAL = "signal"
+    REASON = "reason"
     WORKER = "worker"
     FLAG = "flag"
 
@@ -34,6 +35,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(("paused", "once", "hold", "ready", "split_output"), Kind.FLAG),
     "state": Kind.STATE,
     "signal": Kind.SIGNAL,
+    "reason_code": Kind.REASON,
     "worker": Kind.WORKER,
 }
 """`duration` is how long the newest run took, or has taken; `age` is the time since the job was enqueued."""
@@ -43,8 +45,8 @@ COMPUTED: Final = frozenset({"duration", "age"})
 
 SHOWN: Final = (
     "id", "seq", "command", "state", "attempts", "max_retries", "created_at", "updated_at", "queue", "priority",
-    "run_at", "started_at", "finished_at", "exit_code", "signal", "reason", "worker", "cwd", "name", "labels",
-    "depends_on", "timeout", "stall_timeout", "kill_grace", "runs", "crashes", "backoff_base", "backoff_max",
+    "run_at", "started_at", "finished_at", "exit_code", "signal", "reason", "reason_code", "worker", "cwd", "name",
+    "labels", "depends_on", "timeout", "stall_timeout", "kill_grace", "runs", "crashes", "backoff_base", "backoff_max",
     "backoff_jitter", "retry_on", "no_retry_on", "batch", "unique_key", "on_conflict", "key", "key_limit", "slots",
     "needs", "granted", "hold", "once", "paused", "ready", "split_output", "stdin_open", "umask", "env_names",
     "stdin_bytes", "run", "rev",

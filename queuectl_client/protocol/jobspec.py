@@ -286,8 +286,9 @@ CHECKS: Final[Mapping[str, Check[Any]]] = {
 """The input keys of a job and their checks; config has the ranges of the keys it gives defaults for."""
 
 _OUTPUT = (
-    *("seq", "state", "reason", "rev", "rank", "ready", "position", "paused", "duration", "pid", "worker", "host"),
-    *("attempts", "attempts_list", "run", "runs", "crashes", "exit_code", "signal", "umask", "environment"),
+    *("seq", "state", "reason", "reason_code", "rev", "rank", "ready", "position", "paused", "duration", "pid"),
+    *("worker", "host", "attempts", "attempts_list", "run", "runs", "crashes", "exit_code", "signal", "umask"),
+    "environment",
     *("created_at", "updated_at", "started_at", "finished_at", "env_names", "stdin_bytes", "granted"),
     *("skipped", "replaced"),
 )

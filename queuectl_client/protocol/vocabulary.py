@@ -31,6 +31,22 @@ WAITING_STATES = frozenset({JobState.PENDING, JobState.FAILED, JobState.HELD, Jo
 """States of a job that will run, and does not now."""
 
 
+class ReasonCode(_Word):
+    """Why a job, or one execution of it, ended other than well. What people read, `reason`, begins with it."""
+
+    EXIT = "exit"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    CANNOT_START = "cannot-start"
+    CRASH_LIMIT = "crash-limit"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    DEPENDENCY = "dependency"
+    CRASHED = "crashed"
+    """Of an attempt alone: it went down with its worker, and its job runs again."""
+
+
 class ErrorCode(_Word):
     """Why a request was refused."""
 

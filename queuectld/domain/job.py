@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from queuectl_client.protocol.vocabulary import JobState
+from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain.retry import RetryPolicy
 
 Command = str | tuple[str, ...]
@@ -115,6 +115,7 @@ class Job(NamedTuple):
     exit_code: int | None = None
     signal: int | None = None
     reason: str | None = None
+    reason_code: ReasonCode | None = None
     worker: int | None = None
     paused: bool = False
     name: str | None = None
@@ -183,6 +184,7 @@ class Attempt:
     exit_code: int | None
     signal: int | None
     reason: str | None
+    reason_code: ReasonCode | None
     crashed: bool
     pid: int | None
     user_us: int | None

@@ -5,22 +5,23 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from queuectl_client.protocol.vocabulary import JobState
+from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain.job import Output
+from queuectld.domain.reason import Reason
 from queuectld.domain.retry import RetryPolicy
 
 
 class EndKind(StrEnum):
-    """How an execution ended."""
+    """How an execution ended. Each is the code of the reason that it gives, where nothing else is one."""
 
-    EXITED = "exit"
-    SIGNALLED = "signal"
-    TIMED_OUT = "timeout"
-    STALLED = "stalled"
-    CANNOT_START = "cannot-start"
-    CRASHED = "crashed"
+    EXITED = ReasonCode.EXIT
+    SIGNALLED = ReasonCode.SIGNAL
+    TIMED_OUT = ReasonCode.TIMEOUT
+    STALLED = ReasonCode.STALLED
+    CANNOT_START = ReasonCode.CANNOT_START
+    CRASHED = ReasonCode.CRASHED
     """Its worker, the daemon or the machine went down under it."""
-    INTERRUPTED = "interrupted"
+    INTERRUPTED = ReasonCode.INTERRUPTED
     """A person stopped its worker or the daemon without waiting for it."""
 
 
@@ -96,7 +97,7 @@ class Change(NamedTuple):
     to: JobState
     attempts: int
     crashes: int
-    reason: str | None
+    reason: Reason | None
     delay_ms: int | None
 
 
@@ -134,10 +135,10 @@ def crashed(job: Running, *, crash_limit: int, words: str) -> Change:
     """
     crashes = job.crashes + 1
     if job.once:
-        reason = f"interrupted: {words}, and the job may run only once"
+        reason = Reason.of(ReasonCode.INTERRUPTED, f"{words}, and the job may run only once")
         return Change(job.seq, job.run, JobState.DEAD, job.attempts, crashes, reason, None)
     if crashes > crash_limit:
-        reason = f"crash-limit: {words}; {crashes} crashes, {crash_limit} are allowed"
+        reason = Reason.of(ReasonCode.CRASH_LIMIT, f"{words}; {crashes} crashes, {crash_limit} are allowed")
         return Change(job.seq, job.run, JobState.DEAD, job.attempts, crashes, reason, None)
     return Change(job.seq, job.run, JobState.PENDING, job.attempts, crashes, None, 0)
 
@@ -148,7 +149,7 @@ def interrupted(job: Running, *, words: str) -> Change:
     A `once` job has begun and may not run again: dead.
     """
     if job.once:
-        reason = f"interrupted: {words}, and the job may run only once"
+        reason = Reason.of(ReasonCode.INTERRUPTED, f"{words}, and the job may run only once")
         return Change(job.seq, job.run, JobState.DEAD, job.attempts, job.crashes, reason, None)
     return Change(job.seq, job.run, JobState.PENDING, job.attempts, job.crashes, None, 0)
 
@@ -158,16 +159,17 @@ def never_started(job: Running) -> Change:
     return Change(job.seq, job.run, JobState.PENDING, job.attempts, job.crashes, None, 0)
 
 
-def failure_reason(outcome: Outcome) -> str:
-    """Why the execution failed: a word of the interface, then words for people."""
+def failure_reason(outcome: Outcome) -> Reason:
+    """Why the execution failed."""
+    code = ReasonCode(outcome.kind)
     match outcome.kind:
         case EndKind.SIGNALLED:
-            text = f"signal {outcome.signal} ({signal_name(outcome.signal)})" if outcome.signal else "signal"
+            text = f"{code} {outcome.signal} ({signal_name(outcome.signal)})" if outcome.signal else str(code)
         case EndKind.EXITED:
-            text = f"exit {outcome.exit_code}"
+            text = f"{code} {outcome.exit_code}"
         case _:
-            text = str(outcome.kind)
-    return f"{text}: {outcome.words}" if outcome.words else text
+            text = str(code)
+    return Reason(code, f"{text}: {outcome.words}" if outcome.words else text)
 
 
 def signal_name(number: int | None) -> str | None:

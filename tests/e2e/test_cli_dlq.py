@@ -36,7 +36,15 @@ def test_list_tells_reasons_and_filters(dead: Home) -> None:
         (["--reason", "exit 1"], ["job_1"]),
         (["--reason", "exit"], ["job_1", "job_2"]),
         (["--reason", "timeout"], ["job_4"]),
+        (["--reason", "signal"], ["job_3"]),
+        (["--reason", "signal 9"], ["job_3"]),
+        (["--reason", "signal 9 (SIG"], []),
+        (["--reason", "signal 9 (SIGKILL)"], ["job_3"]),
+        (["--reason", "timeout: it ran"], ["job_4"]),
         (["--reason", "sig*"], []),
+        (["--reason", "sig"], []),
+        (["--filter", "reason_code=timeout"], ["job_4"]),
+        (["--filter", "reason_code in (exit, signal)"], ["job_1", "job_2", "job_3"]),
         (["--queue", "q"], ["job_3"]),
         (["--label", "user=bob"], ["job_2"]),
         (["--name", "a*"], ["job_1", "job_2"]),
@@ -46,6 +54,11 @@ def test_list_tells_reasons_and_filters(dead: Home) -> None:
         (["--filter", "exit_code>5"], ["job_2"]),
     ):
         assert ids(dead, "list", *words) == found, words
+    codes = {job["id"]: job["reason_code"] for job in dead.json("list", "--sort", "reason_code")}
+    assert list(codes.values()) == ["exit", "exit", "signal", "timeout", None]
+    assert [each["reason_code"] for each in dead.json("show", "job_4")["attempts_list"]] == ["timeout"]
+    told = [event["reason_code"] for event in dead.json("events") if event["kind"] == "job.dead"]
+    assert told == [codes[job] for job in sorted(codes)][:4]
     assert dead.json("dlq", "list", "--queue", "nobody's") == []
     assert dead.cli("dlq", "list", "--label", "user").returncode == 2
 

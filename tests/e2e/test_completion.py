@@ -69,6 +69,8 @@ def test_names_and_keys_are_offered(stocked: Home) -> None:
     assert words(stocked, "queuectl list --filter exi") == ["exit_code="]
     assert words(stocked, "queuectl list --filter state!=f") == ["state!=failed"]
     assert words(stocked, "queuectl list --filter queue=n") == ["queue=nightly"]
+    assert words(stocked, "queuectl list --filter reason_code=cr") == ["reason_code=crash-limit", "reason_code=crashed"]
+    assert words(stocked, "queuectl dlq list --reason st") == ["stalled"]
     assert words(stocked, "queuectl list --batch ") == ["pack"]
     assert words(stocked, "queuectl list --sort cr") == ["crashes", "created_at"]
     assert words(stocked, "queuectl list --columns id,labels,cre") == ["id,labels,created_at"]

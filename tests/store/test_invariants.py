@@ -11,6 +11,7 @@ import pytest
 from queuectld.store.reads.invariants import RULES, SHOWN, check_invariants, findings
 from tests.store.lab import Lab, new
 
+ATTEMPT = "seq, run, attempt, host, started_ms, finished_ms, duration_ms, crashed"
 BROKEN = {
     "counts": "UPDATE count SET n = n + 1 WHERE state = 'pending'",
     "processing jobs without": "DELETE FROM worker",
@@ -24,8 +25,8 @@ BROKEN = {
     "wait for nobody": "DELETE FROM dependency",
     "have ended or are gone": "INSERT INTO dependency VALUES (99, 3, 'any')",
     "do not wait": "INSERT INTO dependency VALUES (2, 4, 'any')",
-    "jobs that are gone": "INSERT INTO attempt SELECT 99, 1, 1, 1, 'h', 0, 0, 0, 0, 0, '', 0, 0, 0, 0, 0, '', NULL",
-    "have not ended": "INSERT INTO attempt SELECT 1, 1, 1, 1, 'h', 0, 0, 0, 0, 0, '', 0, 0, 0, 0, 0, '', NULL",
+    "jobs that are gone": f"INSERT INTO attempt ({ATTEMPT}) VALUES (99, 1, 1, 'h', 0, 0, 0, 0)",
+    "have not ended": f"INSERT INTO attempt ({ATTEMPT}) VALUES (1, 1, 1, 'h', 0, 0, 0, 0)",
     "more often than they ran": "UPDATE job SET attempts = 7 WHERE seq = 2",
     "being ended by a worker": (
         "UPDATE job SET state = 'cancelled', lane = NULL, ending = 99, finished_ms = 1 WHERE seq = 2"

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from queuectl_client.protocol.vocabulary import ErrorCode, JobState
+from queuectl_client.protocol.vocabulary import ErrorCode, JobState, ReasonCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind
@@ -90,7 +90,7 @@ async def test_a_second_and_a_late_outcome_change_nothing_and_are_acknowledged(l
 async def test_a_cancelled_job_keeps_its_state_and_gets_its_attempt_once(lab: Lab) -> None:
     await lab.add()
     claimed = await lab.claim()
-    (cancelled,) = await verbs.cancel(lab.store, [1], now=lab.now, reason="cancelled by ann")
+    (cancelled,) = await verbs.cancel(lab.store, [1], now=lab.now)
     assert (cancelled.run, cancelled.worker) == (1, claimed.worker)
     assert cancelled.job.state is JobState.CANCELLED
     with pytest.raises(Refused, match="still being ended") as refused:
@@ -100,7 +100,7 @@ async def test_a_cancelled_job_keeps_its_state_and_gets_its_attempt_once(lab: La
     assert (await lab.turn([outcome])).stored == [(1, 1, "job_1", JobState.CANCELLED)]
     assert (await lab.turn([outcome])).stored == [(1, 1, "job_1", None)]
     job = await lab.get(1)
-    assert (job.state, job.reason) == (JobState.CANCELLED, "cancelled by ann")
+    assert (job.state, job.reason, job.reason_code) == (JobState.CANCELLED, "cancelled", ReasonCode.CANCELLED)
     assert [each.signal for each in await lab.store.queries.attempts(1)] == [15]
     assert (await verbs.retry(lab.store, [1], now=lab.now))[0].state is JobState.PENDING
 

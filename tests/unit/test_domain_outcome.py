@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_client.protocol.vocabulary import JobState
+from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain import outcome, states
 from queuectld.domain.outcome import Change, EndKind, Outcome, Running
+from queuectld.domain.reason import Reason
 from queuectld.domain.retry import RetryPolicy
 
-# interface.md, "reason begins with"; `exit` and the rest, then words for people.
-REASON_WORDS = ("exit", "signal", "timeout", "stalled", "cannot-start", "crash-limit", "interrupted")
+# interface.md, "reason_code is one of these words alone"
+FAILURES = {"exit", "signal", "timeout", "stalled", "cannot-start", "crash-limit", "interrupted"}
 
 POLICIES = st.builds(
     RetryPolicy,
@@ -50,6 +51,10 @@ ENDS = st.one_of(
 )
 
 
+def begins_with_its_code(reason: Reason) -> bool:
+    return reason.code in FAILURES and reason.text.startswith(reason.code)
+
+
 def test_exit_0_completes() -> None:
     assert outcome.ended(running(attempts=1, crashes=2), end(exit_code=0)) == Change(
         seq=7, run=4, to=JobState.COMPLETED, attempts=1, crashes=2, reason=None, delay_ms=None
@@ -58,12 +63,14 @@ def test_exit_0_completes() -> None:
 
 def test_a_failure_waits_for_its_backoff() -> None:
     change = outcome.ended(running(attempts=1), end(exit_code=3))
-    assert change == Change(7, 4, JobState.FAILED, attempts=2, crashes=0, reason="exit 3", delay_ms=4_000)
+    reason = Reason(ReasonCode.EXIT, "exit 3")
+    assert change == Change(7, 4, JobState.FAILED, attempts=2, crashes=0, reason=reason, delay_ms=4_000)
 
 
 def test_the_last_failure_is_dead() -> None:
     change = outcome.ended(running(attempts=2), end(exit_code=127, words="not found"))
-    assert change == Change(7, 4, JobState.DEAD, attempts=3, crashes=0, reason="exit 127: not found", delay_ms=None)
+    reason = Reason(ReasonCode.EXIT, "exit 127: not found")
+    assert change == Change(7, 4, JobState.DEAD, attempts=3, crashes=0, reason=reason, delay_ms=None)
 
 
 @pytest.mark.parametrize("max_retries", [0, 1])
@@ -89,8 +96,8 @@ def test_past_the_crash_limit_it_is_dead() -> None:
     assert change.to is JobState.DEAD
     assert (change.attempts, change.crashes, change.delay_ms) == (1, 4, None)
     assert change.reason is not None
-    assert change.reason.startswith("crash-limit")
-    assert "worker w2 died" in change.reason
+    assert change.reason.code is ReasonCode.CRASH_LIMIT
+    assert "worker w2 died" in change.reason.text
 
 
 def test_a_limit_of_none_makes_the_first_crash_the_last() -> None:
@@ -101,7 +108,7 @@ def test_a_once_job_never_runs_a_second_time_after_a_crash() -> None:
     change = outcome.crashed(running(once=True), crash_limit=3, words="worker w2 died")
     assert change.to is JobState.DEAD
     assert change.reason is not None
-    assert change.reason.startswith("interrupted")
+    assert change.reason.code is ReasonCode.INTERRUPTED
 
 
 def test_a_once_job_that_fails_is_retried_like_any_other() -> None:
@@ -126,7 +133,7 @@ def test_a_claim_that_never_reached_its_worker_counts_nowhere() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_reasons(ending: Outcome, reason: str) -> None:
-    assert outcome.failure_reason(ending) == reason
+    assert outcome.failure_reason(ending) == Reason(ReasonCode(ending.kind), reason)
 
 
 @pytest.mark.parametrize("number", [number for number in range(1, 65) if number not in (32, 33)])
@@ -142,6 +149,11 @@ def test_no_signal_has_no_name() -> None:
     assert outcome.signal_name(None) is None
 
 
+def test_every_kind_of_end_has_the_code_of_its_reason() -> None:
+    assert {str(kind) for kind in EndKind} <= set(ReasonCode)
+    assert str(outcome.failure_reason(end(EndKind.CRASHED, words="worker w2 died")).text) == "crashed: worker w2 died"
+
+
 @given(RUNNING, ENDS, st.floats(0, 1))
 def test_every_end_leads_where_the_table_allows(job: Running, ending: Outcome, chance: float) -> None:
     change = outcome.ended(job, ending, chance=chance)
@@ -151,7 +163,7 @@ def test_every_end_leads_where_the_table_allows(job: Running, ending: Outcome, c
     assert change.attempts == job.attempts + (change.to is not JobState.COMPLETED)
     assert (change.delay_ms is None) is states.has_ended(change.to)
     assert (change.reason is None) is (change.to is JobState.COMPLETED)
-    assert change.reason is None or change.reason.startswith(REASON_WORDS)
+    assert change.reason is None or begins_with_its_code(change.reason)
     if change.to is JobState.FAILED:
         assert change.attempts < max(job.retry.max_retries, 1)
 
@@ -163,7 +175,7 @@ def test_every_crash_leads_where_the_table_allows(job: Running, crash_limit: int
     assert states.may_follow(JobState.PROCESSING, change.to)
     assert (change.attempts, change.crashes) == (job.attempts, job.crashes + 1)
     assert (change.to is JobState.DEAD) is (job.once or change.crashes > crash_limit)
-    assert change.reason is None or change.reason.startswith(REASON_WORDS)
+    assert change.reason is None or begins_with_its_code(change.reason)
 
 
 @given(RUNNING, ENDS)

@@ -14,6 +14,7 @@ from queuectl_client.cli.output.outcome import exit_code, has_ended
 from queuectl_client.cli.output.render import full_time
 from queuectl_client.errors import WrongState
 from queuectl_client.protocol.spelling import snake_case
+from queuectl_client.protocol.vocabulary import ReasonCode
 
 
 @click.command(
@@ -50,7 +51,7 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
     except KeyboardInterrupt:
         invocation.say(f"\nDetached: {stored['id']} goes on. Come back with: queuectl follow {stored['id']}")
         raise
-    if exit_code(ended) and ended.get("reason") and not str(ended["reason"]).startswith("exit "):
+    if exit_code(ended) and ended.get("reason_code") not in (None, ReasonCode.EXIT):
         invocation.say(f"{ended['id']} {ended['state']}: {ended['reason']}")
     return exit_code(ended)
 

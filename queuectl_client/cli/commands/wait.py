@@ -16,7 +16,7 @@ Job = Mapping[str, Any]
 
 A_PAGE: Final = 250
 """Jobs of one answer in which each is told whole."""
-TOLD: Final = ("id", "state", "exit_code", "signal", "reason")
+TOLD: Final = ("id", "state", "exit_code", "signal", "reason", "reason_code")
 """Keys of which the line about an ended job is made."""
 
 

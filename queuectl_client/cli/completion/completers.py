@@ -12,7 +12,7 @@ import click
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
 from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN
-from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES
+from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES, ReasonCode
 
 
 class Offer(NamedTuple):
@@ -170,7 +170,7 @@ def changes(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> It
 
 
 def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
-    """A key, or the state or queue behind it; nothing behind a space, for each shell quotes it in its own way."""
+    """A key, or the state, reason or queue behind it; nothing behind a space, for each shell quotes in its own way."""
     key, equals, value = incomplete.partition("=")
     if " " in incomplete:
         return
@@ -178,8 +178,15 @@ def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iter
         yield from _begun((Offer(f"{known}=", str(kind)) for known, kind in KINDS.items()), incomplete)
     elif key in ("state", "state!"):
         yield from _begun((Offer(f"{key}={state}") for state in render.STATE_LABELS), incomplete)
+    elif key in ("reason_code", "reason_code!"):
+        yield from _begun((Offer(f"{key}={code}") for code in ReasonCode), incomplete)
     elif key in ("queue", "queue!"):
         yield from (Offer(f"{key}={offer.value}", offer.words) for offer in queues(invocation, ctx, value))
+
+
+def reasons(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+    """Codes of reasons."""
+    return _begun(map(Offer, ReasonCode), incomplete)
 
 
 def sort_keys(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
@@ -227,6 +234,7 @@ _OF_NAME: Final[Mapping[str, Source]] = {
     "labels": labels,
     "batch": batches,
     "filter": filters,
+    "reason": reasons,
     "needs": resources,
     "sort": sort_keys,
     "shown": columns,

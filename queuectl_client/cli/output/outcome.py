@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from queuectl_client.protocol.vocabulary import ENDED_STATES
+from queuectl_client.protocol.vocabulary import ENDED_STATES, ReasonCode
 
 TIMED_OUT: Final = 124
 CANCELLED: Final = 130
@@ -23,8 +23,7 @@ def exit_code(job: Mapping[str, Any]) -> int:
         return 0
     if job["state"] == "cancelled":
         return CANCELLED
-    reason = str(job.get("reason") or "")
-    if reason.startswith(("timeout", "stalled")):
+    if job.get("reason_code") in (ReasonCode.TIMEOUT, ReasonCode.STALLED):
         return TIMED_OUT
     if job.get("signal") is not None:
         return 128 + int(job["signal"])

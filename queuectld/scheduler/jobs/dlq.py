@@ -1,6 +1,6 @@
 """The dead letter queue: looking at what gave up, running it again, throwing it away."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
 from queuectl_client.protocol.selectors import Pick
-from queuectl_client.protocol.vocabulary import JobState
+from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain.permits import Verb
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
 from queuectld.scheduler.clock import Clock
@@ -24,6 +24,12 @@ from queuectld.store.store import Store
 
 DEAD: Final = Comparison(Key("state", Kind.STATE), "=", (str(JobState.DEAD),))
 _REASON: Final = Key("reason", Kind.TEXT)
+_REASON_CODE: Final = Key("reason_code", Kind.REASON)
+_NUMBERED: Final[Mapping[str, Key]] = {
+    ReasonCode.EXIT: Key("exit_code", Kind.NUMBER),
+    ReasonCode.SIGNAL: Key("signal", Kind.SIGNAL),
+}
+"""Codes that a number may follow, and where it stands."""
 _FINISHED: Final = Key("finished_at", Kind.TIME)
 
 
@@ -94,15 +100,29 @@ def _dead(wanted: DeadFilter) -> Filter:
     if wanted.since is not None:
         parts.append(Comparison(_FINISHED, ">=", (wanted.since,)))
     if wanted.reason is not None:
-        # `exit 1` is not `exit 12`.
-        begin = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in wanted.reason)
-        parts.append(Comparison(_REASON, "~", (f"{begin}*",)))
-        parts.append(Not(Comparison(_REASON, "~", (f"{begin}[0-9A-Za-z]*",))))
+        parts += _died_of(wanted.reason)
     if wanted.filter is not None:
         parts.append(filters.parse(wanted.filter))
     whole = both(*parts)
     assert whole is not None
     return whole
+
+
+def _died_of(given: str) -> list[Filter]:
+    """What `reason` asks for: a code alone; with its number, as `exit 3`; or any other beginning of the words."""
+    word, _, number = given.partition(" ")
+    if word in {*ReasonCode}:
+        code = Comparison(_REASON_CODE, "=", (word,))
+        if not number:
+            return [code]
+        if word in _NUMBERED and number.isdecimal():
+            return [code, Comparison(_NUMBERED[word], "=", (min(int(number), 2**53),))]
+    # Where the words end there or go on with no letter or digit: `dependency job_1` is not `dependency job_12`.
+    begin = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in given)
+    return [
+        Comparison(_REASON, "~", (f"{begin}*",)),
+        Not(Comparison(_REASON, "~", (f"{begin}[0-9A-Za-z]*",))),
+    ]
 
 
 def _spaced(rate: Rate, before: int, index: int) -> int:

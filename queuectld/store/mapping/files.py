@@ -17,7 +17,7 @@ from queuectld.store.records import StoreRefused
 T = TypeVar("T")
 APPLICATION_ID: Final = 0x5143544C
 """`QCTL`, at offset 68 of the file (https://www.sqlite.org/fileformat.html#application_id)."""
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """`user_version`, at offset 60. Each step up has a migration."""
 MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100

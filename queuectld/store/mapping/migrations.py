@@ -17,6 +17,7 @@ How to write the next one:
 """
 
 import sqlite3
+from typing import Final
 
 
 def to_version_2(connection: sqlite3.Connection) -> None:
@@ -38,3 +39,30 @@ def _count_environments(connection: sqlite3.Connection) -> None:
         " JOIN (SELECT environment AS id, count(*) AS n FROM job GROUP BY environment) USING (id) ORDER BY e.id"
     )
     connection.execute("DROP TABLE environment_1")
+
+
+def to_version_3(connection: sqlite3.Connection) -> None:
+    """What version 3 adds."""
+    for table in ("job", "attempt"):
+        _give_reasons_codes(connection, table)
+
+
+_HAS_CODE: Final = "(reason IS NULL) = (reason_code IS NULL) AND (reason IS NULL OR instr(reason, reason_code) = 1)"
+_CODES: Final = (
+    "exit", "signal", "timeout", "stalled", "cannot-start", "crash-limit", "interrupted", "cancelled", "dependency",
+    "crashed",
+)  # fmt: skip
+_KNOWN: Final = " ".join(f"WHEN reason GLOB '{code}*' THEN '{code}'" for code in _CODES)
+_CODE: Final = f"CASE {_KNOWN} END"
+
+
+def _give_reasons_codes(connection: sqlite3.Connection, table: str) -> None:
+    """A reason has its first word as its code. Words that no queuectl is known to have written get one before them."""
+    # The column is checked from its beginning, which the rows that are there cannot bear before they are filled in.
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute(f'ALTER TABLE "{table}" ADD COLUMN "reason_code" TEXT CHECK ({_HAS_CODE})')
+    connection.execute("PRAGMA ignore_check_constraints = OFF")
+    connection.execute(
+        f"UPDATE {table} SET reason_code = coalesce({_CODE}, 'exit'),"
+        f" reason = iif({_CODE} IS NULL, 'exit: ' || reason, reason) WHERE reason IS NOT NULL"
+    )

@@ -53,6 +53,10 @@ LISTED_STATES: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.HELD,
 HOLDS_KEY: Final = f"unique_key IS NOT NULL AND {none_of(ENDED_STATES)}"
 
 
+HAS_CODE: Final = "(reason IS NULL) = (reason_code IS NULL) AND (reason IS NULL OR instr(reason, reason_code) = 1)"
+"""A reason has a code and words, which begin with it."""
+
+
 class AnyField(Field):
     """A column that keeps what it is given: text, or bytes that are not UTF-8."""
 
@@ -163,7 +167,10 @@ class Bundle(Record):
 
 
 class Job(Record):
-    """A job. What a claim or an end changes stands first, what is fixed when it is enqueued after it."""
+    """A job. What a claim or an end changes stands first, what is fixed when it is enqueued after it.
+
+    A column that came later stands last, where `ALTER TABLE` puts it.
+    """
 
     seq = IntegerField(primary_key=True)
     id = TextField(unique=True)
@@ -221,6 +228,7 @@ class Job(Record):
     argv = BlobField(null=True)
     env = BlobField(null=True)
     stdin = AnyField(null=True)
+    reason_code = TextField(null=True, constraints=[Check(HAS_CODE)])
 
     class Meta:
         constraints = [  # noqa: RUF012
@@ -312,6 +320,7 @@ class Attempt(Record):
     max_rss_kib = IntegerField(null=True)
     left_behind = AnyField(null=True)
     output = BlobField(null=True)
+    reason_code = TextField(null=True, constraints=[Check(HAS_CODE)])
 
     class Meta:
         primary_key = CompositeKey("seq", "run")

@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectl_client.protocol.vocabulary import EventKind, JobState, ReasonCode
 from queuectld.domain.job import Attempt, Command, Job, NewJob, Output
+from queuectld.domain.reason import Reason
 from queuectld.domain.resources import Granted
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.records import Event
@@ -16,6 +17,7 @@ from queuectld.store.records import Event
 Row = tuple[Any, ...]
 STATES: Final = {state.value: state for state in JobState}
 KINDS: Final = {kind.value: kind for kind in EventKind}
+CODES: Final[Mapping[str | None, ReasonCode | None]] = {None: None, **{code.value: code for code in ReasonCode}}
 
 
 def stored_text(text: str) -> str | bytes:
@@ -39,6 +41,11 @@ def plain(text: str | None) -> str | None:
     if text is None or text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def stored_reason(reason: Reason | None) -> tuple[str | None, str | None]:
+    """A reason as the columns `reason` and `reason_code` have it: both or neither."""
+    return (None, None) if reason is None else (plain(reason.text), reason.code.value)
 
 
 def pack(value: Any) -> bytes:
@@ -72,7 +79,7 @@ class Place(NamedTuple):
     run_at_ms: int | None
     created_ms: int
     finished_ms: int | None
-    reason: str | None
+    reason: Reason | None
     depends_on: tuple[tuple[str, str], ...]
     environment: int
     in_line: bool = False
@@ -90,6 +97,7 @@ RARE: Final[Mapping[str, Any]] = {
     "no_retry_on": None, "stall_timeout_ms": None, "once": 0, "split_output": 0, "stdin_open": 0,
     "bundle": None, "unique_key": None, "on_conflict": "error", "key": None, "key_limit": 1, "slots": 1,
     "needs": None, "name": None, "labels": None, "depends_on": None, "argv": None, "env": None, "stdin": None,
+    "reason_code": None,
 }  # fmt: skip
 """Columns that most new jobs have as here. Binding all of them takes longer than the insert itself."""
 FRESH: Final[Mapping[str, Any]] = {
@@ -115,14 +123,16 @@ def common_row(new: NewJob, at: Place) -> Row:
 def rare_row(new: NewJob, at: Place) -> Row:
     """The rare columns of a new job, in their order; `ORDINARY` for most."""
     retry = new.retry
+    reason, reason_code = stored_reason(at.reason)
     return (
-        int(at.in_line), at.due_ms, at.run_at_ms, at.finished_ms, at.reason, _json(retry.retry_on),
+        int(at.in_line), at.due_ms, at.run_at_ms, at.finished_ms, reason, _json(retry.retry_on),
         _json(retry.no_retry_on), new.stall_timeout_ms, int(new.once), int(new.split_output), int(new.stdin_open),
         at.bundle, new.unique_key, new.on_conflict, new.key, new.key_limit, new.slots, _json(new.needs), new.name,
         _json(new.labels), _json(at.depends_on),
         None if isinstance(new.command, str) else pack(list(new.command)),
         pack(dict(new.env)) if new.env else None,
         None if new.stdin is None else stored_text(new.stdin),
+        reason_code,
     )  # fmt: skip
 
 
@@ -139,7 +149,7 @@ def read_job(row: Row) -> Job:
         exit_code, signal, reason, granted, max_retries, backoff_base, backoff_max, backoff_jitter, retry_on,
         no_retry_on, timeout_ms, stall_timeout_ms, kill_grace_ms, umask, once, split_output, stdin_open, _bundle,
         unique_key, on_conflict, key, key_limit, slots, needs, name, labels, depends_on, _environment, cwd, command,
-        argv, env, stdin,
+        argv, env, stdin, reason_code,
         queue_name, batch_name,
     ) = row  # fmt: skip
     # In the order of the fields: a page has a thousand jobs, and names take ten times as long.
@@ -147,8 +157,9 @@ def read_job(row: Row) -> Job:
         seq, id_, read_command(command, argv), STATES[state], queue_name, priority, rank, attempts, run, runs, crashes,
         read_retry(max_retries, backoff_base, backoff_max, backoff_jitter, retry_on, no_retry_on),
         created_ms, updated_ms, run_at_ms, due_ms, lane is not None, started_ms, finished_ms, exit_code, signal,
-        reason, worker, bool(paused), name, json.loads(labels) if labels else {}, read_text(cwd), umask,
-        unpack(env) or {}, None if stdin is None else read_text(stdin), timeout_ms, stall_timeout_ms, kill_grace_ms,
+        reason, CODES[reason_code], worker, bool(paused), name, json.loads(labels) if labels else {},
+        read_text(cwd), umask, unpack(env) or {}, None if stdin is None else read_text(stdin),
+        timeout_ms, stall_timeout_ms, kill_grace_ms,
         tuple((parent, on) for parent, on in json.loads(depends_on)) if depends_on else (),
         batch_name, unique_key, on_conflict, key, key_limit, slots, read_needs(needs), read_granted(granted),
         bool(once), bool(split_output), bool(stdin_open),
@@ -168,14 +179,15 @@ _SHOWN: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 def read_new_job(new: NewJob, at: Place) -> Job:
     """The job that a new one is when it has just been stored: as `read_job` would read it."""
+    reason, reason_code = stored_reason(at.reason)
     return Job(
         seq=at.seq, id=at.id, command=new.command, state=at.state, queue=new.queue, priority=new.priority,
         rank=at.seq, attempts=0, run=0, runs=0, crashes=0, retry=new.retry, created_ms=at.created_ms,
         updated_ms=at.created_ms, run_at_ms=at.run_at_ms, due_ms=at.due_ms, ready=at.lane is not None,
-        finished_ms=at.finished_ms, reason=at.reason, name=new.name, labels=dict(new.labels), cwd=new.cwd,
-        umask=new.umask, env=dict(new.env), stdin=new.stdin, timeout_ms=new.timeout_ms,
-        stall_timeout_ms=new.stall_timeout_ms, kill_grace_ms=new.kill_grace_ms, depends_on=at.depends_on,
-        batch=new.batch, unique_key=new.unique_key, on_conflict=new.on_conflict, key=new.key,
+        finished_ms=at.finished_ms, reason=reason, reason_code=CODES[reason_code], name=new.name,
+        labels=dict(new.labels), cwd=new.cwd, umask=new.umask, env=dict(new.env), stdin=new.stdin,
+        timeout_ms=new.timeout_ms, stall_timeout_ms=new.stall_timeout_ms, kill_grace_ms=new.kill_grace_ms,
+        depends_on=at.depends_on, batch=new.batch, unique_key=new.unique_key, on_conflict=new.on_conflict, key=new.key,
         key_limit=new.key_limit, slots=new.slots, needs=dict(new.needs), once=new.once,
         split_output=new.split_output, stdin_open=new.stdin_open,
     )  # fmt: skip
@@ -230,7 +242,7 @@ def read_output(packed: bytes | None) -> dict[str, Output]:
 
 def read_attempt(row: Row) -> Attempt:
     """The attempt of a row, with all columns in their order."""
-    values = (*row[:11], bool(row[11]), *row[12:16], _optional_text(row[16]), read_output(row[17]))
+    values = (*row[:11], CODES[row[18]], bool(row[11]), *row[12:16], _optional_text(row[16]), read_output(row[17]))
     return Attempt(*values)
 
 

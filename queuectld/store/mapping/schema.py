@@ -17,7 +17,9 @@ from queuectld.store.records import StoreRefused
 
 Step = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType({1: migrations.to_version_2})
+MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType(
+    {1: migrations.to_version_2, 2: migrations.to_version_3}
+)
 """By version: the step from it to the next one. Version 1 is the first."""
 MENDED: Final = "mended"
 IS_MENDED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{MENDED}', '1')"

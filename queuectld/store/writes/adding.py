@@ -9,9 +9,10 @@ from typing import Any, Final
 from peewee import SQL
 
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
-from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState, ReasonCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.reason import Reason
 from queuectld.domain.resources import demand
 from queuectld.store.mapping import models
 from queuectld.store.mapping.rows import (
@@ -87,7 +88,7 @@ def tell_added(session: Session, added: Job, now: Now) -> None:
     """Record the event of a job that has come alone."""
     session.tell(
         _FIRST_STATE_EVENT[added.state], now, job_id=added.id, seq=added.seq, queue=added.queue,
-        detail={} if added.reason is None else {"reason": added.reason},
+        detail={} if added.reason is None else {"reason": added.reason, "reason_code": added.reason_code},
     )  # fmt: skip
 
 
@@ -372,10 +373,10 @@ class Adder:
             return int(seq)
         replaceable = holder is not None and holder.state is not JobState.PROCESSING
         if new.on_conflict == "replace" and self._batch is None and replaceable and holder is not None:
-            reason = "cancelled: replaced by a newer job of the same unique key"
+            why = Reason.of(ReasonCode.CANCELLED, "replaced by a newer job of the same unique key")
             move(session, holder, holder._replace(
-                state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms, reason=reason,
-            ), self._now)  # fmt: skip
+                state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms,
+            ).because(why), self._now)  # fmt: skip
             resolve(session, self._now)
             # It, or a job that waited for its end, may be of a key that was looked at before.
             self._keys.clear()

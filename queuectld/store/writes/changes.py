@@ -13,6 +13,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
 from queuectld.domain.permits import PERMITS, Verb, backs_off, refusal
+from queuectld.domain.reason import CANCELLED
 from queuectld.store.mapping import models
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.records import Cancelled
@@ -102,8 +103,8 @@ def _is_so_already(verb: Verb, job: Standing) -> str | None:
 
 
 def cancel_each(
-    session: Session, seqs: Sequence[int], now: Now, reason: str = "cancelled", left: Left = None
-) -> list[Standing]:
+    session: Session, seqs: Sequence[int], now: Now, left: Left = None
+) -> list[Standing]:  # fmt: skip
     """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then.
 
     Gives how each stood before; so do the others here.
@@ -113,8 +114,8 @@ def cancel_each(
         for each in each_fit(session, Verb.CANCEL, seqs, left):
             move(each, each._replace(
                 state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
-                finished_ms=now.wall_ms, reason=reason,
-            ))  # fmt: skip
+                finished_ms=now.wall_ms,
+            ).because(CANCELLED))  # fmt: skip
             ended.append(each)
     resolve(session, now)
     return ended
@@ -180,8 +181,8 @@ def retry_each(
         return placed(session, each._replace(
             state=S.PENDING, attempts=0, crashes=0, due_ms=now.store_ms + delay if delay else None,
             run_at_ms=now.wall_ms + delay if delay else None, started_ms=None, finished_ms=None,
-            exit_code=None, signal=None, reason=None,
-        ), now)  # fmt: skip
+            exit_code=None, signal=None,
+        ).because(None), now)  # fmt: skip
 
     return _change_each(session, fit, now, retried)
 

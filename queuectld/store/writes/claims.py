@@ -41,7 +41,7 @@ _CLAIM: Final = statement(
     _Job.update(
         state=SQL("'processing'"), lane=_NULL, worker=arg("worker"), run=_Job.run + SQL("1"),
         runs=_Job.runs + SQL("1"), started_ms=arg("now"), updated_ms=arg("now"), finished_ms=_NULL, exit_code=_NULL,
-        signal=_NULL, reason=_NULL, granted=arg("granted"),
+        signal=_NULL, reason=_NULL, reason_code=_NULL, granted=arg("granted"),
     )
     .where((_Job.seq == arg("seq")) & (_Job.lane == arg("lane")))
     .returning(*(getattr(_Job, name) for name in _RETURNED))

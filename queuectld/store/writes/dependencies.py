@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.selectors import number
-from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState
+from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, JobState, ReasonCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
+from queuectld.domain.reason import Reason
 from queuectld.store.mapping.models import Dependency, Forward, Job, Resolving
 from queuectld.store.mapping.sql import AMONG_SEQS
 from queuectld.store.mapping.statement import arg, insert_row, statement
@@ -77,7 +78,7 @@ class Parents:
         self.waits_for: dict[int, str] = {}
         self.later: dict[str, str] = {}
         self.named: tuple[tuple[str, str], ...] = ()
-        self.hopeless: str | None = None
+        self.hopeless: Reason | None = None
         for reference, on in depends_on:
             found = _look_up(session, reference, batch)
             if found is None and seen and reference in seen:
@@ -200,9 +201,10 @@ def _comes_true(on: str, state: JobState) -> bool:
     return on == "any" or (on == "completed") == (state is JobState.COMPLETED)
 
 
-def hopeless_reason(parent_id: str, state: JobState, on: str) -> str:
+def hopeless_reason(parent_id: str, state: JobState, on: str) -> Reason:
     """Why a job was cancelled because of another."""
-    return f"dependency {parent_id} ended {state}, this job was to run only after {_WORDS[on]}"
+    code = ReasonCode.DEPENDENCY
+    return Reason(code, f"{code} {parent_id} ended {state}, this job was to run only after {_WORDS[on]}")
 
 
 _WORDS: Final = {"completed": "its success", "dead": "its failure", "any": "its end"}
@@ -240,10 +242,8 @@ def cancel_hopeless(
     """End a waiting job, if this end of a parent is not what it waits for."""
     if _comes_true(on, state):
         return child
-    reason = hopeless_reason(parent_id, state, on)
-    return move(session, child, child._replace(
-        state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms, reason=reason,
-    ), now)  # fmt: skip
+    cancelled = child._replace(state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms)
+    return move(session, child, cancelled.because(hopeless_reason(parent_id, state, on)), now)
 
 
 def unblock(session: Session, child: Standing, now: Now) -> None:

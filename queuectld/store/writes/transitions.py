@@ -11,11 +11,12 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 from queuectld.domain.job import Job, Now
+from queuectld.domain.reason import Reason
 from queuectld.domain.resources import demand
 from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.states import CLAIMABLE, may_follow
 from queuectld.store.mapping import models
-from queuectld.store.mapping.rows import STATES, read_job, read_needs, read_retry
+from queuectld.store.mapping.rows import STATES, read_job, read_needs, read_retry, stored_reason
 from queuectld.store.mapping.sql import AMONG_SEQS, WHOLE_JOB
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.writer.lanes import Head
@@ -50,6 +51,7 @@ class Standing(NamedTuple):
     exit_code: int | None
     signal: int | None
     reason: str | None
+    reason_code: str | None
     key: str | None
     key_limit: int
     slots: int
@@ -68,6 +70,11 @@ class Standing(NamedTuple):
     def retry(self) -> RetryPolicy:
         """The job's retry policy."""
         return read_retry(*self[-6:])
+
+    def because(self, reason: Reason | None) -> "Standing":
+        """The same for this reason."""
+        text, code = stored_reason(reason)
+        return self._replace(reason=text, reason_code=code)
 
     @property
     def lane_needs(self) -> str:
@@ -269,6 +276,7 @@ def tell_change(
         told["signal"] = after.signal
     if after.reason is not None:
         told["reason"] = after.reason
+        told["reason_code"] = after.reason_code
     session.tell(
         _EVENT_OF[after.state], now, job_id=after.id, seq=after.seq, queue=session.memory.queue_names[after.queue],
         run=before.run or None, worker=worker, detail={**told, **detail},

@@ -5,13 +5,14 @@ from typing import Final
 
 from peewee import SQL
 
-from queuectl_client.protocol.vocabulary import JobState
+from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld import failpoints
 from queuectld.domain.job import Now
 from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
+from queuectld.domain.reason import Reason
 from queuectld.store.mapping import models
 from queuectld.store.mapping.models import WAITS_FOR_STORE_TIME, WAITS_FOR_WALL_TIME
-from queuectld.store.mapping.rows import output_blob, plain, stored_text
+from queuectld.store.mapping.rows import output_blob, stored_reason, stored_text
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.records import StoredOutcome, Turn
 from queuectld.store.writer.session import Session
@@ -95,7 +96,8 @@ def _count_failures(session: Session, job: Standing, change: Change, now: Now) -
     elif change.attempts > job.attempts:
         session.count_failures(job.queue, limits.failures + 1)
         if limits.failures >= limits.failure_limit and not limits.paused:
-            because = f"{limits.failures} executions in a row failed, the last one of job {job.id} ({change.reason})"
+            why = "" if change.reason is None else f" ({change.reason.text})"
+            because = f"{limits.failures} executions in a row failed, the last one of job {job.id}{why}"
             pause_queue(session, job.queue, because, now)
 
 
@@ -110,15 +112,15 @@ def _after(session: Session, before: Standing, outcome: Outcome, change: Change,
         state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None, paused=0, due_ms=due_ms,
         run_at_ms=run_at_ms,
         started_ms=outcome.started_ms, finished_ms=outcome.finished_ms, exit_code=outcome.exit_code,
-        signal=outcome.signal, reason=plain(change.reason),
+        signal=outcome.signal,
     )  # fmt: skip
-    return placed(session, after, now)
+    return placed(session, after if change.reason is None else after.because(change.reason), now)
 
 
 def _store_cancelled(session: Session, before: Standing, outcome: Outcome) -> StoredOutcome:
     """The run of a job that was cancelled in the middle of it: kept as an attempt; the job stays as it is."""
     why = [before.reason or "cancelled", *(each.words for each in outcome.survivors)]
-    new = _insert_attempt(session, before, outcome, "; ".join(why))
+    new = _insert_attempt(session, before, outcome, Reason(ReasonCode.CANCELLED, "; ".join(why)))
     if new and outcome.survivors:
         survivors.note(session, before.seq, outcome.survivors)
     session.execute(_END_ENDING, {"seq": before.seq})
@@ -126,15 +128,17 @@ def _store_cancelled(session: Session, before: Standing, outcome: Outcome) -> St
     return StoredOutcome(outcome.seq, outcome.run, before.id, JobState.CANCELLED if new else None)
 
 
-def _insert_attempt(session: Session, job: Standing, outcome: Outcome, reason: str | None) -> bool:
+def _insert_attempt(session: Session, job: Standing, outcome: Outcome, reason: Reason | None) -> bool:
     if reason is None and not outcome.succeeded:
         reason = failure_reason(outcome)
+    text, code = stored_reason(reason)
     return session.execute(_INSERT_ATTEMPT, (
         job.seq, job.run, job.attempts + 1, outcome.worker if outcome.worker is not None else job.worker,
         session.host, outcome.started_ms, outcome.finished_ms, max(outcome.duration_ms, 0), outcome.exit_code,
-        outcome.signal, plain(reason), int(outcome.kind is EndKind.CRASHED), outcome.pid, outcome.user_us,
+        outcome.signal, text, int(outcome.kind is EndKind.CRASHED), outcome.pid, outcome.user_us,
         outcome.system_us, outcome.max_rss_kib,
         None if outcome.left_behind is None else stored_text(outcome.left_behind), output_blob(outcome.output),
+        code,
     )).rowcount == 1  # fmt: skip
 
 
