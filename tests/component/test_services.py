@@ -7,7 +7,7 @@ from queuectl_client.protocol.messages import DlqList, JobIds, QueueSet
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
-from queuectld.scheduler.jobs.commands import JobHands
+from queuectld.scheduler.jobs.commands import JobCommands
 from queuectld.scheduler.jobs.dlq import DlqService
 from queuectld.scheduler.queues import QueueService
 from queuectld.scheduler.settings import ConfigService
@@ -33,10 +33,10 @@ def _clock(lab: Lab) -> Clock:
     return Clock(None, boottime=lambda: lab.store_ms, wall=lambda: lab.wall_ms)
 
 
-def _jobs(lab: Lab, hands: Hands) -> JobHands:
+def _jobs(lab: Lab, hands: Hands) -> JobCommands:
     clock = _clock(lab)
     config = ConfigService(lab.store, clock)
-    return JobHands(lab.store, clock, config, hands, lambda _: None, lambda: False)  # type: ignore[arg-type]
+    return JobCommands(lab.store, clock, config, hands, lambda _: None, lambda: False)  # type: ignore[arg-type]
 
 
 @in_lab

@@ -15,6 +15,7 @@ from queuectld.pool import supervisor
 from queuectld.pool.process import RunKey, Worker
 from queuectld.pool.supervisor import Crew
 from queuectld.scheduler.clock import Clock
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 from tests.support.eventually import eventually_async
 
@@ -88,11 +89,11 @@ async def test_a_worker_for_one_job_takes_it_alone_and_goes_when_it_has_ended(st
     assert len(stage.workers.workers) == 1
     assert (await stage.crew.start(WorkerStart(1, job="1"), ME)).pool is None, "it has one already"
     told = len(lab.events)
-    await lab.store.cancel([jobs[1].seq], now=lab.now)
+    await verbs.cancel(lab.store, [jobs[1].seq], now=lab.now)
     stage.crew.published(lab.events[told:])
     await asyncio.sleep(0)
     told = len(lab.events)
-    await lab.store.cancel([jobs[0].seq], now=lab.now)
+    await verbs.cancel(lab.store, [jobs[0].seq], now=lab.now)
     stage.crew.published(lab.events[told:])
     await eventually_async(lambda: stage.workers.drained == list(stage.workers.workers))
 
@@ -103,11 +104,11 @@ async def test_the_next_daemon_starts_the_worker_of_a_job_that_still_waits_and_n
     await lab.add()
     await lab.add()
     pools = [(await stage.crew.start(WorkerStart(1, job=ref), ME)).pool for ref in ("1", "2")]
-    await lab.store.cancel([1], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     await stage.next_daemon()
     await eventually_async(lambda: [each.pool_id for each in stage.workers.workers.values()] == pools[1:])
     await eventually_async(lambda: stage.workers.dedication == {pools[1]: 2})
-    assert [pool.id for pool in await lab.store.pools()] == pools[1:]
+    assert [pool.id for pool in await lab.store.queries.pools()] == pools[1:]
 
 
 @staged
@@ -120,7 +121,7 @@ async def test_a_pool_is_taken_up_by_its_number_while_it_is_a_clients_and_has_no
     assert again.pool == started.pool
     await eventually_async(lambda: sum(each.pool_id == started.pool for each in stage.workers.workers.values()) == 2)
     assert not stage.workers.ownerless
-    pools = {pool.id for pool in await stage.lab.store.pools()}
+    pools = {pool.id for pool in await stage.lab.store.queries.pools()}
     stage.crew.owner_gone("the client, come back")
     await eventually_async(lambda: len(stage.workers.drained) == 2)
     for pool in (started.pool, *(pools - {started.pool}), 99):
@@ -135,7 +136,7 @@ async def test_workers_that_are_stopped_finish_their_job_and_are_not_replaced(st
     await stage.crew.start(WorkerStart(3, detach=True), ME)
     stopping: Any = asyncio.ensure_future(stage.crew.stop(WorkerStop(count=2)))
     await eventually_async(lambda: len(stage.workers.drained) == 2)
-    (pool,) = await stage.lab.store.pools()
+    (pool,) = await stage.lab.store.queries.pools()
     assert pool.wanted == 1
     assert stage.workers.drained == list(stage.workers.workers)[:2]
     stopping.cancel()

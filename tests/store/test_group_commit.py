@@ -211,7 +211,7 @@ async def test_the_log_is_bounded_beside_readers_that_take_turns(lab: Lab) -> No
     reading.start()
     try:
         for _ in range(60):
-            await lab.store.add_many([new("x" * 500) for _ in range(1000)], now=lab.now)
+            await lab.store.intake.add_many([new("x" * 500) for _ in range(1000)], now=lab.now)
             largest = max(largest, log.stat().st_size)
     finally:
         stop.set()

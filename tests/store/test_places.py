@@ -6,8 +6,8 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.store.reads import explaining
 from queuectld.store.records import Target
+from queuectld.store.writes import explaining
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
@@ -227,7 +227,7 @@ def test_explain_counts_the_jobs_ahead_up_to_a_limit_and_says_so(
 
     @in_lab
     async def scenario(lab: Lab) -> None:
-        await lab.store.add_many([new() for _ in range(4)], now=lab.now)
+        await lab.store.intake.add_many([new() for _ in range(4)], now=lab.now)
         told = [await lab.store.explain(seq, now=lab.now) for seq in (1, 2, 3, 4)]
         assert [(each.position, each.exact) for each in told] == [(1, True), (2, True), (3, False), (3, False)]
 

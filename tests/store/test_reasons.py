@@ -9,6 +9,7 @@ from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.records import Event
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 ONCE = RetryPolicy(1, 2, 2)
@@ -27,7 +28,7 @@ async def _told(lab: Lab, seq: int, state: JobState) -> tuple[ReasonCode | None,
     assert job.state is state
     newest: Event = next(event for event in reversed(lab.events) if event.seq == seq)
     assert (newest.detail.get("reason"), newest.detail.get("reason_code")) == (job.reason, job.reason_code)
-    attempts = await lab.store.attempts(seq)
+    attempts = await lab.store.queries.attempts(seq)
     for reason, code in [(job.reason, job.reason_code), *((each.reason, each.reason_code) for each in attempts)]:
         assert (reason or "").startswith(code or "")
         assert (reason is None) is (code is None)
@@ -73,7 +74,7 @@ async def test_crashes_and_stops(lab: Lab) -> None:
 async def test_cancelled_waiting_or_running_by_a_parent_or_by_a_newer_job(lab: Lab) -> None:
     await lab.add()
     running = await lab.claim()
-    await lab.store.cancel([1], now=lab.now)
+    await verbs.cancel(lab.store, [1], now=lab.now)
     await lab.turn([lab.end(running, None, kind=EndKind.SIGNALLED, signal=15)])
     assert await _told(lab, 1, JobState.CANCELLED) == (ReasonCode.CANCELLED, [ReasonCode.CANCELLED])
     await lab.add(hold=True, unique_key="u")
@@ -90,7 +91,7 @@ async def test_cancelled_waiting_or_running_by_a_parent_or_by_a_newer_job(lab: L
 async def test_run_again_it_has_none(lab: Lab) -> None:
     await lab.add(retry=ONCE)
     await lab.turn([lab.end(await lab.claim(), 1)])
-    await lab.store.retry([1], now=lab.now)
+    await verbs.retry(lab.store, [1], now=lab.now)
     assert await _told(lab, 1, JobState.PENDING) == (None, [ReasonCode.EXIT])
 
 

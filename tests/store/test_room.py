@@ -8,6 +8,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.writer import room
 from queuectld.store.writer.room import Room
+from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 
@@ -28,9 +29,9 @@ def test_what_would_take_the_last_room_is_refused_and_jobs_can_be_removed(
             await lab.add("x" * 100_000)
         assert refused.value.code is ErrorCode.NO_SPACE
         free_are(monkeypatch, 0)
-        await lab.store.remove([1], now=lab.now)
+        await verbs.remove(lab.store, [1], now=lab.now)
         await lab.add("x" * 30_000)  # where the other one was
-        assert [job.seq for job in await lab.store.many([1, 2, 3])] == [2, 3]
+        assert [job.seq for job in await lab.store.queries.many([1, 2, 3])] == [2, 3]
         free_are(monkeypatch, room.PLENTY_BYTES)
         await lab.add("x" * 100_000)
 

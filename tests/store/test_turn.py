@@ -57,7 +57,7 @@ async def test_a_failing_job_waits_for_its_backoff_in_store_time_then_dies(lab: 
 async def test_an_event_of_an_end_tells_its_exit_code_or_its_signal(lab: Lab) -> None:
     await lab.add()
     await lab.turn([lab.end(await lab.claim(), 3)])
-    await lab.store.retry([1], now=lab.now)
+    await verbs.retry(lab.store, [1], now=lab.now)
     await lab.turn([lab.end(await lab.claim(), exit_code=None, kind=EndKind.SIGNALLED, signal=9)])
     told = [event.detail for event in lab.events if event.kind == "job.failed"]
     assert [(each.get("exit_code"), each.get("signal")) for each in told] == [(3, None), (None, 9)]
