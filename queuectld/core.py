@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from queuectld.pool.supervisor import Crew
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.inbox import Inbox
 from queuectld.scheduler.jobs.dlq import DlqService, remove_log_files
 from queuectld.scheduler.jobs.logs import LogService
 from queuectld.scheduler.jobs.service import JobService
@@ -30,7 +32,7 @@ from queuectld.scheduler.retention import Retention
 from queuectld.scheduler.service import DaemonService, Service
 from queuectld.scheduler.settings import ConfigService
 from queuectld.scheduler.shrinking import Shrinking
-from queuectld.store.records import Committed, StoreFailed
+from queuectld.store.records import StoreFailed
 from queuectld.store.store import Store
 from queuectld.workerwire import cgroup, runmark
 
@@ -50,7 +52,11 @@ class Setup(NamedTuple):
 
 
 class Core:
-    """The queue, without its front door."""
+    """The queue, without its front door.
+
+    The store is opened first and each part is given those it needs. Who is told of what happens subscribes last, so
+    that no part has to wait for another.
+    """
 
     def __init__(self, setup: Setup) -> None:
         """Open the store (Raises StoreRefused) and wire the parts. Nothing runs yet."""
@@ -59,52 +65,40 @@ class Core:
         logs = Path(paths.logs)
         self._failed = setup.failed
         self._started_at = time.time()
-        self._dispatcher: Dispatcher | None = None
-        self._crew: Crew | None = None
-        self._retention: Retention | None = None
-        self._shrinking: Shrinking | None = None
-        self.store = Store.open(
-            Path(paths.store),
-            host=socket.gethostname(),
-            on_committed=self._committed,
-            loop=loop,
-            on_broken=self._broken,
-        )
+        self.store = Store.open(Path(paths.store), host=socket.gethostname(), loop=loop, on_broken=self._broken)
         self.clock = Clock(self.store.time_anchor())
         config = ConfigService(self.store, self.clock)
         bus = Bus(self.store)
-        self._dispatcher = Dispatcher(self.store, bus, self.clock, config.value)
+        inbox = Inbox()
         places = WorkerPlaces(Path(paths.worker_socket), Path(paths.state), logs, setup.nofile)
-        self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket))
+        self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket), inbox)
         self._crew = Crew(self.store, self.clock, self._pool)
-        self._recovery = Recovery(self.store, self.clock, self._pool, self._dispatcher, self._crew.buried)
-        self._pool.attach(self._dispatcher, self._recovery.bury)
-        self._dispatcher.attach(self._pool)
-        self._turns: asyncio.Task[None] | None = None
-
-        def remove_files(files: Sequence[str]) -> None:
-            remove_log_files(logs, files)
-
-        def is_draining() -> bool:
-            return self._dispatcher is not None and self._dispatcher.draining
-
-        def facts() -> Mapping[str, Any]:
-            return self._facts(paths)
-
+        self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._crew.buried)
+        self._dispatcher = dispatcher = Dispatcher(self.store, self.clock, config.value, self._pool, inbox)
+        remove_files = partial(remove_log_files, logs)
         self._retention = Retention(self.store, self.clock, logs, remove_files)
         self._shrinking = Shrinking(self.store)
-        self._sweeps: list[asyncio.Task[None]] = []
         self.service = Service(
-            jobs=JobService(self.store, bus, self.clock, config, self._pool.runs, remove_files, is_draining),
+            jobs=JobService(
+                self.store, bus, self.clock, config, self._pool.runs, remove_files, lambda: dispatcher.draining
+            ),
             logs=LogService(self.store, bus, self._pool.runs, logs),
             dlq=DlqService(self.store, self.clock, config, remove_files),
             config=config,
-            queues=QueueService(self.store, bus, self.clock, self._dispatcher.wake),
+            queues=QueueService(self.store, bus, self.clock, inbox.wake),
             workers=self._crew,
             bus=bus,
             retention=self._retention,
-            daemon=DaemonService(facts, self._dispatcher, self._end_workers, setup.exit_soon),
+            daemon=DaemonService(
+                partial(self._facts, paths), dispatcher, inbox, self._end_workers, setup.exit_soon
+            ),
         )
+        self._pool.on_death(self._recovery.bury)
+        # The bus first: whoever acts on a commit finds that it has been told.
+        for part in (bus, dispatcher, self._crew, self._retention, self._shrinking):
+            self.store.subscribe(part.committed)
+        self._turns: asyncio.Task[None] | None = None
+        self._sweeps: list[asyncio.Task[None]] = []
 
     def admit_worker(self, client: socket.socket) -> None:
         """Take in who has connected to the workers' socket."""
@@ -116,8 +110,6 @@ class Core:
         `listen`: let workers connect, from then on. `by_hand`: a person started this daemon, so that detached
         workers come back even after a stop.
         """
-        assert self._crew is not None
-        assert self._dispatcher is not None
         failpoints.reached("daemon.opened")
         _settle_in_group()
         await self._save_anchor()
@@ -130,8 +122,6 @@ class Core:
         await self._crew.settle_in()
         self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
         self._turns.add_done_callback(self._turns_ended)
-        assert self._retention is not None
-        assert self._shrinking is not None
         for name, sweep in (("retention", self._retention.run()), ("shrinking", self._shrinking.run())):
             task = asyncio.get_running_loop().create_task(sweep, name=name)
             task.add_done_callback(_log_failure)
@@ -139,13 +129,11 @@ class Core:
 
     async def stop(self) -> None:
         """Take no more turns, leave the workers to the next daemon, close the store."""
-        assert self._crew is not None
         self._crew.close()
         for sweep in self._sweeps:
             sweep.cancel()
         await asyncio.gather(*self._sweeps, return_exceptions=True)
         if self._turns is not None:
-            assert self._dispatcher is not None
             self._turns.remove_done_callback(self._turns_ended)
             self._dispatcher.end()
             await asyncio.gather(self._turns, return_exceptions=True)
@@ -162,18 +150,7 @@ class Core:
             log.warning("the time of the store was not saved: %s", refused.message)
 
     async def _end_workers(self, now: bool) -> Sequence[str]:
-        assert self._crew is not None
         return await self._crew.all_gone(now=now)
-
-    def _committed(self, commit: Committed) -> None:
-        if self._dispatcher is not None:
-            self._dispatcher.committed(commit)
-        if self._crew is not None and commit.events:
-            self._crew.published(commit.events)
-        if self._retention is not None:
-            self._retention.committed(commit)
-        if self._shrinking is not None:
-            self._shrinking.committed(commit)
 
     def _broken(self, error: StoreFailed) -> None:
         """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""
@@ -199,7 +176,7 @@ class Core:
             "logs": str(paths.logs),
             "state": str(paths.state),
             "workers": self._pool.runs.worker_count(),
-            "draining": self._dispatcher is not None and self._dispatcher.draining,
+            "draining": self._dispatcher.draining,
         }
 
 

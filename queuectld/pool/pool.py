@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from queuectl_client.protocol.vocabulary import ErrorCode
@@ -18,7 +18,6 @@ from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.pool.background import Background
 from queuectld.pool.cooldown import rest
-from queuectld.pool.delegate import Bury, PoolOwner
 from queuectld.pool.link import WorkerLink
 from queuectld.pool.outcomes import outcome_from_map, run_body
 from queuectld.pool.pending_outcomes import Unstored
@@ -27,6 +26,7 @@ from queuectld.pool.run_controller import RunController
 from queuectld.pool.survivors import Survivors
 from queuectld.pool.versions import mismatch
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.inbox import Inbox
 from queuectld.store.records import StoredOutcome, WorkerRow
 from queuectld.store.store import Store
 from queuectld.workerwire import procfs, spool
@@ -44,6 +44,7 @@ class WorkerPool:
         setting: Callable[[str], Any],
         places: WorkerPlaces,
         job_socket: str,
+        inbox: Inbox,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -51,8 +52,9 @@ class WorkerPool:
         self.places = places
         self.job_socket = job_socket
         """What jobs find in QUEUECTL_SOCKET."""
-        self._owner: PoolOwner | None = None
-        self._bury: Bury | None = None
+        self._inbox = inbox
+        self._dead: list[Callable[[Worker], Awaitable[None]]] = []
+        """Who settles what a dead worker leaves; nobody once this daemon ends, the next one sees to it."""
         self.workers: dict[int, Worker] = {}
         self.ownerless: set[int] = set()
         """Foreground pools that no client has taken up since this daemon started: their workers start no job."""
@@ -63,10 +65,9 @@ class WorkerPool:
         self._background = Background()
         self.survivors = Survivors(store, clock)
 
-    def attach(self, owner: PoolOwner, bury: Bury) -> None:
-        """Who is told of outcomes, and who settles what a dead worker leaves."""
-        self._owner = owner
-        self._bury = bury
+    def on_death(self, settle: Callable[[Worker], Awaitable[None]]) -> None:
+        """Have `settle` called, in the background, for each worker whose process has ended, until `close`."""
+        self._dead.append(settle)
 
     def admit(self, client: socket.socket) -> None:
         """Take in who has connected to the workers' socket; its hello tells which worker it is."""
@@ -135,9 +136,8 @@ class WorkerPool:
 
     def _cannot_start(self, claimed: Claimed, words: str) -> None:
         """End the run before its worker has seen it: damage to one job concerns no other."""
-        assert self._owner is not None
         now_ms = self._clock.now().wall_ms
-        self._owner.report(Outcome(claimed.seq, claimed.run, EndKind.CANNOT_START, now_ms, now_ms, words=words))
+        self._inbox.report(Outcome(claimed.seq, claimed.run, EndKind.CANNOT_START, now_ms, now_ms, words=words))
 
     def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
         """Tell workers that these outcomes need not be kept any longer, and remove what dead ones had spooled."""
@@ -161,8 +161,7 @@ class WorkerPool:
     def owned(self, pool_id: int) -> None:
         """A client has taken this pool: its workers may start jobs."""
         self.ownerless.discard(pool_id)
-        if self._owner is not None:
-            self._owner.wake()
+        self._inbox.wake()
 
     async def add(self, pool_id: int, number: int) -> Worker:
         """Start a worker. It is stored before it can be given work; it is up once its `ready` is done."""
@@ -228,8 +227,8 @@ class WorkerPool:
 
     def bury(self, worker: Worker) -> None:
         """Have settled what a dead worker leaves, unless this daemon is ending: then the next one sees to it."""
-        if self._bury is not None:
-            self._background.start(self._bury(worker))
+        for settle in self._dead:
+            self._background.start(settle(worker))
 
     def forget(self, worker: Worker) -> None:
         """It is gone, and what it ran is settled."""
@@ -238,7 +237,7 @@ class WorkerPool:
 
     async def close(self) -> None:
         """Leave the workers to the next daemon: close every connection."""
-        self._bury = None
+        self._dead.clear()
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
@@ -284,7 +283,6 @@ class WorkerPool:
                 self.runs.overdue.leader(worker, key, body["pid"], body["start_time"])
 
     def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
-        assert self._owner is not None
         worker = self.workers.get(body["worker"])
         if worker is None or worker.pid != link.pid:
             log.warning("a worker that is not known here connected: %r, pid %d", body.get("worker"), link.pid)
@@ -312,18 +310,17 @@ class WorkerPool:
             self.drain(worker)
         if not worker.ready.done():
             worker.ready.set_result(None)
-        self._owner.wake()
+        self._inbox.wake()
 
     def _compare(self, worker: Worker, body: Mapping[str, Any] | None, told: Sequence[Outcome]) -> None:
         """What this worker says it runs, against what it was given."""
-        assert self._owner is not None
         given = worker.job
         running = RunKey(body["seq"], body["run"]) if body else None
         worker.job = running
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
             # The connection broke with the claim still on its way: nobody has begun to run it.
             self.runs.over(given)
-            self._owner.give_back(given.seq, given.run)
+            self._inbox.give_back(given.seq, given.run)
         if running is not None and body is not None and worker.link is not None:
             self._runs(worker, running, body)
             self.runs.follows.go_on(worker, running)
@@ -366,20 +363,18 @@ class WorkerPool:
 
     def _returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
         """The worker was drained or busy when the claim came, or is short of something: it has not begun."""
-        assert self._owner is not None
         if worker.job == key:
             worker.job = None
             worker.job_id = None
         if short is not None:
-            rest(worker, short, self._owner.wake)
+            rest(worker, short, self._inbox.wake)
         self.runs.over(key)
-        self._owner.give_back(key.seq, key.run)
+        self._inbox.give_back(key.seq, key.run)
 
     def _take(self, worker: Worker, outcome: Outcome) -> None:
-        assert self._owner is not None
         failpoints.reached("outcome.received")
         self.unstored.note(RunKey(outcome.seq, outcome.run), worker=worker.id)
-        self._owner.report(outcome)
+        self._inbox.report(outcome)
 
     def _watch(self, worker: Worker) -> None:
         if watch_exit(worker.pid, worker.start_time, lambda: self._ended(worker)) is None:

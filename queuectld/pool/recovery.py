@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
@@ -15,6 +15,7 @@ from queuectld.pool.pool import WorkerPool
 from queuectld.pool.process import RunKey, Worker
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import RETRY_SECONDS
+from queuectld.scheduler.inbox import Inbox
 from queuectld.store.records import StoreFailed
 from queuectld.store.store import Store
 from queuectld.workerwire import cgroup, spool, statefile
@@ -31,14 +32,6 @@ OVERDUE: Final = {
 """How a run ended that was to be ended for this reason when its worker was killed; of another one it crashed."""
 
 
-class Reports(Protocol):
-    """Who takes outcomes."""
-
-    def report(self, outcome: Outcome) -> None:
-        """An execution ended."""
-        ...
-
-
 class Recovery:
     """Settles lost runs. The orphan is dead before its job can run again."""
 
@@ -47,13 +40,13 @@ class Recovery:
         store: Store,
         clock: Clock,
         pool: WorkerPool,
-        reports: Reports,
+        inbox: Inbox,
         buried: Callable[[Worker], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._pool = pool
-        self._reports = reports
+        self._inbox = inbox
         self._buried = buried
 
     async def take_stock(self) -> None:
@@ -66,7 +59,7 @@ class Recovery:
                 workers[worker_id].job = RunKey(seq, run)
                 workers[worker_id].job_id = job_id
         for outcome in self._pool.adopt_spool(workers):
-            self._reports.report(outcome)
+            self._inbox.report(outcome)
         for row in rows:
             self._pool.watch_taken_over(row, workers[row.id])
         now_ms = self._clock.now().wall_ms
@@ -98,7 +91,7 @@ class Recovery:
     async def _bury(self, worker: Worker) -> None:
         """Every step may be taken again."""
         for outcome in self._pool.adopt_spool(other for other in self._pool.workers if other != worker.id):
-            self._reports.report(outcome)
+            self._inbox.report(outcome)
         left = await self._left_running(worker)
         for key, job_id in left:
             if key not in self._pool.unstored:
@@ -138,7 +131,7 @@ class Recovery:
         now = self._clock.now()
         started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)
         self._pool.unstored.note(key)
-        self._reports.report(
+        self._inbox.report(
             Outcome(
                 seq=key.seq,
                 run=key.run,

@@ -16,7 +16,7 @@ from queuectld.pool.views import DETACHED, FOREGROUND, JOB, Pool, StartedWorkers
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import PASSING, RETRY_SECONDS
 from queuectld.scheduler.jobs import selection
-from queuectld.store.records import Event
+from queuectld.store.records import Committed
 from queuectld.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -172,11 +172,11 @@ class Crew:
 
     # --- told by others ---
 
-    def published(self, events: Sequence[Event]) -> None:
+    def committed(self, commit: Committed) -> None:
         """A job with a worker of its own has ended: that worker may go."""
         if not self._workers.dedication:
             return
-        for event in events:
+        for event in commit.events:
             if event.seq is None:
                 continue
             for pool in list(self._pools.values()):

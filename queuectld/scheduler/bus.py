@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKind
 from queuectld.domain.errors import Refused
-from queuectld.store.records import Event
+from queuectld.store.records import Committed, Event
 
 REPLAY_PAGE: Final = 1000
 """Events read from the store at a time while a reader catches up."""
@@ -85,8 +85,11 @@ class Bus:
         self._watches: set[Watch] = set()
         self._ends: set[EndsWatch] = set()
 
-    def publish(self, events: Sequence[Event]) -> None:
+    def committed(self, commit: Committed) -> None:
         """Tell everybody what a commit has stored."""
+        events = commit.events
+        if not events:
+            return
         for reader in tuple(self._readers):
             reader.offer(events)
         for watch in tuple(self._watches):

@@ -13,11 +13,10 @@ from typing import Any, Final, Protocol
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
-from queuectld.domain.outcome import Outcome
-from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.inbox import Inbox
 from queuectld.scheduler.timers import Alarm
-from queuectld.store.records import Committed, StoredOutcome
+from queuectld.store.records import Committed, Due, StoredOutcome
 from queuectld.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -49,91 +48,67 @@ class WorkerPool(Protocol):
 
 
 class Dispatcher:
-    """Owns the outcomes that are not stored yet, and the loop of turns."""
+    """Owns the loop of turns. What a turn has to store comes in through the inbox."""
 
-    def __init__(self, store: Store, bus: Bus, clock: Clock, setting: Callable[[str], Any]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, setting: Callable[[str], Any], pool: WorkerPool, inbox: Inbox
+    ) -> None:
         self._store = store
-        self._bus = bus
         self._clock = clock
         self._setting = setting
-        self._outcomes: list[Outcome] = []
-        self._not_begun: list[tuple[int, int]] = []
-        """Claims (seq, run) that nobody runs, and that are not stored as pending again yet."""
-        self._wake = asyncio.Event()
+        self._pool = pool
+        self._inbox = inbox
         self._ready = True
         """Whether a claim may find something. True at first: the store has not been asked yet."""
         self._unfinished = True
         """Whether a turn has something to do although no worker is free. True at first, as above."""
-        self._pool: WorkerPool | None = None
         self._alarm: Alarm | None = None
+        """There while turns are taken."""
         self._held_up = False
         """Whether the newest turn could not be stored, for a reason that goes away by itself."""
         self.draining = False
         """No new claims; what ends is still stored."""
         self._ending = False
 
-    def attach(self, pool: WorkerPool) -> None:
-        """The workers to serve; before `run`."""
-        self._pool = pool
-
     def committed(self, commit: Committed) -> None:
-        """A commit of the store: publish it, set the alarm, and take a turn when a job became ready."""
-        if commit.events:
-            self._bus.publish(commit.events)
-        if self._alarm is not None:
-            self._alarm.set(commit.due.store_ms, commit.due.wall_ms)
+        """A commit of the store: set the alarm, and take a turn when a job became ready."""
+        self._set_alarm(commit.due)
         self._unfinished = commit.unfinished
         if commit.ready or commit.unfinished:
             self._ready = True
-            self._wake.set()
-
-    def wake(self) -> None:
-        """Take a turn: a worker became free, or a limit changed."""
-        self._wake.set()
-
-    def report(self, outcome: Outcome) -> None:
-        """An execution ended. The outcome is kept until it is stored."""
-        self._outcomes.append(outcome)
-        self._wake.set()
-
-    def give_back(self, seq: int, run: int) -> None:
-        """Nobody has begun to run this claim. It is kept until it is stored as pending again."""
-        self._not_begun.append((seq, run))
-        self._wake.set()
+            self._inbox.wake()
 
     def end(self) -> None:
         """Take no more turns: `run` returns once the turn under way is over, with what it has claimed."""
         self._ending = True
-        self._wake.set()
+        self._inbox.wake()
 
     async def run(self) -> None:
         """Take turns until told to end."""
         loop = asyncio.get_running_loop()
         self._alarm = Alarm(loop, self._clock.offset_ms, self._alarm_fired)
-        self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)
-        self._wake.set()
+        self._set_alarm(self._store.due)
+        self._inbox.wake()
         try:
             while not self._ending:
-                await self._wake.wait()
-                self._wake.clear()
+                await self._inbox.woken()
                 await self._turn()
         finally:
             self._alarm.close()
 
     async def _turn(self) -> None:
-        assert self._pool is not None, "attach a pool before run"
         await self._return_claims()
-        if self._not_begun:
+        if self._inbox.claims:
             return  # or a worker would be given a second claim while the store says that it has the first
         is_due = self._is_due()
         # What ends, and the time that comes, may open what was closed by a limit.
-        may_find = self._ready or bool(self._outcomes) or is_due
+        may_find = self._ready or bool(self._inbox.outcomes) or is_due
         free = self._pool.free() if may_find and not self.draining else []
         dedicated = {} if self.draining else self._pool.dedicated()
         now = self._clock.now()
-        if not (self._outcomes or free or dedicated or self._unfinished or is_due):
+        if not (self._inbox.outcomes or free or dedicated or self._unfinished or is_due):
             return
-        outcomes, self._outcomes = self._outcomes, []
+        outcomes = self._inbox.take_outcomes()
         if free:
             self._ready = False
         try:
@@ -147,7 +122,7 @@ class Dispatcher:
             )
         except BaseException as error:
             # Not stored, so not forgotten: the next turn tries again.
-            self._outcomes[:0] = outcomes
+            self._inbox.outcomes[:0] = outcomes
             self._ready = True
             self._retry_later(error)
             return
@@ -158,21 +133,21 @@ class Dispatcher:
             # Every worker got a job, so there may be more: the next free worker looks again.
             self._ready = True
         if turn.more:
-            self._wake.set()
+            self._inbox.wake()
         self._pool.stored(turn.stored)
         for claimed in turn.claimed:
             if not await self._pool.start(claimed):
-                self.give_back(claimed.seq, claimed.run)
+                self._inbox.give_back(claimed.seq, claimed.run)
 
     async def _return_claims(self) -> None:
         """Store claims as pending again; when they cannot be stored now, the next turn tries again."""
-        claims, self._not_begun = self._not_begun, []
+        claims = self._inbox.take_claims()
         if not claims:
             return
         try:
             await self._store.return_claims(claims, now=self._clock.now())
         except BaseException as error:
-            self._not_begun[:0] = claims
+            self._inbox.claims[:0] = claims
             self._retry_later(error)
 
     def _retry_later(self, error: BaseException) -> None:
@@ -183,16 +158,18 @@ class Dispatcher:
             # Once: on a full disk, with nobody there, this may go on for days.
             log.warning("a turn was not stored; it is tried again every %d s: %s", RETRY_SECONDS, error.message)
         self._held_up = True
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._inbox.wake)
 
     def _is_due(self) -> bool:
         return self._store.due.has_come(self._clock.now())
 
     def _alarm_fired(self) -> None:
-        assert self._alarm is not None
-        self._alarm.fired()
         if self._is_due():
             # The commit of the turn sets the alarm anew.
-            self._wake.set()
+            self._inbox.wake()
         else:
-            self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)
+            self._set_alarm(self._store.due)
+
+    def _set_alarm(self, due: Due) -> None:
+        if self._alarm is not None:
+            self._alarm.set(due.store_ms, due.wall_ms)

@@ -93,7 +93,6 @@ class Retention:
                 except Refused as refused:
                     log.warning("old jobs are not removed now: %s", refused.message)
                     due_ms = self._clock.now().wall_ms + HOUR_MS
-                self._alarm.fired()
                 if due_ms is not None:
                     self._arm(due_ms)
                 await self._wake.wait()

@@ -8,6 +8,7 @@ from queuectl_client.protocol.messages import WorkerStart, WorkerStop
 from queuectl_client.protocol.vocabulary import WorkerState
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.inbox import Inbox
 from queuectld.scheduler.jobs.dlq import DlqService
 from queuectld.scheduler.jobs.logs import LogService
 from queuectld.scheduler.jobs.service import JobService
@@ -85,11 +86,13 @@ class DaemonService:
         self,
         facts: Callable[[], Mapping[str, Any]],
         dispatcher: Dispatcher,
+        inbox: Inbox,
         end_workers: Callable[[bool], Awaitable[Sequence[str]]],
         exit_soon: Callable[[], None],
     ) -> None:
         self._facts = facts
         self._dispatcher = dispatcher
+        self._inbox = inbox
         self._end_workers = end_workers
         self._exit_soon = exit_soon
 
@@ -101,7 +104,7 @@ class DaemonService:
         """Start no more jobs; with `resume` start them again."""
         self._dispatcher.draining = not resume
         if resume:
-            self._dispatcher.wake()
+            self._inbox.wake()
         return {"draining": not resume}
 
     async def shutdown(self, now: bool) -> Mapping[str, Any]:

@@ -80,8 +80,9 @@ class Alarm:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, store_offset_ms: int, fire: Callable[[], None]) -> None:
         self._offset_ms = store_offset_ms
-        self._store = _TimerFd(loop, time.CLOCK_BOOTTIME, TFD_TIMER_ABSTIME, fire)
-        self._wall = _TimerFd(loop, time.CLOCK_REALTIME, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, fire)
+        self._fire = fire
+        self._store = _TimerFd(loop, time.CLOCK_BOOTTIME, TFD_TIMER_ABSTIME, self._fired)
+        self._wall = _TimerFd(loop, time.CLOCK_REALTIME, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, self._fired)
         self._set: tuple[int | None, int | None] = (None, None)
 
     def set(self, store_ms: int | None, wall_ms: int | None) -> None:
@@ -92,12 +93,12 @@ class Alarm:
         self._store.set(None if store_ms is None else store_ms - self._offset_ms)
         self._wall.set(wall_ms)
 
-    def fired(self) -> None:
-        """Forget what was set, so that the same moment can be set again."""
-        self._set = (None, None)
-
     def close(self) -> None:
         """Take both timers off the event loop."""
         with contextlib.suppress(OSError):
             self._store.close()
             self._wall.close()
+
+    def _fired(self) -> None:
+        self._set = (None, None)  # so that the same moment can be set again
+        self._fire()

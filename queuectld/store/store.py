@@ -54,10 +54,6 @@ FLAG: Final = "flag:"
 ANCHOR: Final = "anchor"
 
 
-def _ignore(_: StoreFailed) -> None:
-    """Nobody asked to be told."""
-
-
 class Store:
     """All jobs and what belongs to them, in one SQLite file.
 
@@ -69,7 +65,6 @@ class Store:
         path: Path,
         *,
         host: str,
-        on_committed: Callable[[Committed], None],
         loop: asyncio.AbstractEventLoop,
         on_broken: Callable[[StoreFailed], None],
     ) -> None:
@@ -77,7 +72,7 @@ class Store:
         connection = open_writer(path)
         repair.once(connection)
         session = Session(connection, host)
-        self._on_committed = on_committed
+        self._subscribers: list[Callable[[Committed], None]] = []
         self._settings, self._values = cache.read_settings(connection)
         self.survivors: Mapping[int, tuple[Survivor, ...]] = cache.read_survivors(self._values)
         """By job: the processes that outlived its last run, as of the last commit. Another object when it changes."""
@@ -101,9 +96,8 @@ class Store:
         path: Path | str,
         *,
         host: str,
-        on_committed: Callable[[Committed], None],
         loop: asyncio.AbstractEventLoop,
-        on_broken: Callable[[StoreFailed], None] = _ignore,
+        on_broken: Callable[[StoreFailed], None] = lambda _: None,
     ) -> "Store":
         """Open the store at `path`, made if there is none, migrated after a backup if it is older.
 
@@ -112,11 +106,16 @@ class Store:
         """
         path = Path(path)
         schema.prepare(path)
-        store = files.refusing(path, lambda: cls(
-            path, host=host, on_committed=on_committed, loop=loop, on_broken=on_broken
-        ))  # fmt: skip
+        store = files.refusing(path, lambda: cls(path, host=host, loop=loop, on_broken=on_broken))
         files.refusing(path, store._begin)
         return store
+
+    def subscribe(self, told: Callable[[Committed], None]) -> None:
+        """Have `told` called on the loop with each commit from now on, before its requests are answered.
+
+        Subscribers are told in the order in which they came.
+        """
+        self._subscribers.append(told)
 
     async def close(self) -> None:
         """Carry out what waits, put all of it into the file, end both threads.
@@ -154,7 +153,8 @@ class Store:
         self._tally.change(committed.counts, committed.queues)
         if committed.events:
             self.last_event_seq = committed.events[-1].event_seq
-        self._on_committed(committed)
+        for told in self._subscribers:
+            told(committed)
 
     # -- events
 

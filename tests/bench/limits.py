@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from queuectld.domain.job import Claimed, NewJob
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
-from queuectld.store.records import Committed
 from queuectld.store.store import Store
 from tests.bench.report import Row, at_most, ms
 from tests.bench.rounds import Scale, ratio
@@ -61,7 +60,7 @@ class Beside:
     @classmethod
     async def filled(cls, path: Path, kind: Kind, count: int) -> "Beside":
         """Make the store at `path`, and let so many jobs be held back in it."""
-        beside = cls(Store.open(path, host="here", on_committed=_ignore, loop=asyncio.get_running_loop()))
+        beside = cls(Store.open(path, host="here", loop=asyncio.get_running_loop()))
         store = beside.store
         pool = await store.pool_add("detached", WORKERS + 1, now=NOW)
         last, *beside._workers = [await store.worker_add(pool, number, now=NOW) for number in range(WORKERS + 1)]
@@ -141,7 +140,3 @@ async def _in_turn(
             await work(beside)
             took[place].append(perf_counter() - began)
     return took
-
-
-def _ignore(_: Committed) -> None:
-    """Nobody is to be told."""

@@ -15,7 +15,6 @@ from queuectld.domain.job import NewJob
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.clock import Clock
 from queuectld.store.mapping import models
-from queuectld.store.records import Committed
 from queuectld.store.store import Store
 
 PIECE = 1_000
@@ -90,14 +89,10 @@ async def _begin(path: Path, queue: str, count: int) -> tuple[int, int]:
     job = NewJob(
         command=COMMAND, retry=RETRY, queue=queue, priority=LOWEST, environment=ENVIRONMENT, cwd="/"
     )  # fmt: skip
-    store = Store.open(path, host="here", on_committed=_ignore, loop=asyncio.get_running_loop())
+    store = Store.open(path, host="here", loop=asyncio.get_running_loop())
     try:
         now = Clock(None).now()
         await store.queue_pause(PAUSED, True, now=now)
         return (await store.intake.add_many([job] * count, now=now)).seqs[0], count
     finally:
         await store.close()
-
-
-def _ignore(_: Committed) -> None:
-    """Nobody is to be told."""

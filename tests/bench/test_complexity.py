@@ -99,7 +99,7 @@ class Bench:
 
 async def counted(path: Path) -> Mapping[str, Effort]:
     """What each kind of work takes in the store at `path`."""
-    store = Store.open(path, host="here", on_committed=lambda _: None, loop=asyncio.get_running_loop())
+    store = Store.open(path, host="here", loop=asyncio.get_running_loop())
     try:
         bench = Bench(store)
         await bench.hire()

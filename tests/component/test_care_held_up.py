@@ -17,9 +17,9 @@ from queuectld.pool.process import Worker
 from queuectld.pool.recovery import Recovery
 from queuectld.pool.supervisor import Crew
 from queuectld.scheduler import dispatcher
-from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.inbox import Inbox
 from queuectld.workerwire import spool
 from tests.store.lab import Lab, in_lab
 from tests.support.eventually import eventually_async
@@ -76,8 +76,7 @@ def test_a_claim_that_reached_nobody_is_given_back_when_there_is_room(
         await lab.add()
         give_back = Failing(lab.store.return_claims, FULL)
         monkeypatch.setattr(lab.store, "return_claims", give_back)
-        turns = Dispatcher(lab.store, Bus(lab.store), Clock(None), lambda _: 3)
-        turns.attach(LostWorkers(worker))
+        turns = Dispatcher(lab.store, Clock(None), lambda _: 3, LostWorkers(worker), Inbox())
         going = asyncio.create_task(turns.run())
         await asyncio.wait_for(give_back.done.wait(), PATIENCE)
         assert not going.done(), "a full disk ends no daemon"
@@ -101,11 +100,12 @@ def test_a_dead_worker_is_settled_whatever_comes_in_between(
 
     @in_lab
     async def scenario(lab: Lab) -> None:
-        pool = WorkerPool(lab.store, Clock(None), lambda _: 3, cast(Any, SimpleNamespace()), "")
-        burying = Recovery(lab.store, Clock(None), pool, cast(Any, None), lambda _: None)
+        inbox = Inbox()
+        pool = WorkerPool(lab.store, Clock(None), lambda _: 3, cast(Any, SimpleNamespace()), "", inbox)
+        burying = Recovery(lab.store, Clock(None), pool, inbox, lambda _: None)
         step = Failing(_nothing, error)
         monkeypatch.setattr(burying, "_bury", step)
-        pool.attach(cast(Any, None), burying.bury)
+        pool.on_death(burying.bury)
         pool.bury(Worker(1, 1, 1, 0))
         await asyncio.wait_for(step.done.wait(), PATIENCE)
 

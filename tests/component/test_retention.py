@@ -218,7 +218,7 @@ async def test_it_is_woken_for_what_gets_old_and_for_nothing_else(place: Place) 
         return due
 
     place.retention._sweep = counted  # type: ignore[method-assign]
-    lab.store._on_committed = place.retention.committed
+    lab.store.subscribe(place.retention.committed)
     task = asyncio.get_running_loop().create_task(place.retention.run())
     (seq,) = await place.ended()
     await until(lambda: sweeps == 1)

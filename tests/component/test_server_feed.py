@@ -10,7 +10,7 @@ from queuectl_client.protocol.vocabulary import EventKind
 from queuectld.scheduler.bus import Bus, EventFilter
 from queuectld.server import feed
 from queuectld.server.feed import Feed
-from queuectld.store.records import Event
+from queuectld.store.records import Committed, Due, Event
 
 
 class NoEvents:
@@ -46,13 +46,17 @@ def test_a_reader_that_cannot_be_told_an_event_is_let_go_and_nobody_else(monkeyp
         await reader.start()
         reader.release()
         waits = bus.watch()
-        bus.publish([event(1)])
+        bus.committed(commit_of(event(1)))
         assert (len(sent), lost) == (1, [])
-        bus.publish([event(2)])
+        bus.committed(commit_of(event(2)))
         assert (len(sent), lost) == (1, [True])
         assert await waits.woken(0), "who else is told is told"
 
     asyncio.run(scenario())
+
+
+def commit_of(*events: Event) -> Committed:
+    return Committed(events, ready=False, due=Due(None, None))
 
 
 def event(number: int) -> Event:

@@ -35,7 +35,7 @@ class Front(Lab):
 
     def _committed(self, committed: Committed) -> None:
         super()._committed(committed)
-        self.bus.publish(committed.events)
+        self.bus.committed(committed)
 
     async def wait(self, *ids: str, **how: Any) -> Waited:
         return await self.waits.wait(JobWait.from_map({"ids": ids, **how} if ids else how))

@@ -43,9 +43,9 @@ class Lab:
     def open(self) -> None:
         """Open the store, as a daemon does at its start."""
         self.store = Store.open(
-            self.path, host="here", on_committed=self._committed, loop=asyncio.get_running_loop(),
-            on_broken=self.broken.append,
-        )  # fmt: skip
+            self.path, host="here", loop=asyncio.get_running_loop(), on_broken=self.broken.append
+        )
+        self.store.subscribe(self._committed)
 
     async def restart(self) -> None:
         """Close the store and open it again."""

@@ -37,7 +37,7 @@ def _made(path: Path, jobs: int = 3) -> Path:
 
 def _open(path: Path) -> None:
     async def run() -> None:
-        store = Store.open(path, host="h", on_committed=lambda _: None, loop=asyncio.get_running_loop())
+        store = Store.open(path, host="h", loop=asyncio.get_running_loop())
         await store.close()
 
     asyncio.run(run())

@@ -59,7 +59,7 @@ async def test_events_are_told_after_the_commit_and_before_the_answer(lab: Lab) 
         stored = outside.execute("SELECT count(*) FROM job").fetchone()[0]
         order.append(f"told of {len(committed.events)}, {stored} stored")
 
-    lab.store._on_committed = told
+    lab.store.subscribe(told)
     await lab.add()
     order.append("answered")
     assert order == ["told of 1, 1 stored", "answered"]

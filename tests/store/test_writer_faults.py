@@ -84,10 +84,9 @@ def test_what_was_acknowledged_before_a_fault_stays_so(tmp_path: Path, monkeypat
 def test_a_commit_that_could_not_be_told_to_the_daemon_is_acknowledged_and_ends_it(tmp_path: Path) -> None:
     @in_lab
     async def scenario(lab: Lab) -> None:
-        lab.store._on_committed = fail
+        lab.store.subscribe(fail)
         assert (await asyncio.wait_for(lab.add(id="stored"), PATIENCE)).id == "stored"
         assert len(lab.broken) == 1
-        lab.store._on_committed = lab._committed
         with pytest.raises(StoreFailed):
             await asyncio.wait_for(lab.add(), PATIENCE)
         assert await verbs.find(lab.store, "stored") == 1

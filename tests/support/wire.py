@@ -17,7 +17,7 @@ from queuectld.scheduler.jobs.wait_calls import Ends, Waited
 from queuectld.server.connections import Crowd
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import bind
-from queuectld.store.records import Added, AddedOne, AddedSummary, Event, Page
+from queuectld.store.records import Added, AddedOne, AddedSummary, Committed, Due, Event, Page
 
 DEADLINE_S = 20
 """For everything that has to come; a test that waits so long has failed."""
@@ -140,7 +140,7 @@ class FakeService:
             for number in range(first, first + count)
         ]
         self.recorder.events += events
-        self.bus.publish(events)
+        self.bus.committed(Committed(events, ready=False, due=Due(None, None)))
 
 
 class FrontDoor:
