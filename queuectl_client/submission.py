@@ -33,6 +33,9 @@ class Added(NamedTuple):
         self.ids.extend(answer["ids"])
         self.seqs.extend(answer["seqs"])
 
+    def committed(self, answer: Mapping[str, Any]) -> None:
+        """Their batch is there. Nothing more is kept of it."""
+
 
 def capture() -> dict[str, Any]:
     """This process's folder, environment and umask. Raises InvalidParams when its folder has been removed."""

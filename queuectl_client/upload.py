@@ -42,6 +42,9 @@ class Stored(Protocol):
     def add(self, answer: Mapping[str, Any]) -> None:
         """The daemon's answer to one message."""
 
+    def committed(self, answer: Mapping[str, Any]) -> None:
+        """Its answer to the commit of a batch."""
+
 
 S = TypeVar("S", bound=Stored)
 Piece = list[Entry]
@@ -117,7 +120,7 @@ def _committed(pieces: Iterable[Piece], defaults: JobMap, stored: Stored) -> Ste
     except NotFound as error:
         return _raise_unless_of(token, error)
     try:
-        yield Call("batch.commit", {"token": token, "request": new_request()})
+        stored.committed((yield Call("batch.commit", {"token": token, "request": new_request()})))
     except NotFound as error:
         # Made again after the daemon was lost, it would be known by its request if it had taken effect.
         index, place = waiting.get(error.data.get("seq", 0), (0, ""))

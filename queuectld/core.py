@@ -23,6 +23,7 @@ from queuectld.pool.supervisor import Crew
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.hints import Hints
 from queuectld.scheduler.inbox import Inbox
 from queuectld.scheduler.jobs.dlq import DlqService, remove_log_files
 from queuectld.scheduler.jobs.logs import LogService
@@ -75,13 +76,15 @@ class Core:
         self._crew = Crew(self.store, self.clock, self._pool)
         self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._crew.buried)
         self._dispatcher = dispatcher = Dispatcher(self.store, self.clock, config.value, self._pool, inbox)
+        def is_draining() -> bool:
+            return dispatcher.draining
+
         remove_files = partial(remove_log_files, logs)
         self._retention = Retention(self.store, self.clock, logs, remove_files)
         self._shrinking = Shrinking(self.store)
         self.service = Service(
-            jobs=JobService(
-                self.store, bus, self.clock, config, self._pool.runs, remove_files, lambda: dispatcher.draining
-            ),
+            jobs=JobService(self.store, bus, self.clock, config, self._pool.runs, remove_files, is_draining),
+            hints=Hints(self.store, self._pool.runs, config.value, is_draining),
             logs=LogService(self.store, bus, self._pool.runs, logs),
             dlq=DlqService(self.store, self.clock, config, remove_files),
             config=config,

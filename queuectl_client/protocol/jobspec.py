@@ -290,7 +290,7 @@ _OUTPUT = (
     *("worker", "host", "attempts", "attempts_list", "run", "runs", "crashes", "exit_code", "signal", "umask"),
     "environment",
     *("created_at", "updated_at", "started_at", "finished_at", "env_names", "stdin_bytes", "granted"),
-    *("skipped", "replaced"),
+    *("skipped", "replaced", "hint"),
 )
 _KEYS: Final = {spelling: (key, check) for key, check in CHECKS.items() for spelling in (key, camel_case(key))}
 _OUTPUT_KEYS: Final = frozenset(spelling for key in _OUTPUT for spelling in (key, camel_case(key)))

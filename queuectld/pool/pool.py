@@ -58,9 +58,9 @@ class WorkerPool:
         self.workers: dict[int, Worker] = {}
         self.ownerless: set[int] = set()
         """Foreground pools that no client has taken up since this daemon started: their workers start no job."""
-        self.runs = RunController(self.workers, self.ownerless)
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
+        self.runs = RunController(self.workers, self.ownerless, self.dedication)
         self.unstored = Unstored()
         self._background = Background()
         self.survivors = Survivors(store, clock)
@@ -79,11 +79,6 @@ class WorkerPool:
         """Workers that could start any job now."""
         closed = self._closed()
         return [w.id for w in self.workers.values() if w.is_free and w.pool_id not in closed]
-
-    def any_is_open(self) -> bool:
-        """Whether any worker takes any job, now or when it is up or has ended another one."""
-        closed = self._closed()
-        return any(not w.is_leaving and w.pool_id not in closed for w in self.workers.values())
 
     def _closed(self) -> Container[int]:
         """Pools whose workers do not take any job: they are kept for one, or wait for their client."""

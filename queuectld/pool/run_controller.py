@@ -7,15 +7,22 @@ from queuectld.pool.followers import FollowedRun, Follows
 from queuectld.pool.process import RunKey, Worker
 from queuectld.pool.stdin import Sending
 from queuectld.pool.watchdog import Overdue
+from queuectld.scheduler.run_control import Capacity
 
 
 class RunController:
     """What may be asked of the workers that run something, and what is under way with their runs."""
 
-    def __init__(self, workers: Mapping[int, Worker], ownerless: Container[int]) -> None:
-        """The workers by their id, and the foreground pools that wait for their clients; the pool changes both."""
+    def __init__(
+        self, workers: Mapping[int, Worker], ownerless: Container[int], dedication: Mapping[int, int]
+    ) -> None:
+        """The workers by their id, the foreground pools that wait for their clients, and those kept for one job.
+
+        The pool changes all three.
+        """
         self._workers = workers
         self._ownerless = ownerless
+        self._dedication = dedication
         self.follows = Follows()
         self.sending = Sending()
         self.overdue = Overdue()
@@ -56,13 +63,15 @@ class RunController:
         """How many workers there are."""
         return len(self._workers)
 
-    def open_count(self) -> int:
-        """How many of them take jobs, or will when they are up or have ended what they run."""
-        return sum(not w.is_leaving and w.pool_id not in self._ownerless for w in self._workers.values())
+    def capacity(self) -> Capacity:
+        """How many workers take any job, and how many bring a slot; now or when they are up or have ended another."""
+        pools = [w.pool_id for w in self._workers.values() if not w.is_leaving and w.pool_id not in self._ownerless]
+        kept = sum(map(self._dedication.__contains__, pools)) if self._dedication else 0
+        return Capacity(len(pools) - kept, len(pools))
 
     def why_none_is_open(self) -> str | None:
         """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
-        if not self._workers or self.open_count():
+        if not self._workers or self.capacity().slots:
             return None
         if all(w.pool_id in self._ownerless for w in self._workers.values()):
             return "All workers wait for the client that started them to come back, and start no job until then."

@@ -334,7 +334,7 @@ class Crew:
         if not job.ready and job.state is not JobState.FAILED:
             why = "it waits for its time" if job.state is JobState.PENDING else f"it is {job.state}"
             raise Refused(ErrorCode.WRONG_STATE, f"{job.id} does not start yet: {why}", {"id": job.id})
-        if self._workers.any_is_open() or any(p.job_seq == seq and p.wanted for p in self._pools.values()):
+        if self._workers.runs.capacity().workers or any(p.job_seq == seq and p.wanted for p in self._pools.values()):
             return StartedWorkers([], None, event_seq)
         pool = await self._new_pool(JOB, 1, seq)
         started = await self._fill(pool)

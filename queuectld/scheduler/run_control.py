@@ -1,7 +1,7 @@
 """What the scheduler may ask of a running execution. Implemented by the pool of workers."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from queuectld.domain.job import Output
 
@@ -22,6 +22,17 @@ class Follow(Protocol):
     async def changed(self) -> None:
         """Return when `output` has grown or the execution is over."""
         ...
+
+
+class Capacity(NamedTuple):
+    """How many workers take any job, now or when they have ended another one; and how many take jobs at all.
+
+    Neither counts those that were told to end, or that wait for their client. A worker that is kept for one job is
+    none of the former, but brings a slot.
+    """
+
+    workers: int
+    slots: int
 
 
 class RunControl(Protocol):
@@ -54,8 +65,8 @@ class RunControl(Protocol):
         """How many workers there are."""
         ...
 
-    def open_count(self) -> int:
-        """How many of them take jobs, or will when they are up or have ended what they run."""
+    def capacity(self) -> Capacity:
+        """How many workers there are to take jobs."""
         ...
 
     def why_none_is_open(self) -> str | None:

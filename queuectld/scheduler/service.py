@@ -8,6 +8,7 @@ from queuectl_client.protocol.messages import WorkerStart, WorkerStop
 from queuectl_client.protocol.vocabulary import WorkerState
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.hints import Hints
 from queuectld.scheduler.inbox import Inbox
 from queuectld.scheduler.jobs.dlq import DlqService
 from queuectld.scheduler.jobs.logs import LogService
@@ -123,6 +124,7 @@ class Service:
     """The nouns."""
 
     jobs: JobService
+    hints: Hints
     logs: LogService
     dlq: DlqService
     config: ConfigService

@@ -1,18 +1,27 @@
 """What a method is to the server: who carries it out, and what of its parameters changes its effect on others."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from queuectl_client.protocol.messages import Defaults, EventsSubscribe
 from queuectld.scheduler.service import Service
 
 
+@dataclass(slots=True)
+class OpenBatch:
+    """A batch that is not committed: the keys laid under its jobs, and the queues of those that have come."""
+
+    defaults: Defaults
+    queues: set[str] = field(default_factory=set)
+
+
 class Peer(Protocol):
     """What a handler may ask of the connection its call came over."""
 
     @property
-    def batches(self) -> MutableMapping[str, Defaults]:
-        """The batches opened over this connection, by token, with the keys laid under their jobs."""
+    def batches(self) -> MutableMapping[str, OpenBatch]:
+        """The batches opened over this connection, by token."""
         ...
 
     def __hash__(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from queuectl_client.protocol import rpc
-from queuectl_client.protocol.messages import REQUESTS, BadParams, Defaults, EventsSubscribe, Hello
+from queuectl_client.protocol.messages import REQUESTS, BadParams, EventsSubscribe, Hello
 from queuectl_client.protocol.methods import METHODS, Effect
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import __version__
@@ -17,7 +17,7 @@ from queuectld.scheduler.bus import EventFilter
 from queuectld.scheduler.service import Service
 from queuectld.server.call_scheduler import CallOrder
 from queuectld.server.feed import Feed
-from queuectld.server.route import Route
+from queuectld.server.route import OpenBatch, Route
 from queuectld.server.router import WireError, find_route, wire_error
 
 MAX_OWED: Final = 256
@@ -84,7 +84,7 @@ class Session:
         self._feed: Feed | None = None
         self._has_spoken = False
         self.said_hello = False
-        self.batches: dict[str, Defaults] = {}
+        self.batches: dict[str, OpenBatch] = {}
         """See `route.Peer`."""
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, Final
 from queuectl_client.protocol.jobkeys import KINDS, Kind
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job
+from queuectld.scheduler.hints import Hint
 from queuectld.scheduler.jobs.bulk import Changed
 from queuectld.scheduler.jobs.service import Status
 from queuectld.scheduler.jobs.wait_calls import Waited
@@ -120,9 +121,9 @@ def waited_view(waited: Waited, keys: Sequence[str] | None) -> dict[str, Any]:
     }
 
 
-def added_view(added: AddedOne) -> JobMap:
+def added_view(added: AddedOne, hint: Hint) -> JobMap:
     """The job of a request for one; `skipped` and `replaced` only where its unique key was taken."""
-    view = job_view(added.job)
+    view = job_view(added.job) | {"hint": hint._asdict()}
     if added.skipped:
         view["skipped"] = True
     if added.replaced is not None:
@@ -130,10 +131,14 @@ def added_view(added: AddedOne) -> JobMap:
     return view
 
 
-def many_view(added: Added) -> dict[str, Any]:
+def many_view(added: Added, hint: Hint | None = None) -> dict[str, Any]:
     """The jobs of a request for many, in their order; `skipped` are the places of those that were there before."""
     view: dict[str, Any] = {"ids": list(added.ids), "seqs": list(added.seqs)}
-    return view | {"skipped": list(added.skipped)} if added.skipped else view
+    if added.skipped:
+        view["skipped"] = list(added.skipped)
+    if hint is not None:
+        view["hint"] = hint._asdict()
+    return view
 
 
 def job_views(jobs: Iterable[Job]) -> list[JobMap]:

@@ -5,7 +5,7 @@ told before its requests are answered. A read sees what has been committed. No d
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -81,6 +81,8 @@ class Store:
         self.first_seq: int = session.memory.last_seq + 1
         """The number of the first job that is added from now on."""
         self._tally = Tally(connection)
+        self.paused: Set[str] = self._tally.paused
+        """The names of paused queues, as of the last commit."""
         self.last_event_seq: int = session.memory.last_event_seq
         """The number of the newest event, as of the last commit."""
         self._loop = loop

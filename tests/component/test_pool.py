@@ -10,6 +10,7 @@ from queuectld.boot import boot_id
 from queuectld.pool.pool import WorkerPool
 from queuectld.pool.process import RunKey, Worker
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.inbox import Inbox
 from queuectld.store.records import WorkerRow
 from queuectld.workerwire import procfs, spool
 from tests.store.lab import Lab, in_lab
@@ -21,9 +22,9 @@ class Burying(WorkerPool):
 
     def __init__(self, lab: Lab) -> None:
         state = lab.path.parent
-        super().__init__(lab.store, Clock(None), lambda _: 3, cast(Any, SimpleNamespace(state=state)), "")
+        super().__init__(lab.store, Clock(None), lambda _: 3, cast(Any, SimpleNamespace(state=state)), "", Inbox())
         self.buried: list[int] = []
-        self.attach(cast(Any, None), self._note)
+        self.on_death(self._note)
 
     async def _note(self, worker: Worker) -> None:
         self.buried.append(worker.id)

@@ -297,7 +297,10 @@ async def test_a_batch_has_its_defaults_and_belongs_to_its_connection(tmp_path: 
         assert [submitter.umask for submitter in submitters] == [0o22, 0o22]
         with pytest.raises(CallFailed, match="not_found: no batch 'token-1' is open"):
             await other.call("batch.add", token=token, jobs=[{"command": "c"}])
-        assert await client.call("batch.commit", token=token) == {"count": 1, "first_seq": 1, "last_seq": 1}
+        await client.call("batch.add", token=token, jobs=[{"command": "c", "queue": "night"}])
+        hint = {"paused": ["default", "night"], "workers": 1, "slots": 1, "draining": False}
+        committed = {"count": 1, "first_seq": 1, "last_seq": 1, "hint": hint}
+        assert await client.call("batch.commit", token=token) == committed, "the hint is asked for by its queues"
         client.writer.transport.abort()
         await eventually_async(lambda: door.recorder.owners_gone)
         assert "jobs.batch_discard" not in door.recorder.names(), "a committed batch is nobody's to drop"

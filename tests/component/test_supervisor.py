@@ -15,6 +15,7 @@ from queuectld.pool import supervisor
 from queuectld.pool.process import RunKey, Worker
 from queuectld.pool.supervisor import Crew
 from queuectld.scheduler.clock import Clock
+from queuectld.store.records import Committed, Due
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 from tests.support.eventually import eventually_async
@@ -90,11 +91,11 @@ async def test_a_worker_for_one_job_takes_it_alone_and_goes_when_it_has_ended(st
     assert (await stage.crew.start(WorkerStart(1, job="1"), ME)).pool is None, "it has one already"
     told = len(lab.events)
     await verbs.cancel(lab.store, [jobs[1].seq], now=lab.now)
-    stage.crew.published(lab.events[told:])
+    stage.crew.committed(Committed(lab.events[told:], ready=False, due=Due(None, None)))
     await asyncio.sleep(0)
     told = len(lab.events)
     await verbs.cancel(lab.store, [jobs[0].seq], now=lab.now)
-    stage.crew.published(lab.events[told:])
+    stage.crew.committed(Committed(lab.events[told:], ready=False, due=Due(None, None)))
     await eventually_async(lambda: stage.workers.drained == list(stage.workers.workers))
 
 

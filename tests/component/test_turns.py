@@ -6,9 +6,9 @@ from pathlib import Path
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Claimed
-from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.inbox import Inbox
 from queuectld.store.records import Committed, StoredOutcome
 from tests.store.lab import Lab
 
@@ -45,6 +45,7 @@ class Running(Lab):
     """A store whose commits wake the turns."""
 
     turns: Dispatcher | None = None
+    inbox: Inbox
 
     def _committed(self, committed: Committed) -> None:
         super()._committed(committed)
@@ -61,8 +62,8 @@ def running(scenario: Callable[[Running, OneWorker], Awaitable[None]]) -> Callab
         async def run() -> None:
             lab.open()
             pool = OneWorker((await lab.hire())[0])
-            lab.turns = Dispatcher(lab.store, Bus(lab.store), Clock(None), lambda _: 3)
-            lab.turns.attach(pool)
+            lab.inbox = Inbox()
+            lab.turns = Dispatcher(lab.store, Clock(None), lambda _: 3, pool, lab.inbox)
             going = asyncio.create_task(lab.turns.run())
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -85,6 +86,6 @@ async def test_a_job_that_is_added_starts_and_its_end_is_stored_and_told(lab: Ru
         job = await lab.add()
         claimed = await pool.started.get()
         assert claimed.seq == job.seq
-        lab.turns.report(lab.end(claimed))
+        lab.inbox.report(lab.end(claimed))
         stored = await pool.told.get()
         assert (stored.seq, stored.state) == (job.seq, JobState.COMPLETED)

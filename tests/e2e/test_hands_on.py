@@ -202,7 +202,7 @@ def _state(pid: str) -> str:
 def test_a_daemon_that_drains_says_so(home: Home) -> None:
     home.ok("worker", "start", "-d")
     assert "starts no jobs" in home.cli("daemon", "drain").stderr
-    home.ok("enqueue", "true")
+    assert "The daemon drains, so it waits" in home.cli("enqueue", "true").stderr
     assert "drain" in home.cli("status").stderr
     assert "Drains" in home.ok("daemon", "status")
     assert home.json("status")["draining"] is True

@@ -4,6 +4,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 from queuectl_client.protocol import rpc
@@ -11,6 +12,7 @@ from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.job import Job
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.hints import Hint
 from queuectld.scheduler.jobs.bulk import Changed
 from queuectld.scheduler.jobs.service import Status
 from queuectld.scheduler.jobs.wait_calls import Ends, Waited
@@ -118,6 +120,7 @@ class FakeService:
         self.jobs, self.logs, self.dlq, self.config, self.queues, self.workers, self.daemon = map(
             self.recorder.noun, ("jobs", "logs", "dlq", "config", "queues", "workers", "daemon")
         )
+        self.hints = SimpleNamespace(of=lambda queues: Hint(sorted(queues), 1, 1, draining=False))
         self.bus = Bus(self.recorder)
         self.recorder.replies |= {
             "jobs.status": Status({JobState.PENDING: 4}, 3, [], 0),

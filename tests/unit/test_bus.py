@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from queuectl_client.protocol.vocabulary import EventKind
 from queuectld.scheduler.bus import Bus, EventFilter
-from queuectld.store.records import Event
+from queuectld.store.records import Committed, Due, Event
 
 
 class Kept:
@@ -31,7 +31,7 @@ class Kept:
 
     def happen(self, *events: Event) -> None:
         self.events += events
-        self.bus.publish(events)
+        self.bus.committed(Committed(events, ready=False, due=Due(None, None)))
 
     def hear(self, events: Sequence[Event]) -> None:
         self.heard += [event.event_seq for event in events]

@@ -7,11 +7,16 @@ import pytest
 
 from queuectl_client.protocol.messages import Defaults
 from queuectld.server.lookups import looks_up
-from queuectld.server.route import Peer
+from queuectld.server.route import OpenBatch, Peer
 
 PEER = cast(
     Peer,
-    SimpleNamespace(batches={"looks": Defaults({"depends_on": ["last"]}), "plain": Defaults({"depends_on": ["a"]})}),
+    SimpleNamespace(
+        batches={
+            "looks": OpenBatch(Defaults({"depends_on": ["last"]})),
+            "plain": OpenBatch(Defaults({"depends_on": ["a"]})),
+        }
+    ),
 )
 
 

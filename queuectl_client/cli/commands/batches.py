@@ -14,7 +14,7 @@ from queuectl_client.cli.jobinput.command import command_of
 from queuectl_client.cli.jobinput.jobjson import parse
 from queuectl_client.cli.jobinput.options import JobMap, lay_over, refuse_idle
 from queuectl_client.cli.jobinput.templates import PLACE, Template, read_array
-from queuectl_client.cli.output.hints import hint_at_queues
+from queuectl_client.cli.output.hints import tell_hint
 from queuectl_client.cli.output.stored import Stored, announce_all
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
@@ -48,7 +48,6 @@ class _Plan:
         self._shell = shell
         self._lenient = lenient
         self._around = capture()
-        self.queues: set[str] = set()
         self.slots = 1
         command, given = None, options
         if many.file is None:
@@ -85,7 +84,6 @@ class _Plan:
         followers: Sequence[tuple[str, str]] = ()
         for entry in self._many_entries(file):
             followers = self._many.followers
-            self.queues.add(entry.job.get("queue") or self.defaults.get("queue") or "default")
             slots = entry.job.get("slots") or self.defaults.get("slots")
             self.slots = max(self.slots, slots if isinstance(slots, int) else 1)
             yield entry
@@ -144,7 +142,7 @@ def enqueue_many(
         announce_all(invocation, stored)
     if plan.batch is not None and "batch" not in options:
         invocation.say(f"They are the batch {plan.batch}: queuectl wait batch:{plan.batch}")
-    hint_at_queues(invocation, plan.queues, plan.slots)
+    tell_hint(invocation, stored.hint, plan.slots)
     if wait:
         from queuectl_client.cli.commands.wait import wait_for
 

@@ -8,7 +8,7 @@ from queuectl_client.cli.framework import Headed, Verb, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.command import command_of
 from queuectl_client.cli.jobinput.options import JobMap, described, job_options, lay_over, refuse_idle
-from queuectl_client.cli.output.hints import hint
+from queuectl_client.cli.output.hints import tell_why_it_waits
 from queuectl_client.submission import described as submission
 
 
@@ -133,9 +133,9 @@ def enqueue(
     if null:
         raise click.UsageError("-0 goes with --each")
     job = build(invocation, command, described(options), shell=shell, lenient=lenient)
-    stored = store(invocation, job)
+    stored, hint = store(invocation, job)
     if not (wait and invocation.json):
-        announce(invocation, stored)
+        announce(invocation, stored, hint)
     if follow:
         from queuectl_client.cli.output.follow import follow_job
         from queuectl_client.cli.output.outcome import exit_code
@@ -174,13 +174,14 @@ def build(
     return submission(whole, {})
 
 
-def store(invocation: Invocation, job: JobMap) -> JobMap:
-    """Enqueue it; the job as stored. Raises what the daemon refuses it with."""
+def store(invocation: Invocation, job: JobMap) -> tuple[JobMap, JobMap | None]:
+    """Enqueue it; the job as stored, and what keeps it from starting. Raises what the daemon refuses it with."""
     stored: JobMap = invocation.call("enqueue", **job)
-    return stored
+    hint: JobMap | None = stored.pop("hint", None)
+    return stored, hint
 
 
-def announce(invocation: Invocation, job: JobMap) -> None:
+def announce(invocation: Invocation, job: JobMap, hint: JobMap | None) -> None:
     """Tell which job it became, and what keeps it from starting."""
     if invocation.json:
         invocation.document(job)
@@ -193,4 +194,4 @@ def announce(invocation: Invocation, job: JobMap) -> None:
         return
     if job.get("replaced"):
         invocation.say(f"Job {job['replaced']}, which had its unique key, is cancelled: this one takes its place")
-    hint(invocation, job)
+    tell_why_it_waits(invocation, job, hint)

@@ -1,5 +1,6 @@
 """`queuectl run`: enqueue a command, show its output as it comes, and exit as it does."""
 
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -7,9 +8,9 @@ import click
 from queuectl_client.cli.commands.enqueue import CommandVerb, build, store
 from queuectl_client.cli.framework import pass_invocation
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.jobinput.options import described, job_options
+from queuectl_client.cli.jobinput.options import JobMap, described, job_options
 from queuectl_client.cli.output.follow import Job, follow_job
-from queuectl_client.cli.output.hints import hint_at_slots
+from queuectl_client.cli.output.hints import DRAINING, tell_slots
 from queuectl_client.cli.output.outcome import exit_code, has_ended
 from queuectl_client.cli.output.render import full_time
 from queuectl_client.errors import WrongState
@@ -39,14 +40,14 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
     job = build(invocation, command, described(options), shell=shell, lenient=lenient)
     if "max_retries" not in map(snake_case, job):
         job["max_retries"] = 0
-    stored = store(invocation, job)
+    stored, hint = store(invocation, job)
     if invocation.json:
         # Its output takes stdout; what it was enqueued as is told beside it.
         invocation.say(f"Job enqueued with ID: {stored['id']}")
     if stored.get("skipped"):
         invocation.say(f"Job {stored['id']} with unique key {stored['unique_key']!r} is there already; following it")
     try:
-        _see_to_a_worker(invocation, stored)
+        _see_to_a_worker(invocation, stored, hint)
         ended = follow_job(invocation, stored["id"])
     except KeyboardInterrupt:
         invocation.say(f"\nDetached: {stored['id']} goes on. Come back with: queuectl follow {stored['id']}")
@@ -56,24 +57,27 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
     return exit_code(ended)
 
 
-def _see_to_a_worker(invocation: Invocation, job: Job) -> None:
+def _see_to_a_worker(invocation: Invocation, job: Job, hint: JobMap | None) -> None:
     """Have a worker started for the job where none may take it, which the daemon knows; or say what it waits for."""
     if has_ended(job):
         return
-    try:
-        invocation.call("worker.start", job=job["id"])
-    except WrongState as error:
-        status = invocation.call("status")
-        why = _waits_for(job, status["paused"])
-        # Empty where it was held or paused a moment ago.
-        invocation.say(f"{job['id']} waits: {why}." if why else error.message)
-        if not status["workers"]:
-            invocation.say("No workers are active either. Start some with: queuectl worker start")
-    if job["slots"] > 1:
-        hint_at_slots(invocation, job["slots"], invocation.call("status")["workers"])
+    started = 0
+    if hint is None or not hint["workers"] or hint["paused"] or not job["ready"]:
+        try:
+            started = len(invocation.call("worker.start", job=job["id"])["workers"])
+        except WrongState as error:
+            why = _waits_for(job, hint["paused"] if hint is not None else ())
+            # Empty where it was held or paused a moment ago.
+            invocation.say(f"{job['id']} waits: {why}." if why else error.message)
+            if hint is not None and not hint["workers"]:
+                invocation.say("No workers are active either. Start some with: queuectl worker start")
+    if hint is not None:
+        if hint["draining"]:
+            invocation.say(DRAINING)
+        tell_slots(invocation, job["slots"], hint["slots"] + started)
 
 
-def _waits_for(job: Job, paused: list[str]) -> str:
+def _waits_for(job: Job, paused: Collection[str]) -> str:
     """Why the job may not start now, in words; empty when it may."""
     if job["state"] == "held":
         return f"it is held; release it with: queuectl release {job['id']}"

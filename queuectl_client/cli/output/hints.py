@@ -1,15 +1,17 @@
 """What is told to a person after something was enqueued: what keeps it from starting."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from queuectl_client.cli.invocation import Invocation
 
 NO_WORKERS = "No workers are active, so it waits. Start some with: queuectl worker start"
 
+DRAINING = "The daemon drains, so it waits. Let it start jobs with: queuectl daemon drain --resume"
 
-def hint(invocation: Invocation, job: Mapping[str, Any]) -> None:
-    """Tell why a job that was just enqueued does not start, where that is so."""
+
+def tell_why_it_waits(invocation: Invocation, job: Mapping[str, Any], hint: Mapping[str, Any] | None) -> None:
+    """Tell why a job that was just enqueued does not start, where that is so. `hint`: of the answer that it is."""
     if invocation.quiet:
         return
     state = job["state"]
@@ -20,27 +22,27 @@ def hint(invocation: Invocation, job: Mapping[str, Any]) -> None:
         from queuectl_client.cli.output.render import full_time
 
         invocation.say(f"It runs no earlier than {full_time(job['run_at'])}")
-    hint_at_queues(invocation, [job["queue"]], job["slots"])
+    tell_hint(invocation, hint, job["slots"])
 
 
-def hint_at_queues(invocation: Invocation, queues: Iterable[str], slots: int) -> None:
-    """Tell which of the queues are paused, and how to start workers where there are none, or not that many slots."""
-    if invocation.quiet:
+def tell_hint(invocation: Invocation, hint: Mapping[str, Any] | None, slots: int) -> None:
+    """Tell what the daemon's hint says of new jobs that need so many slots. None: an older daemon, which gives none."""
+    if hint is None:
         return
-    status = invocation.call("status")
-    for queue in sorted(set(queues).intersection(status["paused"])):
+    if hint["draining"]:
+        invocation.say(DRAINING)
+    for queue in hint["paused"]:
         invocation.say(f"Queue {queue} is paused, so it waits. Open it with: queuectl queue resume {queue}")
-    if not status["workers"]:
+    if not hint["workers"]:
         invocation.say(NO_WORKERS)
     else:
-        hint_at_slots(invocation, slots, status["workers"])
+        tell_slots(invocation, slots, hint["slots"])
 
 
-def hint_at_slots(invocation: Invocation, slots: int, workers: int) -> None:
-    """Tell that a job takes more slots than there are. Config slots counts instead of the workers, if set."""
-    if slots <= workers or invocation.quiet or invocation.call("config.get", key="slots")["value"] is not None:
-        return
-    invocation.say(
-        f"It needs {slots:,} slots, and there are {workers:,} in all, so it waits. "
-        f"Start more with: queuectl worker start -d --count {slots - workers}"
-    )
+def tell_slots(invocation: Invocation, slots: int, there_are: int) -> None:
+    """Tell that a job takes more slots than there are."""
+    if slots > there_are:
+        invocation.say(
+            f"It needs {slots:,} slots, and there are {there_are:,} in all, so it waits. "
+            f"Start more with: queuectl worker start -d --count {slots - there_are}"
+        )

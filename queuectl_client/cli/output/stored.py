@@ -22,10 +22,13 @@ class Stored:
         self._named: dict[int, str] = {}
         """By place: ids that are not `job_` and the number."""
         self.skipped: set[int] = set()
+        self.hint: Mapping[str, Any] | None = None
+        """What keeps them from starting, as the daemon says in its last answer."""
         self.count = 0
 
     def add(self, answer: Mapping[str, Any]) -> None:
         """The daemon's answer to one message."""
+        self.hint = answer.get("hint")
         self.skipped.update(self.count + place for place in answer.get("skipped", ()))
         for id, seq in zip(answer["ids"], answer["seqs"], strict=True):
             if not self._seqs or seq != self._seqs[-1] + self.count - self._firsts[-1]:
@@ -34,6 +37,10 @@ class Stored:
             if id != f"job_{seq}":
                 self._named[self.count] = id
             self.count += 1
+
+    def committed(self, answer: Mapping[str, Any]) -> None:
+        """The daemon's answer to the commit of all."""
+        self.hint = answer.get("hint")
 
     def seqs(self) -> Iterator[int]:
         """The numbers."""

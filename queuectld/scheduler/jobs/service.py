@@ -92,7 +92,7 @@ class JobService:
     async def status(self) -> Status:
         """Counts by state and the number of workers that take jobs."""
         counts = await self._store.counts()
-        return Status(counts.by_state, self._runs.open_count(), counts.paused, self._store.last_event_seq)
+        return Status(counts.by_state, self._runs.capacity().slots, counts.paused, self._store.last_event_seq)
 
     async def page(self, wanted: ListJobs) -> Page:
         """One page of jobs, oldest or newest first; of named ones in the order named."""

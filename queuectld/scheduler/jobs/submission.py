@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from queuectld.domain.resources import VISIBLE_DEVICES, read_supplies, variable
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.records import SeenBy
 
+DEFAULT_QUEUE: Final = "default"
 DEFAULT_UMASK: Final = 0o077
 JOB_VARIABLES: Final = frozenset({
     "QUEUECTL_JOB_ID",
@@ -75,7 +76,7 @@ def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any])
         id=spec.id,
         name=spec.name,
         labels=spec.labels or {},
-        queue=spec.queue or "default",
+        queue=spec.queue or DEFAULT_QUEUE,
         priority=spec.priority or 0,
         timeout_ms=milliseconds(given("timeout")),
         stall_timeout_ms=milliseconds(given("stall_timeout")),
@@ -100,6 +101,11 @@ def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any])
         split_output=given("split_output"),
         stdin_open=bool(spec.stdin_open),
     )
+
+
+def queues_of(specs: Iterable[JobSpec]) -> set[str]:
+    """The queues of the jobs that are asked for."""
+    return {spec.queue or DEFAULT_QUEUE for spec in specs}
 
 
 def refuse_unmet(slots: int | None, needs: Mapping[str, int], setting: Callable[[str], Any]) -> None:

@@ -9,36 +9,41 @@ from typing import Any, Final
 from queuectl_client.protocol import messages as wire
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
+from queuectld.scheduler.jobs.submission import queues_of
 from queuectld.scheduler.service import Service
 from queuectld.server.lookups import looks_up
-from queuectld.server.route import Peer, Route
+from queuectld.server.route import OpenBatch, Peer, Route
 from queuectld.server.views import many_view
 
 
 async def open_batch(service: Service, peer: Peer, request: wire.BatchOpen) -> Any:
     """The token of the batch."""
     token = await service.jobs.batch_open()
-    peer.batches[token] = request.defaults
+    peer.batches[token] = OpenBatch(request.defaults)
     return {"token": token}
 
 
 async def add(service: Service, peer: Peer, request: wire.BatchAdd) -> Any:
     """Ids and seqs of the jobs, invisible to everybody until the commit."""
-    defaults = peer.batches.get(request.token)
-    if defaults is None:
+    batch = peer.batches.get(request.token)
+    if batch is None:
         message = f"no batch {request.token!r} is open on this connection"
         raise Refused(ErrorCode.NOT_FOUND, message, {"token": request.token})
-    jobs = request.under(defaults)
+    jobs = request.under(batch.defaults)
     added = await service.jobs.batch_add(request.token, jobs.specs, jobs.submitters)
+    batch.queues |= queues_of(jobs.specs)
     return many_view(added)
 
 
 async def commit(service: Service, peer: Peer, request: wire.BatchCommit) -> Any:
-    """How many jobs became visible, and which."""
+    """How many jobs became visible, and which; and what keeps them from starting."""
     added = await service.jobs.batch_commit(request.token, request.request)
     # Not before the commit: of a batch that could not be committed, what is there is dropped with the connection.
-    peer.batches.pop(request.token, None)
-    return {"count": added.count, "first_seq": added.first_seq, "last_seq": added.last_seq}
+    batch = peer.batches.pop(request.token, None)
+    hint = service.hints.of(batch.queues if batch is not None else ())
+    return {
+        "count": added.count, "first_seq": added.first_seq, "last_seq": added.last_seq, "hint": hint._asdict()
+    }  # fmt: skip
 
 
 ROUTES: Final[Mapping[str, Route]] = {

@@ -6,6 +6,7 @@ from typing import Any, Final
 from queuectl_client.protocol import messages as wire
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.scheduler.jobs.bulk import Changed
+from queuectld.scheduler.jobs.submission import queues_of
 from queuectld.scheduler.service import Service
 from queuectld.server.lookups import looks_up
 from queuectld.server.route import Handler, Peer, Route
@@ -23,14 +24,15 @@ from queuectld.server.views import (
 
 
 async def enqueue(service: Service, _peer: Peer, request: wire.Enqueue) -> Any:
-    """The job as it was stored."""
-    return added_view(await service.jobs.enqueue(request.spec, request.submitter, request.request))
+    """The job as it was stored, and what keeps it from starting."""
+    added = await service.jobs.enqueue(request.spec, request.submitter, request.request)
+    return added_view(added, service.hints.of((added.job.queue,)))
 
 
 async def enqueue_many(service: Service, _peer: Peer, request: wire.EnqueueMany) -> Any:
-    """Ids and seqs of the jobs, in their order."""
+    """Ids and seqs of the jobs, in their order, and what keeps them from starting."""
     added = await service.jobs.enqueue_many(request.specs, request.submitters, request.request)
-    return many_view(added)
+    return many_view(added, service.hints.of(queues_of(request.specs)))
 
 
 async def list_jobs(service: Service, _peer: Peer, request: wire.ListJobs) -> Any:

@@ -33,7 +33,8 @@ class Tally:
         self._ready: dict[int, int] = {}
         """By queue; those that have none are left out."""
         self._names: dict[int, str] = {}
-        self._paused: set[str] = set()
+        self.paused: set[str] = set()
+        """The names of paused queues. The same object at all times."""
         self._told: Counts | None = None
         self.change(
             {(0, queue, state, ready): n for queue, state, ready, n in connection.execute(COUNTS)},
@@ -44,7 +45,7 @@ class Tally:
         """A commit has made so many more, or less, of each kind, and has left these queues so."""
         for number, name, is_paused in queues:
             self._names[number] = name
-            (self._paused.add if is_paused else self._paused.discard)(name)
+            (self.paused.add if is_paused else self.paused.discard)(name)
         for (batch, queue, state, ready), n in counts.items():
             if batch:
                 continue
@@ -60,5 +61,5 @@ class Tally:
         """The counts as they are now."""
         if self._told is None:
             ready = {self._names[queue]: n for queue, n in self._ready.items()}
-            self._told = Counts(dict(self._by_state), ready, sorted(self._paused))
+            self._told = Counts(dict(self._by_state), ready, sorted(self.paused))
         return self._told
