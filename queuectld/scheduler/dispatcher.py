@@ -16,7 +16,7 @@ from queuectld.domain.job import Claimed
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.inbox import Inbox
 from queuectld.scheduler.timers import Alarm
-from queuectld.store.records import Committed, Due, StoredOutcome
+from queuectld.store.records import Committed, StoredOutcome
 from queuectld.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ class Dispatcher:
 
     def committed(self, commit: Committed) -> None:
         """A commit of the store: set the alarm, and take a turn when a job became ready."""
-        self._set_alarm(commit.due)
+        if self._alarm is not None:
+            self._alarm.set(commit.due.store_ms, commit.due.wall_ms)
         self._unfinished = commit.unfinished
         if commit.ready or commit.unfinished:
             self._ready = True
@@ -87,7 +88,7 @@ class Dispatcher:
         """Take turns until told to end."""
         loop = asyncio.get_running_loop()
         self._alarm = Alarm(loop, self._clock.offset_ms, self._alarm_fired)
-        self._set_alarm(self._store.due)
+        self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)
         self._inbox.wake()
         try:
             while not self._ending:
@@ -167,9 +168,5 @@ class Dispatcher:
         if self._is_due():
             # The commit of the turn sets the alarm anew.
             self._inbox.wake()
-        else:
-            self._set_alarm(self._store.due)
-
-    def _set_alarm(self, due: Due) -> None:
-        if self._alarm is not None:
-            self._alarm.set(due.store_ms, due.wall_ms)
+        elif self._alarm is not None:
+            self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)

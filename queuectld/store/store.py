@@ -144,13 +144,11 @@ class Store:
                 stop()
 
     def _deliver(
-        self, committed: Committed | None, settings: dict[str, Any] | None, values: dict[str, Any] | None
+        self, committed: Committed, settings: dict[str, Any] | None, values: dict[str, Any] | None
     ) -> None:
         if settings is not None and values is not None:
             self._settings, self._values = settings, values
             self.survivors = cache.read_survivors(values)
-        if committed is None:
-            return
         self.due = committed.due
         self._tally.change(committed.counts, committed.queues)
         if committed.events:

@@ -31,13 +31,12 @@ JOB_VARIABLES: Final = frozenset({
 
 
 class Submission:
-    """Makes jobs of what was asked for, with the settings in force at the moment. `setting` gives one by name.
+    """Makes the jobs of one request, with the settings in force at the moment; see `new_job`.
 
     Jobs that follow one another are mostly alike but for their command, so what was worked out for one serves the next.
     """
 
     def __init__(self, setting: Callable[[str], Any], seen: SeenBy | None = None) -> None:
-        """`seen`: what selectors among `depends_on` were found to name."""
         self._setting = setting
         self._seen = seen
         self._rest: tuple[Any, ...] | None = None
@@ -45,18 +44,20 @@ class Submission:
         self._new: NewJob | None = None
 
     def new_job(self, spec: JobSpec, submitter: Submitter) -> NewJob:
-        """The job that `spec` asks for. Refused (invalid_params) for more than there is of a resource."""
+        """As the function."""
         rest = spec[1:]
         if self._new is not None and submitter is self._submitter and rest == self._rest:
             return NewJob(spec.command, *self._new[1:])
-        self._new = _new_job(spec, submitter, self._setting)
-        if self._seen and spec.depends_on:
-            self._new = self._new._replace(seen=self._seen)
+        self._new = new_job(spec, submitter, self._setting, self._seen)
         self._rest, self._submitter = rest, submitter
         return self._new
 
 
-def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any]) -> NewJob:
+def new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any], seen: SeenBy | None = None) -> NewJob:
+    """The job that `spec` asks for. Refused (invalid_params) for more than there is of a resource.
+
+    `setting` gives a setting by name, `seen` what selectors among `depends_on` were found to name.
+    """
     refuse_unmet(spec.slots, spec.needs or {}, setting)
 
     def given(name: str) -> Any:
@@ -89,6 +90,7 @@ def _new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any])
         env=spec.env or {},
         stdin=spec.stdin,
         depends_on=spec.depends_on or (),
+        seen=seen if seen and spec.depends_on else {},
         batch=spec.batch,
         unique_key=spec.unique_key,
         on_conflict=spec.on_conflict or "error",

@@ -11,7 +11,6 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
@@ -71,14 +70,6 @@ class Told(NamedTuple):
     error: BaseException | None
 
 
-class Lost(Exception):
-    """The whole transaction is gone, whatever the savepoints say; `error` is SQLite's reason."""
-
-    def __init__(self, error: sqlite3.Error) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 class Writer:
     """Takes requests from the event loop and answers them there, once they are on disk."""
 
@@ -88,7 +79,7 @@ class Writer:
         connection: sqlite3.Connection,
         session: Session,
         loop: asyncio.AbstractEventLoop,
-        deliver: Callable[[Committed | None, dict[str, object] | None, dict[str, object] | None], None],
+        deliver: Callable[[Committed, dict[str, object] | None, dict[str, object] | None], None],
         on_broken: Callable[[StoreFailed], None],
     ) -> None:
         self._path = path
@@ -145,26 +136,25 @@ class Writer:
         going = True
         while going:
             group, going = self._gather()
-            if group:
-                step = self._empty_log if group[0].run is _log_is_to_be_empty else self._carry_out
-                self._guard(group, partial(step, group))
-        if self._broken is None:
-            self._guard((), partial(self._checkpoint, "TRUNCATE"))
+            try:
+                if group:
+                    (self._empty_log if group[0].run is _log_is_to_be_empty else self._carry_out)(group)
+                if not going and self._broken is None:
+                    self._checkpoint("TRUNCATE")
+            except BaseException as error:
+                self._fail(group, error)
         # SQLite's last connection moves the log into the file when it is closed. After an I/O error the log is to
         # stay as it is for the next daemon, so the reader's connection must then still be open.
         self._connection.close()
 
-    def _guard(self, group: Sequence[Work], step: Callable[[], object]) -> None:
-        """Take a step. Were this thread to end by a fault of ours, all who ask would wait for ever, and nobody know."""
-        try:
-            step()
-        except BaseException as error:
-            log.critical("a fault in the thread that writes", exc_info=error)
-            with contextlib.suppress(sqlite3.Error):
-                self._roll_back()
-            broken = self._break(f"{_fault(error)} in the thread that writes; the daemon stops. {UNKNOWN}")
-            # Who was answered before the fault keeps that answer: it is under way to the loop already.
-            self._call(_answer_all, [Told(work.future, None, broken) for work in group])
+    def _fail(self, group: Sequence[Work], error: BaseException) -> None:
+        """Go on after a fault of ours: were this thread to end, all who ask would wait for ever, and nobody know."""
+        log.critical("a fault in the thread that writes", exc_info=error)
+        with contextlib.suppress(sqlite3.Error):
+            self._roll_back()
+        broken = self._break(f"{_fault(error)} in the thread that writes; the daemon stops. {UNKNOWN}")
+        # Who was answered before the fault keeps that answer: it is under way to the loop already.
+        self._refuse(group, broken)
 
     def _gather(self) -> tuple[list[Work], bool]:
         """All that waits, up to a weight; False: nothing comes after it."""
@@ -191,38 +181,17 @@ class Writer:
     def _carry_out(self, group: Sequence[Work], *, again: bool = False) -> None:
         """Carry out requests in one commit and answer them. `again`: there was no room, and some has been made."""
         if self._broken is not None:
-            self._hand_over(None, [Told(work.future, None, self._broken) for work in group])
+            self._refuse(group, self._broken)
             return
         start = self._session.mark()
-        try:
-            told = self._commit(group)
-        except Lost as lost:
-            self._session.rewind(start)
-            self._explain(lost.error, group, again=again)
-            return
-        # What was written to a file that has no name any more is gone with this process: not to be acknowledged.
-        if (path := self._standing.lost()) is not None:
-            self._break(
-                f"The store's file {path} was removed or replaced under the daemon, which stops; put it back, or begin"
-                " with an empty store. What it was told just now is not stored."
-            )
-            self._hand_over(None, [Told(work.future, None, self._broken) for work in group])
-            return
-        committed = self._session.committed()
-        self._hand_over(committed, told)
-        self._commits += PATIENT_COMMITS if group[0].patient else 1
-        changes = self._connection.total_changes - self._changes
-        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES or self._room.is_due:
-            self._checkpoint("PASSIVE")
-
-    def _commit(self, group: Sequence[Work]) -> list[Told]:
-        """Carry out each request and commit them together. Raises Lost when nothing of it was stored."""
         execute = self._connection.execute
+        told: list[Told] = []
         try:
             execute("BEGIN IMMEDIATE")
             self._room.begun()
             failpoints.reached("store.begun")
-            told = [self._run(work, alone=len(group) == 1) for work in group]
+            for work in group:
+                told.append(self._run(work, alone=len(group) == 1))
             if self._connection.in_transaction:
                 self._session.flush()
                 self._room.look()
@@ -230,9 +199,28 @@ class Writer:
                 execute("COMMIT")
                 failpoints.reached("store.committed")
         except sqlite3.Error as error:
+            # The whole transaction is gone, whatever the savepoints say.
             self._roll_back()
-            raise Lost(error) from error
-        return told
+            self._session.rewind(start)
+            self._explain(error, group, again=again)
+            return
+        # What was written to a file that has no name any more is gone with this process: not to be acknowledged.
+        if (path := self._standing.lost()) is not None:
+            broken = self._break(
+                f"The store's file {path} was removed or replaced under the daemon, which stops; put it back, or begin"
+                " with an empty store. What it was told just now is not stored."
+            )
+            self._refuse(group, broken)
+            return
+        settings, values = None, None
+        if self._session.settings_changed:
+            settings, values = read_settings(self._connection)
+            self._session.settings_changed = False
+        self._call(self._answer, self._session.committed(), settings, values, told)
+        self._commits += PATIENT_COMMITS if group[0].patient else 1
+        changes = self._connection.total_changes - self._changes
+        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES or self._room.is_due:
+            self._checkpoint("PASSIVE")
 
     def _run(self, work: Work, *, alone: bool) -> Told:
         """Carry out one request; when it fails, it alone is undone. A lone one needs no savepoint for that."""
@@ -284,7 +272,7 @@ class Writer:
             )
         else:
             reason = error
-        self._hand_over(None, [Told(work.future, None, reason) for work in group])
+        self._refuse(group, reason)
 
     def _break(self, words: str) -> StoreFailed:
         if self._broken is None:
@@ -292,16 +280,13 @@ class Writer:
             self._call(self._on_broken, self._broken)
         return self._broken
 
-    def _hand_over(self, committed: Committed | None, told: Sequence[Told]) -> None:
-        settings, values = None, None
-        if committed is not None and self._session.settings_changed:
-            settings, values = read_settings(self._connection)
-            self._session.settings_changed = False
-        self._call(self._answer, committed, settings, values, told)
+    def _refuse(self, group: Sequence[Work], error: Exception) -> None:
+        """Answer all of a group with this error."""
+        self._call(_answer_all, [Told(work.future, None, error) for work in group])
 
     def _answer(
         self,
-        committed: Committed | None,
+        committed: Committed,
         settings: dict[str, object] | None,
         values: dict[str, object] | None,
         told: Sequence[Told],
@@ -315,7 +300,8 @@ class Writer:
                 f"{_fault(error)} while a commit was told to the daemon, which stops: it may have missed a job."
             )
         finally:
-            _answer_all(told)
+            for each in told:
+                answer(*each)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         try:
