@@ -19,7 +19,7 @@ from queuectld.domain.errors import Refused
 from queuectld.pool.pool import WorkerPool
 from queuectld.pool.process import WorkerPlaces
 from queuectld.pool.recovery import Recovery
-from queuectld.pool.supervisor import Crew
+from queuectld.pool.supervisor import Supervisor
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
@@ -73,8 +73,8 @@ class Core:
         inbox = Inbox()
         places = WorkerPlaces(Path(paths.worker_socket), Path(paths.state), logs, setup.nofile)
         self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket), inbox)
-        self._crew = Crew(self.store, self.clock, self._pool)
-        self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._crew.buried)
+        self._supervisor = Supervisor(self.store, self.clock, self._pool)
+        self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._supervisor.buried)
         self._dispatcher = dispatcher = Dispatcher(self.store, self.clock, config.value, self._pool, inbox)
         def is_draining() -> bool:
             return dispatcher.draining
@@ -89,7 +89,7 @@ class Core:
             dlq=DlqService(self.store, self.clock, config, remove_files),
             config=config,
             queues=QueueService(self.store, bus, self.clock, inbox.wake),
-            workers=self._crew,
+            workers=self._supervisor,
             bus=bus,
             retention=self._retention,
             daemon=DaemonService(
@@ -98,7 +98,7 @@ class Core:
         )
         self._pool.on_death(self._recovery.bury)
         # The bus first: whoever acts on a commit finds that it has been told.
-        for part in (bus, dispatcher, self._crew, self._retention, self._shrinking):
+        for part in (bus, dispatcher, self._supervisor, self._retention, self._shrinking):
             self.store.subscribe(part.committed)
         self._turns: asyncio.Task[None] | None = None
         self._sweeps: list[asyncio.Task[None]] = []
@@ -122,7 +122,7 @@ class Core:
         self._pool.survivors.look()
         failpoints.reached("daemon.recovered")
         listen()
-        await self._crew.settle_in()
+        await self._supervisor.settle_in()
         self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
         self._turns.add_done_callback(self._turns_ended)
         for name, sweep in (("retention", self._retention.run()), ("shrinking", self._shrinking.run())):
@@ -132,7 +132,7 @@ class Core:
 
     async def stop(self) -> None:
         """Take no more turns, leave the workers to the next daemon, close the store."""
-        self._crew.close()
+        self._supervisor.close()
         for sweep in self._sweeps:
             sweep.cancel()
         await asyncio.gather(*self._sweeps, return_exceptions=True)
@@ -153,7 +153,7 @@ class Core:
             log.warning("the time of the store was not saved: %s", refused.message)
 
     async def _end_workers(self, now: bool) -> Sequence[str]:
-        return await self._crew.all_gone(now=now)
+        return await self._supervisor.all_gone(now=now)
 
     def _broken(self, error: StoreFailed) -> None:
         """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""

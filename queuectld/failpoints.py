@@ -55,8 +55,8 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     # A job is cancelled.
     "cancel.committed": "a cancellation is on disk, and no signal was sent",
     # Workers come and go.
-    "crew.stored": "a worker is stored, and has no process",
-    "crew.spawned": "a worker's process runs, and its pid is not stored",
+    "supervisor.stored": "a worker is stored, and has no process",
+    "supervisor.spawned": "a worker's process runs, and its pid is not stored",
     "worker.started": "the worker's process has loaded all of its code, and has not connected",
     "worker.connected": "the worker has said hello",
     "recovery.ended": "what a lost run had left is dead, and its crash is not reported",

@@ -1,7 +1,7 @@
 """The worker processes: started, watched, given jobs, taken back after a restart of the daemon.
 
 It owns the connections to workers and what each of them runs. Which jobs run is the dispatcher's to decide, how many
-workers there are is the crew's.
+workers there are is the supervisor's.
 """
 
 import asyncio
@@ -162,10 +162,10 @@ class WorkerPool:
         """Start a worker. It is stored before it can be given work; it is up once its `ready` is done."""
         now = self._clock.now()
         worker = Worker(await self._store.worker_add(pool_id, number, now=now), pool_id, number, now.wall_ms)
-        failpoints.reached("crew.stored")
+        failpoints.reached("supervisor.stored")
         try:
             worker.pid = spawn(worker.id, self.places)
-            failpoints.reached("crew.spawned")
+            failpoints.reached("supervisor.spawned")
             worker.start_time = procfs.start_time(worker.pid) or 0
             self._watch(worker)
         except OSError as error:

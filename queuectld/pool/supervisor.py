@@ -1,4 +1,4 @@
-"""The crew: how many workers there are, in which pools, and whose they are."""
+"""The supervisor: how many workers there are, in which pools, and whose they are."""
 
 import asyncio
 import logging
@@ -39,7 +39,7 @@ Care = Callable[[Pool], Coroutine[Any, Any, None]]
 """Something that is done about a pool, and may be done again."""
 
 
-class Crew:
+class Supervisor:
     """Verbs on workers, and the care for pools."""
 
     def __init__(self, store: Store, clock: Clock, workers: WorkerPool) -> None:

@@ -15,7 +15,7 @@ from queuectld.pool import recovery, supervisor
 from queuectld.pool.pool import WorkerPool
 from queuectld.pool.process import Worker
 from queuectld.pool.recovery import Recovery
-from queuectld.pool.supervisor import Crew
+from queuectld.pool.supervisor import Supervisor
 from queuectld.scheduler import dispatcher
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.dispatcher import Dispatcher
@@ -141,14 +141,14 @@ def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, mon
     @in_lab
     async def scenario(lab: Lab) -> None:
         workers = cast(Any, SimpleNamespace(workers={}, dedication={}, ownerless=set()))
-        gang = Crew(lab.store, Clock(None), workers)
-        pool = await gang._new_pool(supervisor.FOREGROUND, 2)
+        subject = Supervisor(lab.store, Clock(None), workers)
+        pool = await subject._new_pool(supervisor.FOREGROUND, 2)
         pool.owner = "a client"
         note = Failing(lab.store.pool_set, FULL)
         forget = Failing(lab.store.pool_remove, FULL)
         monkeypatch.setattr(lab.store, "pool_set", note)
         monkeypatch.setattr(lab.store, "pool_remove", forget)
-        gang.owner_gone("a client")
+        subject.owner_gone("a client")
         await asyncio.wait_for(forget.done.wait(), PATIENCE)
         assert note.done.is_set()
         assert await lab.store.queries.pools() == []
