@@ -21,7 +21,7 @@ from queuectld.domain.errors import Refused
 from queuectld.eventloop import EventLoop
 from queuectld.lock import DaemonLock
 from queuectld.notify import Notifier, ReadyLine
-from queuectld.server.connections import Crowd
+from queuectld.server.connections import Connections
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, open_private_folder, unlink
 from queuectld.store.records import StoreRefused
@@ -91,8 +91,8 @@ class _Daemon:
         workers = Listener(loop, [worker_socket], core.admit_worker)
         try:
             await core.start(lambda: workers.serve(lock), by_hand=start.by_hand)
-            crowd = Crowd(core.service, room_for_clients(start.settings.max_connections))
-            listener = Listener(loop, start.sockets, crowd.admit)
+            connections = Connections(core.service, room_for_clients(start.settings.max_connections))
+            listener = Listener(loop, start.sockets, connections.admit)
             listener.serve(lock)
             _rarely_look_for_garbage()
             failpoints.reached("daemon.serving")
@@ -101,7 +101,7 @@ class _Daemon:
             log.info("ending")
             start.notifier.stopping()
             listener.close()
-            await crowd.send_home(ANSWERS_S)
+            await connections.close_all(ANSWERS_S)
             failpoints.reached("daemon.answered")
         finally:
             workers.close()

@@ -26,7 +26,7 @@ SMALL_BYTES: Final = 64 * 1024
 """Half a message of this size is always borne, however many there are of them."""
 
 
-class House(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection needs of all of them together."""
 
     is_closing: bool
@@ -43,8 +43,8 @@ class House(Protocol):
 class Connection(asyncio.Protocol):
     """Made once the peer is known to be the daemon's own user."""
 
-    def __init__(self, service: Service, house: House) -> None:
-        self._house = house
+    def __init__(self, service: Service, owner: ConnectionOwner) -> None:
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._session = Session(service, self)
         self._decoder = Decoder()
@@ -96,8 +96,8 @@ class Connection(asyncio.Protocol):
         self._let_go()
         if self._unread_deadline is not None:
             self._unread_deadline.cancel()
-        self._session.close(owner_lives=self._house.is_closing)
-        self._house.left(self)
+        self._session.close(owner_lives=self._owner.is_closing)
+        self._owner.left(self)
 
     def pause_writing(self) -> None:
         """Called by asyncio: the client does not read."""
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
         if size == self._counted:
             return True
         change, self._counted = size - self._counted, size
-        return self._house.half_messages(change)
+        return self._owner.half_messages(change)
 
     def _set_half_deadline(self, is_half: bool) -> None:
         if is_half and self._half_deadline is None:

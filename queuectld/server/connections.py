@@ -20,7 +20,7 @@ HALF_MESSAGES_BYTES: Final = 64 * 1024 * 1024
 """What half messages of all clients may hold together. In memory each is there up to three times while it grows."""
 
 
-class Crowd:
+class Connections:
     """Owns every connection from its accept to its end."""
 
     def __init__(self, service: Service, max_connections: int) -> None:
@@ -53,17 +53,17 @@ class Crowd:
         opening.add_done_callback(self._opening.discard)
 
     def half_messages(self, change: int) -> bool:
-        """See `connection.House`."""
+        """See `connection.ConnectionOwner`."""
         self._half_bytes += change
         return self._half_bytes <= HALF_MESSAGES_BYTES
 
     def left(self, connection: Connection) -> None:
-        """See `connection.House`."""
+        """See `connection.ConnectionOwner`."""
         self._since.pop(connection, None)
         if not self._since:
             self._empty.set()
 
-    async def send_home(self, deadline_s: float) -> None:
+    async def close_all(self, deadline_s: float) -> None:
         """Answer what was accepted and close every connection; after `deadline_s` seconds without waiting for it."""
         self.is_closing = True
         for connection in list(self._since):

@@ -355,7 +355,7 @@ async def test_a_subscriber_that_reads_late_misses_no_event_and_costs_no_memory(
         for _ in range(40):
             door.service.happen(500, words="x" * 200)
             await asyncio.sleep(0)
-        unread = sum(len(connection._transport.get_write_buffer_size() * b".") for connection in door.crowd._since)
+        unread = sum(len(each._transport.get_write_buffer_size() * b".") for each in door.connections._since)
         assert unread < 4_000_000, "of 5 MB of events most are still where they are stored"
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         seqs = []
@@ -376,7 +376,7 @@ async def test_an_ending_daemon_answers_what_it_has_accepted_and_keeps_the_pools
         asked = [writer.ask("enqueue", command="true"), writer.ask("status")]
         waiter.ask("job.wait", ids=["a"])
         await eventually_async(lambda: len(door.recorder.calls) == 2)
-        going = asyncio.ensure_future(door.crowd.send_home(20))
+        going = asyncio.ensure_future(door.connections.close_all(20))
         assert await waiter.is_closed(), "a wait is not answered: its client asks the next daemon again"
         enqueue.set()
         assert [(await writer.answer()).msgid for _ in asked] == asked

@@ -29,7 +29,7 @@ async def other_client(door: FrontDoor) -> AsyncIterator[None]:
 
 def is_held(door: FrontDoor) -> bool:
     """Whether a connection reads no more for now."""
-    return any(connection._is_held for connection in door.crowd._since)
+    return any(connection._is_held for connection in door.connections._since)
 
 
 def deep(levels: int) -> bytes:
@@ -143,19 +143,19 @@ async def test_half_messages_are_bounded_together(tmp_path: Path, monkeypatch: p
     async with FrontDoor(tmp_path) as door, other_client(door):
         first, second, small = await door.connect(), await door.connect(), await door.connect()
         first.send(half)
-        await eventually_async(lambda: door.crowd._half_bytes >= 600_000)
+        await eventually_async(lambda: door.connections._half_bytes >= 600_000)
         monkeypatch.setattr(connections, "HALF_MESSAGES_BYTES", 500_000)
         whole = rpc.request(7, "status")
         small.send(whole[:5])
-        await eventually_async(lambda: door.crowd._half_bytes == len(half) + 5)
+        await eventually_async(lambda: door.connections._half_bytes == len(half) + 5)
         small.send(whole[5:])
         assert (await small.answer()).msgid == 7, "a small one is borne all the same"
         second.send(half)
         assert (await second.answer()).error.startswith("busy: ")
         assert await second.is_closed()
-        await eventually_async(lambda: door.crowd._half_bytes == len(half))
+        await eventually_async(lambda: door.connections._half_bytes == len(half))
         first.writer.transport.abort()
-        await eventually_async(lambda: door.crowd._half_bytes == 0)
+        await eventually_async(lambda: door.connections._half_bytes == 0)
 
 
 @scene
@@ -216,7 +216,7 @@ async def test_one_client_too_many_is_told_busy_and_a_place_is_free_again_after_
         assert await extra.is_closed()
         await stayer.call("status")
         leaver.close()
-        await eventually_async(lambda: len(door.crowd._since) == 2)
+        await eventually_async(lambda: len(door.connections._since) == 2)
         await (await door.connect()).call("status")
 
 

@@ -88,7 +88,7 @@ def test_a_client_that_cannot_be_watched_is_closed_and_not_left_waiting(
                 assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(late, 1), 20) == b""
             await first.call("status")
             await (await door.connect()).call("status")
-            assert len(door.crowd._since) == 2
+            assert len(door.connections._since) == 2
 
     play()
 

@@ -16,7 +16,7 @@ from queuectld.scheduler.hints import Hint
 from queuectld.scheduler.jobs.bulk import Changed
 from queuectld.scheduler.jobs.service import Status
 from queuectld.scheduler.jobs.wait_calls import Ends, Waited
-from queuectld.server.connections import Crowd
+from queuectld.server.connections import Connections
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import bind
 from queuectld.store.records import Added, AddedOne, AddedSummary, Committed, Due, Event, Page
@@ -157,8 +157,8 @@ class FrontDoor:
         self._clients: list[WireClient] = []
 
     async def __aenter__(self) -> Self:
-        self.crowd = Crowd(self.service, self._max_connections)  # type: ignore[arg-type]
-        self.listener = Listener(asyncio.get_running_loop(), [bind(self.path)], self.crowd.admit)
+        self.connections = Connections(self.service, self._max_connections)  # type: ignore[arg-type]
+        self.listener = Listener(asyncio.get_running_loop(), [bind(self.path)], self.connections.admit)
         (self.path.parent / "lock").touch()
         self.listener.serve(self.path.parent / "lock")
         return self
@@ -169,7 +169,7 @@ class FrontDoor:
             client.close()
         for gate in self.recorder.gates.values():
             gate.set()
-        await self.crowd.send_home(DEADLINE_S)
+        await self.connections.close_all(DEADLINE_S)
 
     async def connect(self) -> "WireClient":
         """A new client."""
