@@ -17,7 +17,7 @@ TOGETHER: Final = {Effect.ADD: 256, Effect.READ: 8, Effect.CHANGE: 1}
 """How many calls of one effect may run at a time. Answers to reads are large (up to 1 MiB), so those are few."""
 
 
-class CallOrder(Generic[CallT]):
+class CallScheduler(Generic[CallT]):
     """Starts calls as their turn comes and while `may_start`; `start` is called from `put`, `ended` or `go_on`."""
 
     def __init__(self, start: Callable[[CallT], None], may_start: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from queuectld import __version__
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.bus import EventFilter
 from queuectld.scheduler.service import Service
-from queuectld.server.call_scheduler import CallOrder
+from queuectld.server.call_scheduler import CallScheduler
 from queuectld.server.feed import Feed
 from queuectld.server.route import OpenBatch, Route
 from queuectld.server.router import WireError, find_route, wire_error
@@ -75,7 +75,7 @@ class Session:
         self._service = service
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._order: CallOrder[Call] = CallOrder(self._start, link.may_send)
+        self._scheduler: CallScheduler[Call] = CallScheduler(self._start, link.may_send)
         self._background: set[asyncio.Task[Any]] = set()
         """The loop itself holds its tasks only weakly."""
         self._waiting: dict[int, Call] = {}
@@ -90,12 +90,12 @@ class Session:
     @property
     def has_room(self) -> bool:
         """Whether another message may be taken from the stream."""
-        return self._order.owed < MAX_OWED and self._owed_bytes < MAX_OWED_BYTES
+        return self._scheduler.owed < MAX_OWED and self._owed_bytes < MAX_OWED_BYTES
 
     @property
     def is_owed(self) -> bool:
         """Whether answers are still to come that nothing but the daemon holds up."""
-        return self._order.owed > 0
+        return self._scheduler.owed > 0
 
     @property
     def has_spoken(self) -> bool:
@@ -137,7 +137,7 @@ class Session:
 
     def may_send_again(self) -> None:
         """The client reads again."""
-        self._order.go_on()
+        self._scheduler.go_on()
         if self._feed is not None:
             self._feed.resume()
 
@@ -146,7 +146,7 @@ class Session:
 
         What has begun goes on to its end unheard; what waits is ended; what has not begun never does.
         """
-        self._order.stop()
+        self._scheduler.stop()
         if self._feed is not None:
             self._feed.close()
         for call in list(self._waiting.values()):
@@ -183,9 +183,9 @@ class Session:
             if size > MAX_WAIT_BYTES:
                 said = f"a call that waits may have {MAX_WAIT_BYTES:,} bytes, and this one has {size:,}"
                 raise Refused(ErrorCode.TOO_LARGE, f"{said}; name fewer jobs, or use a selector such as 1-100000")
-            if self._order.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:
+            if self._scheduler.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:
                 message = (
-                    f"{self._order.waits} calls of this connection wait already, with {self._wait_bytes:,} bytes;"
+                    f"{self._scheduler.waits} calls of this connection wait already, with {self._wait_bytes:,} bytes;"
                     f" at most {MAX_WAITS:,} may, with {MAX_WAIT_BYTES:,} bytes"
                 )
                 raise Refused(ErrorCode.BUSY, message)
@@ -193,7 +193,7 @@ class Session:
             self._wait_bytes += size
         else:
             self._owed_bytes += size
-        self._order.put(effect, call)
+        self._scheduler.put(effect, call)
 
     def _hello(self, params: Any) -> dict[str, Any]:
         if self._has_spoken:
@@ -245,7 +245,7 @@ class Session:
                 del self._waiting[call.msgid]
         else:
             self._owed_bytes -= call.size
-        self._order.ended(call.effect)
+        self._scheduler.ended(call.effect)
         self._link.call_ended()
 
     def _cancel(self, params: Any) -> None:
