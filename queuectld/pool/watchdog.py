@@ -49,7 +49,7 @@ class _Due:
         self.is_roused = False
 
 
-class Overdue:
+class Watchdog:
     """Looks at workers when something is due. The run of a worker that is killed here is noted on it."""
 
     def __init__(self) -> None:

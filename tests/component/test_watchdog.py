@@ -8,7 +8,7 @@ import pytest
 
 from queuectld.pool import watchdog
 from queuectld.pool.process import RunKey, Worker, watch_exit
-from queuectld.pool.watchdog import Overdue
+from queuectld.pool.watchdog import Watchdog
 from queuectld.workerwire import procfs
 
 PATIENCE = 30
@@ -20,11 +20,11 @@ def worker_of(process: subprocess.Popen[bytes]) -> Worker:
     return worker
 
 
-def killed_when(expect: Callable[[Overdue, Worker], None]) -> Worker:
+def killed_when(expect: Callable[[Watchdog, Worker], None]) -> Worker:
     """A worker that lives, is not stopped, and does nothing: it is killed for what is expected of it."""
 
     async def scenario(process: subprocess.Popen[bytes]) -> Worker:
-        looks, worker, ended = Overdue(), worker_of(process), asyncio.Event()
+        looks, worker, ended = Watchdog(), worker_of(process), asyncio.Event()
         watch_exit(worker.pid, worker.start_time, ended.set)
         expect(looks, worker)
         await asyncio.wait_for(ended.wait(), PATIENCE)
@@ -52,7 +52,7 @@ def test_one_that_hangs_at_its_start_is_killed() -> None:
 def test_one_that_does_not_end_its_run_when_told_is_killed_for_that(why: str) -> None:
     key = RunKey(1, 1)
 
-    def expect(looks: Overdue, worker: Worker) -> None:
+    def expect(looks: Watchdog, worker: Worker) -> None:
         worker.job = key
         looks.end_of_run(worker, key, 0, why)
 
@@ -62,7 +62,7 @@ def test_one_that_does_not_end_its_run_when_told_is_killed_for_that(why: str) ->
 def test_a_time_out_that_stands_still_in_a_pause_does_not_keep_an_order_to_end_from_being_looked_after() -> None:
     key = RunKey(1, 1)
 
-    def expect(looks: Overdue, worker: Worker) -> None:
+    def expect(looks: Watchdog, worker: Worker) -> None:
         worker.job = key
         looks.end_of_run(worker, key, 0, "timeout")
         looks.end_of_run(worker, key, 50, "cancelled")
@@ -72,7 +72,7 @@ def test_a_time_out_that_stands_still_in_a_pause_does_not_keep_an_order_to_end_f
 
 def test_one_of_an_earlier_daemon_that_is_not_stopped_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(process: subprocess.Popen[bytes]) -> None:
-        looks, worker, looked = Overdue(), worker_of(process), asyncio.Semaphore(0)
+        looks, worker, looked = Watchdog(), worker_of(process), asyncio.Semaphore(0)
         real = procfs.look
 
         def look(pid: int) -> procfs.Process | None:
