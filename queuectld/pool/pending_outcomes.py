@@ -19,7 +19,7 @@ class _Entry:
         self.stored = asyncio.Event()
 
 
-class Unstored:
+class PendingOutcomes:
     """Outcomes on their way into the store."""
 
     def __init__(self) -> None:

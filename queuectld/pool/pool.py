@@ -20,7 +20,7 @@ from queuectld.pool.background import Background
 from queuectld.pool.cooldown import rest
 from queuectld.pool.link import WorkerLink
 from queuectld.pool.outcomes import outcome_from_map, run_body
-from queuectld.pool.pending_outcomes import Unstored
+from queuectld.pool.pending_outcomes import PendingOutcomes
 from queuectld.pool.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
 from queuectld.pool.run_controller import RunController
 from queuectld.pool.survivors import Survivors
@@ -140,7 +140,7 @@ class WorkerPool:
         for outcome in outcomes:
             failpoints.reached("outcome.committed")
             key = RunKey(outcome.seq, outcome.run)
-            worker_id = self.unstored.stored(key)
+            worker_id = self.pending_outcomes.stored(key)
             if worker_id is not None:
                 by_worker.setdefault(worker_id, []).append((key.seq, key.run))
             self.runs.over(key)
@@ -216,7 +216,7 @@ class WorkerPool:
         for path, body in spool.read_all(str(self.places.state)):
             outcome = outcome_from_map(body)
             if outcome.worker not in living:
-                self.unstored.note(RunKey(outcome.seq, outcome.run), file=path)
+                self.pending_outcomes.note(RunKey(outcome.seq, outcome.run), file=path)
                 found.append(outcome)
         return found
 
@@ -368,7 +368,7 @@ class WorkerPool:
 
     def _take(self, worker: Worker, outcome: Outcome) -> None:
         failpoints.reached("outcome.received")
-        self.unstored.note(RunKey(outcome.seq, outcome.run), worker=worker.id)
+        self.pending_outcomes.note(RunKey(outcome.seq, outcome.run), worker=worker.id)
         self._inbox.report(outcome)
 
     def _watch(self, worker: Worker) -> None:

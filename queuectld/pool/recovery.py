@@ -64,7 +64,7 @@ class Recovery:
             self._pool.watch_taken_over(row, workers[row.id])
         now_ms = self._clock.now().wall_ms
         for seq, run, worker_id, job_id in processing:
-            if worker_id not in workers and RunKey(seq, run) not in self._pool.unstored:
+            if worker_id not in workers and RunKey(seq, run) not in self._pool.pending_outcomes:
                 stray = Worker(worker_id, 0, 0, now_ms)
                 await self.settle(stray, RunKey(seq, run), job_id)
 
@@ -94,11 +94,11 @@ class Recovery:
             self._inbox.report(outcome)
         left = await self._left_running(worker)
         for key, job_id in left:
-            if key not in self._pool.unstored:
+            if key not in self._pool.pending_outcomes:
                 await self.settle(worker, key, job_id)
             self._pool.runs.over(key)
         for key, _ in left:
-            await self._pool.unstored.until_stored(key)
+            await self._pool.pending_outcomes.until_stored(key)
         failpoints.reached("recovery.settled")
         self._clear_files(worker)
         failpoints.reached("recovery.forgotten")
@@ -130,7 +130,7 @@ class Recovery:
         failpoints.reached("recovery.ended")
         now = self._clock.now()
         started_ms = min(record.get("started_ms") or now.wall_ms, now.wall_ms)
-        self._pool.unstored.note(key)
+        self._pool.pending_outcomes.note(key)
         self._inbox.report(
             Outcome(
                 seq=key.seq,
