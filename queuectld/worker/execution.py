@@ -41,7 +41,7 @@ REASONS: Final[dict[str, tuple[str | None, str]]] = {
 
 
 class Execution:
-    """A run that has begun. `worker` gives it the loop, the runner and the family, and takes its outcome."""
+    """A run that has begun. `worker` gives it the loop, the runner and the process tree, and takes its outcome."""
 
     def __init__(self, worker: Host, job: dict[str, Any], environ: dict[bytes, bytes]) -> None:
         self.seq: int = job["seq"]
@@ -50,7 +50,7 @@ class Execution:
         self.paused = False
         self._worker = worker
         self._loop = worker.loop
-        self._family = worker.family
+        self._tree = worker.tree
         self._job = job
         self._environ = environ
         self._mark = worker.runner.marks.next()
@@ -116,7 +116,7 @@ class Execution:
         self._started_ms = time.time_ns() // 1_000_000
         if self._stdin is not None:
             self._stdin.started()
-        self._family.adopt(self.pid, self._job["id"], self.run, self._mark)
+        self._tree.adopt(self.pid, self._job["id"], self.run, self._mark)
         try:
             self._pidfd = os.pidfd_open(self.pid)
             self._loop.watch(self._pidfd, self._leader_ended)
@@ -156,7 +156,7 @@ class Execution:
             "start_time": start_time,
             "started_ms": self._started_ms,
             "socket": self._job["socket"],
-            "cgroup": self._family.group_path,
+            "cgroup": self._tree.group_path,
             "mark": self._mark,
             **self._worker.identity,
         }
@@ -207,7 +207,7 @@ class Execution:
             return
         self.paused = True
         self._deadlines.pause()
-        self._family.signal(signal.SIGSTOP)
+        self._tree.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Every process of the job goes on; its time-outs come as much later as the pause was long."""
@@ -215,12 +215,12 @@ class Execution:
             return
         self.paused = False
         self._deadlines.resume()
-        self._family.signal(signal.SIGCONT)
+        self._tree.signal(signal.SIGCONT)
 
     def signal(self, number: int) -> None:
         """Every process of the job gets the signal; what they make of it is their affair."""
         if self.pid:
-            self._family.signal(number)
+            self._tree.signal(number)
 
     def end(self, reason: str, grace: float) -> None:
         """Begin the kill ladder: TERM to all of the job, KILL after `grace` seconds. The outcome comes by itself.
@@ -259,19 +259,19 @@ class Execution:
         self._deadlines.clear()
         self._loop.on_signal(signal.SIGCHLD, self._child_ended)
         self._loop.at("kill", kill_at, self._kill)
-        self._family.signal(signal.SIGTERM)
-        self._family.signal(signal.SIGCONT)
+        self._tree.signal(signal.SIGTERM)
+        self._tree.signal(signal.SIGCONT)
         failpoints.reached("worker.ladder")
         self._finish_if_all_ended()
 
     def _kill(self) -> None:
-        self._family.kill()
+        self._tree.kill()
         now = time.monotonic()
         self._killed = self._killed or now
         self._loop.at("kill", now + KILL_AGAIN_SECONDS, self._kill)
         self._finish_if_all_ended()
         if self._worker.execution is self:
-            survivors = unkillable.stuck(self._family.living(), now - self._killed)
+            survivors = unkillable.stuck(self._tree.living(), now - self._killed)
             if survivors:
                 self._finish(survivors)
 
@@ -295,7 +295,7 @@ class Execution:
         self._loop.cancel("stage")
         self._deadlines.clear()
         exited_0 = self._status.si_code == os.CLD_EXITED and self._status.si_status == 0
-        if (exited_0 and not self._ending) or self._family.is_alone():
+        if (exited_0 and not self._ending) or self._tree.is_alone():
             self._finish()
         elif not self._ending:
             self._pipes.watch(self._output_came)
@@ -318,8 +318,8 @@ class Execution:
     def _finish_if_all_ended(self) -> None:
         if self._worker.execution is not self:
             return
-        self._family.reap()
-        if self._status is not None and not self._family.members():
+        self._tree.reap()
+        if self._status is not None and not self._tree.members():
             self._finish()
 
     def _finish(self, survivors: Sequence[list[Any]] = ()) -> None:
@@ -333,7 +333,7 @@ class Execution:
             usage["user_us"] = round(used.ru_utime * 1_000_000)
             usage["system_us"] = round(used.ru_stime * 1_000_000)
             usage["max_rss_kib"] = peak_memory.of_job(used.ru_maxrss)
-        left = self._family.forget_leader()
+        left = self._tree.forget_leader()
         body = self._outcome(*self._how_it_ended(self._status))
         body.update(usage, left_behind=procfs.describe(left) if left else None, output=output)
         if survivors:

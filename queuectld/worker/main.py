@@ -22,7 +22,7 @@ from queuectld.worker.execution import Execution
 from queuectld.worker.leftover_pipes import LeftPipes
 from queuectld.worker.loop import Loop
 from queuectld.worker.pipes import Pipes
-from queuectld.worker.process_tree import Family, become_subreaper
+from queuectld.worker.process_tree import ProcessTree, become_subreaper
 from queuectld.worker.runner import WORKER_UMASK, Runner
 from queuectld.worker.uplink import Uplink
 from queuectld.workerwire import cgroup, frames, procfs, spool, statefile
@@ -56,7 +56,7 @@ class Worker:
         self.number = number
         self.loop = Loop()
         self.runner = Runner()
-        self.family = Family(group)
+        self.tree = ProcessTree(group)
         self.pipes = Pipes(self.loop)
         self.deadlines = Deadlines(self.loop)
         self.execution: Execution | None = None
@@ -81,7 +81,7 @@ class Worker:
         self._draining = False
         self._is_short = False
         """Whether the newest run could not be begun for want of descriptors, memory or processes."""
-        self._left_pipes = LeftPipes(self.loop, forked=self.family.set_apart, say=self.say)
+        self._left_pipes = LeftPipes(self.loop, forked=self.tree.set_apart, say=self.say)
         self.uplink = Uplink(self.loop, socket, connected=self._hello, frame=self._frame, lost=self._lost)
         self._told: dict[str, Callable[[dict[str, Any]], None]] = {
             "welcome": lambda _body: self.loop.cancel("patience"),
@@ -132,7 +132,7 @@ class Worker:
         """The execution is over. Its outcome is told, or spooled where nobody listens, and kept until it is stored."""
         self.execution = None
         self._is_short = False
-        if self.family.has_left_some:
+        if self.tree.has_left_some:
             self.loop.on_signal(signal.SIGCHLD, self._reap_left)
         else:
             self.loop.off_signal(signal.SIGCHLD)
@@ -149,7 +149,7 @@ class Worker:
     def not_begun(self, seq: int, run: int, short: str | None) -> None:
         """This run did not begin, and it is not the job's fault: it goes back. `short`: what is wanting here."""
         self.execution = None
-        record = {"seq": 0, "run": 0, "pid": 0, "cgroup": self.family.group_path, **self.identity}
+        record = {"seq": 0, "run": 0, "pid": 0, "cgroup": self.tree.group_path, **self.identity}
         with contextlib.suppress(OSError):  # it stands for a run in hand; without one there was none
             statefile.write(self.state_fd, record)
         if short is not None and not self._is_short:
@@ -326,7 +326,7 @@ class Worker:
                     self._spooled.add(key)
 
     def _reap_left(self) -> None:
-        self.family.reap()
+        self.tree.reap()
 
 
 def main(arguments: list[str]) -> int:

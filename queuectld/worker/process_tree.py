@@ -31,7 +31,7 @@ def become_subreaper() -> None:
         raise OSError(error, os.strerror(error))
 
 
-class Family:
+class ProcessTree:
     """The worker's descendants. One job at a time; its leader is not reaped before `forget_leader`."""
 
     def __init__(self, group: WorkerGroup | None = None) -> None:

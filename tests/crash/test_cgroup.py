@@ -36,7 +36,7 @@ import subprocess
 from queuectld.workerwire import cgroup, procfs
 from queuectld.worker import process_tree
 group = cgroup.enter(7)
-mine = process_tree.Family(group)
+mine = process_tree.ProcessTree(group)
 jobs = [subprocess.Popen(["sleep", "1000"], start_new_session=True) for _ in range(2)]
 mine.adopt(jobs[0].pid, "job", 1, None)
 if group is not None:
