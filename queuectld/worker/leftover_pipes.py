@@ -23,7 +23,7 @@ MOST_HELD: Final = 16
 DISCARD_BYTES: Final = 1024 * 1024
 
 
-class LeftPipes:
+class LeftoverPipes:
     """The reading ends. `forked(pid)` is told of every child; `say` gets a line where one could not be made."""
 
     def __init__(self, loop: Loop, *, forked: Callable[[int], None], say: Callable[[str], None]) -> None:

@@ -19,7 +19,7 @@ import queuectld
 from queuectld import boot, failpoints
 from queuectld.worker.deadlines import Deadlines
 from queuectld.worker.execution import Execution
-from queuectld.worker.leftover_pipes import LeftPipes
+from queuectld.worker.leftover_pipes import LeftoverPipes
 from queuectld.worker.loop import Loop
 from queuectld.worker.pipes import Pipes
 from queuectld.worker.process_tree import ProcessTree, become_subreaper
@@ -81,7 +81,7 @@ class Worker:
         self._draining = False
         self._is_short = False
         """Whether the newest run could not be begun for want of descriptors, memory or processes."""
-        self._left_pipes = LeftPipes(self.loop, forked=self.tree.set_apart, say=self.say)
+        self._leftover_pipes = LeftoverPipes(self.loop, forked=self.tree.set_apart, say=self.say)
         self.uplink = Uplink(self.loop, socket, connected=self._hello, frame=self._frame, lost=self._lost)
         self._told: dict[str, Callable[[dict[str, Any]], None]] = {
             "welcome": lambda _body: self.loop.cancel("patience"),
@@ -113,7 +113,7 @@ class Worker:
             self._spool()
             return 1
         self.uplink.close()
-        self._left_pipes.hand_over()
+        self._leftover_pipes.hand_over()
         for files in self._files.values():
             files.close()
         spool.drop_reserve(self._state, self.number)
@@ -169,7 +169,7 @@ class Worker:
     def discard(self, whose: str, pipe: int) -> None:
         """Take over the reading end of a pipe that something left behind still holds: read, and drop."""
         self.say(f"{whose} left something behind that still holds its output; what it writes is dropped")
-        self._left_pipes.take(pipe)
+        self._leftover_pipes.take(pipe)
 
     # What it is told
 
