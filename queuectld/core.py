@@ -74,7 +74,7 @@ class Core:
         places = WorkerPlaces(Path(paths.worker_socket), Path(paths.state), logs, setup.nofile)
         self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket), inbox)
         self._supervisor = Supervisor(self.store, self.clock, self._pool)
-        self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._supervisor.buried)
+        self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._supervisor.reaped)
         self._dispatcher = dispatcher = Dispatcher(self.store, self.clock, config.value, self._pool, inbox)
         def is_draining() -> bool:
             return dispatcher.draining
@@ -96,7 +96,7 @@ class Core:
                 partial(self._facts, paths), dispatcher, inbox, self._end_workers, setup.exit_soon
             ),
         )
-        self._pool.on_death(self._recovery.bury)
+        self._pool.on_death(self._recovery.reap)
         # The bus first: whoever acts on a commit finds that it has been told.
         for part in (bus, dispatcher, self._supervisor, self._retention, self._shrinking):
             self.store.subscribe(part.committed)

@@ -185,7 +185,7 @@ class WorkerPool:
         return worker
 
     def take_over(self, row: WorkerRow) -> Worker:
-        """Count a worker that an earlier daemon started: alive and about to connect, or dead and to be buried."""
+        """Count a worker that an earlier daemon started: alive and about to connect, or dead and to be reaped."""
         worker = Worker(row.id, row.pool, row.number, row.started_ms)
         worker.pid, worker.start_time = row.pid or 0, row.start_time or 0
         worker.ready.set_result(None)
@@ -220,7 +220,7 @@ class WorkerPool:
                 found.append(outcome)
         return found
 
-    def bury(self, worker: Worker) -> None:
+    def reap(self, worker: Worker) -> None:
         """Have settled what a dead worker leaves, unless this daemon is ending: then the next one sees to it."""
         for settle in self._dead:
             self._background.start(settle(worker))
@@ -384,4 +384,4 @@ class WorkerPool:
         if not worker.ready.done():
             worker.ready.set_exception(Refused(ErrorCode.INTERNAL, f"worker {worker.name} ended before it was up"))
             worker.ready.exception()
-        self.bury(worker)
+        self.reap(worker)

@@ -223,7 +223,7 @@ def end_child(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def reap(pid: int) -> None:
+def collect_exit(pid: int) -> None:
     """Collect the exit status where the process is our child; one that an earlier daemon started is not."""
     try:
         os.waitpid(pid, os.WNOHANG)

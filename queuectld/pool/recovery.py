@@ -41,13 +41,13 @@ class Recovery:
         clock: Clock,
         pool: WorkerPool,
         inbox: Inbox,
-        buried: Callable[[Worker], None],
+        reaped: Callable[[Worker], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._pool = pool
         self._inbox = inbox
-        self._buried = buried
+        self._reaped = reaped
 
     async def take_stock(self) -> None:
         """At start: take over the workers that live, apply spooled outcomes, settle the runs of the dead."""
@@ -68,27 +68,27 @@ class Recovery:
                 stray = Worker(worker_id, 0, 0, now_ms)
                 await self.settle(stray, RunKey(seq, run), job_id)
 
-    async def bury(self, worker: Worker) -> None:
+    async def reap(self, worker: Worker) -> None:
         """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from.
 
         Whatever keeps it from that (the store is full or locked, nothing can be looked at), it is tried again, every
         RETRY_SECONDS: nothing stays `processing` that nobody runs.
         """
         try:
-            await self._bury(worker)
+            await self._reap(worker)
         except StoreFailed:
             return  # the daemon is about to end, and the next one settles it
         except (Refused, OSError) as error:
-            self._bury_later(worker, error)
+            self._reap_later(worker, error)
         except Exception as error:  # a fault of ours concerns this run, and no other
-            self._bury_later(worker, error, traceback=True)
+            self._reap_later(worker, error, traceback=True)
 
-    def _bury_later(self, worker: Worker, why: Exception, *, traceback: bool = False) -> None:
+    def _reap_later(self, worker: Worker, why: Exception, *, traceback: bool = False) -> None:
         words = "worker %s is not settled yet, and tried again in %d s: %s"
         log.warning(words, worker.name, RETRY_SECONDS, why, exc_info=why if traceback else None)
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.bury, worker)
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.reap, worker)
 
-    async def _bury(self, worker: Worker) -> None:
+    async def _reap(self, worker: Worker) -> None:
         """Every step may be taken again."""
         for outcome in self._pool.adopt_spool(other for other in self._pool.workers if other != worker.id):
             self._inbox.report(outcome)
@@ -104,7 +104,7 @@ class Recovery:
         failpoints.reached("recovery.forgotten")
         await self._store.worker_ended(worker.id, now=self._clock.now())
         self._pool.forget(worker)
-        self._buried(worker)
+        self._reaped(worker)
 
     async def settle(self, worker: Worker, key: RunKey, job_id: str) -> None:
         """End what is left of the run, then report it as crashed; or, where it never began, give the claim back."""

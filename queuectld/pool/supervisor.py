@@ -183,7 +183,7 @@ class Supervisor:
                 if pool.job_seq == event.seq:
                     self._spawn(self._care_for_job, pool)
 
-    def buried(self, worker: Worker) -> None:
+    def reaped(self, worker: Worker) -> None:
         """A worker is gone: start another where its pool wants one, or forget the pool when it is done with."""
         pool = self._pools.get(worker.pool_id)
         if pool is None or self._closing:

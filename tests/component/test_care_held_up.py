@@ -102,11 +102,11 @@ def test_a_dead_worker_is_settled_whatever_comes_in_between(
     async def scenario(lab: Lab) -> None:
         inbox = Inbox()
         pool = WorkerPool(lab.store, Clock(None), lambda _: 3, cast(Any, SimpleNamespace()), "", inbox)
-        burying = Recovery(lab.store, Clock(None), pool, inbox, lambda _: None)
+        recovering = Recovery(lab.store, Clock(None), pool, inbox, lambda _: None)
         step = Failing(_nothing, error)
-        monkeypatch.setattr(burying, "_bury", step)
-        pool.on_death(burying.bury)
-        pool.bury(Worker(1, 1, 1, 0))
+        monkeypatch.setattr(recovering, "_reap", step)
+        pool.on_death(recovering.reap)
+        pool.reap(Worker(1, 1, 1, 0))
         await asyncio.wait_for(step.done.wait(), PATIENCE)
 
     scenario(tmp_path)
