@@ -101,7 +101,7 @@ class Memory:
         self.lane_ids[queue, needs] = number
         self.lanes_of[queue].append(number)
         self.demands[number] = read_demand(needs)
-        self.lanes.doubt(number)
+        self.lanes.invalidate(number)
         if not self.limits.queues[queue].is_open:
             self.lanes.close(number)
 
@@ -110,7 +110,7 @@ class Memory:
         number = self.lane_ids.pop((queue, needs))
         self.lanes_of[queue].remove(number)
         del self.demands[number]
-        self.lanes.doubt(number)
+        self.lanes.invalidate(number)
 
     def set_open(self, queue: int, is_open: bool) -> None:
         """Open or close all lanes of a queue."""

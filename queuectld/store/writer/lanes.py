@@ -37,7 +37,7 @@ class Lanes:
         self._unknown_closed: set[int] = set()
         self._aside: set[int] = set()
 
-    def doubt(self, lane: int) -> None:
+    def invalidate(self, lane: int) -> None:
         """Ask the store for the lane's head when it is needed next."""
         self._heads.pop(lane, None)
         (self._unknown_closed if lane in self._closed else self._unknown).add(lane)

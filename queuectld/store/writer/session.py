@@ -179,9 +179,9 @@ class Session:
         if not self.ready and self.lanes.is_open(head.lane):
             self.ready = True
 
-    def doubt_lane(self, lane: int) -> None:
+    def invalidate_lane(self, lane: int) -> None:
         """Jobs of this lane stand in another order than before."""
-        self.lanes.doubt(lane)
+        self.lanes.invalidate(lane)
         self._touch(lane)
 
     def leave_lane(self, lane: int, *seqs: int) -> None:
@@ -198,7 +198,7 @@ class Session:
     def _touch(self, lane: int) -> None:
         if lane != self._touched:
             self._touched = lane
-            self.on_rewind(partial(self.lanes.doubt, lane))
+            self.on_rewind(partial(self.lanes.invalidate, lane))
 
     def queue_id(self, name: str) -> int:
         """The number of a queue, which exists afterwards."""

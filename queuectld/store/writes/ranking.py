@@ -133,4 +133,4 @@ def _set_apart(session: Session, moved: Standing, other: Standing) -> None:
         width = 1.0
     for place, (_, seq, lane) in enumerate(near, 1):
         session.execute(_SET_RANK, {"seq": seq, "rank": other.rank - place * width})
-        session.doubt_lane(lane)
+        session.invalidate_lane(lane)
