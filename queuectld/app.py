@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from queuectl_client.paths import Paths
 from queuectld import failpoints, ownlimits
-from queuectld.config import Settings
+from queuectld.config import FileSettings
 from queuectld.core import Core, Setup
 from queuectld.domain.errors import Refused
 from queuectld.eventloop import EventLoop
@@ -45,7 +45,7 @@ class Start(NamedTuple):
     """What has been made ready for the daemon. `paths.socket` is where it listens."""
 
     paths: Paths
-    settings: Settings
+    settings: FileSettings
     lock: DaemonLock
     sockets: Sequence[BoundSocket]
     notifier: Notifier

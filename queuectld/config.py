@@ -22,7 +22,7 @@ class SettingsRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class FileSettings:
     """The settings file as it is read. `socket` None: the usual place."""
 
     log_level: str = "info"
@@ -31,7 +31,7 @@ class Settings:
     """Clients served at a time; the next one is told `busy`."""
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> FileSettings:
     """The settings in `path`; the defaults when there is no such file.
 
     SettingsRefused for a file that is no TOML, an unknown key (the nearest known one is named) or a bad value.
@@ -39,7 +39,7 @@ def read_settings(path: Path) -> Settings:
     try:
         found = tomllib.loads(_text(path))
     except FileNotFoundError:
-        return Settings()
+        return FileSettings()
     except OSError as error:
         raise SettingsRefused(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -57,7 +57,7 @@ def _text(path: Path) -> str:
     return data.decode("utf-8")
 
 
-def _checked(found: Mapping[str, Any]) -> Settings:
+def _checked(found: Mapping[str, Any]) -> FileSettings:
     known = ("log_level", "socket", "max_connections")
     for key in found:
         if key not in known:
@@ -71,4 +71,4 @@ def _checked(found: Mapping[str, Any]) -> Settings:
     limit = found.get("max_connections", 1000)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100_000:
         raise ValueError(f"max_connections: {limit!r} is not allowed; it takes a whole number from 1 to 100000")
-    return Settings(level, Path(socket) if socket is not None else None, limit)
+    return FileSettings(level, Path(socket) if socket is not None else None, limit)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from queuectld import lock, logs
-from queuectld.config import Settings, SettingsRefused, read_settings
+from queuectld.config import FileSettings, SettingsRefused, read_settings
 from queuectld.lock import DaemonLock, Holder, LockRefused
 from queuectld.notify import Notifier, ReadyLine, adopted_sockets
 from queuectld.server import socketfile
@@ -340,9 +340,9 @@ def test_bad_settings_are_refused_by_name(place: Path, text: str, words: str) ->
 
 
 def test_settings_are_read(place: Path) -> None:
-    assert read_settings(place / "queuectl.toml") == Settings()
+    assert read_settings(place / "queuectl.toml") == FileSettings()
     (place / "queuectl.toml").write_text("log_level = 'debug'\nsocket = '/run/q.sock'\nmax_connections = 5\n")
-    assert read_settings(place / "queuectl.toml") == Settings("debug", Path("/run/q.sock"), 5)
+    assert read_settings(place / "queuectl.toml") == FileSettings("debug", Path("/run/q.sock"), 5)
 
 
 def test_the_log_holds_no_control_characters() -> None:
