@@ -13,7 +13,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.pool.link import may_be_heard
 from queuectld.scheduler.service import Service
 from queuectld.server.router import WireError
-from queuectld.server.session import Session
+from queuectld.server.session import ClientSession
 
 HALF_MESSAGE_S: Final = 30.0
 """How long a message may take from its first byte to its last."""
@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, service: Service, owner: ConnectionOwner) -> None:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._session = Session(service, self)
+        self._session = ClientSession(service, self)
         self._decoder = Decoder()
         self._messages: Iterator[Message] = iter(())
         self._transport: asyncio.Transport | None = None

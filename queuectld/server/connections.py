@@ -1,4 +1,4 @@
-"""All clients together: how many there may be, and how they are sent home when the daemon ends."""
+"""All clients together: how many there may be, and how they are closed when the daemon ends."""
 
 import asyncio
 import logging

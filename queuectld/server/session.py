@@ -68,8 +68,8 @@ class Call:
         self.cancelled = False
 
 
-class Session:
-    """Also the owner of the workers that its client has started: they drain when it closes."""
+class ClientSession:
+    """The calls of one client. Also the owner of the workers that its client has started: they drain when it closes."""
 
     def __init__(self, service: Service, link: Link) -> None:
         self._service = service
