@@ -117,7 +117,7 @@ class Core:
         _settle_in_group()
         await self._save_anchor()
         await self.store.intake.discard_open_batches()
-        await self._crew.come_back(by_hand=by_hand)
+        await self._supervisor.come_back(by_hand=by_hand)
         await self._recovery.take_stock()
         self._pool.survivors.look()
         failpoints.reached("daemon.recovered")

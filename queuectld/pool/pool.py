@@ -21,7 +21,7 @@ from queuectld.pool.cooldown import rest
 from queuectld.pool.link import WorkerLink
 from queuectld.pool.outcomes import outcome_from_map, run_body
 from queuectld.pool.pending_outcomes import PendingOutcomes
-from queuectld.pool.process import RunKey, Worker, WorkerPlaces, end_child, reap, spawn, watch_exit
+from queuectld.pool.process import RunKey, Worker, WorkerPlaces, collect_exit, end_child, spawn, watch_exit
 from queuectld.pool.run_controller import RunController
 from queuectld.pool.survivors import Survivors
 from queuectld.pool.versions import mismatch
@@ -61,7 +61,7 @@ class WorkerPool:
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
         self.runs = RunController(self.workers, self.ownerless, self.dedication)
-        self.unstored = Unstored()
+        self.pending_outcomes = PendingOutcomes()
         self._background = Background()
         self.survivors = Survivors(store, clock)
 
@@ -124,9 +124,9 @@ class WorkerPool:
         worker.link.send("run", body)
         self.runs.sending.begun(worker, worker.job)
         failpoints.reached("claim.sent")
-        self.runs.overdue.begin_of_run(worker, worker.job)
+        self.runs.watchdog.begin_of_run(worker, worker.job)
         if claimed.timeout_ms is not None:
-            self.runs.overdue.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
+            self.runs.watchdog.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
         return True
 
     def _cannot_start(self, claimed: Claimed, words: str) -> None:
@@ -181,7 +181,7 @@ class WorkerPool:
         except Refused:
             procfs.send_signal(worker.pid, worker.start_time, signal.SIGKILL)  # what is not stored gets no work
             raise
-        self.runs.overdue.hello(worker, is_new=True)
+        self.runs.watchdog.hello(worker, is_new=True)
         return worker
 
     def take_over(self, row: WorkerRow) -> Worker:
@@ -196,7 +196,7 @@ class WorkerPool:
         """Hear of its end; at once when it is of another boot, or gone already."""
         if row.pid and row.boot_id == self._clock.boot_id:
             self._watch(worker)
-            self.runs.overdue.hello(worker, is_new=False)
+            self.runs.watchdog.hello(worker, is_new=False)
         else:
             self._ended(worker)
 
@@ -206,8 +206,8 @@ class WorkerPool:
         if worker.link is not None:
             worker.link.send("drain", {})
         if worker.job is None:
-            self.runs.overdue.rouse(worker)
-            self.runs.overdue.end_of_worker(worker)
+            self.runs.watchdog.rouse(worker)
+            self.runs.watchdog.end_of_worker(worker)
 
     def adopt_spool(self, alive: Iterable[int]) -> list[Outcome]:
         """The outcomes that workers left which are not among `alive`; the living bring theirs themselves."""
@@ -236,7 +236,7 @@ class WorkerPool:
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
-        self.runs.overdue.close()
+        self.runs.watchdog.close()
         self.survivors.close()
         self._background.close()
 
@@ -275,7 +275,7 @@ class WorkerPool:
         if worker.job == key:
             worker.has_begun = True
             if body.get("pid") and body.get("start_time"):
-                self.runs.overdue.leader(worker, key, body["pid"], body["start_time"])
+                self.runs.watchdog.leader(worker, key, body["pid"], body["start_time"])
 
     def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         worker = self.workers.get(body["worker"])
@@ -334,7 +334,7 @@ class WorkerPool:
         worker.catch_up(running, paused=job.paused)
         if job.timeout_ms is not None:
             left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
-            self.runs.overdue.end_of_run(worker, running, left_ms + job.kill_grace_ms, "timeout")
+            self.runs.watchdog.end_of_run(worker, running, left_ms + job.kill_grace_ms, "timeout")
 
     def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
         """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
@@ -354,7 +354,7 @@ class WorkerPool:
         worker.times_short = 0
         self._take(worker, outcome)
         if worker.draining:
-            self.runs.overdue.end_of_worker(worker)
+            self.runs.watchdog.end_of_worker(worker)
 
     def _returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
         """The worker was drained or busy when the claim came, or is short of something: it has not begun."""
@@ -377,7 +377,7 @@ class WorkerPool:
 
     def _ended(self, worker: Worker) -> None:
         worker.has_ended = True
-        reap(worker.pid)
+        collect_exit(worker.pid)
         if worker.link is not None:
             worker.link.close()
             worker.link = None

@@ -6,7 +6,7 @@ from typing import Any
 from queuectld.pool.followers import FollowedRun, Follows
 from queuectld.pool.process import RunKey, Worker
 from queuectld.pool.stdin import Sending
-from queuectld.pool.watchdog import Overdue
+from queuectld.pool.watchdog import Watchdog
 from queuectld.scheduler.run_control import Capacity
 
 
@@ -25,15 +25,15 @@ class RunController:
         self._dedication = dedication
         self.follows = Follows()
         self.sending = Sending()
-        self.overdue = Overdue()
+        self.watchdog = Watchdog()
 
     def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:
         """Begin the kill ladder at the worker that runs this."""
         body = {"seq": seq, "run": run, "reason": why, "grace_ms": grace_ms, "only_signal": None}
         found = self._workers.get(worker)
         if found is not None:
-            self.overdue.rouse(found)
-            self.overdue.end_of_run(found, RunKey(seq, run), grace_ms, why)
+            self.watchdog.rouse(found)
+            self.watchdog.end_of_run(found, RunKey(seq, run), grace_ms, why)
         self._tell(worker, "kill", body)
 
     def signal(self, worker: int, seq: int, run: int, number: int) -> None:
@@ -57,7 +57,7 @@ class RunController:
         """This execution will tell no more: whoever follows its output reads it from the store from now on."""
         self.sending.over(key)
         self.follows.over(key)
-        self.overdue.settled(key)
+        self.watchdog.settled(key)
 
     def worker_count(self) -> int:
         """How many workers there are."""

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from queuectld.worker.deadlines import Deadlines
 from queuectld.worker.loop import Loop
 from queuectld.worker.pipes import Pipes
-from queuectld.worker.process_tree import Family
+from queuectld.worker.process_tree import ProcessTree
 from queuectld.worker.runner import Runner
 from queuectld.worker.uplink import Uplink
 from queuectld.workerwire.outputfiles import OutputFiles
@@ -19,7 +19,7 @@ class Host(Protocol):
     identity: dict[str, Any]
     loop: Loop
     runner: Runner
-    family: Family
+    tree: ProcessTree
     pipes: Pipes
     deadlines: Deadlines
     uplink: Uplink

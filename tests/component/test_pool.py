@@ -17,7 +17,7 @@ from tests.store.lab import Lab, in_lab
 from tests.support.eventually import eventually_async
 
 
-class Burying(WorkerPool):
+class Reaping(WorkerPool):
     """A pool that notes whom it has buried."""
 
     def __init__(self, lab: Lab) -> None:
@@ -30,10 +30,10 @@ class Burying(WorkerPool):
         self.buried.append(worker.id)
 
 
-def with_pool(scenario: Callable[[Lab, Burying], Awaitable[None]]) -> Callable[[Path], None]:
+def with_pool(scenario: Callable[[Lab, Reaping], Awaitable[None]]) -> Callable[[Path], None]:
     @in_lab
     async def test(lab: Lab) -> None:
-        pool = Burying(lab)
+        pool = Reaping(lab)
         try:
             await scenario(lab, pool)
         finally:
@@ -44,20 +44,20 @@ def with_pool(scenario: Callable[[Lab, Burying], Awaitable[None]]) -> Callable[[
 
 
 @with_pool
-async def test_of_outcomes_that_workers_left_the_living_bring_their_own(lab: Lab, pool: Burying) -> None:
+async def test_of_outcomes_that_workers_left_the_living_bring_their_own(lab: Lab, pool: Reaping) -> None:
     state = str(lab.path.parent)
     for worker in (1, 2):
         outcome = {"seq": 10 + worker, "run": 1, "kind": "exit", "started_ms": 1, "finished_ms": 2, "duration_ms": 1}
         spool.set_aside(state, worker)
         spool.save(state, worker, outcome | {"exit_code": 0, "worker": worker})
     assert [outcome.seq for outcome in pool.adopt_spool([1])] == [12]
-    assert RunKey(12, 1) in pool.unstored
-    assert RunKey(11, 1) not in pool.unstored
+    assert RunKey(12, 1) in pool.pending_outcomes
+    assert RunKey(11, 1) not in pool.pending_outcomes
     assert [outcome.seq for outcome in pool.adopt_spool([])] == [11, 12]
 
 
 @with_pool
-async def test_a_worker_taken_over_is_buried_once_its_process_is_gone(lab: Lab, pool: Burying) -> None:
+async def test_a_worker_taken_over_is_reaped_once_its_process_is_gone(lab: Lab, pool: Reaping) -> None:
     del lab
     with subprocess.Popen(["sleep", "1000"]) as process:
         try:
@@ -74,7 +74,7 @@ async def test_a_worker_taken_over_is_buried_once_its_process_is_gone(lab: Lab, 
 
 
 @with_pool
-async def test_a_worker_whose_connection_closed_has_none_until_it_comes_back(lab: Lab, pool: Burying) -> None:
+async def test_a_worker_whose_connection_closed_has_none_until_it_comes_back(lab: Lab, pool: Reaping) -> None:
     del lab
     first, second = (cast(Any, SimpleNamespace(worker=7, close=lambda: None)) for _ in range(2))
     worker = pool.workers[7] = Worker(7, 1, 1, 0)

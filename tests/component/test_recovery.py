@@ -36,8 +36,8 @@ def test_a_run_ended_as_what_its_killed_worker_was_to_end_it_for(
     monkeypatch.setattr(recovery.orphans, "end", _ended)
     reported: list[Outcome] = []
     noted: list[RunKey] = []
-    places, unstored = SimpleNamespace(state=tmp_path, logs=tmp_path), SimpleNamespace(note=noted.append)
-    pool = SimpleNamespace(places=places, job_socket="", unstored=unstored)
+    places, pending = SimpleNamespace(state=tmp_path, logs=tmp_path), SimpleNamespace(note=noted.append)
+    pool = SimpleNamespace(places=places, job_socket="", pending_outcomes=pending)
 
     @in_lab
     async def scenario(lab: Lab) -> None:

@@ -273,7 +273,7 @@ async def test_the_log_tells_why_a_client_is_turned_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with FrontDoor(tmp_path) as door:
-        door.crowd.admit(NotTold())  # type: ignore[arg-type]
+        door.connections.admit(NotTold())  # type: ignore[arg-type]
         why = "whose user it is cannot be told: No buffer space available"
         assert caplog.messages == [f"a client was turned away: {why}"]
         caplog.clear()

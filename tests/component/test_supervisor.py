@@ -13,7 +13,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.pool import supervisor
 from queuectld.pool.process import RunKey, Worker
-from queuectld.pool.supervisor import Crew
+from queuectld.pool.supervisor import Supervisor
 from queuectld.scheduler.clock import Clock
 from queuectld.store.records import Committed, Due
 from tests.store import verbs
@@ -55,19 +55,19 @@ class Workers:
 
 
 class Stage:
-    """A store and the crew of the newest daemon over it."""
+    """A store and the supervisor of the newest daemon over it."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.workers = Workers()
-        self.crew = Crew(lab.store, Clock(None), self.workers)  # type: ignore[arg-type]
+        self.supervisor = Supervisor(lab.store, Clock(None), self.workers)  # type: ignore[arg-type]
 
     async def next_daemon(self) -> None:
         """Another daemon over the same store, whose workers of before have ended."""
         self.workers = Workers()
-        self.crew = Crew(self.lab.store, Clock(None), self.workers)  # type: ignore[arg-type]
-        await self.crew.come_back(by_hand=False)
-        await self.crew.settle_in()
+        self.supervisor = Supervisor(self.lab.store, Clock(None), self.workers)  # type: ignore[arg-type]
+        await self.supervisor.come_back(by_hand=False)
+        await self.supervisor.settle_in()
 
 
 def staged(scenario: Callable[[Stage], Awaitable[None]]) -> Callable[[Path], None]:
@@ -84,18 +84,18 @@ def staged(scenario: Callable[[Stage], Awaitable[None]]) -> Callable[[Path], Non
 async def test_a_worker_for_one_job_takes_it_alone_and_goes_when_it_has_ended(stage: Stage) -> None:
     lab = stage.lab
     jobs = [await lab.add(), await lab.add()]
-    started = await stage.crew.start(WorkerStart(1, job="1"), ME)
+    started = await stage.supervisor.start(WorkerStart(1, job="1"), ME)
     assert started.pool is not None
     assert stage.workers.dedication == {started.pool: 1}
     assert len(stage.workers.workers) == 1
-    assert (await stage.crew.start(WorkerStart(1, job="1"), ME)).pool is None, "it has one already"
+    assert (await stage.supervisor.start(WorkerStart(1, job="1"), ME)).pool is None, "it has one already"
     told = len(lab.events)
     await verbs.cancel(lab.store, [jobs[1].seq], now=lab.now)
-    stage.crew.committed(Committed(lab.events[told:], ready=False, due=Due(None, None)))
+    stage.supervisor.committed(Committed(lab.events[told:], ready=False, due=Due(None, None)))
     await asyncio.sleep(0)
     told = len(lab.events)
     await verbs.cancel(lab.store, [jobs[0].seq], now=lab.now)
-    stage.crew.committed(Committed(lab.events[told:], ready=False, due=Due(None, None)))
+    stage.supervisor.committed(Committed(lab.events[told:], ready=False, due=Due(None, None)))
     await eventually_async(lambda: stage.workers.drained == list(stage.workers.workers))
 
 
@@ -104,7 +104,7 @@ async def test_the_next_daemon_starts_the_worker_of_a_job_that_still_waits_and_n
     lab = stage.lab
     await lab.add()
     await lab.add()
-    pools = [(await stage.crew.start(WorkerStart(1, job=ref), ME)).pool for ref in ("1", "2")]
+    pools = [(await stage.supervisor.start(WorkerStart(1, job=ref), ME)).pool for ref in ("1", "2")]
     await verbs.cancel(lab.store, [1], now=lab.now)
     await stage.next_daemon()
     await eventually_async(lambda: [each.pool_id for each in stage.workers.workers.values()] == pools[1:])
@@ -114,28 +114,28 @@ async def test_the_next_daemon_starts_the_worker_of_a_job_that_still_waits_and_n
 
 @staged
 async def test_a_pool_is_taken_up_by_its_number_while_it_is_a_clients_and_has_not_drained(stage: Stage) -> None:
-    started = await stage.crew.start(WorkerStart(2), ME)
-    detached = await stage.crew.start(WorkerStart(1, detach=True), ME)
+    started = await stage.supervisor.start(WorkerStart(2), ME)
+    detached = await stage.supervisor.start(WorkerStart(1, detach=True), ME)
     await stage.next_daemon()
     assert started.pool in stage.workers.ownerless
-    again = await stage.crew.start(WorkerStart(2, pool=started.pool), "the client, come back")
+    again = await stage.supervisor.start(WorkerStart(2, pool=started.pool), "the client, come back")
     assert again.pool == started.pool
     await eventually_async(lambda: sum(each.pool_id == started.pool for each in stage.workers.workers.values()) == 2)
     assert not stage.workers.ownerless
     pools = {pool.id for pool in await stage.lab.store.queries.pools()}
-    stage.crew.owner_gone("the client, come back")
+    stage.supervisor.owner_gone("the client, come back")
     await eventually_async(lambda: len(stage.workers.drained) == 2)
     for pool in (started.pool, *(pools - {started.pool}), 99):
         with pytest.raises(Refused, match="no worker pool") as refused:
-            await stage.crew.start(WorkerStart(2, pool=pool), ME)
+            await stage.supervisor.start(WorkerStart(2, pool=pool), ME)
         assert refused.value.code is ErrorCode.NOT_FOUND
     assert len(detached.workers) == 1
 
 
 @staged
 async def test_workers_that_are_stopped_finish_their_job_and_are_not_replaced(stage: Stage) -> None:
-    await stage.crew.start(WorkerStart(3, detach=True), ME)
-    stopping: Any = asyncio.ensure_future(stage.crew.stop(WorkerStop(count=2)))
+    await stage.supervisor.start(WorkerStart(3, detach=True), ME)
+    stopping: Any = asyncio.ensure_future(stage.supervisor.stop(WorkerStop(count=2)))
     await eventually_async(lambda: len(stage.workers.drained) == 2)
     (pool,) = await stage.lab.store.queries.pools()
     assert pool.wanted == 1
@@ -147,23 +147,23 @@ async def test_workers_that_are_stopped_finish_their_job_and_are_not_replaced(st
 @staged
 async def test_stop_now_ends_the_jobs_and_names_a_worker_that_does_not_go(stage: Stage) -> None:
     await stage.lab.add(kill_grace_ms=1)
-    await stage.crew.start(WorkerStart(1, detach=True), ME)
+    await stage.supervisor.start(WorkerStart(1, detach=True), ME)
     ((number, worker),) = stage.workers.workers.items()
     worker.job, worker.job_id = RunKey(1, 1), "job_1"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "STOP_SECONDS", 0)
-        stopped = await stage.crew.stop(WorkerStop(now=True))
+        stopped = await stage.supervisor.stop(WorkerStop(now=True))
     assert (stopped.workers, stopped.remaining, stopped.left) == ([], 1, [worker.left_words])
     assert stage.workers.killed == [(number, "shutdown")]
 
 
 @staged
 async def test_a_stop_waits_for_the_job_however_long_it_takes(stage: Stage) -> None:
-    await stage.crew.start(WorkerStart(1, detach=True), ME)
+    await stage.supervisor.start(WorkerStart(1, detach=True), ME)
     (worker,) = stage.workers.workers.values()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "STOP_SECONDS", 0)
-        stopping = asyncio.ensure_future(stage.crew.stop(WorkerStop()))
+        stopping = asyncio.ensure_future(stage.supervisor.stop(WorkerStop()))
         await eventually_async(lambda: stage.workers.drained)
         done, _ = await asyncio.wait([stopping], timeout=0.05)
         assert not done
@@ -175,17 +175,17 @@ async def test_a_stop_waits_for_the_job_however_long_it_takes(stage: Stage) -> N
 @staged
 async def test_a_pool_that_is_asked_for_again_is_the_same_until_it_has_drained(stage: Stage) -> None:
     wanted = WorkerStart(1, request="2f1c9a52-7f6e-4c0b-9d35-0a3f5d9a7c11")
-    first = await stage.crew.start(wanted, ME)
-    again = await stage.crew.start(wanted, ME)
+    first = await stage.supervisor.start(wanted, ME)
+    again = await stage.supervisor.start(wanted, ME)
     assert (again.pool, len(stage.workers.workers)) == (first.pool, 1)
-    stage.crew.owner_gone(ME)
+    stage.supervisor.owner_gone(ME)
     await eventually_async(lambda: stage.workers.drained)
-    assert (await stage.crew.start(wanted, ME)).pool not in (None, first.pool)
+    assert (await stage.supervisor.start(wanted, ME)).pool not in (None, first.pool)
 
 
 @staged
 async def test_a_worker_that_dies_at_its_start_is_replaced_after_a_growing_pause(stage: Stage) -> None:
-    await stage.crew.start(WorkerStart(1, detach=True), ME)
+    await stage.supervisor.start(WorkerStart(1, detach=True), ME)
     (worker,) = stage.workers.workers.values()
     stage.workers.workers.clear()
     loop, pauses = asyncio.get_running_loop(), list[float]()
@@ -193,14 +193,14 @@ async def test_a_worker_that_dies_at_its_start_is_replaced_after_a_growing_pause
         patch.setattr(loop, "call_later", lambda pause, *_: pauses.append(pause))
         worker.since_ms = Clock(None).now().wall_ms
         for _ in range(9):
-            stage.crew.buried(worker)
+            stage.supervisor.reaped(worker)
         assert pauses == [0, 1, 2, 4, 8, 16, 32, 60, 60]
         worker.jobs_done = 1
-        stage.crew.buried(worker)
+        stage.supervisor.reaped(worker)
         worker.jobs_done = 0
-        stage.crew.buried(worker)
+        stage.supervisor.reaped(worker)
         assert pauses[9:] == [0, 0]
-        stage.crew.buried(worker)
+        stage.supervisor.reaped(worker)
         worker.since_ms = 0
-        stage.crew.buried(worker)
+        stage.supervisor.reaped(worker)
         assert pauses[11:] == [1, 0]

@@ -56,7 +56,7 @@ class Lanes:
         """Jobs have left their lane."""
         known = self._heads.get(lane)
         if known is not None and known.seq in seqs:
-            self.doubt(lane)
+            self.invalidate(lane)
 
     def close(self, lane: int) -> None:
         """Take nothing from this lane until it is opened."""
