@@ -6,10 +6,11 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-from queuectl_client import paging, upload
 from queuectl_client.aioconnection import AsyncConnection
 from queuectl_client.job import JobRecord, Missing
+from queuectl_client.paging import changed, listed, output_pages
 from queuectl_client.submission import Added, JobLike, described
+from queuectl_client.upload import upload_jobs
 from queuectl_client.waiting import Wait
 
 Ref = str | int
@@ -73,7 +74,7 @@ class AsyncClient(AsyncConnection):
 
     async def enqueue_many(self, jobs: Iterable[JobLike], /, **defaults: Any) -> Added:
         """Store all of the jobs or none, however many. `defaults` are keys laid under each."""
-        return await self.run(upload.enqueue_many(jobs, defaults))
+        return await self.run(upload_jobs(jobs, defaults))
 
     async def status(self) -> dict[str, Any]:
         """Counts by state, workers, paused queues."""
@@ -81,7 +82,7 @@ class AsyncClient(AsyncConnection):
 
     async def jobs(self, **filters: Any) -> AsyncIterator[AsyncJob]:
         """All jobs that match, oldest first unless `order="newest"`, in pages: memory does not grow with the queue."""
-        async for job in self.stream(paging.listed(filters)):
+        async for job in self.stream(listed(filters)):
             yield AsyncJob(self, job)
 
     async def get(self, id: Ref) -> AsyncJob:
@@ -107,13 +108,13 @@ class AsyncClient(AsyncConnection):
 
         `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
         """
-        return b"".join([piece async for piece in self.stream(paging.output(id, attempt, stream, missing, wait=False))])
+        return b"".join([piece async for piece in self.stream(output_pages(id, attempt, stream, missing, wait=False))])
 
     def follow(
         self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
     ) -> AsyncIterator[bytes]:
         """What the job writes, as it comes, until the attempt has ended. `missing`: see `output`."""
-        return self.stream(paging.output(id, attempt, stream, missing, wait=True))
+        return self.stream(output_pages(id, attempt, stream, missing, wait=True))
 
     async def cancel(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """End jobs for good, waiting or running."""
@@ -264,8 +265,8 @@ class AsyncClient(AsyncConnection):
 
     async def _each(self, method: str, **params: Any) -> list[AsyncJob]:
         """The jobs that it was done to, however many a selector stands for, call by call."""
-        changed = self.stream(paging.changed(method, params))
-        return [AsyncJob(self, job) async for job in changed]
+        jobs = self.stream(changed(method, params))
+        return [AsyncJob(self, job) async for job in jobs]
 
     async def _jobs(self, method: str, **params: Any) -> list[AsyncJob]:
         return [AsyncJob(self, job) for job in (await self.call(method, **params))["jobs"]]

@@ -6,10 +6,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from queuectl_client import paging, upload
 from queuectl_client.connection import Connection
 from queuectl_client.job import Job, Missing
+from queuectl_client.paging import changed, listed, output_pages
 from queuectl_client.submission import Added, JobLike, described
+from queuectl_client.upload import upload_jobs
 from queuectl_client.waiting import Wait
 
 Ref = str | int
@@ -31,7 +32,7 @@ class Client(Connection):
 
     def enqueue_many(self, jobs: Iterable[JobLike], /, **defaults: Any) -> Added:
         """Store all of the jobs or none, however many. `defaults` are keys laid under each."""
-        return self.run(upload.enqueue_many(jobs, defaults))
+        return self.run(upload_jobs(jobs, defaults))
 
     def status(self) -> dict[str, Any]:
         """Counts by state, workers, paused queues."""
@@ -42,7 +43,7 @@ class Client(Connection):
 
         The filters are the parameters of the wire's `list`: `state="dead"`, `filter="state=dead and attempts>2"`.
         """
-        return (Job(self, job) for job in self.stream(paging.listed(filters)))
+        return (Job(self, job) for job in self.stream(listed(filters)))
 
     def get(self, id: Ref) -> Job:
         """One job with its attempts."""
@@ -67,13 +68,13 @@ class Client(Connection):
 
         `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
         """
-        return b"".join(self.stream(paging.output(id, attempt, stream, missing, wait=False)))
+        return b"".join(self.stream(output_pages(id, attempt, stream, missing, wait=False)))
 
     def follow(
         self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
     ) -> Iterator[bytes]:
         """What the job writes, as it comes, until the attempt has ended. `missing`: see `output`."""
-        return self.stream(paging.output(id, attempt, stream, missing, wait=True))
+        return self.stream(output_pages(id, attempt, stream, missing, wait=True))
 
     def cancel(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """End jobs for good, waiting or running."""
@@ -222,8 +223,8 @@ class Client(Connection):
 
     def _each(self, method: str, **params: Any) -> list[Job]:
         """The jobs that it was done to, however many a selector stands for, call by call."""
-        changed = self.stream(paging.changed(method, params))
-        return [Job(self, job) for job in changed]
+        jobs = self.stream(changed(method, params))
+        return [Job(self, job) for job in jobs]
 
     def _jobs(self, method: str, **params: Any) -> list[Job]:
         return [Job(self, job) for job in self.call(method, **params)["jobs"]]

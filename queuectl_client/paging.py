@@ -30,7 +30,7 @@ def changed(method: str, params: Mapping[str, Any]) -> Steps[None]:
             return
 
 
-def output(
+def output_pages(
     id: str | int, attempt: int | None, stream: str | None, missing: Missing, *, wait: bool
 ) -> Steps[None]:  # fmt: skip
     """What a job has written; `wait`: and what it writes, until the attempt has ended."""

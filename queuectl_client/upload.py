@@ -52,16 +52,14 @@ Again = Callable[[], Iterable[Entry]] | None
 """All of the entries once more, from the first."""
 
 
-def enqueue_many(jobs: Iterable[JobLike], defaults: Mapping[str, Any]) -> Steps[Added]:
+def upload_jobs(jobs: Iterable[JobLike], defaults: Mapping[str, Any]) -> Steps[Added]:
     """What a program calls it with; an error about a job says which it is, from 1. Of an iterator there is one go."""
     iterator = iter(jobs)
     again = None if iterator is jobs else lambda: _numbered(jobs)
     return upload(_numbered(iterator), laid_under(defaults), Added.none, again)
 
 
-def upload(
-    entries: Iterable[Entry], defaults: JobMap, stored: Callable[[], S], again: Again = None
-) -> Steps[S]:
+def upload(entries: Iterable[Entry], defaults: JobMap, stored: Callable[[], S], again: Again = None) -> Steps[S]:
     """Store all of the jobs or none; the result of `stored` is told of each answer.
 
     `again` gives the entries anew, where that can be: for a daemon that was killed before the commit, and is back.

@@ -90,7 +90,7 @@ def test_workers_that_leave_or_wait_for_their_client_take_no_jobs() -> None:
         assert pool.runs.capacity() == Capacity(2, 4), "those that are kept for one job are slots all the same"
 
         store, setting = cast(Any, SimpleNamespace(paused={"a", "b"})), {"slots": None}
-        hints = Hints(store, pool, setting.__getitem__, lambda: True)
+        hints = Hints(store, pool.runs, setting.__getitem__, lambda: True)
         assert hints.of(("b", "c")) == Hint(["b"], 2, 4, draining=True)
         setting["slots"] = cast(Any, 16)
         assert hints.of(()) == Hint([], 2, 16, draining=True)

@@ -15,6 +15,7 @@ from queuectld.pool import supervisor
 from queuectld.pool.process import RunKey, Worker
 from queuectld.pool.supervisor import Supervisor
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.run_control import Capacity
 from queuectld.store.records import Committed, Due
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab
@@ -33,9 +34,10 @@ class Workers:
         self.drained: list[int] = []
         self.killed: list[tuple[int, str]] = []
         self.survivors = SimpleNamespace(words=list)
+        self.runs = self
 
-    def any_is_open(self) -> bool:
-        return False
+    def capacity(self) -> Capacity:
+        return Capacity(0, len(self.workers))
 
     def owned(self, pool_id: int) -> None:
         self.ownerless.discard(pool_id)
