@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from queuectl_client.autostart import reach_daemon
-from queuectl_client.calls import Apart, Call, Give, Progress, ReachAgain, Send, Step, Steps, Take, calling
+from queuectl_client.calls import Apart, Ask, Call, Give, ReachAgain, Send, Step, Steps, Take, calling
 from queuectl_client.errors import DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
@@ -83,21 +83,37 @@ class AsyncConnection:
 
     async def run(self, steps: Steps[T]) -> T:
         """The result of a procedure (`calls`), once all of its steps are taken."""
-        going = Progress(steps)
-        while going.step is not None:
-            await self._take(going, going.step)
-        return going.result  # type: ignore[return-value]  # it is over
+        go: Callable[[Any], Step] = steps.send
+        said = None
+        while True:
+            try:
+                step = go(said)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            try:
+                go, said = steps.send, await self._result_of(step)
+            except BaseException as error:
+                go, said = steps.throw, error
 
     async def stream(self, steps: Steps[None]) -> AsyncIterator[Any]:
         """What a procedure gives, as it comes."""
-        going = Progress(steps)
-        while (step := going.step) is not None:
+        go: Callable[[Any], Step] = steps.send
+        said = None
+        while True:
+            try:
+                step = go(said)
+            except StopIteration:
+                return
             if isinstance(step, Give):
                 for item in step.items:
                     yield item
-                going.took(None)
-            else:
-                await self._take(going, step)
+                go, said = steps.send, None
+                continue
+            try:
+                go, said = steps.send, await self._result_of(step)
+            except BaseException as error:
+                go, said = steps.throw, error
 
     async def notifications(self) -> AsyncIterator[Notification]:
         """What the daemon tells after `events.subscribe`, as it comes; `params` is the map.
@@ -111,16 +127,10 @@ class AsyncConnection:
                 yield wire.session.notifications.popleft()
             await self._with_signs_of_life(wire, wire.told())
 
-    async def _take(self, going: Progress[Any], step: Step) -> None:
-        try:
-            result = await self._result_of(step)
-        except BaseException as error:
-            going.failed(error)
-        else:
-            going.took(result)
-
     async def _result_of(self, step: Step) -> Any:
         match step:
+            case Ask(method, params):
+                return await self._result(await self._send(method, params))
             case Send(method, params):
                 return await self._send(method, params)
             case Take(sent):

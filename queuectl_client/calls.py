@@ -6,8 +6,8 @@ procedures (here, in `upload`, `paging` and `waiting`), once for both.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 from queuectl_client.errors import ConnectionLost
 from queuectl_client.session import is_wait, may_repeat, patience_s
@@ -32,8 +32,15 @@ class Take(NamedTuple):
     sent: Any
 
 
+class Ask(NamedTuple):
+    """Send a call and wait for its answer."""
+
+    method: str
+    params: Mapping[str, Any]
+
+
 class Call(NamedTuple):
-    """Make a call, again where that is needed and does no harm (`calling`)."""
+    """Ask, again where that is needed and does no harm (`calling`)."""
 
     method: str
     params: Mapping[str, Any]
@@ -57,32 +64,8 @@ class Give(NamedTuple):
     items: Iterable[Any]
 
 
-Step = Send | Take | Call | ReachAgain | Apart | Give
+Step = Ask | Send | Take | Call | ReachAgain | Apart | Give
 Steps = Generator[Step, Any, T]
-
-
-class Progress(Generic[T]):
-    """A procedure on its way. `step` is what is to be taken next; None when it is over, and `result` is there."""
-
-    def __init__(self, steps: Steps[T]) -> None:
-        self.step: Step | None = None
-        self.result: T | None = None
-        self._steps = steps
-        self.took(None)
-
-    def took(self, result: Any) -> None:
-        """The step was taken. Raises the procedure's own error."""
-        self._go_on(self._steps.send, result)
-
-    def failed(self, error: BaseException) -> None:
-        """The step failed. Raises the error, unless the procedure knows what to do."""
-        self._go_on(self._steps.throw, error)
-
-    def _go_on(self, go: Callable[[Any], Step], said: Any) -> None:
-        try:
-            self.step = go(said)
-        except StopIteration as end:
-            self.step, self.result = None, end.value
 
 
 def calling(method: str, params: Mapping[str, Any], patience: float | None, *, was_lost: bool) -> Steps[Any]:
@@ -91,33 +74,33 @@ def calling(method: str, params: Mapping[str, Any], patience: float | None, *, w
     `patience`: seconds for an answer of a call that waits for nothing. `was_lost`: the daemon went away while nothing
     was asked of it. Raises ConnectionLost where it is not known whether the call took effect.
     """
-    start = not is_wait(method, params)
+    began = time.monotonic()
     if was_lost:
-        yield ReachAgain(start)
-    repeats = Repeats(method, params, patience)
+        yield ReachAgain(start=not is_wait(method, params))
+    repeats: Repeats | None = None
     while True:
         try:
-            return (yield Take((yield Send(method, repeats.params))))
+            return (yield Ask(method, params if repeats is None else repeats.params))
         except ConnectionLost as error:
+            repeats = repeats or Repeats(method, params, patience, began)
             if not repeats.lost(spoke=error.spoke):
                 raise
-        yield ReachAgain(start)
+        yield ReachAgain(start=not is_wait(method, params))
 
 
 class Repeats:
     """Whether one call, whose answer was lost, is made again, and with which parameters."""
 
-    def __init__(self, method: str, params: Mapping[str, Any], patience: float | None) -> None:
-        """`patience`: seconds for an answer of a call that waits for nothing."""
+    def __init__(self, method: str, params: Mapping[str, Any], patience: float | None, began: float) -> None:
+        """`patience`: seconds for an answer of a call that waits for nothing. `began`: when it was made first."""
         self.params: Mapping[str, Any] = params
         """What is to be sent next: of a wait that goes on, the rest of its time."""
         self._may_repeat = may_repeat(method, params)
         self._left = REPEATS
-        now = time.monotonic()
         whole = patience_s(method, params, patience)
-        self._until = None if whole is None else now + whole
+        self._until = None if whole is None else began + whole
         timeout = params.get("timeout") if method == "job.wait" else None
-        self._waits_until = None if timeout is None else now + timeout
+        self._waits_until = None if timeout is None else began + timeout
 
     def lost(self, *, spoke: bool) -> bool:
         """The daemon went away; `spoke`: it had answered on this connection. Whether the call is made again.

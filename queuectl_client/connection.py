@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from queuectl_client.autostart import reach_daemon
-from queuectl_client.calls import Apart, Call, Give, Progress, ReachAgain, Send, Step, Steps, Take, calling
+from queuectl_client.calls import Apart, Ask, Call, Give, ReachAgain, Send, Step, Steps, Take, calling
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
@@ -81,20 +81,36 @@ class Connection:
 
     def run(self, steps: Steps[T]) -> T:
         """The result of a procedure (`calls`), once all of its steps are taken."""
-        going = Progress(steps)
-        while going.step is not None:
-            self._take(going, going.step)
-        return going.result  # type: ignore[return-value]  # it is over
+        go: Callable[[Any], Step] = steps.send
+        said = None
+        while True:
+            try:
+                step = go(said)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            try:
+                go, said = steps.send, self._result_of(step)
+            except BaseException as error:
+                go, said = steps.throw, error
 
     def stream(self, steps: Steps[None]) -> Iterator[Any]:
         """What a procedure gives, as it comes."""
-        going = Progress(steps)
-        while (step := going.step) is not None:
+        go: Callable[[Any], Step] = steps.send
+        said = None
+        while True:
+            try:
+                step = go(said)
+            except StopIteration:
+                return
             if isinstance(step, Give):
                 yield from step.items
-                going.took(None)
-            else:
-                self._take(going, step)
+                go, said = steps.send, None
+                continue
+            try:
+                go, said = steps.send, self._result_of(step)
+            except BaseException as error:
+                go, said = steps.throw, error
 
     def send(self, method: str, params: Mapping[str, Any]) -> int:
         """Send a call without waiting for its answer; its number is for `result`. Calls take effect in this order."""
@@ -140,16 +156,10 @@ class Connection:
             self._session.notifications.clear()
         self._session.notifications.clear()
 
-    def _take(self, going: Progress[Any], step: Step) -> None:
-        try:
-            result = self._result_of(step)
-        except BaseException as error:
-            going.failed(error)
-        else:
-            going.took(result)
-
     def _result_of(self, step: Step) -> Any:
         match step:
+            case Ask(method, params):
+                return self.result(self.send(method, params), patience_s(method, params, self._timeout))
             case Send(method, params):
                 return self.send(method, params), patience_s(method, params, self._timeout)
             case Take(sent):

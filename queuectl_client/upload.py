@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+import msgpack
+
 from queuectl_client.calls import REPEATS, Apart, Call, ReachAgain, Send, Steps, Take
 from queuectl_client.errors import ConnectionLost, InvalidParams, NotFound, QueuectlError
 from queuectl_client.protocol.rpc import request
@@ -29,11 +31,16 @@ NOTHING_STORED: Final = "nothing was stored"
 
 
 class Entry(NamedTuple):
-    """One job of many: the place that it is told by (`line 3`), and about how many bytes it has on the wire."""
+    """One job of many, about how many bytes it has on the wire, and the place that it is told by (`line 3`)."""
 
     job: JobMap
-    place: str
     size: int
+    place: str = ""
+    """Where it is none: `job 3`, counted from 1."""
+
+    def named(self, index: int) -> str:
+        """What the job is told by; `index`: its own among all."""
+        return self.place or f"job {index + 1}"
 
 
 class Stored(Protocol):
@@ -55,8 +62,8 @@ Again = Callable[[], Iterable[Entry]] | None
 def upload_jobs(jobs: Iterable[JobLike], defaults: Mapping[str, Any]) -> Steps[Added]:
     """What a program calls it with; an error about a job says which it is, from 1. Of an iterator there is one go."""
     iterator = iter(jobs)
-    again = None if iterator is jobs else lambda: _numbered(jobs)
-    return upload(_numbered(iterator), laid_under(defaults), Added.none, again)
+    again = None if iterator is jobs else lambda: map(_entry, jobs)
+    return upload(map(_entry, iterator), laid_under(defaults), Added.none, again)
 
 
 def upload(entries: Iterable[Entry], defaults: JobMap, stored: Callable[[], S], again: Again = None) -> Steps[S]:
@@ -150,7 +157,7 @@ def _add_all(
         stored.add(answer)
         for at, (entry, seq) in enumerate(zip(piece, answer["seqs"], strict=True)):
             if "depends_on" in entry.job:
-                waiting.setdefault(seq, (start + at, entry.place))
+                waiting.setdefault(seq, (start + at, entry.named(start + at)))
 
     for piece in pieces:
         if len(ahead) == PIECES_AHEAD:
@@ -178,23 +185,27 @@ def _telling_the_place(piece: Sequence[Entry], first: int) -> Iterator[None]:
             raise
         words = error.message.removeprefix(f"job {at + 1}: ")
         told = {**error.data, "index": first + at}
-        raise type(error)(f"{piece[at].place}: {words}; {NOTHING_STORED}", told) from None
+        raise type(error)(f"{piece[at].named(first + at)}: {words}; {NOTHING_STORED}", told) from None
 
 
 def _unsendable(piece: Iterable[Entry]) -> int | None:
     """The index of the first job that cannot be said on the wire, if there is one."""
-    return next((at for at, entry in enumerate(piece) if not _size(entry.job)), None)
+    for at, entry in enumerate(piece):
+        try:
+            request(0, "enqueue", entry.job)
+        except ValueError:
+            return at
+    return None
 
 
-def _numbered(jobs: Iterable[JobLike]) -> Iterator[Entry]:
-    for number, job in enumerate(jobs, 1):
-        described = job_map(job)
-        yield Entry(described, f"job {number}", _size(described))
+def _entry(job: JobLike) -> Entry:
+    described = job_map(job)
+    return Entry(described, _size(described))
 
 
 def _size(job: JobMap) -> int:
-    """Its bytes on the wire; 0 for what cannot be sent."""
+    """Its bytes on the wire; 0 for what cannot be sent, of which more is said when it is sent."""
     try:
-        return len(request(0, "enqueue", job))
-    except ValueError:
+        return len(msgpack.packb(job, unicode_errors="surrogateescape"))
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return 0

@@ -90,7 +90,7 @@ class _Plan:
         for text, on in followers:
             job = parse(text) if text.lstrip().startswith("{") and not self._shell else {"command": text}
             named = [*(job.get("depends_on") or ()), {"id": f"{BATCH_PREFIX}{self.batch}", "on": on}]
-            yield Entry({**job, "depends_on": named}, f"--then {text!r}", len(text))
+            yield Entry({**job, "depends_on": named}, len(text), f"--then {text!r}")
 
     def again(self, file: BinaryIO | None) -> Callable[[], Iterator[Entry]] | None:
         """The entries once more, where what they are read from can be read again. To be called before they are."""
@@ -117,7 +117,7 @@ class _Plan:
         if self._template is not None and file is not None:
             separator = b"\0" if self._many.null else b"\n"
             return sources.of_lines(file, separator, self._template, self._own, self._around["cwd"])
-        return iter([Entry({"command": self._command, **self._own}, "the command", 0)])
+        return iter([Entry({"command": self._command, **self._own}, 0, "the command")])
 
     def _env(self) -> JobMap:
         return {"env": self._options["env"]} if "env" in self._options else {}

@@ -33,7 +33,7 @@ def of_file(
             continue
         place = f"line {number}"
         if shell or not text.lstrip().startswith("{"):
-            yield Entry({"command": text, **own}, place, len(line))
+            yield Entry({"command": text, **own}, len(line), place)
             continue
         try:
             job = parse(text)
@@ -43,7 +43,7 @@ def of_file(
             drop_unknown(job, lambda warning, place=place: warn(f"{place}: {warning}"))  # type: ignore[misc]
         job = lay_over(job, options)
         settle_cwd(job, here)
-        yield Entry(job, place, len(line))
+        yield Entry(job, len(line), place)
 
 
 def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterator[Entry]:
@@ -55,7 +55,7 @@ def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterat
         if isinstance(env, dict):  # else the daemon says what it must be
             env = {**env, INDEX_VARIABLE: item}
         job = {**job, "command": template.filled(item), "env": env}
-        yield Entry(job, f"index {item}", _size(job))
+        yield Entry(job, _size(job), f"index {item}")
 
 
 def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, here: str) -> Iterator[Entry]:
@@ -68,7 +68,7 @@ def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, 
         if "\0" in item:
             raise InvalidParams(f"{place}: it has a NUL character, which no command can hold; nothing was stored")
         job = {**_with_item(own, item, here), "command": template.filled(item)}
-        yield Entry(job, place, _size(job))
+        yield Entry(job, _size(job), place)
 
 
 def settle_cwd(job: JobMap, here: str) -> None:
