@@ -4,7 +4,7 @@ import json
 
 from queuectl_client.protocol import rpc
 from queuectl_client.protocol.jobspec import JobSpec
-from queuectl_client.protocol.vocabulary import EventKind, JobState
+from queuectl_client.protocol.vocabulary import EventKind, JobState, ReasonCode
 from queuectld.domain.job import Attempt, Output
 from queuectld.domain.retry import RetryPolicy
 from queuectld.server.views import attempt_view, event_view, iso, job_view, seconds
@@ -81,6 +81,7 @@ def test_an_attempt_tells_how_much_output_there_was_and_how_much_is_kept() -> No
         None,
         9,
         "signal 9 (SIGKILL)",
+        ReasonCode.SIGNAL,
         False,
         77,
         1_500_000,
@@ -92,6 +93,7 @@ def test_an_attempt_tells_how_much_output_there_was_and_how_much_is_kept() -> No
     told = attempt_view(1, attempt)
     assert (told["output_bytes"], told["output_dropped"]) == (1003, 500)
     assert (told["duration"], told["user_time"], told["worker"]) == (2.5, 1.5, "w12")
+    assert (told["reason"], told["reason_code"], told["crashed"]) == ("signal 9 (SIGKILL)", "signal", False)
 
 
 def test_an_event_leaves_out_what_does_not_apply() -> None:
