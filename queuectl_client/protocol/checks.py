@@ -17,9 +17,6 @@ from queuectl_client.protocol.text import from_wire, is_plain
 T = TypeVar("T")
 Check = Callable[[str, Any], T]
 
-TEN_YEARS_S: Final = 10 * 365 * 86_400
-"""The longest duration; beyond it lies a typing error, and sums of times stay far from any overflow."""
-
 MAX_SELECTOR: Final = 1024
 """Characters of something that names jobs."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -99,11 +96,11 @@ def number(low: float, high: float, unit: str = "", *, above: bool = False) -> C
 def seconds(*, zero: bool = False) -> Check[float]:
     """A check for a duration, at most ten years: a number of seconds, or text such as `90s` and `1h30m`."""
     bounds = "from 0 to" if zero else "above 0 and at most"
-    words = f"a number of seconds {bounds} {TEN_YEARS_S:,}, or a duration {durations.DURATION_WORDS}"
+    words = f"a number of seconds {bounds} {durations.TEN_YEARS_S:,}, or a duration {durations.DURATION_WORDS}"
 
     def check(key: str, value: Any) -> float:
         found: Any = durations.with_units(value) if isinstance(value, str) else value
-        if type(found) in (int, float) and 0 <= found <= TEN_YEARS_S and (zero or found > 0):
+        if type(found) in (int, float) and 0 <= found <= durations.TEN_YEARS_S and (zero or found > 0):
             return found  # type: ignore[no-any-return]
         raise bad(key, value, words)
 

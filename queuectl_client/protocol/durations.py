@@ -6,6 +6,8 @@ A number is seconds; in JSON a text needs its units, so that a number in quotes 
 import re
 from typing import Final
 
+TEN_YEARS_S: Final = 10 * 365 * 86_400
+"""The longest duration; beyond it lies a typing error, and sums of times stay far from any overflow."""
 DURATION_WORDS: Final = "such as 90s, 10m, 1h30m or 7d"
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -3,7 +3,7 @@
     FILTER      comparisons joined by `and`, `or`, `not` and parentheses; `not` binds tightest, then `and`
     COMPARISON  KEY OP VALUE · KEY in (VALUE, …) · KEY not in (VALUE, …) · a flag alone (`paused`)
     OP          = != < <= > >= · ~ !~ for text: like this glob, or not
-    KEY         those of `jobkeys.KINDS`, `label.NAME` and `needs.RESOURCE`
+    KEY         those of `attributes.KINDS`, `label.NAME` and `needs.RESOURCE`
     VALUE       a word, or text in quotes; `none` is what an absent key is equal to
 
 What is absent is unequal to all else, and neither more nor less. Values are of their key's kind: durations `10s` or
@@ -18,9 +18,9 @@ from functools import cache, lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from queuectl_client.protocol import filtervalues
+from queuectl_client.protocol.attributes import KINDS, Kind
 from queuectl_client.protocol.checks import BadParams, Check, shown, unknown
 from queuectl_client.protocol.filtervalues import Ago
-from queuectl_client.protocol.jobkeys import KINDS, Kind
 from queuectl_client.protocol.spelling import snake_case
 
 MAX_LENGTH: Final = 2_000

@@ -6,10 +6,11 @@ accepted spelling of a key to its check, and only the keys that are there are lo
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from queuectl_client.protocol import amounts, checks
+from queuectl_client.protocol.attributes import ATTRIBUTES, GIVEN, Attribute, Form
 from queuectl_client.protocol.checks import BadParams, Check, bad
 from queuectl_client.protocol.dependencies import BATCH_PREFIX, PARENT_ENDS
 from queuectl_client.protocol.spelling import camel_case
@@ -30,10 +31,19 @@ class JobSpec(NamedTuple):
 
     command: Command
     id: str | None = None
-    name: str | None = None
-    labels: dict[str, str] | None = None
     queue: str | None = None
     priority: int | None = None
+    delay: float | None = None
+    run_at: int | None = None
+    """Unix time in milliseconds."""
+    depends_on: tuple[tuple[str, str], ...] | None = None
+    """Pairs of an id, or of `batch:NAME`, and `completed`, `dead` or `any`."""
+    batch: str | None = None
+    hold: bool | None = None
+
+    # From here on what many jobs of one submitter have in common.
+    name: str | None = None
+    labels: dict[str, str] | None = None
     max_retries: int | None = None
     backoff_base: float | None = None
     backoff_max: float | None = None
@@ -43,22 +53,15 @@ class JobSpec(NamedTuple):
     timeout: float | None = None
     stall_timeout: float | None = None
     kill_grace: float | None = None
-    delay: float | None = None
-    run_at: int | None = None
-    """Unix time in milliseconds."""
     cwd: str | None = None
     env: dict[str, str] | None = None
     stdin: str | None = None
-    depends_on: tuple[tuple[str, str], ...] | None = None
-    """Pairs of an id, or of `batch:NAME`, and `completed`, `dead` or `any`."""
-    batch: str | None = None
     unique_key: str | None = None
     on_conflict: str | None = None
     key: str | None = None
     key_limit: int | None = None
     slots: int | None = None
     needs: dict[str, int] | None = None
-    hold: bool | None = None
     once: bool | None = None
     split_output: bool | None = None
     stdin_open: bool | None = None
@@ -249,48 +252,33 @@ _REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12]\d|30)", re.ASCII)
 _ON = checks.word_of(PARENT_ENDS)
 _CODES = checks.list_of(_exit_or_signal, longest=1000)
 
-CHECKS: Final[Mapping[str, Check[Any]]] = {
-    "command": _command,
-    "id": checks.job_id,
-    "name": checks.text(1024),
-    "labels": checks.map_of(_label_name, checks.text(1024, empty=True), longest=100),
-    "queue": checks.queue_name,
-    "priority": checks.integer(-1_000_000, 1_000_000),
-    "max_retries": checks.integer(0, 1000),
-    "backoff_base": checks.number(1, 1000),
-    "backoff_max": checks.seconds(zero=True),
-    "backoff_jitter": checks.number(0, 1),
-    "retry_on": _CODES,
-    "no_retry_on": _CODES,
-    "timeout": checks.seconds(),
-    "stall_timeout": checks.seconds(),
-    "kill_grace": checks.seconds(),
-    "delay": checks.seconds(zero=True),
-    "run_at": checks.moment,
-    "cwd": _folder,
-    "env": checks.environment,
-    "stdin": checks.os_text,
-    "depends_on": checks.list_of(_dependency, longest=10_000),
-    "batch": checks.job_id,
-    "unique_key": checks.text(1024),
-    "on_conflict": checks.word_of(("error", "skip", "replace")),
-    "key": checks.text(1024),
-    "key_limit": checks.integer(1, 1_000_000),
-    "slots": checks.integer(1, 1_000_000),
-    "needs": checks.map_of(_resource_name, _amount, longest=32),
-    "hold": checks.boolean,
-    "once": checks.boolean,
-    "split_output": checks.boolean,
-    "stdin_open": checks.boolean,
+_CHECKS: Final[Mapping[str, Callable[[Attribute], Check[Any]]]] = {
+    Form.COMMAND: lambda _: _command,
+    Form.ID: lambda _: checks.job_id,
+    Form.QUEUE: lambda _: checks.queue_name,
+    Form.TEXT: lambda attribute: checks.text(int(attribute.high)),
+    Form.WORD: lambda attribute: checks.word_of(attribute.words),
+    Form.ANY_TEXT: lambda _: checks.os_text,
+    Form.FOLDER: lambda _: _folder,
+    Form.WHOLE: lambda attribute: checks.integer(int(attribute.low), int(attribute.high)),
+    Form.NUMBER: lambda attribute: checks.number(attribute.low, attribute.high),
+    Form.SECONDS: lambda attribute: checks.seconds(zero=attribute.zero),
+    Form.TIME: lambda _: checks.moment,
+    Form.FLAG: lambda _: checks.boolean,
+    Form.CODES: lambda _: _CODES,
+    Form.JOBS: lambda _: checks.list_of(_dependency, longest=10_000),
+    Form.LABELS: lambda _: checks.map_of(_label_name, checks.text(1024, empty=True), longest=100),
+    Form.AMOUNTS: lambda _: checks.map_of(_resource_name, _amount, longest=32),
+    Form.VARIABLES: lambda _: checks.environment,
 }
-"""The input keys of a job and their checks; config has the ranges of the keys it gives defaults for."""
 
-_OUTPUT = (
-    *("seq", "state", "reason", "reason_code", "rev", "rank", "ready", "position", "paused", "duration", "pid"),
-    *("worker", "host", "attempts", "attempts_list", "run", "runs", "crashes", "exit_code", "signal", "umask"),
-    "environment",
-    *("created_at", "updated_at", "started_at", "finished_at", "env_names", "stdin_bytes", "granted"),
-    *("skipped", "replaced", "hint"),
+CHECKS: Final[Mapping[str, Check[Any]]] = {name: _CHECKS[each.form](each) for name, each in GIVEN.items()}
+"""The input keys of a job and their checks."""
+
+_OUTPUT: Final = (
+    *(name for name in ATTRIBUTES if name not in GIVEN),
+    *("rank", "position", "pid", "host", "attempts_list", "environment", "skipped", "replaced", "hint"),
 )
+"""What is shown of a job, or beside it, and cannot be given."""
 _KEYS: Final = {spelling: (key, check) for key, check in CHECKS.items() for spelling in (key, camel_case(key))}
 _OUTPUT_KEYS: Final = frozenset(spelling for key in _OUTPUT for spelling in (key, camel_case(key)))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol, Self
 
 from queuectl_client.protocol import checks, filters
+from queuectl_client.protocol.attributes import KINDS
 from queuectl_client.protocol.checks import BadParams, bad
-from queuectl_client.protocol.jobkeys import KINDS
 from queuectl_client.protocol.jobspec import JobSpec, label_filter, read_changes, signal_name
 from queuectl_client.protocol.message import Request, param
 from queuectl_client.protocol.operations import (

@@ -16,10 +16,10 @@ is looked up before a text is read as a selector.
 import re
 from typing import Any, Final, NamedTuple
 
+from queuectl_client.protocol.attributes import Kind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.filters import Comparison, Filter, Key
-from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.vocabulary import JobState
 

@@ -7,7 +7,7 @@ In memory it is a `str` with those bytes as surrogate escapes (PEP 383), as Pyth
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain.retry import RetryPolicy
@@ -34,53 +34,72 @@ class Dependency(NamedTuple):
     on: str
 
 
-class NewJob(NamedTuple):
-    """A job to be stored, with everything that is fixed when it is enqueued.
+class Options(NamedTuple):
+    """What is decided when a job is enqueued, and no run of it changes; `edit` may. Durations are milliseconds.
 
-    `delay_ms` counts from the moment it is stored; `run_at_ms` is Unix time. `environment` is the
-    submitter's whole environment, shared by content; `env` is laid over it when the job runs.
-    Durations are milliseconds.
-    A NamedTuple, because a frozen dataclass of so many fields takes ten times as long to make, and jobs come by the
-    hundred thousand. Its repr leaves out what often holds secrets.
+    Each is a column of its name (`store.mapping.jobrows`) and, where somebody gives it, an attribute whose `field` it
+    is (`protocol.attributes`).
     """
 
-    command: Command
     retry: RetryPolicy
-    id: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = {}
-    queue: str = "default"
-    priority: int = 0
     timeout_ms: int | None = None
     stall_timeout_ms: int | None = None
     kill_grace_ms: int = 10_000
-    delay_ms: int = 0
-    run_at_ms: int | None = None
     cwd: str = "/"
     umask: int = 0o077
-    environment: Mapping[str, str] = {}
     env: Mapping[str, str] = {}
+    """Laid over the submitter's environment when the job runs."""
     stdin: str | None = None
-    depends_on: tuple[tuple[str, str], ...] = ()
-    """Pairs of an id, `batch:NAME` or a selector, and `completed`, `dead` or `any`."""
-    seen: Mapping[str, Any] = {}
-    """Where there is a selector among them: what it was found to name (`store.records.Seen`)."""
-    batch: str | None = None
-    """The batch that it belongs to, for those that wait for all of it."""
     unique_key: str | None = None
     on_conflict: str = "error"
     key: str | None = None
     key_limit: int = 1
     slots: int = 1
     needs: Mapping[str, int] = {}
-    hold: bool = False
     once: bool = False
     split_output: bool = False
     stdin_open: bool = False
     """Whether more than `stdin` can be sent to it while it runs."""
 
     def __repr__(self) -> str:
-        """Without environment and stdin."""
+        """Without env and stdin, which often hold secrets."""
+        return f"Options(name={self.name!r}, cwd={self.cwd!r})"
+
+
+OF_THE_PROCESS: Final = (
+    "cwd", "umask", "env", "stdin", "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "split_output", "stdin_open",
+)  # fmt: skip
+"""The options that a worker is told; the daemon alone needs the others."""
+
+
+class NewJob(NamedTuple):
+    """A job to be stored.
+
+    `delay_ms` counts from the moment it is stored; `run_at_ms` is Unix time. `environment` is the submitter's whole
+    environment, shared by content. A NamedTuple, because a frozen dataclass takes ten times as long to make, and jobs
+    come by the hundred thousand; those of one request mostly share their options.
+    """
+
+    command: Command
+    options: Options
+    id: str | None = None
+    queue: str = "default"
+    priority: int = 0
+    delay_ms: int = 0
+    run_at_ms: int | None = None
+    environment: Mapping[str, str] = {}
+    depends_on: tuple[tuple[str, str], ...] = ()
+    """Pairs of an id, `batch:NAME` or a selector, and `completed`, `dead` or `any`."""
+    seen: Mapping[str, Any] = {}
+    """Where there is a selector among them: what it was found to name (`store.records.Seen`)."""
+    batch: str | None = None
+    """The batch that it belongs to, for those that wait for all of it."""
+    hold: bool = False
+
+    def __repr__(self) -> str:
+        """Without environment and options."""
         return f"NewJob({self.command!r}, id={self.id!r}, queue={self.queue!r})"
 
 
@@ -91,10 +110,11 @@ class Job(NamedTuple):
     it fences every late result. `runs` counts the executions that really began. `due_ms` is in store time.
     """
 
+    command: Command
+    options: Options
+    state: JobState
     seq: int
     id: str
-    command: Command
-    state: JobState
     queue: str
     priority: int
     rank: float
@@ -103,46 +123,27 @@ class Job(NamedTuple):
     run: int
     runs: int
     crashes: int
-    retry: RetryPolicy
     created_ms: int
     updated_ms: int
     run_at_ms: int | None = None
     due_ms: int | None = None
-    ready: bool = False
-    """Whether nothing but a free worker and the limits of its queue keeps it from running."""
     started_ms: int | None = None
     finished_ms: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     reason: str | None = None
-    reason_code: ReasonCode | None = None
     worker: int | None = None
-    paused: bool = False
-    name: str | None = None
-    labels: Mapping[str, str] = {}
-    cwd: str = "/"
-    umask: int = 0o077
-    env: Mapping[str, str] = {}
-    stdin: str | None = None
-    timeout_ms: int | None = None
-    stall_timeout_ms: int | None = None
-    kill_grace_ms: int = 10_000
-    depends_on: tuple[tuple[str, str], ...] = ()
     batch: str | None = None
-    unique_key: str | None = None
-    on_conflict: str = "error"
-    key: str | None = None
-    key_limit: int = 1
-    slots: int = 1
-    needs: Mapping[str, int] = {}
+    ready: bool = False
+    """Whether nothing but a free worker and the limits of its queue keeps it from running."""
+    paused: bool = False
+    reason_code: ReasonCode | None = None
+    depends_on: tuple[tuple[str, str], ...] = ()
     granted: Mapping[str, tuple[int, ...]] = {}
     """The numbered resources that its last run had."""
-    once: bool = False
-    split_output: bool = False
-    stdin_open: bool = False
 
     def __repr__(self) -> str:
-        """Without environment and stdin."""
+        """Without options."""
         return f"Job({self.command!r}, id={self.id!r}, seq={self.seq}, state={self.state}, run={self.run})"
 
 
@@ -157,16 +158,9 @@ class Claimed(NamedTuple):
     worker: int
     queue: str
     command: Command
-    cwd: str
-    umask: int
     environment_id: int
-    env: Mapping[str, str]
-    stdin: str | None
-    timeout_ms: int | None
-    stall_timeout_ms: int | None
-    kill_grace_ms: int
-    split_output: bool
-    stdin_open: bool
+    options: Options
+    """In `env` are also the variables that name the resources it was granted."""
 
 
 @dataclass(frozen=True, slots=True)

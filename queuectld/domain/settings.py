@@ -7,13 +7,11 @@ from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol import durations
 from queuectl_client.protocol.amounts import AMOUNT_WORDS, NAME_WORDS
+from queuectl_client.protocol.attributes import GIVEN, Form
 from queuectl_client.protocol.spelling import hint, snake_case
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.resources import read_supplies
-
-MAX_SECONDS: Final = 10 * 365 * 86_400
-"""Ten years: longer durations are a slip of the finger, and stay far from integer limits in milliseconds."""
 
 Value = int | float | str | bool | None
 
@@ -27,12 +25,12 @@ class Setting(NamedTuple):
     about: str
 
 
-def _number(low: float, high: float, *, above: bool = False) -> Callable[[Any], Value]:
+def _number(low: float, high: float) -> Callable[[Any], Value]:
     def read(given: Any) -> Value:
         if isinstance(given, bool):
             raise ValueError(given)
         number = float(given)
-        if not math.isfinite(number) or not low <= number <= high or (above and number == low):
+        if not math.isfinite(number) or not low <= number <= high:
             raise ValueError(given)
         return int(number) if number.is_integer() else number
 
@@ -58,11 +56,17 @@ def _or_none(read: Callable[[Any], Value]) -> Callable[[Any], Value]:
     return read_or_none
 
 
-def _duration(given: Any) -> Value:
+def _seconds(*, zero: bool = False) -> Callable[[Any], Value]:
     """Seconds, or text with units: `90`, `12h`, `1h30m`."""
-    if isinstance(given, str):
-        given = durations.seconds(given)
-    return _number(0, MAX_SECONDS, above=True)(given)
+    read_number = _number(0, durations.TEN_YEARS_S)
+
+    def read(given: Any) -> Value:
+        seconds = read_number(durations.seconds(given) if isinstance(given, str) else given)
+        if not (seconds or zero):
+            raise ValueError(given)
+        return seconds
+
+    return read
 
 
 def _flag(given: Any) -> Value:
@@ -92,18 +96,43 @@ def _text(given: Any) -> str:
     return given
 
 
-_SECONDS = f"a number of seconds above 0, at most {MAX_SECONDS}, or a duration {durations.DURATION_WORDS}"
+def _words_of_seconds(*, zero: bool = False) -> str:
+    bounds = f"from 0 to {durations.TEN_YEARS_S}" if zero else f"above 0, at most {durations.TEN_YEARS_S}"
+    return f"a number of seconds {bounds}, or a duration {durations.DURATION_WORDS}"
 
-_KEPT = f"none, or {_SECONDS}"
+
+_KEPT: Final = (f"none, or {_words_of_seconds()}", _or_none(_seconds()))
+
+
+def _of_jobs(name: str, default: Value, about: str) -> Setting:
+    """The setting that is the default of an attribute of jobs, and has its range."""
+    attribute = GIVEN[name]
+    match attribute.form:
+        case Form.WHOLE:
+            low, high = int(attribute.low), int(attribute.high)
+            allowed, read = f"a whole number from {low} to {high}", _whole(low, high)
+        case Form.NUMBER:
+            allowed = f"a number from {attribute.low} to {attribute.high}"
+            read = _number(attribute.low, attribute.high)
+        case Form.SECONDS:
+            allowed, read = _words_of_seconds(zero=attribute.zero), _seconds(zero=attribute.zero)
+        case Form.FLAG:
+            allowed, read = "true or false", _flag
+        case other:
+            raise ValueError(f"there is no setting of the form {other}")
+    if default is None:
+        return Setting(None, f"none, or {allowed}", _or_none(read), about)
+    return Setting(default, allowed, read, about)
+
 
 SETTINGS: Final[Mapping[str, Setting]] = {
-    "max_retries": Setting(3, "a whole number from 0 to 1000", _whole(0, 1000), "executions before a job is dead"),
-    "backoff_base": Setting(2, "a number from 1 to 1000", _number(1, 1000), "base of the wait before a retry"),
-    "backoff_max": Setting(3600, _SECONDS, _duration, "longest wait before a retry, s"),
-    "backoff_jitter": Setting(0, "a number from 0 to 1", _number(0, 1), "share by which a wait may be shorter"),
-    "timeout": Setting(None, f"none, or {_SECONDS}", _or_none(_duration), "longest execution, s"),
-    "stall_timeout": Setting(None, f"none, or {_SECONDS}", _or_none(_duration), "longest time without output, s"),
-    "kill_grace": Setting(10, _SECONDS, _duration, "time between TERM and KILL, s"),
+    "max_retries": _of_jobs("max_retries", 3, "executions before a job is dead"),
+    "backoff_base": _of_jobs("backoff_base", 2, "base of the wait before a retry"),
+    "backoff_max": _of_jobs("backoff_max", 3600, "longest wait before a retry, s"),
+    "backoff_jitter": _of_jobs("backoff_jitter", 0, "share by which a wait may be shorter"),
+    "timeout": _of_jobs("timeout", None, "longest execution, s"),
+    "stall_timeout": _of_jobs("stall_timeout", None, "longest time without output, s"),
+    "kill_grace": _of_jobs("kill_grace", 10, "time between TERM and KILL, s"),
     "crash_limit": Setting(3, "a whole number from 0 to 1000", _whole(0, 1000), "crashes before a job is dead"),
     "shell": Setting("/bin/sh -c", "an absolute path and its options", _shell, "what runs a command string"),
     "path": Setting(
@@ -130,10 +159,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _or_none(_supplies),
         "named resources that jobs share",
     ),
-    "keep_completed": Setting(None, _KEPT, _or_none(_duration), "how long completed jobs are kept; none: for ever"),
-    "keep_cancelled": Setting(None, _KEPT, _or_none(_duration), "how long cancelled jobs are kept"),
-    "keep_dead": Setting(None, _KEPT, _or_none(_duration), "how long dead jobs stay in the DLQ"),
-    "split_output": Setting(False, "true or false", _flag, "keep stdout and stderr apart"),
+    "keep_completed": Setting(None, *_KEPT, "how long completed jobs are kept; none: for ever"),
+    "keep_cancelled": Setting(None, *_KEPT, "how long cancelled jobs are kept"),
+    "keep_dead": Setting(None, *_KEPT, "how long dead jobs stay in the DLQ"),
+    "split_output": _of_jobs("split_output", False, "keep stdout and stderr apart"),
 }
 
 

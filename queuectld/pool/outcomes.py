@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from queuectld.domain.job import Claimed, Output
+from queuectld.domain.job import OF_THE_PROCESS, Claimed, Output
 from queuectld.domain.outcome import EndKind, Outcome, Survivor
 
 
@@ -63,9 +63,12 @@ def _text(value: Any) -> str | None:
 
 def run_body(claimed: Claimed, *, shell: list[str], socket: str, log_max_bytes: int) -> dict[str, Any]:
     """The body of a `run` frame, without the environment."""
+    body = claimed._asdict()
+    options = body.pop("options")
     return {
-        **claimed._asdict(),
-        "env": dict(claimed.env),
+        **body,
+        **{name: getattr(options, name) for name in OF_THE_PROCESS},
+        "env": dict(options.env),
         "shell": shell,
         "socket": socket,
         "log_max_bytes": log_max_bytes,

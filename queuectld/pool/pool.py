@@ -125,8 +125,9 @@ class WorkerPool:
         self.runs.sending.begun(worker, worker.job)
         failpoints.reached("claim.sent")
         self.runs.watchdog.begin_of_run(worker, worker.job)
-        if claimed.timeout_ms is not None:
-            self.runs.watchdog.end_of_run(worker, worker.job, claimed.timeout_ms + claimed.kill_grace_ms, "timeout")
+        timeout_ms, grace_ms = claimed.options.timeout_ms, claimed.options.kill_grace_ms
+        if timeout_ms is not None:
+            self.runs.watchdog.end_of_run(worker, worker.job, timeout_ms + grace_ms, "timeout")
         return True
 
     def _cannot_start(self, claimed: Claimed, words: str) -> None:
@@ -328,13 +329,13 @@ class WorkerPool:
         job = jobs[0] if jobs else None
         worker.job_id = job.id if job is not None else None
         if job is None or job.run != running.run or job.worker != worker.id:
-            grace_ms = job.kill_grace_ms if job is not None else 0
+            grace_ms = job.options.kill_grace_ms if job is not None else 0
             self.runs.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
             return
         worker.catch_up(running, paused=job.paused)
-        if job.timeout_ms is not None:
-            left_ms = max(0, (job.started_ms or 0) + job.timeout_ms - self._clock.now().wall_ms)
-            self.runs.watchdog.end_of_run(worker, running, left_ms + job.kill_grace_ms, "timeout")
+        if job.options.timeout_ms is not None:
+            left_ms = max(0, (job.started_ms or 0) + job.options.timeout_ms - self._clock.now().wall_ms)
+            self.runs.watchdog.end_of_run(worker, running, left_ms + job.options.kill_grace_ms, "timeout")
 
     def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
         """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""

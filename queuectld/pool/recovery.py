@@ -121,7 +121,7 @@ class Recovery:
     async def _end_run(self, worker: Worker, key: RunKey, job_id: str, kind: EndKind, words: str) -> None:
         state, socket = self._pool.places.state, self._pool.job_socket
         jobs = await self._store.queries.many([key.seq])
-        grace_ms = jobs[0].kill_grace_ms if jobs else 0
+        grace_ms = jobs[0].options.kill_grace_ms if jobs else 0
         if kind is not EndKind.CRASHED:
             grace_ms = min(grace_ms, LAST_GRACE_MS)
         record = orphans.find(state, worker.id, key, job_id, socket).record or {}

@@ -271,7 +271,7 @@ class Supervisor:
     async def _graces(self, workers: Sequence[Worker]) -> dict[int, int]:
         """By job in hand: its grace."""
         seqs = [worker.job.seq for worker in workers if worker.job is not None]
-        return {job.seq: job.kill_grace_ms for job in await self._store.queries.many(seqs)} if seqs else {}
+        return {job.seq: job.options.kill_grace_ms for job in await self._store.queries.many(seqs)} if seqs else {}
 
     async def _gone(self, workers: Sequence[Worker], grace_ms: int | None) -> Sequence[str]:
         """Wait until they are gone: at most for this grace and STOP_SECONDS (None: without end). What is left then."""

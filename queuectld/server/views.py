@@ -7,11 +7,13 @@ added. Values of environment variables, and what a job reads as its input, are n
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
-from queuectl_client.protocol.jobkeys import KINDS, Kind
+from queuectl_client.protocol.attributes import ATTRIBUTES, KINDS, SHOWN, Form, Kind
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.domain.job import Attempt, Job
+from queuectld.domain.job import Attempt, Job, Options
+from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.hints import Hint
 from queuectld.scheduler.jobs.bulk import Changed
 from queuectld.scheduler.jobs.service import Status
@@ -50,62 +52,46 @@ def worker_id(number: int | None) -> str | None:
     return None if number is None else f"w{number}"
 
 
+_SHAPES: Final[Mapping[str, Callable[[Any], Any]]] = {
+    Form.STATE: str,
+    Form.TIME: iso,
+    Form.SECONDS: seconds,
+    Form.NUMBER: number,
+    Form.WORKER: worker_id,
+    Form.CODES: list,
+}
+"""What the daemon's value of an attribute becomes on the wire; those of other forms stay."""
+_SHAPED: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "command": lambda command: command if isinstance(command, str) else list(command),
+    "depends_on": lambda parents: [{"id": parent, "on": on} for parent, on in parents],
+    "backoff_max": number,
+    "granted": lambda granted: {name: list(numbers) for name, numbers in granted.items()},
+    "hold": lambda state: state is JobState.HELD,
+    "env_names": sorted,
+    "stdin_bytes": lambda text: len(text.encode("utf-8", "surrogateescape")),
+}
+_FROM: Final[Mapping[str, str]] = {"hold": "state", "env_names": "env", "stdin_bytes": "stdin", "rev": "updated_ms"}
+"""The keys that show something of another name."""
+_NAMES: Final = (*Job._fields, *Options._fields, *RetryPolicy._fields)
+_pick: Final = itemgetter(*(_NAMES.index(_FROM.get(key, ATTRIBUTES[key].field)) for key in SHOWN))
+
+
+def _shape(key: str) -> Callable[[Any], Any] | None:
+    return _SHAPED.get(key) or _SHAPES.get(ATTRIBUTES[key].form)
+
+
+_TO_SHAPE: Final = [(place, shape) for place, key in enumerate(SHOWN) if (shape := _shape(key)) is not None]
+
+
 def job_view(job: Job) -> JobMap:
     """A job with all that is known of it but its attempts."""
-    retry = job.retry
-    return {
-        "id": job.id,
-        "seq": job.seq,
-        "command": job.command if isinstance(job.command, str) else list(job.command),
-        "state": str(job.state),
-        "attempts": job.attempts,
-        "max_retries": retry.max_retries,
-        "created_at": iso(job.created_ms),
-        "updated_at": iso(job.updated_ms),
-        "queue": job.queue,
-        "priority": job.priority,
-        "run_at": iso(job.run_at_ms),
-        "started_at": iso(job.started_ms),
-        "finished_at": iso(job.finished_ms),
-        "exit_code": job.exit_code,
-        "signal": job.signal,
-        "reason": job.reason,
-        "reason_code": job.reason_code,
-        "worker": worker_id(job.worker),
-        "cwd": job.cwd,
-        "name": job.name,
-        "labels": dict(job.labels),
-        "depends_on": [{"id": parent, "on": on} for parent, on in job.depends_on],
-        "timeout": seconds(job.timeout_ms),
-        "stall_timeout": seconds(job.stall_timeout_ms),
-        "kill_grace": seconds(job.kill_grace_ms),
-        "runs": job.runs,
-        "crashes": job.crashes,
-        "backoff_base": number(retry.backoff_base),
-        "backoff_max": number(retry.backoff_max),
-        "backoff_jitter": number(retry.backoff_jitter),
-        "retry_on": list(retry.retry_on),
-        "no_retry_on": list(retry.no_retry_on),
-        "batch": job.batch,
-        "unique_key": job.unique_key,
-        "on_conflict": job.on_conflict,
-        "key": job.key,
-        "key_limit": job.key_limit,
-        "slots": job.slots,
-        "needs": dict(job.needs),
-        "granted": {name: list(numbers) for name, numbers in job.granted.items()},
-        "hold": job.state is JobState.HELD,
-        "once": job.once,
-        "paused": job.paused,
-        "ready": job.ready,
-        "split_output": job.split_output,
-        "stdin_open": job.stdin_open,
-        "umask": job.umask,
-        "env_names": sorted(job.env),
-        "stdin_bytes": _byte_count(job.stdin),
-        "run": job.run,
-        "rev": job.updated_ms,
-    }
+    options = job.options
+    # By position, as a page has a thousand jobs.
+    values = list(_pick((*job, *options, *options.retry)))
+    for place, shape in _TO_SHAPE:
+        if values[place] is not None:
+            values[place] = shape(values[place])
+    return dict(zip(SHOWN, values, strict=True))
 
 
 def waited_view(waited: Waited, keys: Sequence[str] | None) -> dict[str, Any]:
@@ -148,8 +134,7 @@ def job_views(jobs: Iterable[Job]) -> list[JobMap]:
 
 def row_views(keys: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[JobMap]:
     """A few keys of several jobs, as `job_view` shows them; `duration` and `age` in seconds."""
-    shapes = [(place, _SHAPES[KINDS[key]]) for place, key in enumerate(keys) if KINDS[key] in _SHAPES]
-    shapes += [(place, number) for place, key in enumerate(keys) if key.startswith("backoff_")]
+    shapes = [(place, shape) for place, key in enumerate(keys) if (shape := _ROW_SHAPES[key]) is not None]
     shown = []
     for row in rows:
         values = list(row)
@@ -160,12 +145,11 @@ def row_views(keys: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[JobMap
     return shown
 
 
-_SHAPES: Final[Mapping[Kind, Callable[[Any], Any]]] = {
-    Kind.TIME: iso,
-    Kind.DURATION: seconds,
-    Kind.FLAG: bool,
-    Kind.WORKER: worker_id,
+_ROW_SHAPES: Final[Mapping[str, Callable[[Any], Any] | None]] = {
+    key: bool if kind is Kind.FLAG else number if key == "backoff_max" else _SHAPES.get(ATTRIBUTES[key].form)
+    for key, kind in KINDS.items()
 }
+"""What a page of single keys has is as it is stored: true is 1."""
 
 
 def changed_view(changed: Changed) -> dict[str, Any]:
@@ -310,7 +294,3 @@ def _iso_second(second: int) -> str:
     # Jobs of a page share their seconds, so most are formatted once.
     at = time.gmtime(second)
     return f"{at.tm_year:04d}-{time.strftime('%m-%dT%H:%M:%S', at)}"  # strftime does not pad years before 1000
-
-
-def _byte_count(text: str | None) -> int | None:
-    return None if text is None else len(text.encode("utf-8", "surrogateescape"))

@@ -42,7 +42,7 @@ class Intake:
             selector: seen for selector, seen in new.seen.items() if len(seen.seqs) > many_parents.AT_ONCE
         }  # fmt: skip
         # Who else has its unique key, and whether it would wait for itself, is for one commit to tell.
-        if many and new.unique_key is None and new.batch is None:
+        if many and new.options.unique_key is None and new.batch is None:
             return await self._add_with_many_parents(new, frozenset(many), now, request)
         return await self._writer.submit(partial(idempotency.add_once, new=new, now=now, request=request))
 
@@ -84,7 +84,7 @@ class Intake:
 
     async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:
         """Store all of them or, when one is refused, none; the refusal's data has its `index`."""
-        if len(new) <= BULK or any(each.unique_key is not None for each in new):
+        if len(new) <= BULK or any(each.options.unique_key is not None for each in new):
             add = partial(idempotency.add_many_once, new=new, now=now, request=request)
             return await self._writer.submit(add, weight=len(new))
         return await self._add_in_slices(new, now, request)

@@ -61,7 +61,7 @@ class Queries:
         return await self._reader.ask(partial(listings.page, query=query))
 
     async def rows(self, query: ListQuery, keys: Sequence[str]) -> Rows:
-        """These keys alone (of `jobkeys.KINDS`) of the next jobs of a listing; else as `page`."""
+        """These keys alone (of `attributes.KINDS`) of the next jobs of a listing; else as `page`."""
         return await self._reader.ask(partial(listings.rows, query=query, keys=keys))
 
     async def first_by(self, query: ListQuery, key: str, *, descending: bool) -> ListQuery:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl_client.protocol.jobkeys import KINDS
+from queuectl_client.protocol.attributes import KINDS
 from queuectl_client.protocol.messages import REQUESTS
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState, ReasonCode
 from queuectld.domain.settings import SETTINGS

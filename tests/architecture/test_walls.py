@@ -68,6 +68,7 @@ def test_the_domain_loads_nothing_but_itself() -> None:
         "queuectl_client",
         "queuectl_client.protocol",
         "queuectl_client.protocol.amounts",
+        "queuectl_client.protocol.attributes",
         "queuectl_client.protocol.durations",
         "queuectl_client.protocol.spelling",
         "queuectl_client.protocol.vocabulary",

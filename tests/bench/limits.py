@@ -12,7 +12,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from queuectld.domain.job import Claimed, NewJob
+from queuectld.domain.job import Claimed, NewJob, Options
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.store import Store
@@ -25,8 +25,8 @@ WORKERS = 4
 WORST = 1.3
 TURNS = 50
 NOW = Clock(None).now()
-JOB = NewJob(command="echo out", retry=RETRY, queue="others", priority=1, environment={"HOME": "/"})
-HELD_BACK = NewJob(command=":", retry=RETRY, queue="parked", priority=LOWEST, environment={"HOME": "/"})
+JOB = NewJob(command="echo out", options=Options(RETRY), queue="others", priority=1, environment={"HOME": "/"})
+HELD_BACK = NewJob(command=":", options=Options(RETRY), queue="parked", priority=LOWEST, environment={"HOME": "/"})
 
 
 class Kind(NamedTuple):
@@ -49,6 +49,13 @@ KINDS = (
 )
 
 
+def _with(job: NewJob, keys: Mapping[str, Any]) -> NewJob:
+    """The job with other values for some of its fields or of those of its options."""
+    options = {name: value for name, value in keys.items() if name in Options._fields}
+    others = {name: value for name, value in keys.items() if name not in Options._fields}
+    return job._replace(options=job.options._replace(**options), **others)
+
+
 class Beside:
     """An open store in which many jobs are held back, and the work that is done beside them."""
 
@@ -68,11 +75,11 @@ class Beside:
             await store.config_set("resources", kind.resources, now=NOW)
         await store.queue_set("parked", now=NOW, paused=False, **kind.limits)
         held_by = {} if "depends_on" in kind.keys else kind.keys
-        await verbs.add(store, HELD_BACK._replace(id="parent", **held_by), now=NOW)
+        await verbs.add(store, _with(HELD_BACK, held_by)._replace(id="parent"), now=NOW)
         await beside._turn([], [last])
         await store.queue_pause("parked", kind.pause, now=NOW)
         for start in range(0, count, PIECE):
-            await store.intake.add_many([HELD_BACK._replace(**kind.keys)] * min(PIECE, count - start), now=NOW)
+            await store.intake.add_many([_with(HELD_BACK, kind.keys)] * min(PIECE, count - start), now=NOW)
         await store.intake.add_many([JOB] * 2 * WORKERS, now=NOW)
         await beside.turn()
         return beside

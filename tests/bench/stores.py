@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from queuectld.domain.job import NewJob
+from queuectld.domain.job import NewJob, Options
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.clock import Clock
 from queuectld.store.mapping import models
@@ -87,7 +87,7 @@ def _add(path: Path, queue: str, count: int) -> None:
 async def _begin(path: Path, queue: str, count: int) -> tuple[int, int]:
     """Add jobs through the store. The number of the first one, and how many there are."""
     job = NewJob(
-        command=COMMAND, retry=RETRY, queue=queue, priority=LOWEST, environment=ENVIRONMENT, cwd="/"
+        command=COMMAND, options=Options(RETRY), queue=queue, priority=LOWEST, environment=ENVIRONMENT
     )  # fmt: skip
     store = Store.open(path, host="here", loop=asyncio.get_running_loop())
     try:

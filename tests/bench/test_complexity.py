@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl_client.protocol import filters
-from queuectld.domain.job import Claimed, NewJob
+from queuectld.domain.job import Claimed, NewJob, Options
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.scheduler.clock import Clock
 from queuectld.store.records import MAX_LOOKED_AT, ListQuery
@@ -34,7 +34,7 @@ STEPS_MORE = {
 }
 """A listing may walk so far, and no farther, for what it is asked for; a filter looks at each job it comes by."""
 NOW = Clock(None).now()
-JOB = NewJob(command="echo out", retry=RETRY, priority=FIRST, environment={"HOME": "/"})
+JOB = NewJob(command="echo out", options=Options(RETRY), priority=FIRST, environment={"HOME": "/"})
 
 Work = Callable[[], Awaitable[object]]
 

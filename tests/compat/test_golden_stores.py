@@ -40,16 +40,18 @@ async def _is_as_it_was(lab: Lab) -> None:
     jobs = {job.id: job for job in await lab.store.queries.many(range(1, 99))}
     assert {name: str(job.state) for name, job in jobs.items()} == STATES
     completed = jobs["completed"]
-    assert (completed.name, completed.labels, completed.env) == ("nightly", {"team": "ä"}, {"TOKEN": "x\udcff"})
+    options = completed.options
+    assert (options.name, options.labels, options.env) == ("nightly", {"team": "ä"}, {"TOKEN": "x\udcff"})
     (attempt,) = await lab.store.queries.attempts(completed.seq)
     assert (attempt.left_behind, attempt.user_us, attempt.host) == ("sleep (pid 9)", 1, "here")
     assert attempt.output == {
         "both": Output(5, b"done\n"), "stderr": Output(9, None, (("000/1.1.stderr.log", 0, 9),)),
     }  # fmt: skip
-    assert jobs["dead"].retry == RetryPolicy(1, 2, 2, 0.5, (1, "SIGTERM"), (3,))
-    assert (jobs["dead"].command, jobs["dead"].cwd, jobs["dead"].reason) == (("false",), "/tmp/\udcfe", "exit 1")
+    dead, processing = jobs["dead"], jobs["processing"]
+    assert dead.options.retry == RetryPolicy(1, 2, 2, 0.5, (1, "SIGTERM"), (3,))
+    assert (dead.command, dead.options.cwd, dead.reason) == (("false",), "/tmp/\udcfe", "exit 1")
     assert (jobs["failed"].attempts, jobs["failed"].due_ms) == (1, 7000)
-    assert (jobs["processing"].stdin, jobs["processing"].stall_timeout_ms, jobs["processing"].run) == ("in", 6, 1)
+    assert (processing.options.stdin, processing.options.stall_timeout_ms, processing.run) == ("in", 6, 1)
     assert jobs["blocked"].depends_on == (("held", "completed"),)
     assert lab.store.time_anchor() == Anchor("3ad1c5b2", 1000, 1_700_000_000_000, 5000)
     assert lab.store.config() == {"max_retries": 5}

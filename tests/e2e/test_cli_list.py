@@ -122,7 +122,7 @@ def test_columns_are_any_keys_of_a_job_in_json_too(full: Home) -> None:
 
 
 def test_each_key_can_be_a_column_and_all_are_known(full: Home) -> None:
-    from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN
+    from queuectl_client.protocol.attributes import COMPUTED, KINDS, SHOWN
 
     (job, *_) = full.json("list")
     assert list(job) == list(SHOWN)

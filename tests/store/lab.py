@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from queuectld.domain.job import Claimed, Job, NewJob, Now
+from queuectld.domain.job import Claimed, Job, NewJob, Now, Options
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
@@ -112,9 +112,9 @@ class Lab:
 
 
 def new(command: Any = "true", **fields: Any) -> NewJob:
-    """A job to be stored."""
-    values: dict[str, Any] = {"retry": RETRY, "environment": ENVIRONMENT}
-    return NewJob(command, **(values | fields))
+    """A job to be stored; `fields` are its own and those of its options."""
+    options = {name: fields.pop(name) for name in fields.keys() & {*Options._fields}}
+    return NewJob(command, **{"options": Options(**{"retry": RETRY, **options}), "environment": ENVIRONMENT, **fields})
 
 
 Scenario = Callable[[Lab], Awaitable[None]]

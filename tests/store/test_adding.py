@@ -6,6 +6,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
+from queuectld.domain.job import Options
 from queuectld.domain.retry import RetryPolicy
 from tests.store import verbs
 from tests.store.lab import ENVIRONMENT, Lab, in_lab, new
@@ -26,22 +27,21 @@ async def test_what_is_read_is_what_was_answered_and_what_was_asked_for(lab: Lab
         ("printf", "%s", "a\udcffb"), id="x.1", name="nightly", labels={"k": "ä"}, queue="q", priority=-3,
         retry=RetryPolicy(5, 1.5, 60.0, 0.25, (1, "SIGTERM"), (2,)), timeout_ms=1500, stall_timeout_ms=9,
         kill_grace_ms=1, cwd="/tmp/\udcfe", umask=0o22, env={"A\udcff": "\udc80"}, stdin="in\udcff", unique_key="u",
-        key="k", key_limit=2, slots=3, needs={"gpu": 1}, once=True, split_output=True, stdin_open=True,
+        on_conflict="skip", key="k", key_limit=2, slots=3, needs={"gpu": 1}, once=True,
+        split_output=True, stdin_open=True,
     )  # fmt: skip
     answered = await verbs.add(lab.store, asked, now=lab.now)
     read = await lab.get(answered.seq)
     assert read == answered
-    for name in (
-        "command", "id", "name", "labels", "queue", "priority", "retry", "timeout_ms", "stall_timeout_ms", "env",
-        "kill_grace_ms", "cwd", "umask", "stdin", "unique_key", "key", "key_limit", "slots", "needs", "once",
-        "split_output", "stdin_open",
-    ):  # fmt: skip
+    for name in ("command", "id", "queue", "priority", "options"):
         assert getattr(read, name) == getattr(asked, name), name
+    usual = [name for name, value in Options._field_defaults.items() if getattr(asked.options, name) == value]
+    assert not usual, "each option is asked for otherwise than it is by default, so that none is lost unseen"
     await lab.store.config_set("resources", "gpu=1", now=lab.now)
     workers = await lab.hire(3)
     claimed = await lab.claim(workers[0])
-    assert (claimed.command, claimed.cwd, claimed.stdin) == (asked.command, asked.cwd, asked.stdin)
-    assert claimed.stdin_open
+    assert claimed.command == asked.command
+    assert claimed.options._replace(env=asked.options.env) == asked.options
     assert await lab.store.queries.environment(claimed.environment_id) == asked.environment
 
 

@@ -106,8 +106,8 @@ async def test_an_edit_changes_what_it_names_and_nothing_else(lab: Lab) -> None:
     before = await lab.get(1)
     changes: dict[str, Any] = {"command": ("echo", "x"), "priority": -1, "queue": "q", "timeout_ms": None}
     job = await lab.store.edit(1, changes, now=lab.now)
-    assert (job.command, job.priority, job.queue, job.timeout_ms) == (("echo", "x"), -1, "q", None)
-    assert (job.env, job.name, job.labels) == ({"SECRET": "1"}, "old", {})
+    assert (job.command, job.priority, job.queue, job.options.timeout_ms) == (("echo", "x"), -1, "q", None)
+    assert (job.options.env, job.options.name, job.options.labels) == ({"SECRET": "1"}, "old", {})
     assert job.ready
     (worker,) = await lab.hire()
     assert (await lab.claim(worker)).id == "job_2"
@@ -120,7 +120,7 @@ async def test_an_edit_changes_what_it_names_and_nothing_else(lab: Lab) -> None:
 async def test_an_edit_keeps_the_value_of_a_variable_that_is_named_without_one(lab: Lab) -> None:
     await lab.add(env={"SECRET": "1", "OLD": "x"})
     job = await lab.store.edit(1, {"env": {"SECRET": True, "NEW": "2"}}, now=lab.now)
-    assert job.env == {"SECRET": "1", "NEW": "2"}
+    assert job.options.env == {"SECRET": "1", "NEW": "2"}
     with pytest.raises(Refused, match="'OLD' is not set, so it has no value to keep"):
         await lab.store.edit(1, {"env": {"SECRET": True, "OLD": True}}, now=lab.now)
 
@@ -133,7 +133,7 @@ async def test_an_edit_of_a_job_that_has_changed_since_is_refused(lab: Lab) -> N
     with pytest.raises(Refused) as refused:
         await lab.store.edit(1, {"name": "m"}, rev=job.updated_ms, now=lab.now)
     assert refused.value.code is ErrorCode.CONFLICT
-    assert (await lab.get(1)).name == "n"
+    assert (await lab.get(1)).options.name == "n"
 
 
 @pytest.mark.parametrize("unknown", ["state", "seq", "environment", "nonsense"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from queuectl_client.protocol import filters
-from queuectl_client.protocol.jobkeys import KINDS
+from queuectl_client.protocol.attributes import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.retry import RetryPolicy
 from queuectld.server.views import job_view, row_views

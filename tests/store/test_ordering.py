@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from queuectl_client.protocol import filters
-from queuectl_client.protocol.jobkeys import KINDS
+from queuectl_client.protocol.attributes import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.reads import listings, ordering
 from queuectld.store.records import ListQuery

@@ -128,7 +128,7 @@ async def test_what_a_job_waits_for_cannot_be_changed_once_it_has_run(lab: Lab) 
     await lab.add(id="last", hold=True)
     await lab.add(id="failed")
     await lab.turn([lab.end(await lab.claim(), 1)])
-    await lab.add(id="dead", retry=new().retry._replace(max_retries=1))
+    await lab.add(id="dead", retry=new().options.retry._replace(max_retries=1))
     await lab.turn([lab.end(await lab.claim(), 1)])
     for seq in (2, 3):
         with pytest.raises(Refused, match="it no longer waits for other jobs"):
@@ -137,10 +137,10 @@ async def test_what_a_job_waits_for_cannot_be_changed_once_it_has_run(lab: Lab) 
 
 @in_lab
 async def test_an_edit_of_a_dead_job_counts_when_it_is_retried(lab: Lab) -> None:
-    await lab.add(retry=new().retry._replace(max_retries=1))
+    await lab.add(retry=new().options.retry._replace(max_retries=1))
     await lab.turn([lab.end(await lab.claim(), 1)])
     job = await lab.store.edit(1, {"command": "echo", "priority": 4, "retry": {"max_retries": 2}}, now=lab.now)
-    assert (job.state, job.retry.max_retries, job.priority) == (JobState.DEAD, 2, 4)
+    assert (job.state, job.options.retry.max_retries, job.priority) == (JobState.DEAD, 2, 4)
     await verbs.dlq_retry(lab.store, [1], now=lab.now)
     assert (await lab.claim(lab.workers[0])).command == "echo"
 
@@ -156,7 +156,8 @@ async def test_a_new_time_takes_the_place_of_the_old_one(lab: Lab) -> None:
 
 @in_lab
 async def test_dead_jobs_run_again_one_after_the_other(lab: Lab) -> None:
-    await lab.store.intake.add_many([new(retry=new().retry._replace(max_retries=1)) for _ in range(3)], now=lab.now)
+    retry = new().options.retry._replace(max_retries=1)
+    await lab.store.intake.add_many([new(retry=retry) for _ in range(3)], now=lab.now)
     (worker,) = await lab.hire()
     for _ in range(3):
         await lab.turn([lab.end(await lab.claim(worker), 1)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl_client.protocol import filters
-from queuectl_client.protocol.jobkeys import KINDS
+from queuectl_client.protocol.attributes import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping import functions, schema
 from queuectld.store.mapping.connection import open_writer

@@ -91,15 +91,15 @@ async def test_a_job_is_told_which_things_it_has_also_after_a_restart(lab: Lab) 
     await lab.add(needs={"gpu": 2})
     await lab.add(needs={"gpu": 2})
     first, second = (await lab.turn(free=workers)).claimed
-    assert first.env == {
+    assert first.options.env == {
         "A": "1", "QUEUECTL_GPU": "0", "CUDA_VISIBLE_DEVICES": "0", "QUEUECTL_MEM": str(4 << 30)
     }  # fmt: skip
-    assert second.env == {"QUEUECTL_GPU": "1,2", "CUDA_VISIBLE_DEVICES": "1,2"}
+    assert second.options.env == {"QUEUECTL_GPU": "1,2", "CUDA_VISIBLE_DEVICES": "1,2"}
     assert (await lab.get(2)).granted == {"gpu": (1, 2)}
     await lab.restart()
     await lab.turn([lab.end(second)])
     (third,) = (await lab.turn(free=workers[2:])).claimed
-    assert third.env["QUEUECTL_GPU"] == "1,2"
+    assert third.options.env["QUEUECTL_GPU"] == "1,2"
 
 
 @in_lab

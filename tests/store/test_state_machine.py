@@ -336,7 +336,7 @@ class StoreMachine(RuleBasedStateMachine):
                 known.state, known.attempts, known.runs, known.crashes, known.run, known.worker
             ), job  # fmt: skip
             assert job.priority == known.priority
-            if job.key is None:
+            if job.options.key is None:
                 assert job.ready is known.ready, job
             kept = [attempt.run for attempt in self.do(self.lab.store.queries.attempts(job.seq))]
             assert kept == sorted(known.ended_runs)

@@ -17,7 +17,7 @@ from tests.store.lab import RETRY, Lab, in_lab
 async def test_a_job_completes(lab: Lab) -> None:
     await lab.add("echo hi", queue="q", split_output=True, timeout_ms=5)
     claimed = await lab.claim()
-    assert (claimed.run, claimed.attempt, claimed.queue, claimed.timeout_ms) == (1, 1, "q", 5)
+    assert (claimed.run, claimed.attempt, claimed.queue, claimed.options.timeout_ms) == (1, 1, "q", 5)
     assert (await lab.get(1)).worker == claimed.worker
     output = {"both": Output(70_000, None, (("0/1.1.log", 0, 100), ("0/1.1.b.log", 69_000, 1000)))}
     outcome = lab.end(claimed, user_us=1, system_us=2, max_rss_kib=3, pid=4, left_behind="sleep (pid 9)", output=output)
@@ -179,7 +179,7 @@ async def test_a_worker_of_one_job_takes_no_other(lab: Lab) -> None:
     assert turn.claimed == []
     turn = await lab.turn(free=[second], dedicated={first: mine.seq})
     assert [(each.seq, each.worker) for each in turn.claimed] == [(2, first), (1, second)]
-    assert mine.retry == RETRY
+    assert mine.options.retry == RETRY
 
 
 @in_lab

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from queuectl_client.protocol import rpc
 from queuectl_client.protocol.vocabulary import EventKind, JobState
-from queuectld.domain.job import Job
+from queuectld.domain.job import Job, Options
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.hints import Hint
@@ -36,11 +36,13 @@ def scene(play: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
 
 
 def a_job(seq: int = 1, **changes: Any) -> Job:
-    """A job with nothing special about it."""
+    """A job with nothing special about it; `changes` are of its fields and of those of its options."""
+    options = {name: changes.pop(name) for name in changes.keys() & {*Options._fields}}
     fields: dict[str, Any] = {
         "seq": seq, "id": f"job_{seq}", "command": "true", "state": JobState.PENDING, "queue": "default", "priority": 0,
-        "rank": seq, "attempts": 0, "run": 0, "runs": 0, "crashes": 0, "retry": RetryPolicy(3, 2, 3600),
+        "rank": seq, "attempts": 0, "run": 0, "runs": 0, "crashes": 0,
         "created_ms": 1_700_000_000_123, "updated_ms": 1_700_000_000_123,
+        "options": Options(**{"retry": RetryPolicy(3, 2, 3600), **options}),
     }  # fmt: skip
     return Job(**fields | changes)
 

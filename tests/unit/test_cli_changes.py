@@ -8,8 +8,8 @@ import pytest
 from queuectl_client.cli.jobinput import editfile
 from queuectl_client.cli.jobinput.changes import typed
 from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.attributes import EDITABLE
 from queuectl_client.protocol.jobspec import read_changes
-from queuectld.scheduler.jobs.editing import EDITABLE
 
 JOB: dict[str, Any] = {
     "id": "job_1", "seq": 1, "state": "pending", "command": "echo hi", "name": None, "queue": "default", "priority": 0,

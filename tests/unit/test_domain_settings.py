@@ -101,7 +101,7 @@ def test_values(name: str, given: Any, value: Any) -> None:
         ("backoff_base", "inf"),
         ("backoff_base", 10**400),
         ("backoff_base", False),
-        ("backoff_max", 0),
+        ("backoff_max", -1),
         ("backoff_jitter", 1.01),
         ("timeout", 0),
         ("timeout", -3),

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_client.protocol import filters
+from queuectl_client.protocol.attributes import KINDS, Kind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.filters import All, Comparison, Either, Key, Not
 from queuectl_client.protocol.filtervalues import Ago
-from queuectl_client.protocol.jobkeys import KINDS, Kind
 
 
 def compared(source: str) -> tuple[str, str, tuple[Any, ...]]:

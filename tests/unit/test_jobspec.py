@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from queuectl_client.protocol.attributes import SHOWN
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.dependencies import split_end
-from queuectl_client.protocol.jobkeys import SHOWN
 from queuectl_client.protocol.jobspec import CHECKS, MAX_COMMAND_BYTES, JobSpec, is_known_key, read_changes
 
 

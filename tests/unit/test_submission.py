@@ -24,12 +24,14 @@ def _made(keys: Map, settings: Map | None = None, environment: dict[str, str] | 
 def test_keys_of_control_arrive() -> None:
     needs = {"mem": "1K", "gpu": 1}
     keys = {"key": "k", "key_limit": 3, "slots": 2, "stall_timeout": 1.5, "batch": "b", "needs": needs}
-    job = _made(keys, {"resources": "gpu=1,mem=2K"})
-    assert (job.key, job.key_limit, job.slots, job.stall_timeout_ms, job.batch) == ("k", 3, 2, 1500, "b")
+    made = _made(keys, {"resources": "gpu=1,mem=2K"})
+    job = made.options
+    assert (job.key, job.key_limit, job.slots, job.stall_timeout_ms, made.batch) == ("k", 3, 2, 1500, "b")
     assert list(job.needs.items()) == [("gpu", 1), ("mem", 1024)]
-    plain = _made({}, {"stall_timeout": 9})
+    usual = _made({}, {"stall_timeout": 9})
+    plain = usual.options
     assert (plain.key, plain.key_limit, plain.slots, plain.needs, plain.stall_timeout_ms) == (None, 1, 1, {}, 9000)
-    assert (plain.delay_ms, plain.run_at_ms, plain.priority) == (0, None, 0)
+    assert (usual.delay_ms, usual.run_at_ms, usual.priority) == (0, None, 0)
 
 
 def test_of_many_jobs_that_differ_in_their_command_alone_each_is_as_it_would_be_by_itself() -> None:

@@ -17,7 +17,7 @@ from queuectl_client.cli.output.columns import cell
 from queuectl_client.cli.output.listing import Order
 from queuectl_client.cli.output.printing import fields, table
 from queuectl_client.errors import InvalidParams
-from queuectl_client.protocol.jobkeys import KINDS
+from queuectl_client.protocol.attributes import KINDS
 from queuectl_client.protocol.spelling import nearest
 from queuectl_client.protocol.vocabulary import WAITING_STATES
 

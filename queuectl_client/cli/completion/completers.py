@@ -11,7 +11,7 @@ import click
 
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
-from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN
+from queuectl_client.protocol.attributes import COMPUTED, EDITABLE, KINDS, SHOWN
 from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES, ReasonCode
 
 
@@ -164,9 +164,7 @@ def settings(invocation: Invocation, _ctx: click.Context, incomplete: str) -> It
 
 def changes(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
     """Keys of a job that can be changed."""
-    from queuectl_client.protocol.jobspec import JobSpec
-
-    return _begun((Offer(f"{key}=") for key in JobSpec._fields), incomplete)
+    return _begun((Offer(f"{key}=", attribute.form) for key, attribute in EDITABLE.items()), incomplete)
 
 
 def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:

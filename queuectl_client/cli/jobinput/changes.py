@@ -11,18 +11,13 @@ import click
 from queuectl_client.cli.jobinput.jobjson import local_moment
 from queuectl_client.cli.jobinput.values import DURATION, WHOLE, Pair
 from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.attributes import ATTRIBUTES, MAPS, Form
 from queuectl_client.protocol.dependencies import split_end
 from queuectl_client.protocol.durations import seconds
 from queuectl_client.protocol.spelling import snake_case
 
 Job = Mapping[str, Any]
 
-NUMBERS: Final = frozenset({"priority", "max_retries", "key_limit", "slots"})
-FRACTIONS: Final = frozenset({"backoff_base", "backoff_jitter"})
-DURATIONS: Final = frozenset({"timeout", "stall_timeout", "kill_grace", "backoff_max", "delay"})
-FLAGS: Final = frozenset({"once", "split_output"})
-CODES: Final = frozenset({"retry_on", "no_retry_on"})
-MAPS: Final = frozenset({"labels", "needs", "env"})
 _YES: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -91,26 +86,27 @@ def _typed(key: str, given: str, text: str) -> Any:
         raise InvalidParams(f"{given} is not changed by an edit; use queuectl hold ID, or queuectl release ID")
     if text == "none" and key != "command":
         return None
-    if key in NUMBERS:
-        return WHOLE.convert(text, None, None)
-    if key in FRACTIONS:
-        return _fraction(given, text)
-    if key in DURATIONS:
-        return DURATION.convert(text, None, None)
-    if key in FLAGS:
-        if text.lower() not in _YES:
-            raise InvalidParams(f"{given} is {text!r}, but it must be true or false")
-        return _YES[text.lower()]
-    if key in CODES:
-        return [_code(code) for code in text.split(",") if code]
-    if key == "run_at":
-        return local_moment(text)
-    if key == "depends_on":
-        return [dependency(part) for part in text.split(",") if part]
-    if key in MAPS:
-        return _map(key, given, text)
-    if key == "command" and text.startswith("["):
-        return read_json(given, text)
+    match ATTRIBUTES[key].form if key in ATTRIBUTES else None:
+        case Form.WHOLE:
+            return WHOLE.convert(text, None, None)
+        case Form.NUMBER:
+            return _fraction(given, text)
+        case Form.SECONDS:
+            return DURATION.convert(text, None, None)
+        case Form.FLAG:
+            if text.lower() not in _YES:
+                raise InvalidParams(f"{given} is {text!r}, but it must be true or false")
+            return _YES[text.lower()]
+        case Form.CODES:
+            return [_code(code) for code in text.split(",") if code]
+        case Form.TIME:
+            return local_moment(text)
+        case Form.JOBS:
+            return [dependency(part) for part in text.split(",") if part]
+        case Form.LABELS | Form.AMOUNTS | Form.VARIABLES:
+            return _map(key, given, text)
+        case Form.COMMAND if text.startswith("["):
+            return read_json(given, text)
     return text
 
 
@@ -149,9 +145,10 @@ def _code(text: str) -> int | str:
 
 def from_file(key: str, value: Any) -> Any:
     """A value as it stands in the file that was edited, as the wire has it."""
-    if key in DURATIONS and isinstance(value, str) and (found := seconds(value)) is not None:
+    form = ATTRIBUTES[key].form if key in ATTRIBUTES else None
+    if form is Form.SECONDS and isinstance(value, str) and (found := seconds(value)) is not None:
         return found
-    if key == "depends_on" and isinstance(value, list):
+    if form is Form.JOBS and isinstance(value, list):
         return [dependency(part) if isinstance(part, str) else part for part in value]
     plain = value.isoformat() if hasattr(value, "isoformat") else value
-    return local_moment(plain) if key == "run_at" and isinstance(plain, str) else plain
+    return local_moment(plain) if form is Form.TIME and isinstance(plain, str) else plain

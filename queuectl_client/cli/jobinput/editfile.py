@@ -9,38 +9,31 @@ from typing import Any, Final
 
 import tomli_w
 
-from queuectl_client.cli.jobinput.changes import MAPS, dependency_text, entries_of, from_file
+from queuectl_client.cli.jobinput.changes import dependency_text, entries_of, from_file
 from queuectl_client.errors import InvalidParams
+from queuectl_client.protocol.attributes import EDITABLE, MAPS, Attribute, Form
 
 Job = Mapping[str, Any]
 
-KEYS: Final[Mapping[str, tuple[str, Any]]] = {
-    "command": ("A line for the shell; or a list, a program and its arguments, run without it.", "make test"),
-    "name": ("A name for people.", "nightly"),
-    "queue": ("The queue it waits in.", "default"),
-    "priority": ("Higher runs first: -1000000 to 1000000.", 0),
-    "cwd": ("The folder it runs in.", "/tmp"),
-    "timeout": ('Seconds, or "10m": an execution that takes longer is ended.', 600),
-    "stall_timeout": ("Seconds: an execution that prints nothing for so long is ended.", 60),
-    "kill_grace": ("Seconds between TERM and KILL.", 10),
-    "max_retries": ("Executions at most; 0 and 1 both mean one.", 3),
-    "backoff_base": ("It waits base ** failures seconds between executions, …", 2),
-    "backoff_max": ("… at most so many, …", 3600),
-    "backoff_jitter": ("… shortened by up to this share, 0 to 1.", 0.1),
-    "retry_on": ("Exit codes and signals: tried again after these alone.", [75, "SIGKILL"]),
-    "no_retry_on": ("Exit codes and signals: given up after these.", [2]),
-    "run_at": ("No earlier than this.", "2030-01-01T09:00:00Z"),
-    "depends_on": ('After these jobs: "job_1" (its success), "job_1:dead" or "job_1:any".', ["job_1", "job_2:any"]),
-    "key": ("Jobs of one key wait for one another.", "customer-7"),
-    "key_limit": ("So many of its key at once.", 1),
-    "slots": ("Worker slots it takes.", 1),
-    "once": ("Never run it a second time after a crash.", False),
-    "split_output": ("Keep stdout and stderr apart.", False),
-    "labels": ("Labels, to find it by.", {"user": "ada"}),
-    "needs": ("Amounts of resources it takes.", {"gpu": 1}),
-    "env": ("Variables laid over its environment. true: as it is, which is not shown.", {"MODE": "fast"}),
+_UNSEEN: Final = ("delay", "stdin")
+"""A delay is a run_at by now, and stdin, like the values of env, is never shown."""
+KEYS: Final[Mapping[str, Attribute]] = {
+    name: EDITABLE[name]
+    for name in sorted(EDITABLE, key=lambda name: (name in MAPS, name != "command"))
+    if name not in _UNSEEN
 }
-"""The keys that are shown, each with what it means and an example; maps last, for a table ends at the next one."""
+"""The keys that are shown; maps last, for a table ends at the next one."""
+
+
+def _comment(attribute: Attribute) -> str:
+    """What stands above a key: what it means, and what it may be."""
+    meaning = attribute.comment or attribute.help
+    match attribute.form:
+        case Form.SECONDS:
+            return f'{meaning} Seconds, or "10m".'
+        case Form.WHOLE | Form.NUMBER:
+            return f"{meaning} From {attribute.low:,} to {attribute.high:,}."
+    return meaning
 
 
 def shown(job: Job) -> dict[str, Any]:
@@ -63,12 +56,12 @@ def written(job: Job) -> str:
         "# Save it and leave to change the job; leave without saving to keep it.",
         "# A key that you remove, or put behind a #, goes back to its default.",
     ]
-    for key, (meaning, example) in KEYS.items():
+    for key, attribute in KEYS.items():
         if key in unshown(job):
             lines += ["", f"# {key} is not UTF-8, and stays as it is."]
             continue
-        text = _toml(key, values.get(key, example))
-        lines += ["", f"# {meaning}", text if key in values else _behind_hash(text)]
+        text = _toml(key, values.get(key, attribute.example))
+        lines += ["", f"# {_comment(attribute)}", text if key in values else _behind_hash(text)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The options that describe a job, shared by `enqueue` and `run`: one for each key of the job's JSON.
+"""The options that describe a job, shared by `enqueue` and `run`: one for each attribute that is given.
 
 Turns what was typed into the keys that the daemon takes; what they may hold the daemon decides.
 """
@@ -10,67 +10,60 @@ import click
 
 from queuectl_client.cli.framework import Headed
 from queuectl_client.cli.jobinput.values import DURATION, PAIR, WHEN, WHOLE, Pair
+from queuectl_client.protocol.attributes import GIVEN, HEADINGS, Attribute, Form
 from queuectl_client.protocol.dependencies import split_end
 from queuectl_client.protocol.spelling import snake_case
 
 JobMap = dict[str, Any]
 
 
-WHAT: Final = "What it is"
-WHEN_: Final = "When, and after what"
-HOW_MANY: Final = "How many at once"
-FAILING: Final = "How long, and when it fails"
-AROUND: Final = "What it runs with"
+_TYPES: Final[Mapping[str, dict[str, Any]]] = {
+    Form.ID: {"metavar": "ID"},
+    Form.QUEUE: {"metavar": "NAME"},
+    Form.TEXT: {"metavar": "TEXT"},
+    Form.ANY_TEXT: {"metavar": "TEXT"},
+    Form.FOLDER: {"metavar": "DIR"},
+    Form.WHOLE: {"type": WHOLE, "metavar": "N"},
+    Form.NUMBER: {"type": float, "metavar": "N"},
+    Form.SECONDS: {"type": DURATION},
+    Form.TIME: {"type": WHEN},
+    Form.FLAG: {"is_flag": True},
+    Form.CODES: {"multiple": True, "metavar": "CODE"},
+    Form.JOBS: {"multiple": True, "metavar": "ID"},
+    Form.LABELS: {"type": PAIR, "multiple": True},
+    Form.AMOUNTS: {"type": Pair("RESOURCE=N"), "multiple": True},
+    Form.VARIABLES: {"type": PAIR, "multiple": True},
+}
+"""How an option takes what has this form on the wire."""
+_AFTER: Final = (
+    ("after_any", "any", "Run it when ID has ended, however."),
+    ("after_failed", "dead", "Run it when ID is dead or cancelled."),
+)
+"""Options beside --after: how its parents are to end."""
 
 
-def _option(heading: str, *names: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(*names, cls=Headed, heading=heading, **settings)
+def _options(attribute: Attribute) -> Iterator[Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    """The options that give this attribute."""
+    if attribute.form is Form.WORD:
+        settings: dict[str, Any] = {"type": click.Choice(attribute.words)}
+    else:
+        settings = _TYPES[attribute.form]
+    if attribute.metavar is not None:
+        settings = {**settings, "metavar": attribute.metavar}
+    headed: dict[str, Any] = {"cls": Headed, "heading": attribute.heading}
+    yield click.option(attribute.option, attribute.name, help=attribute.help, **headed, **settings)
+    if attribute.form is Form.JOBS:
+        for name, _, words in _AFTER:
+            yield click.option(f"--{name.replace('_', '-')}", name, help=words, **headed, **settings)
 
 
-_OPTIONS: Final = (
-    _option(WHAT, "--id", "id", metavar="ID", help="Its id; job_N when not given."),
-    _option(WHAT, "--name", metavar="TEXT", help="A name for people."),
-    _option(WHAT, "--label", "labels", type=PAIR, multiple=True, help="A label; may be given again."),
-    _option(WHAT, "--queue", metavar="NAME", help="Its queue; default when not given."),
-    _option(WHAT, "--priority", type=WHOLE, metavar="N", help="Higher runs first."),
-    _option(WHAT, "--batch", metavar="NAME", help="Its batch: others wait for batch:NAME."),
-    _option(WHEN_, "--delay", type=DURATION, help="Run it no earlier than so long from now: 90s, 1h30m."),
-    _option(WHEN_, "--run-at", type=WHEN, help="Run it no earlier: 18:00, 'tomorrow 09:00', +10m, ISO 8601."),
-    _option(WHEN_, "--hold", is_flag=True, help="Keep it back until it is released."),
-    _option(
-        WHEN_, "--after", "depends_on", multiple=True, metavar="ID",
-        help="Run it when ID has completed; may be given again. ID may be last, 3-9, label:K=V, batch:NAME.",
-    ),
-    _option(WHEN_, "--after-any", multiple=True, metavar="ID", help="Run it when ID has ended, however."),
-    _option(WHEN_, "--after-failed", multiple=True, metavar="ID", help="Run it when ID is dead or cancelled."),
-    _option(HOW_MANY, "--key", metavar="KEY", help="Jobs of one key run one after the other."),
-    _option(HOW_MANY, "--key-limit", type=WHOLE, metavar="N", help="So many of one key at once."),
-    _option(HOW_MANY, "--slots", type=WHOLE, metavar="N", help="Worker slots it takes."),
-    _option(
-        HOW_MANY, "--needs", type=Pair("RESOURCE=N"), multiple=True, help="What it takes of a resource: gpu=1,mem=4G.",
-    ),
-    _option(HOW_MANY, "--unique", "unique_key", metavar="KEY", help="Only one of this key may wait or run."),
-    _option(
-        HOW_MANY, "--on-conflict", type=click.Choice(("error", "skip", "replace")),
-        help="What to do when the unique key is taken.",
-    ),
-    _option(FAILING, "--timeout", type=DURATION, help="End an execution that takes longer."),
-    _option(FAILING, "--stall-timeout", type=DURATION, help="End one that prints nothing for so long."),
-    _option(FAILING, "--kill-grace", type=DURATION, help="Between TERM and KILL when it is ended."),
-    _option(FAILING, "--max-retries", type=WHOLE, metavar="N", help="Executions at most; 0 and 1 mean one."),
-    _option(FAILING, "--retry-on", multiple=True, metavar="CODE", help="Try again after these alone: tempfail,KILL,3."),
-    _option(FAILING, "--no-retry-on", multiple=True, metavar="CODE", help="Give up after these codes or signals."),
-    _option(FAILING, "--backoff-base", type=float, metavar="N", help="Waits N, N*N, N*N*N … s between executions."),
-    _option(FAILING, "--backoff-max", type=DURATION, help="The longest wait between two executions."),
-    _option(FAILING, "--backoff-jitter", type=float, metavar="SHARE", help="0 to 1: how much shorter it may be."),
-    _option(FAILING, "--once", is_flag=True, help="Never run it a second time after a crash."),
-    _option(AROUND, "--cwd", metavar="DIR", help="The folder it runs in; this one when not given."),
-    _option(AROUND, "--env", "env", type=PAIR, multiple=True, help="A variable laid over this environment."),
-    _option(AROUND, "--stdin", metavar="TEXT", help="What it reads; nothing when not given."),
-    _option(AROUND, "--stdin-open", is_flag=True, help="Let it read what queuectl send gives it."),
-    _option(AROUND, "--split-output", is_flag=True, help="Keep stdout and stderr apart."),
-)  # fmt: skip
-_AFTER: Final = (("after_any", "any"), ("after_failed", "dead"))
+_OPTIONS: Final = [
+    option
+    for heading in HEADINGS
+    for attribute in GIVEN.values()
+    if attribute.heading == heading
+    for option in _options(attribute)
+]
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,16 +78,16 @@ def described(options: Mapping[str, Any]) -> JobMap:
     job: JobMap = {
         key: value for key, value in options.items() if value is not None and value is not False and value != ()
     }
-    for key in ("labels", "env"):
-        if key in job:
-            job[key] = dict(job[key])
-    if "needs" in job:
-        job["needs"] = {name: _number(amount) for name, amount in _resources(job["needs"])}
-    for key in ("retry_on", "no_retry_on"):
-        if key in job:
-            job[key] = [_number(code) for codes in job[key] for code in codes.split(",")]
+    for key, value in job.items():
+        match GIVEN[key].form if key in GIVEN else None:
+            case Form.LABELS | Form.VARIABLES:
+                job[key] = dict(value)
+            case Form.AMOUNTS:
+                job[key] = {name: _number(amount) for name, amount in _resources(value)}
+            case Form.CODES:
+                job[key] = [_number(code) for codes in value for code in codes.split(",")]
     parents = [_dependency(text) for text in job.pop("depends_on", ())]
-    for key, on in _AFTER:
+    for key, on, _ in _AFTER:
         parents += [{"id": text, "on": on} for text in job.pop(key, ())]
     if parents:
         job["depends_on"] = parents

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from queuectl_client.cli.output import render
-from queuectl_client.protocol.jobkeys import COMPUTED, KINDS, SHOWN, Kind
+from queuectl_client.protocol.attributes import COMPUTED, KINDS, SHOWN, Kind
 from queuectl_client.protocol.spelling import nearest, snake_case
 
 Job = Mapping[str, Any]

@@ -253,8 +253,9 @@ def _slices(seqs: Sequence[int]) -> Iterable[Sequence[int]]:
 def _size(job: Job) -> int:
     """About how many bytes a job takes in an answer."""
     command = len(job.command) if isinstance(job.command, str) else sum(map(len, job.command))
-    labels = sum(len(key) + len(value) for key, value in job.labels.items())
-    return 1_000 + 2 * (command + labels + len(job.cwd) + len(job.reason or "")) + sum(map(len, job.env))
+    options = job.options
+    labels = sum(len(key) + len(value) for key, value in options.labels.items())
+    return 1_000 + 2 * (command + labels + len(options.cwd) + len(job.reason or "")) + sum(map(len, options.env))
 
 
 def _read_place(text: str) -> Place:

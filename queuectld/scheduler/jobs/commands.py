@@ -133,7 +133,7 @@ class JobCommands:
         for job, run, worker in done.running:
             assert run is not None
             assert worker is not None
-            self._runs.kill(worker, job.seq, run, grace_ms=job.kill_grace_ms, why="cancelled")
+            self._runs.kill(worker, job.seq, run, grace_ms=job.options.kill_grace_ms, why="cancelled")
         return done
 
     async def _pause(self, verb: Verb, seqs: Sequence[int], _: Place, picked: bool) -> Done:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from queuectl_client.protocol import filters
+from queuectl_client.protocol.attributes import Kind
 from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
-from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
 from queuectl_client.protocol.selectors import Pick

@@ -187,9 +187,9 @@ def _newest(job: Job, attempts: list[Attempt]) -> int:
 def _parts(streams: Mapping[str, Output], job: Job, name: str | None) -> list[Output]:
     """The streams asked for, in reading order. Refused (wrong_state) when they were not kept apart."""
     if name is None:
-        names = ("stdout", "stderr") if job.split_output else (BOTH,)
+        names = ("stdout", "stderr") if job.options.split_output else (BOTH,)
         return [streams[each] for each in names if each in streams]
-    if not job.split_output:
+    if not job.options.split_output:
         message = f"stdout and stderr of {job.id} were kept together; enqueue with --split-output to keep them apart"
         raise Refused(ErrorCode.WRONG_STATE, message, {"id": job.id})
     return [streams[name]] if name in streams else []

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from queuectl_client.protocol import selectors
+from queuectl_client.protocol.attributes import Kind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.filters import All, Comparison, Filter, Key
-from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.selectors import Last, One, Pick, Selector
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused

@@ -15,7 +15,7 @@ from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import dependency_selectors, selection, stdin
 from queuectld.scheduler.jobs.commands import JobCommands, RemoveFiles
-from queuectld.scheduler.jobs.submission import Submission, new_job
+from queuectld.scheduler.jobs.submission import Submission
 from queuectld.scheduler.jobs.wait_calls import Waited, Waits
 from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
@@ -55,7 +55,7 @@ class JobService:
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
         """Store one job. A repeated `request` gives the job of the first time."""
         seen = await dependency_selectors.first_look(self._store, (spec.depends_on,)) if spec.depends_on else None
-        new = new_job(spec, submitter, self._config.value, seen)
+        new = Submission(self._config.value, seen).new_job(spec, submitter)
         failpoints.reached("enqueue.received")
         added = await self._store.intake.add(new, now=self._clock.now(), request=request)
         failpoints.reached("enqueue.stored")

@@ -31,7 +31,7 @@ async def send(store: Store, runs: RunControl, ref: str, data: bytes, *, eof: bo
         raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
     job = jobs[0]
     where = {"id": job.id, "seq": job.seq}
-    if not job.stdin_open:
+    if not job.options.stdin_open:
         message = f"{job.id} was not enqueued with --stdin-open (stdin_open), so nothing can be sent to it"
         raise Refused(ErrorCode.WRONG_STATE, message, where)
     if job.state is not JobState.PROCESSING or job.worker is None:

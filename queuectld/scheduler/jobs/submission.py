@@ -2,16 +2,17 @@
 
 import os
 import pwd
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from queuectl_client.protocol.attributes import GIVEN, Attribute, Form
 from queuectl_client.protocol.jobspec import JobSpec
 from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import NewJob
+from queuectld.domain.job import NewJob, Options
 from queuectld.domain.resources import VISIBLE_DEVICES, read_supplies, variable
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.records import SeenBy
@@ -30,79 +31,83 @@ JOB_VARIABLES: Final = frozenset({
 """Set anew for each execution; a job that enqueues a job must not hand its own on."""
 
 
-class Submission:
-    """Makes the jobs of one request, with the settings in force at the moment; see `new_job`.
+_FIRST_OPTION: Final = JobSpec._fields.index("name")
+_OPTIONS: Final = [GIVEN[key] for key in JobSpec._fields[_FIRST_OPTION:]]
+"""The keys of a job that stand in its options; `JobSpec` has them behind the others."""
 
-    Jobs that follow one another are mostly alike but for their command, so what was worked out for one serves the next.
+
+class Submission:
+    """Makes the jobs of one request, with the settings in force at the moment. `setting` gives one by name.
+
+    Jobs that follow one another mostly have the same options, so those that were worked out for one serve the next.
     """
 
     def __init__(self, setting: Callable[[str], Any], seen: SeenBy | None = None) -> None:
+        """`seen`: what selectors among `depends_on` were found to name."""
         self._setting = setting
-        self._seen = seen
-        self._rest: tuple[Any, ...] | None = None
+        self._seen = seen or {}
+        self._given: tuple[Any, ...] | None = None
         self._submitter: Submitter | None = None
-        self._new: NewJob | None = None
+        self._usual: Options | None = None
+        self._options: Options | None = None
+        self._environment: Mapping[str, str] = {}
 
     def new_job(self, spec: JobSpec, submitter: Submitter) -> NewJob:
-        """As the function."""
-        rest = spec[1:]
-        if self._new is not None and submitter is self._submitter and rest == self._rest:
-            return NewJob(spec.command, *self._new[1:])
-        self._new = new_job(spec, submitter, self._setting, self._seen)
-        self._rest, self._submitter = rest, submitter
-        return self._new
+        """The job that `spec` asks for. Refused (invalid_params) for more than there is of a resource."""
+        given = spec[_FIRST_OPTION:]
+        if self._options is None or submitter is not self._submitter or given != self._given:
+            refuse_unmet(spec.slots, spec.needs or {}, self._setting)
+            if self._usual is None or submitter is not self._submitter:
+                self._usual = _usual(submitter, self._setting)
+                self._environment = _environment(submitter.environment, self._setting)
+            self._options = _options(given, self._usual, self._setting)
+            self._given, self._submitter = given, submitter
+        return NewJob(
+            spec.command,
+            self._options,
+            id=spec.id,
+            queue=spec.queue or DEFAULT_QUEUE,
+            priority=spec.priority or 0,
+            delay_ms=milliseconds(spec.delay) or 0,
+            run_at_ms=spec.run_at,
+            environment=self._environment,
+            depends_on=spec.depends_on or (),
+            seen=self._seen if spec.depends_on else {},
+            batch=spec.batch,
+            hold=bool(spec.hold),
+        )
 
 
-def new_job(spec: JobSpec, submitter: Submitter, setting: Callable[[str], Any], seen: SeenBy | None = None) -> NewJob:
-    """The job that `spec` asks for. Refused (invalid_params) for more than there is of a resource.
+def _usual(submitter: Submitter, setting: Callable[[str], Any]) -> Options:
+    """The options of a job for which none is given."""
+    usual = {attribute.field: decided(attribute, None, setting) for attribute in _OPTIONS}
+    retry = RetryPolicy(**{field: usual.pop(field) for field in RetryPolicy._fields})
+    umask = DEFAULT_UMASK if submitter.umask is None else submitter.umask
+    return Options(retry, **{**usual, "cwd": _home()["HOME"], "umask": umask})
 
-    `setting` gives a setting by name, `seen` what selectors among `depends_on` were found to name.
-    """
-    refuse_unmet(spec.slots, spec.needs or {}, setting)
 
-    def given(name: str) -> Any:
-        value = getattr(spec, name)
-        return setting(name) if value is None else value
+def _options(given: Sequence[Any], usual: Options, setting: Callable[[str], Any]) -> Options:
+    """The options of a job, of which some are given."""
+    retry: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for attribute, value in zip(_OPTIONS, given, strict=True):
+        if value is not None:
+            changed = retry if attribute.field in RetryPolicy._fields else options
+            changed[attribute.field] = decided(attribute, value, setting)
+    if retry:
+        options["retry"] = usual.retry._replace(**retry)
+    return usual._replace(**options)
 
-    return NewJob(
-        command=spec.command,
-        retry=RetryPolicy(
-            max_retries=given("max_retries"),
-            backoff_base=given("backoff_base"),
-            backoff_max=given("backoff_max"),
-            backoff_jitter=given("backoff_jitter"),
-            retry_on=spec.retry_on or (),
-            no_retry_on=spec.no_retry_on or (),
-        ),
-        id=spec.id,
-        name=spec.name,
-        labels=spec.labels or {},
-        queue=spec.queue or DEFAULT_QUEUE,
-        priority=spec.priority or 0,
-        timeout_ms=milliseconds(given("timeout")),
-        stall_timeout_ms=milliseconds(given("stall_timeout")),
-        kill_grace_ms=milliseconds(given("kill_grace")) or 1,
-        delay_ms=milliseconds(spec.delay) or 0,
-        run_at_ms=spec.run_at,
-        cwd=spec.cwd or _home()["HOME"],
-        umask=DEFAULT_UMASK if submitter.umask is None else submitter.umask,
-        environment=_environment(submitter.environment, setting),
-        env=spec.env or {},
-        stdin=spec.stdin,
-        depends_on=spec.depends_on or (),
-        seen=seen if seen and spec.depends_on else {},
-        batch=spec.batch,
-        unique_key=spec.unique_key,
-        on_conflict=spec.on_conflict or "error",
-        key=spec.key,
-        key_limit=spec.key_limit or 1,
-        slots=spec.slots or 1,
-        needs=dict(sorted((spec.needs or {}).items())),
-        hold=bool(spec.hold),
-        once=bool(spec.once),
-        split_output=given("split_output"),
-        stdin_open=bool(spec.stdin_open),
-    )
+
+def decided(attribute: Attribute, given: Any, setting: Callable[[str], Any]) -> Any:
+    """A checked value, or the default in its place, as the daemon has it: durations in milliseconds."""
+    if given is None:
+        given = setting(attribute.name) if attribute.setting else attribute.default
+    if attribute.form is Form.SECONDS and attribute.field.endswith("_ms"):
+        return milliseconds(given)
+    if attribute.form is Form.AMOUNTS:
+        return dict(sorted(given.items()))
+    return given
 
 
 def queues_of(specs: Iterable[JobSpec]) -> set[str]:

@@ -1,13 +1,13 @@
 """Where the keys of a job that can be filtered, sorted and shown alone are in its row.
 
-Every key of `jobkeys.KINDS` has an expression here, over the one row of `job`. Times are Unix time in milliseconds,
+Every key of `attributes.KINDS` has an expression here, over the one row of `job`. Times are Unix time in milliseconds,
 durations milliseconds. Each `?` stands for the time of the question, as Unix time in milliseconds.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from queuectl_client.protocol.jobkeys import KINDS, Kind
+from queuectl_client.protocol.attributes import ATTRIBUTES, KINDS
 
 _NAMED_OTHERWISE: Final[Mapping[str, str]] = {
     "queue": "(SELECT q.name FROM queue AS q WHERE q.id = queue)",
@@ -24,16 +24,6 @@ _NAMED_OTHERWISE: Final[Mapping[str, str]] = {
     "hold": "state = 'held'",
     "ready": "lane IS NOT NULL",
 }
-_STORED: Final = {Kind.TIME: "_ms", Kind.DURATION: "_ms"}
-
-
-def _column(key: str, kind: Kind) -> str:
-    if kind in _STORED:
-        # created_at is created_ms; run_at, which is a key of its own, is run_at_ms.
-        return (key if key == "run_at" else key.removesuffix("_at")) + _STORED[kind]
-    return f'"{key}"'
-
-
 COLUMNS: Final[Mapping[str, str]] = {
-    key: f"({_NAMED_OTHERWISE[key]})" if key in _NAMED_OTHERWISE else _column(key, kind) for key, kind in KINDS.items()
+    key: f"({_NAMED_OTHERWISE[key]})" if key in _NAMED_OTHERWISE else f'"{ATTRIBUTES[key].field}"' for key in KINDS
 }

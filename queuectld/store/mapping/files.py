@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from queuectl_client.plainfile import read_plain
+from queuectld.store.mapping.migrations import MIGRATIONS
 from queuectld.store.records import StoreRefused
 
 T = TypeVar("T")
 APPLICATION_ID: Final = 0x5143544C
 """`QCTL`, at offset 68 of the file (https://www.sqlite.org/fileformat.html#application_id)."""
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = max(MIGRATIONS) + 1
 """`user_version`, at offset 60. Each step up has a migration."""
 MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100

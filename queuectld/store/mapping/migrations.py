@@ -4,11 +4,11 @@ How to write the next one:
 
 1. Write a golden store with the code as it is now, if there is none of its version: `python -m
    tests.compat.make_golden_store`. Check it in before anything else changes.
-2. Change the models; raise `files.SCHEMA_VERSION`. A new column stands last in its model, where ALTER TABLE puts it.
-3. Write `to_version_N` here and enter it in `schema.MIGRATIONS`. Spell tables, indexes, words and rules out as they are
-   in that version, literally: models and vocabulary go on changing. Fresh and migrated stores must have the same
-   (`schema.described`); a column with a CHECK goes by `_give_reasons_codes`, a table that is made anew by
-   `_count_environments`.
+2. Change the models. A new column stands last in its model, where ALTER TABLE puts it.
+3. Write `to_version_N` here and enter it in `MIGRATIONS`, which raises the version. Spell tables, indexes, words and
+   rules out as they are in that version, literally: models and vocabulary go on changing. Fresh and migrated stores
+   must have the same (`schema.described`); a column with a CHECK goes by `_give_reasons_codes`, a table that is made
+   anew by `_count_environments`.
 4. Do the work in SQL, one statement a table: a store may have millions of rows. No VACUUM, no COMMIT: all steps are one
    transaction. Whatever an old row may hold, the step must not fail: the daemon would not start.
 5. Test it in `tests/store/test_migrations.py` on the golden stores of the versions before, with rows of each kind that
@@ -17,7 +17,11 @@ How to write the next one:
 """
 
 import sqlite3
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
+
+Step = Callable[[sqlite3.Connection], None]
 
 
 def to_version_2(connection: sqlite3.Connection) -> None:
@@ -66,3 +70,7 @@ def _give_reasons_codes(connection: sqlite3.Connection, table: str) -> None:
         f"UPDATE {table} SET reason_code = coalesce({_CODE}, 'exit'),"
         f" reason = iif({_CODE} IS NULL, 'exit: ' || reason, reason) WHERE reason IS NOT NULL"
     )
+
+
+MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType({1: to_version_2, 2: to_version_3})
+"""By version: the step from it to the next one. Version 1 is the first."""

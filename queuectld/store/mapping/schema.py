@@ -4,23 +4,17 @@ A fresh store and a migrated one have the same schema; a migration is one transa
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from peewee import SchemaManager
 
-from queuectld.store.mapping import files, migrations
+from queuectld.store.mapping import files
+from queuectld.store.mapping.migrations import MIGRATIONS, Step
 from queuectld.store.mapping.models import TABLES
 from queuectld.store.records import StoreRefused
 
-Step = Callable[[sqlite3.Connection], None]
-
-MIGRATIONS: Final[Mapping[int, Step]] = MappingProxyType(
-    {1: migrations.to_version_2, 2: migrations.to_version_3}
-)
-"""By version: the step from it to the next one. Version 1 is the first."""
 MENDED: Final = "mended"
 IS_MENDED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{MENDED}', '1')"
 """That there is nothing in the store of what an older queuectl did wrong (`repair.once`)."""

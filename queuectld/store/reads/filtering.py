@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from peewee import SQL, Node
 
+from queuectl_client.protocol.attributes import Kind
 from queuectl_client.protocol.filters import All, Comparison, Either, Filter, Key, Not, Value, conjuncts
 from queuectl_client.protocol.filtervalues import Ago
-from queuectl_client.protocol.jobkeys import Kind
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping.columns import COLUMNS
 

@@ -11,8 +11,9 @@ from peewee import SQL, FloatField, IntegerField, Node
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
+from queuectld.store.mapping.jobrows import read_job
 from queuectld.store.mapping.models import LISTED_STATES, Job, Queue
-from queuectld.store.mapping.rows import Row, read_job, read_shown
+from queuectld.store.mapping.rows import Row, read_shown
 from queuectld.store.mapping.sql import VISIBLE, WHOLE_JOB, WORKED_ON
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import filtering

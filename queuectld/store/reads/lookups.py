@@ -10,7 +10,8 @@ from peewee import SQL, fn
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job
 from queuectld.store.mapping import models
-from queuectld.store.mapping.rows import STATES, read_attempt, read_event, read_job, unpack
+from queuectld.store.mapping.jobrows import read_job
+from queuectld.store.mapping.rows import STATES, read_attempt, read_event, unpack
 from queuectld.store.mapping.sql import AMONG_SEQS, VISIBLE, WHOLE_JOB
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.records import Busy, Event, PoolRow, QueueRow, WorkerRow

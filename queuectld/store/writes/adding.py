@@ -15,18 +15,17 @@ from queuectld.domain.job import Job, NewJob, Now
 from queuectld.domain.reason import Reason
 from queuectld.domain.resources import demand
 from queuectld.store.mapping import models
-from queuectld.store.mapping.rows import (
+from queuectld.store.mapping.jobrows import (
     COMMON,
     FRESH,
-    ORDINARY,
     RARE,
     Place,
-    Row,
     common_row,
+    is_ordinary,
     job_values,
-    rare_row,
     read_new_job,
 )
+from queuectld.store.mapping.rows import Row
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.records import Added, AddedOne
 from queuectld.store.writer.lanes import Head
@@ -157,7 +156,7 @@ class Adder:
 
     def put(self, new: NewJob) -> tuple[int, Place | None]:
         """The job's number, and where it stands; None: it was there already. On disk after `flush`."""
-        if new.unique_key is not None:
+        if new.options.unique_key is not None:
             holder = self._holder_of_key(new)
             if holder is not None:
                 return holder, None
@@ -174,7 +173,7 @@ class Adder:
             self._refuse_taken(new.id)
         seq = self._number(new.id)
         place = self._place(new, seq, parents)
-        if rare_row(new, place) == ORDINARY:
+        if is_ordinary(new, place):
             self._ordinary.append(common_row(new, place))
         else:
             self._rows.append(job_values(new, place))
@@ -272,7 +271,7 @@ class Adder:
         waits = due_ms is not None or (new.run_at_ms is not None and new.run_at_ms > now.wall_ms)
         lane, in_line = None, False
         if state is JobState.PENDING and self._batch is None and not waits:
-            in_line = new.key is not None and not self._may_enter(new, new.key, seq)
+            in_line = new.options.key is not None and not self._may_enter(new, new.options.key, seq)
             lane = None if in_line else session.lane_id(queue, lane_needs(new))
         return Place(
             seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, run_at_ms, now.wall_ms,
@@ -289,11 +288,11 @@ class Adder:
             occupied = concurrency_keys.occupied(self._session, key, ENOUGH)
             use = _KeyUse(occupied, concurrency_keys.lowest_priority(self._session, key))
             self._keys[key] = use
-        if use.occupied >= new.key_limit:
+        if use.occupied >= new.options.key_limit:
             if use.lowest is None or new.priority <= use.lowest:
                 return False
             self.flush()
-            keyed = concurrency_keys.Keyed(seq, key, new.key_limit, new.priority, seq)
+            keyed = concurrency_keys.Keyed(seq, key, new.options.key_limit, new.priority, seq)
             if not concurrency_keys.let_in(self._session, keyed):
                 return False
             del self._keys[key]
@@ -362,17 +361,17 @@ class Adder:
     def _holder_of_key(self, new: NewJob) -> int | None:
         """The job that has the unique key and stays, where `skip` was asked for."""
         self.flush()
-        session = self._session
-        row = session.execute(_KEY_HOLDER, {"key": new.unique_key}).fetchone()
+        session, unique, conflict = self._session, new.options.unique_key, new.options.on_conflict
+        row = session.execute(_KEY_HOLDER, {"key": unique}).fetchone()
         if row is None:
             return None
         seq, holder_id, state = row
         holder = standing(session, seq)
-        if new.on_conflict == "skip" and (holder is not None or seq in self.ids):
+        if conflict == "skip" and (holder is not None or seq in self.ids):
             self.ids[seq] = holder_id
             return int(seq)
         replaceable = holder is not None and holder.state is not JobState.PROCESSING
-        if new.on_conflict == "replace" and self._batch is None and replaceable and holder is not None:
+        if conflict == "replace" and self._batch is None and replaceable and holder is not None:
             why = Reason.of(ReasonCode.CANCELLED, "replaced by a newer job of the same unique key")
             move(session, holder, holder._replace(
                 state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms,
@@ -383,10 +382,10 @@ class Adder:
             self.replaced = str(holder_id)
             return None
         if seq in self.ids or (holder is None and self._is_of_this_batch(seq)):
-            message = f"The unique key {new.unique_key!r} is given twice: a job further up in the same request has it."
+            message = f"The unique key {unique!r} is given twice: a job further up in the same request has it."
             raise Refused(ErrorCode.CONFLICT, message, {"key": "unique_key"})
-        message = f"The unique key {new.unique_key!r} is held by job {holder_id} ({state}) until it has ended."
-        if new.on_conflict == "replace":
+        message = f"The unique key {unique!r} is held by job {holder_id} ({state}) until it has ended."
+        if conflict == "replace":
             message += " Nothing is replaced that runs, or by a batch in several messages."
         raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq})
 
@@ -397,4 +396,5 @@ class Adder:
 
 def lane_needs(new: NewJob) -> str:
     """What tells the lane of a new job from the others of its queue; as `Standing.lane_needs`."""
-    return "" if new.slots == 1 and not new.needs else demand(new.slots, new.needs).key()
+    options = new.options
+    return "" if options.slots == 1 and not options.needs else demand(options.slots, options.needs).key()

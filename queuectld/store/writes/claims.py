@@ -12,10 +12,11 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld import failpoints
-from queuectld.domain.job import Claimed, Now
+from queuectld.domain.job import Claimed, Now, Options
 from queuectld.domain.resources import PLAIN, SLOTS, Demand, reserve, variables
 from queuectld.store.mapping import models
-from queuectld.store.mapping.rows import STATES, read_command, read_text, stored_granted, unpack
+from queuectld.store.mapping.jobrows import OPTION_COLUMNS, read_options
+from queuectld.store.mapping.rows import STATES, read_command, stored_granted
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.writer.cache import shut_until
 from queuectld.store.writer.lanes import Head
@@ -32,10 +33,7 @@ _HEAD: Final = statement(
     .order_by(_Job.priority.desc(), _Job.rank)
     .limit(arg("one"))
 )
-_RETURNED: Final = (
-    "id", "run", "attempts", "queue", "key", "command", "argv", "cwd", "umask", "environment", "env", "stdin",
-    "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "split_output", "stdin_open",
-)  # fmt: skip
+_RETURNED: Final = ("id", "run", "attempts", "queue", "environment", "command", "argv", *OPTION_COLUMNS)
 _NULL: Final = SQL("NULL")
 _CLAIM: Final = statement(
     _Job.update(
@@ -124,15 +122,13 @@ def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
     rows = session.execute(_CLAIM, values).fetchall()
     if len(rows) != 1:
         raise RuntimeError(f"job {head.seq} is not in lane {head.lane}, where it was found")
-    (
-        id_, run, attempts, queue, key, command, argv, cwd, umask, environment, env, stdin, timeout_ms,
-        stall_timeout_ms, kill_grace_ms, split_output, stdin_open,
-    ) = rows[0]  # fmt: skip
+    id_, run, attempts, queue, environment, command, argv, *columns = rows[0]
+    options = read_options(columns)
     failpoints.reached("claim.written")
     session.leave_lane(head.lane, head.seq)
     session.count(None, queue, head.state, True, -1)
     session.count(None, queue, JobState.PROCESSING, False, 1)
-    session.take(InHand(head.seq, queue, worker, key, wanted, granted), now)
+    session.take(InHand(head.seq, queue, worker, options.key, wanted, granted), now)
     name = session.memory.queue_names[queue]
     session.tell(
         EventKind.JOB_PROCESSING, now, job_id=id_, seq=head.seq, queue=name, run=run, worker=worker,
@@ -140,13 +136,10 @@ def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
     )  # fmt: skip
     return Claimed(
         seq=head.seq, id=id_, run=run, attempt=attempts + 1, worker=worker, queue=name,
-        command=read_command(command, argv), cwd=read_text(cwd), umask=umask, environment_id=environment,
-        env=_environment(env, wanted, granted), stdin=None if stdin is None else read_text(stdin),
-        timeout_ms=timeout_ms, stall_timeout_ms=stall_timeout_ms, kill_grace_ms=kill_grace_ms,
-        split_output=bool(split_output), stdin_open=bool(stdin_open),
+        command=read_command(command, argv), environment_id=environment,
+        options=options if wanted is PLAIN else _with_resources(options, wanted, granted),
     )  # fmt: skip
 
 
-def _environment(env: bytes | None, wanted: Demand, granted: Mapping[str, tuple[int, ...]]) -> Mapping[str, str]:
-    own: Mapping[str, str] = unpack(env) or {}
-    return own if wanted is PLAIN else {**own, **variables(granted, dict(wanted.needs))}
+def _with_resources(options: Options, wanted: Demand, granted: Mapping[str, tuple[int, ...]]) -> Options:
+    return options._replace(env={**options.env, **variables(granted, dict(wanted.needs))})

@@ -5,13 +5,15 @@ from typing import Any, Final
 
 from peewee import SQL
 
+from queuectl_client.protocol import attributes
 from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import Job, NewJob, Now
+from queuectld.domain.job import Job, NewJob, Now, Options
 from queuectld.domain.permits import Verb
+from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.states import CLAIMABLE
 from queuectld.store.mapping import models
-from queuectld.store.mapping.rows import Place, job_values
+from queuectld.store.mapping.jobrows import OPTION_COLUMNS, Place, job_values
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import selectors
 from queuectld.store.records import SeenBy, Target
@@ -25,23 +27,21 @@ from queuectld.store.writes.transitions import Standing, job, move, placed
 
 S = JobState
 _Job: Final = models.Job
+EDITABLE: Final = frozenset(
+    "retry" if name in RetryPolicy._fields else attribute.field for name, attribute in attributes.EDITABLE.items()
+)
+"""Fields of a NewJob and of its options that `edit` may change. Of `retry` a map of its fields may be given."""
 _FIXED: Final = (
-    "max_retries", "backoff_base", "backoff_max", "backoff_jitter", "retry_on", "no_retry_on", "timeout_ms",
-    "stall_timeout_ms", "kill_grace_ms", "once", "split_output", "key", "key_limit", "slots", "needs", "name",
-    "labels", "depends_on", "cwd", "command", "argv", "env", "stdin",
-)  # fmt: skip
+    *(name for name in OPTION_COLUMNS if name in EDITABLE or name in RetryPolicy._fields),
+    *("depends_on", "command", "argv"),
+)
+"""Columns that an edit writes beside those of the job's standing."""
 _EDIT: Final = statement(
     _Job.update({getattr(_Job, name): arg(name) for name in (*_FIXED, "updated_ms")} | {_Job.in_line: SQL("0")}).where(
         _Job.seq == arg("seq")
     )
 )
 """Out of the line of its key, because it may have another key now; it is put where it belongs right afterwards."""
-EDITABLE: Final = frozenset({
-    "command", "name", "labels", "priority", "queue", "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "cwd", "env",
-    "stdin", "once", "split_output", "retry", "key", "key_limit", "slots", "needs", "depends_on", "delay_ms",
-    "run_at_ms",
-})  # fmt: skip
-"""Fields of a NewJob that `edit` may change. Of `retry` a map of its fields may be given, the others stay."""
 _PLACE: Final = ("priority", "queue", "rank")
 _STANDING_KEYS: Final = ("key", "key_limit", "slots")
 
@@ -52,8 +52,8 @@ def edit(
 ) -> Job:
     """Change a job that does not run; one that has ended has it so when it is retried.
 
-    `changes` are fields of a NewJob by name; what is not named stays. `rev` is the `updated_ms` that the caller has
-    read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
+    `changes` are fields of a NewJob, or of its options, by name; what is not named stays. `rev` is the `updated_ms`
+    that the caller has read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
     """
     seq = selectors.needed(session.connection, named)
     before = needed(session, seq)
@@ -69,13 +69,15 @@ def edit(
     changes = dict(changes)
     after = _timed(before, changes, now)
     if isinstance(changes.get("retry"), Mapping):
-        changes["retry"] = stored.retry._replace(**changes["retry"])
+        changes["retry"] = stored.options.retry._replace(**changes["retry"])
     if "depends_on" in changes:
         after = _rewired(session, after, changes, seen)
     if "env" in changes:
         changes["env"] = _with_kept(changes["env"], stored)
-    kept = {name: getattr(stored, name) for name in EDITABLE - changes.keys() - {"delay_ms", "run_at_ms"}}
-    new = NewJob(**kept, **changes)
+    options = {name: value for name, value in changes.items() if name in Options._fields}
+    others = {name: value for name, value in changes.items() if name not in Options._fields}
+    kept = {name: getattr(stored, name) for name in ("command", "queue", "priority", "depends_on")}
+    new = NewJob(options=stored.options._replace(**options), **{**kept, **others})
     values = _write_fixed(session, seq, new, now)
     after = after._replace(
         queue=session.queue_id(new.queue), priority=new.priority, needs=values["needs"],
@@ -89,11 +91,11 @@ def edit(
 
 def _with_kept(env: Mapping[str, str | bool], stored: Job) -> dict[str, str]:
     """The variables as they are to be; True stands for the value that is stored, which nobody is shown."""
-    missing = [name for name, value in env.items() if value is True and name not in stored.env]
+    missing = [name for name, value in env.items() if value is True and name not in stored.options.env]
     if missing:
         message = f"env: {missing[0]!r} is not set, so it has no value to keep; give it one"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "env"})
-    return {name: stored.env[name] if isinstance(value, bool) else value for name, value in env.items()}
+    return {name: stored.options.env[name] if isinstance(value, bool) else value for name, value in env.items()}
 
 
 def relocate(session: Session, named: int | str, target: Target, now: Now) -> Job:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
+from queuectld.store.mapping.jobrows import Place, read_job, read_new_job
 from queuectld.store.mapping.models import Request
-from queuectld.store.mapping.rows import Place, pack, read_job, read_new_job, unpack
+from queuectld.store.mapping.rows import pack, unpack
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.records import Added, AddedOne, AddedSummary
 from queuectld.store.writer.session import Session

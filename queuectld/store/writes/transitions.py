@@ -16,7 +16,8 @@ from queuectld.domain.resources import demand
 from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.states import CLAIMABLE, may_follow
 from queuectld.store.mapping import models
-from queuectld.store.mapping.rows import STATES, read_job, read_needs, read_retry, stored_reason
+from queuectld.store.mapping.jobrows import read_job, read_retry
+from queuectld.store.mapping.rows import STATES, read_needs, stored_reason
 from queuectld.store.mapping.sql import AMONG_SEQS, WHOLE_JOB
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.writer.lanes import Head

@@ -1,0 +1,273 @@
+"""The attributes of a job: each once, in the order in which a job shows them, with all that is known of it.
+
+From this table follow the checks of a job's keys (`jobspec`), what a filter compares and a page shows, what `edit`
+changes, the options of `enqueue` and `run`, the file in which a job is edited, the words that a shell completes, and
+the ranges of the settings that give defaults. It is data alone, for `enqueue` is not to load a check to build an
+option.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+
+class Kind(StrEnum):
+    """What the values of a key are, and so what they can be compared with."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    DURATION = "duration"
+    TIME = "time"
+    STATE = "state"
+    SIGNAL = "signal"
+    REASON = "reason"
+    WORKER = "worker"
+    FLAG = "flag"
+
+
+class Form:
+    """What a value is on the wire: plain words, for an enumeration takes as long to make as all rows of the table."""
+
+    COMMAND = "command"
+    ID = "id"
+    QUEUE = "queue"
+    TEXT = "text"
+    WORD = "word"
+    ANY_TEXT = "any text"
+    """Also such that is not UTF-8."""
+    FOLDER = "folder"
+    WHOLE = "whole"
+    NUMBER = "number"
+    SECONDS = "seconds"
+    TIME = "time"
+    FLAG = "flag"
+    CODES = "codes"
+    JOBS = "jobs"
+    LABELS = "labels"
+    AMOUNTS = "amounts"
+    VARIABLES = "variables"
+    STATE = "state"
+    SIGNAL = "signal"
+    REASON = "reason"
+    WORKER = "worker"
+    LISTED = "listed"
+    """Names, or numbers by names, that are shown alone."""
+
+
+class Attribute(NamedTuple):
+    """One attribute of a job."""
+
+    name: str
+    form: str
+    kind: Kind | None = None
+    """As what filters compare it, `list` sorts by it, and a page can be narrowed to it; None: not at all."""
+    shown: bool = True
+    given: bool = False
+    """Whether it may be given when a job is enqueued."""
+    editable: bool = False
+    required: bool = False
+    """Whether an edit cannot empty it."""
+    default: Any = None
+    """What it is when it is not given, or emptied."""
+    setting: bool = False
+    """Whether its default is the setting of its name."""
+    low: float = 0
+    high: float = 0
+    """The least and the most of a number; the most characters of a text."""
+    zero: bool = False
+    """Whether a duration may be 0."""
+    words: tuple[str, ...] = ()
+    field: str = ""
+    """What it is called inside the daemon, and its column: a time is in milliseconds there."""
+    heading: str = ""
+    """Over its option in the help; an attribute without one has no option."""
+    option: str = ""
+    metavar: str | None = None
+    help: str = ""
+    comment: str = ""
+    """Above it in the file that `edit` opens, where that says more than `help`."""
+    example: Any = None
+
+
+WHAT: Final = "What it is"
+WHEN: Final = "When, and after what"
+HOW_MANY: Final = "How many at once"
+FAILING: Final = "How long, and when it fails"
+AROUND: Final = "What it runs with"
+HEADINGS: Final = (WHAT, WHEN, HOW_MANY, FAILING, AROUND)
+
+KIND_OF: Final[Mapping[str, Kind]] = {
+    **dict.fromkeys((Form.COMMAND, Form.ID, Form.QUEUE, Form.TEXT, Form.WORD, Form.ANY_TEXT, Form.FOLDER), Kind.TEXT),
+    **dict.fromkeys((Form.WHOLE, Form.NUMBER), Kind.NUMBER),
+    Form.SECONDS: Kind.DURATION,
+    Form.TIME: Kind.TIME,
+    Form.FLAG: Kind.FLAG,
+    Form.STATE: Kind.STATE,
+    Form.SIGNAL: Kind.SIGNAL,
+    Form.REASON: Kind.REASON,
+    Form.WORKER: Kind.WORKER,
+}
+
+
+def _told(name: str, form: str, **known: Any) -> Attribute:
+    """An attribute that comes of what happens to the job."""
+    return Attribute(name, form, **{"kind": KIND_OF.get(form), "field": _field(name, form), **known})
+
+
+def _given(name: str, form: str, heading: str = "", help: str = "", **known: Any) -> Attribute:
+    """An attribute that is given when the job is enqueued; `edit` changes it, unless it says otherwise."""
+    usual = {"editable": True, "option": f"--{name.replace('_', '-')}", **known}
+    return _told(name, form, given=True, heading=heading, help=help, **usual)
+
+
+def _field(name: str, form: str) -> str:
+    return f"{name.removesuffix('_at')}_ms" if form in (Form.SECONDS, Form.TIME) else name
+
+
+ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attribute in (
+    _given("id", Form.ID, WHAT, "Its id; job_N when not given.", editable=False),
+    _told("seq", Form.WHOLE),
+    _given(
+        "command", Form.COMMAND, required=True, example="make test",
+        comment="A line for the shell; or a list, a program and its arguments, run without it.",
+    ),
+    _told("state", Form.STATE),
+    _told("attempts", Form.WHOLE),
+    _given(
+        "max_retries", Form.WHOLE, FAILING, "Executions at most; 0 and 1 mean one.", high=1000, setting=True, example=3,
+    ),
+    _told("created_at", Form.TIME),
+    _told("updated_at", Form.TIME),
+    _given(
+        "queue", Form.QUEUE, WHAT, "Its queue; default when not given.", default="default",
+        comment="The queue it waits in.", example="default",
+    ),
+    _given(
+        "priority", Form.WHOLE, WHAT, "Higher runs first.", low=-1_000_000, high=1_000_000, default=0, example=0,
+    ),
+    _given(
+        "delay", Form.SECONDS, WHEN, "Run it no earlier than so long from now: 90s, 1h30m.", zero=True, default=0,
+        kind=None, shown=False,
+    ),
+    _given(
+        "run_at", Form.TIME, WHEN, "Run it no earlier: 18:00, 'tomorrow 09:00', +10m, ISO 8601.", field="run_at_ms",
+        comment="No earlier than this.", example="2030-01-01T09:00:00Z",
+    ),
+    _told("started_at", Form.TIME),
+    _told("finished_at", Form.TIME),
+    _told("exit_code", Form.WHOLE),
+    _told("signal", Form.SIGNAL),
+    _told("reason", Form.TEXT),
+    _told("reason_code", Form.REASON),
+    _told("worker", Form.WORKER),
+    _given(
+        "cwd", Form.FOLDER, AROUND, "The folder it runs in; this one when not given.", required=True,
+        comment="The folder it runs in.", example="/tmp",
+    ),
+    _given(
+        "env", Form.VARIABLES, AROUND, "A variable laid over this environment.", shown=False, default={},
+        comment="Variables laid over its environment. true: as it is, which is not shown.", example={"MODE": "fast"},
+    ),
+    _given("stdin", Form.ANY_TEXT, AROUND, "What it reads; nothing when not given.", kind=None, shown=False),
+    _given("name", Form.TEXT, WHAT, "A name for people.", high=1024, example="nightly"),
+    _given(
+        "labels", Form.LABELS, WHAT, "A label; may be given again.", option="--label", default={},
+        comment="Labels, to find it by.", example={"user": "ada"},
+    ),
+    _given(
+        "depends_on", Form.JOBS, WHEN,
+        "Run it when ID has completed; may be given again. ID may be last, 3-9, label:K=V, batch:NAME.",
+        option="--after", default=(), example=["job_1", "job_2:any"],
+        comment='After these jobs: "job_1" (its success), "job_1:dead" or "job_1:any".',
+    ),
+    _given("timeout", Form.SECONDS, FAILING, "End an execution that takes longer.", setting=True, example=600),
+    _given(
+        "stall_timeout", Form.SECONDS, FAILING, "End one that prints nothing for so long.", setting=True, example=60,
+        comment="End an execution that prints nothing for so long.",
+    ),
+    _given("kill_grace", Form.SECONDS, FAILING, "Between TERM and KILL when it is ended.", setting=True, example=10),
+    _told("runs", Form.WHOLE),
+    _told("crashes", Form.WHOLE),
+    _given(
+        "backoff_base", Form.NUMBER, FAILING, "Waits N, N*N, N*N*N … s between executions.", low=1, high=1000,
+        setting=True, example=2,
+    ),
+    _given(
+        "backoff_max", Form.SECONDS, FAILING, "The longest wait between two executions.", zero=True, setting=True,
+        kind=Kind.NUMBER, field="backoff_max", example=3600,
+    ),
+    _given(
+        "backoff_jitter", Form.NUMBER, FAILING, "0 to 1: how much shorter it may be.", high=1, setting=True,
+        metavar="SHARE", comment="By what share of it a wait may be shorter.", example=0.1,
+    ),
+    _given(
+        "retry_on", Form.CODES, FAILING, "Try again after these alone: tempfail,KILL,3.", default=(),
+        comment="Exit codes and signals: tried again after these alone.", example=[75, "SIGKILL"],
+    ),
+    _given(
+        "no_retry_on", Form.CODES, FAILING, "Give up after these codes or signals.", default=(),
+        comment="Exit codes and signals: given up after these.", example=[2],
+    ),
+    _given(
+        "batch", Form.ID, WHAT, "Its batch: others wait for batch:NAME.", editable=False, metavar="NAME",
+    ),
+    _given(
+        "unique_key", Form.TEXT, HOW_MANY, "Only one of this key may wait or run.", high=1024, editable=False,
+        option="--unique", metavar="KEY",
+    ),
+    _given(
+        "on_conflict", Form.WORD, HOW_MANY, "What to do when the unique key is taken.", kind=None, editable=False,
+        words=("error", "skip", "replace"), default="error",
+    ),
+    _given(
+        "key", Form.TEXT, HOW_MANY, "Jobs of one key run one after the other.", high=1024, metavar="KEY",
+        example="customer-7",
+    ),
+    _given(
+        "key_limit", Form.WHOLE, HOW_MANY, "So many of one key at once.", low=1, high=1_000_000, default=1, example=1,
+    ),
+    _given("slots", Form.WHOLE, HOW_MANY, "Worker slots it takes.", low=1, high=1_000_000, default=1, example=1),
+    _given(
+        "needs", Form.AMOUNTS, HOW_MANY, "What it takes of a resource: gpu=1,mem=4G.", default={},
+        comment="Amounts of resources it takes.", example={"gpu": 1},
+    ),
+    _told("granted", Form.LISTED),
+    _given("hold", Form.FLAG, WHEN, "Keep it back until it is released.", editable=False, default=False),
+    _given(
+        "once", Form.FLAG, FAILING, "Never run it a second time after a crash.", default=False, example=False,
+    ),
+    _told("paused", Form.FLAG),
+    _told("ready", Form.FLAG),
+    _given("split_output", Form.FLAG, AROUND, "Keep stdout and stderr apart.", setting=True, example=False),
+    _given(
+        "stdin_open", Form.FLAG, AROUND, "Let it read what queuectl send gives it.", kind=None, editable=False,
+        default=False,
+    ),
+    _told("umask", Form.WHOLE, kind=None),
+    _told("env_names", Form.LISTED),
+    _told("stdin_bytes", Form.WHOLE, kind=None),
+    _told("run", Form.WHOLE, kind=None),
+    _told("rev", Form.WHOLE, kind=None),
+    _told("duration", Form.SECONDS, shown=False),
+    _told("age", Form.SECONDS, shown=False),
+)}  # fmt: skip
+"""By name. `duration` is how long the newest run took, or has taken; `age` is the time since the job was enqueued."""
+
+GIVEN: Final = {name: attribute for name, attribute in ATTRIBUTES.items() if attribute.given}
+"""The keys of a job that is enqueued."""
+EDITABLE: Final = {name: attribute for name, attribute in GIVEN.items() if attribute.editable}
+"""What `edit` may change; the rest is fixed when a job is enqueued."""
+SHOWN: Final = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.shown)
+"""The keys of a job as it is shown, in their order."""
+KINDS: Final = {name: kind for name, attribute in ATTRIBUTES.items() if (kind := attribute.kind) is not None}
+"""The keys that a job can be filtered and sorted by, each with its kind."""
+COMPUTED: Final = frozenset({"duration", "age"})
+"""Keys that depend on the time at which they are asked for, and so stand in no job."""
+
+
+def of_form(*forms: str) -> frozenset[str]:
+    """The names of the attributes that are given in one of these forms."""
+    return frozenset(name for name, attribute in GIVEN.items() if attribute.form in forms)
+
+
+MAPS: Final = of_form(Form.LABELS, Form.AMOUNTS, Form.VARIABLES)

@@ -1,0 +1,246 @@
+"""The row of a job: from the records of the domain to its columns and back.
+
+What stands in which column is said here once, by names. When this module is loaded it becomes positions, for a page has
+a thousand jobs and a request a hundred thousand: records and rows are tuples, of which `itemgetter` takes many items at
+once; only those that are stored otherwise than they are in memory are then looked at one by one.
+
+A field of `Options` or `RetryPolicy` needs nothing here. It is the column of its name, and how it is stored follows
+from its type and the column's.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter, itemgetter
+from typing import Any, Final, NamedTuple, get_type_hints
+
+from peewee import BlobField, Field, TextField
+
+from queuectl_client.protocol.vocabulary import JobState
+from queuectld.domain.job import Job, NewJob, Options
+from queuectld.domain.reason import Reason
+from queuectld.domain.retry import RetryPolicy
+from queuectld.store.mapping import models, rows
+from queuectld.store.mapping.rows import Row
+
+
+class Place(NamedTuple):
+    """Where a new job comes to stand."""
+
+    seq: int
+    id: str
+    state: JobState
+    queue: int
+    lane: int | None
+    batch: int | None
+    due_ms: int | None
+    run_at_ms: int | None
+    created_ms: int
+    finished_ms: int | None
+    reason: Reason | None
+    depends_on: tuple[tuple[str, str], ...]
+    environment: int
+    in_line: bool = False
+    bundle: int | None = None
+
+
+_COLUMNS: Final[Mapping[str, Field]] = {field.name: field for field in models.Job._meta.sorted_fields}
+
+Convert = Callable[[Any], Any]
+
+_SOURCES: Final[Mapping[str, str]] = {
+    "rank": "seq", "updated_ms": "created_ms", "argv": "command", "reason_code": "reason",
+}  # fmt: skip
+"""Columns of a new job that are made of what is called otherwise."""
+_WRITE: Final[Mapping[str, Convert]] = {
+    "state": attrgetter("_value_"),
+    "in_line": int,
+    "reason": lambda reason: rows.stored_reason(reason)[0],
+    "reason_code": lambda reason: rows.stored_reason(reason)[1],
+    "depends_on": rows.pack_json,
+    "command": lambda command: rows.stored_text(command) if isinstance(command, str) else None,
+    "argv": lambda command: None if isinstance(command, str) else rows.pack(list(command)),
+}
+FRESH: Final[Mapping[str, Any]] = {
+    "attempts": 0, "run": 0, "runs": 0, "crashes": 0, "worker": None, "ending": None, "paused": 0,
+    "started_ms": None, "exit_code": None, "signal": None, "granted": None,
+}  # fmt: skip
+"""Columns that no new job is given: as a job has them before it has run."""
+
+
+class _Codec(NamedTuple):
+    """How a value is stored and read; None: as it is. NULL is read as `absent`, and no converter is asked."""
+
+    write: Convert | None = None
+    read: Convert | None = None
+    absent: Any = None
+
+
+def _optional_text(text: str | None) -> str | bytes | None:
+    return None if text is None else rows.stored_text(text)
+
+
+def _codec(column: Field, type_: Any) -> _Codec:
+    """How a value of this type stands in this column."""
+    text = str(type_)
+    if isinstance(column, models.AnyField):
+        return _Codec(rows.stored_text if type_ is str else _optional_text, rows.read_text)
+    if isinstance(column, BlobField):
+        return _Codec(lambda value: rows.pack(dict(value)) if value else None, rows.unpack, {})
+    if isinstance(column, TextField) and "Mapping[" in text:
+        return _Codec(rows.pack_json, json.loads, {})
+    if isinstance(column, TextField) and text.startswith("tuple["):
+        return _Codec(rows.pack_json, lambda stored: tuple(json.loads(stored)), ())
+    return _Codec(int, bool) if type_ is bool else _Codec()
+
+
+_RETRY: Final = {name: _codec(_COLUMNS[name], type_) for name, type_ in get_type_hints(RetryPolicy).items()}
+_OPTIONS: Final = {
+    name: _codec(_COLUMNS[name], type_) for name, type_ in get_type_hints(Options).items() if name != "retry"
+}
+OPTION_COLUMNS: Final = tuple(name for name in _COLUMNS if name in _RETRY or name in _OPTIONS)
+"""Where the options of a job stand, in the order of the model."""
+
+_BOUND: Final = frozenset({
+    "seq", "id", "state", "queue", "priority", "rank", "lane", "batch", "created_ms", "updated_ms", "max_retries",
+    "backoff_base", "backoff_max", "backoff_jitter", "timeout_ms", "kill_grace_ms", "umask", "environment", "cwd",
+    "command",
+})  # fmt: skip
+COMMON: Final = tuple(name for name in _COLUMNS if name in _BOUND)
+"""Columns that are given for every new job; binding all of them takes longer than the insert itself."""
+_RARE: Final = tuple(name for name in _COLUMNS if name not in _BOUND and name not in FRESH)
+
+
+def _places(names: Iterable[str], among: Sequence[str]) -> Callable[[Row], Row]:
+    """What takes the items of these names out of a tuple whose items have the names `among`."""
+    return itemgetter(*map(among.index, names))
+
+
+def _conversions(names: Iterable[str], known: Mapping[str, Convert | None]) -> Sequence[tuple[int, Convert]]:
+    """By place: how the items of these names are converted."""
+    return [(place, convert) for place, name in enumerate(names) if (convert := known.get(name)) is not None]
+
+
+_NEW: Final = (*Place._fields, *(f"new.{name}" for name in NewJob._fields), *Options._fields, *RetryPolicy._fields)
+"""Names of a new job's values: where it comes to stand, then what it is."""
+_WRITES: Final = {
+    **_WRITE, **{name: codec.write for name, codec in (*_OPTIONS.items(), *_RETRY.items())},
+}  # fmt: skip
+
+
+def _source(column: str) -> str:
+    name = _SOURCES.get(column, column)
+    return name if name in _NEW else f"new.{name}"
+
+
+def _row_of(columns: Sequence[str]) -> Callable[[NewJob, Place], Row]:
+    """What makes the values of these columns for a new job."""
+    pick, conversions = _places(map(_source, columns), _NEW), _conversions(columns, _WRITES)
+
+    def row(new: NewJob, at: Place) -> Row:
+        options = new.options
+        values = list(pick((*at, *new, *options, *options.retry)))
+        for place, convert in conversions:
+            values[place] = convert(values[place])
+        return tuple(values)
+
+    return row
+
+
+common_row: Final = _row_of(COMMON)
+"""The common columns of a new job, in their order."""
+rare_row: Final = _row_of(_RARE)
+"""The rare columns of a new job, in their order."""
+
+
+def _reads(codecs: Mapping[str, _Codec]) -> Sequence[tuple[int, Convert, Any]]:
+    """By place: how the items of these names are read, and what NULL is."""
+    return [(place, c.read, c.absent) for place, c in enumerate(codecs.values()) if c.read is not None]
+
+
+_RETRY_READS: Final = _reads(_RETRY)
+_OPTION_READS: Final = _reads(_OPTIONS)
+
+
+@lru_cache(maxsize=1024)
+def read_retry(*columns: Any) -> RetryPolicy:
+    """The retry policy in its columns. Most jobs share a few."""
+    values = list(columns)
+    for place, read, absent in _RETRY_READS:
+        values[place] = absent if values[place] is None else read(values[place])
+    return RetryPolicy._make(values)
+
+
+def _options_of(columns: Sequence[str]) -> Callable[[Row], Options]:
+    """What reads the options in a row of these columns."""
+    pick_retry, pick = _places(_RETRY, columns), _places(_OPTIONS, columns)
+
+    def read_all(row: Row) -> Options:
+        values = list(pick(row))
+        for place, read, absent in _OPTION_READS:
+            value = values[place]
+            values[place] = absent if value is None else read(value)
+        return Options._make((read_retry(*pick_retry(row)), *values))
+
+    return read_all
+
+
+read_options: Final = _options_of(OPTION_COLUMNS)
+"""The options in the columns `OPTION_COLUMNS`."""
+_ROW: Final = (*_COLUMNS, "queue_name", "batch_name")
+"""What `read_job` is given."""
+_options_in_row: Final = _options_of(_ROW)
+_CONVERTED: Final = ("command", "argv", "state", "lane", "paused", "reason_code", "depends_on", "granted")
+_pick_converted: Final = _places(_CONVERTED, _ROW)
+_pick_plain: Final = _places(
+    ({"queue": "queue_name", "batch": "batch_name"}.get(name, name) for name in Job._fields[3:-5]), _ROW
+)
+"""The fields of a Job between those that are converted, which stand at its ends."""
+
+
+def read_job(row: Row) -> Job:
+    """The job of a row: all columns in their order, then the names of its queue and of its batch."""
+    command, argv, state, lane, paused, code, parents, granted = _pick_converted(row)
+    return Job._make((
+        rows.read_command(command, argv), _options_in_row(row), rows.STATES[state], *_pick_plain(row),
+        lane is not None, bool(paused), rows.CODES[code],
+        tuple([(parent, on) for parent, on in json.loads(parents)]) if parents else (), rows.read_granted(granted),
+    ))  # fmt: skip
+
+
+_USUAL: Final = (
+    NewJob("", Options(RetryPolicy(0, 1, 0))),
+    Place(0, "", JobState.PENDING, 0, 0, None, None, None, 0, None, None, (), 0),
+)
+RARE: Final[Mapping[str, Any]] = dict(zip(_RARE, rare_row(*_USUAL), strict=True))
+"""Columns that most new jobs have as here. Most are compared before they are converted, which takes longer."""
+_pick_rare: Final = _places((_source(name) for name in _RARE if name != "argv"), _NEW)
+
+
+def _rare_of(new: NewJob, at: Place) -> Row:
+    return _pick_rare((*at, *new, *new.options, *new.options.retry))
+
+
+_USUAL_RARE: Final = _rare_of(*_USUAL)
+
+
+def is_ordinary(new: NewJob, at: Place) -> bool:
+    """Whether the rare columns of a new job are as in `RARE`."""
+    return isinstance(new.command, str) and _rare_of(new, at) == _USUAL_RARE
+
+
+def job_values(new: NewJob, at: Place) -> dict[str, Any]:
+    """All columns that a new job is given, by name."""
+    return dict(zip((*COMMON, *_RARE), common_row(new, at) + rare_row(new, at), strict=True))
+
+
+def read_new_job(new: NewJob, at: Place) -> Job:
+    """The job that a new one is when it has just been stored: as `read_job` would read it."""
+    reason, reason_code = rows.stored_reason(at.reason)
+    return Job(
+        seq=at.seq, id=at.id, command=new.command, options=new.options, state=at.state, queue=new.queue,
+        priority=new.priority, rank=at.seq, attempts=0, run=0, runs=0, crashes=0, created_ms=at.created_ms,
+        updated_ms=at.created_ms, run_at_ms=at.run_at_ms, due_ms=at.due_ms, ready=at.lane is not None,
+        finished_ms=at.finished_ms, reason=reason, reason_code=rows.CODES[reason_code],
+        depends_on=at.depends_on, batch=new.batch,
+    )  # fmt: skip
