@@ -194,7 +194,7 @@ def test_a_paused_job_stays_paused_over_a_restart_and_a_worker_without_a_daemon_
 
 
 def _is_stopped(pid: str) -> bool:
-    """Whether this shell is stopped: T, or D where it waits in vfork(2) for a child that was stopped before its exec."""
+    """Whether this shell is stopped: T, or D in vfork(2), waiting for a child that was stopped before its exec."""
     return _state(pid) in ("T", "D")
 
 
