@@ -66,32 +66,60 @@ _SHAPED: Final[Mapping[str, Callable[[Any], Any]]] = {
     "depends_on": lambda parents: [{"id": parent, "on": on} for parent, on in parents],
     "backoff_max": number,
     "granted": lambda granted: {name: list(numbers) for name, numbers in granted.items()},
-    "hold": lambda state: state is JobState.HELD,
     "env_names": sorted,
     "stdin_bytes": lambda text: len(text.encode("utf-8", "surrogateescape")),
 }
-_FROM: Final[Mapping[str, str]] = {"hold": "state", "env_names": "env", "stdin_bytes": "stdin", "rev": "updated_ms"}
+_FROM: Final[Mapping[str, str]] = {"env_names": "env", "stdin_bytes": "stdin"}
 """The keys that show something of another name."""
-_NAMES: Final = (*Job._fields, *Options._fields, *RetryPolicy._fields)
-_pick: Final = itemgetter(*(_NAMES.index(_FROM.get(key, ATTRIBUTES[key].field)) for key in SHOWN))
+_OF_JOB: Final = Job._fields
+_OF_OPTIONS: Final = (*Options._fields, *RetryPolicy._fields)
 
 
-def _shape(key: str) -> Callable[[Any], Any] | None:
-    return _SHAPED.get(key) or _SHAPES.get(ATTRIBUTES[key].form)
+def _field(key: str) -> str:
+    return _FROM.get(key, key if key in ("hold", "rev") else ATTRIBUTES[key].field)
 
 
-_TO_SHAPE: Final = [(place, shape) for place, key in enumerate(SHOWN) if (shape := _shape(key)) is not None]
+def _shapes(fields: Sequence[str]) -> Sequence[tuple[int, Callable[[Any], Any]]]:
+    """By place among these fields: how the values that are shown of them are shaped."""
+    shapes = {_field(key): _SHAPED.get(key) or _SHAPES.get(ATTRIBUTES[key].form) for key in SHOWN}
+    return [(place, shape) for place, field in enumerate(fields) if (shape := shapes.get(field)) is not None]
+
+
+_JOB_SHAPES: Final = _shapes(_OF_JOB)
+_OPTION_SHAPES: Final = _shapes(Options._fields)
+_RETRY_SHAPES: Final = _shapes(RetryPolicy._fields)
+_ALL: Final = (*_OF_JOB, *_OF_OPTIONS, "hold", "rev")
+_pick: Final = itemgetter(*(_ALL.index(_field(key)) for key in SHOWN))
 
 
 def job_view(job: Job) -> JobMap:
     """A job with all that is known of it but its attempts."""
-    options = job.options
-    # By position, as a page has a thousand jobs.
-    values = list(_pick((*job, *options, *options.retry)))
-    for place, shape in _TO_SHAPE:
+    return _job_view(job, _shaped_options(job.options))
+
+
+def _shaped_options(options: Options) -> Sequence[Any]:
+    values = list(options)
+    for place, shape in _OPTION_SHAPES:
         if values[place] is not None:
             values[place] = shape(values[place])
-    return dict(zip(SHOWN, values, strict=True))
+    return [*values, *_shaped_retry(options.retry)]
+
+
+@lru_cache(maxsize=256)
+def _shaped_retry(retry: RetryPolicy) -> Sequence[Any]:
+    values = list(retry)
+    for place, shape in _RETRY_SHAPES:
+        values[place] = shape(values[place])
+    return values
+
+
+def _job_view(job: Job, options: Sequence[Any]) -> JobMap:
+    values = list(job)
+    for place, shape in _JOB_SHAPES:
+        if values[place] is not None:
+            values[place] = shape(values[place])
+    held = job.state is JobState.HELD
+    return dict(zip(SHOWN, _pick((*values, *options, held, job.updated_ms)), strict=True))
 
 
 def waited_view(waited: Waited, keys: Sequence[str] | None) -> dict[str, Any]:
@@ -128,8 +156,14 @@ def many_view(added: Added, hint: Hint | None = None) -> dict[str, Any]:
 
 
 def job_views(jobs: Iterable[Job]) -> list[JobMap]:
-    """Several jobs, in their order."""
-    return [job_view(job) for job in jobs]
+    """Several jobs, in their order. Those of a page mostly share their options, which are shaped once."""
+    views: list[JobMap] = []
+    options, shaped = None, ()
+    for job in jobs:
+        if job.options is not options:
+            options, shaped = job.options, tuple(_shaped_options(job.options))
+        views.append(_job_view(job, shaped))
+    return views
 
 
 def row_views(keys: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[JobMap]:

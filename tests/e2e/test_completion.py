@@ -72,13 +72,14 @@ def test_names_and_keys_are_offered(stocked: Home) -> None:
     assert words(stocked, "queuectl list --filter reason_code=cr") == ["reason_code=crash-limit", "reason_code=crashed"]
     assert words(stocked, "queuectl dlq list --reason st") == ["stalled"]
     assert words(stocked, "queuectl list --batch ") == ["pack"]
-    assert words(stocked, "queuectl list --sort cr") == ["crashes", "created_at"]
+    assert words(stocked, "queuectl list --sort cr") == ["created_at", "crashes"]
     assert words(stocked, "queuectl list --columns id,labels,cre") == ["id,labels,created_at"]
     assert words(stocked, "queuectl queue pause n") == ["nightly"]
     assert words(stocked, "queuectl enqueue --needs ") == ["gpu=", "mem="]
     assert words(stocked, "queuectl config set max_") == ["max_retries"]
     assert "max_retries\t3" in offered(stocked, "queuectl config get ")
     assert words(stocked, "queuectl edit alpha prio") == ["priority="]
+    assert words(stocked, "queuectl edit alpha uniq") == [], "what the daemon would refuse"
     assert words(stocked, "queuectl kill -s K") == ["KILL"]
     assert offered(stocked, "queuectl enqueue --cwd ") == [":folder"]
     assert offered(stocked, "queuectl run -- make -") == [":file"]

@@ -12,6 +12,7 @@ from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput import editfile
 from queuectl_client.cli.jobinput.changes import typed
 from queuectl_client.cli.jobinput.options import described
+from queuectl_client.cli.root import root
 from queuectl_client.protocol.attributes import (
     ATTRIBUTES,
     COMPUTED,
@@ -79,7 +80,7 @@ def test_what_is_given_has_a_field_a_check_and_an_option(attribute: Attribute) -
     assert attribute.option in option.opts
     assert option.help == attribute.help
     text = TYPED[attribute.form]
-    context = click.Context(enqueue)
+    context = click.Context(root, **root.context_settings)  # a command keeps the names of help of its first context
     words = [attribute.option] if option.is_flag else [attribute.option, text]
     parsed = enqueue.make_context("enqueue", [*words, "true"], parent=context).params
     job = described({name: parsed[name]})

@@ -10,7 +10,7 @@ from its type and the column's.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple, get_type_hints
 
@@ -133,24 +133,27 @@ def _source(column: str) -> str:
     return name if name in _NEW else f"new.{name}"
 
 
-def _row_of(columns: Sequence[str]) -> Callable[[NewJob, Place], Row]:
-    """What makes the values of these columns for a new job."""
+def _values_of(new: NewJob, at: Place) -> Row:
+    """What `_NEW` names."""
+    options = new.options
+    return (*at, *new, *options, *options.retry)
+
+
+def _row_of(columns: Sequence[str]) -> Callable[[Row], Row]:
+    """What makes the values of these columns of those that `_NEW` names."""
     pick, conversions = _places(map(_source, columns), _NEW), _conversions(columns, _WRITES)
 
-    def row(new: NewJob, at: Place) -> Row:
-        options = new.options
-        values = list(pick((*at, *new, *options, *options.retry)))
+    def row(values: Row) -> Row:
+        picked = list(pick(values))
         for place, convert in conversions:
-            values[place] = convert(values[place])
-        return tuple(values)
+            picked[place] = convert(picked[place])
+        return tuple(picked)
 
     return row
 
 
-common_row: Final = _row_of(COMMON)
-"""The common columns of a new job, in their order."""
-rare_row: Final = _row_of(_RARE)
-"""The rare columns of a new job, in their order."""
+_common_row: Final = _row_of(COMMON)
+_rare_row: Final = _row_of(_RARE)
 
 
 def _reads(codecs: Mapping[str, _Codec]) -> Sequence[tuple[int, Convert, Any]]:
@@ -171,18 +174,38 @@ def read_retry(*columns: Any) -> RetryPolicy:
     return RetryPolicy._make(values)
 
 
+_make_options: Final = partial(tuple.__new__, Options)
+"""As `_make`, which counts the items too."""
+_KEPT: Final = 256
+"""So many options are not read again."""
+
+
+def _options_from(values: Row) -> Options:
+    """The options of these columns: `_OPTIONS` in their order, then `_RETRY`."""
+    options = list(values[:_OPTION_COUNT])
+    for place, read, absent in _OPTION_READS:
+        value = options[place]
+        options[place] = absent if value is None else read(value)
+    return _make_options((read_retry(*values[_OPTION_COUNT:]), *options))
+
+
+_OPTION_COUNT: Final = len(_OPTIONS)
+_OWN: Final = ("name", "labels", "env", "stdin", "unique_key", "key")
+"""Options that a job often has for itself, or that are large; a job without them mostly has those of many others."""
+_pick_own: Final = _places(_OWN, tuple(_OPTIONS))
+_NOTHING: Final = (None,) * len(_OWN)
+_known_options: Final = lru_cache(maxsize=_KEPT)(_options_from)
+
+
 def _options_of(columns: Sequence[str]) -> Callable[[Row], Options]:
     """What reads the options in a row of these columns."""
-    pick_retry, pick = _places(_RETRY, columns), _places(_OPTIONS, columns)
+    pick = _places((*_OPTIONS, *_RETRY), columns)
 
-    def read_all(row: Row) -> Options:
-        values = list(pick(row))
-        for place, read, absent in _OPTION_READS:
-            value = values[place]
-            values[place] = absent if value is None else read(value)
-        return Options._make((read_retry(*pick_retry(row)), *values))
+    def read(row: Row) -> Options:
+        values = pick(row)
+        return _known_options(values) if _pick_own(values) == _NOTHING else _options_from(values)
 
-    return read_all
+    return read
 
 
 read_options: Final = _options_of(OPTION_COLUMNS)
@@ -198,40 +221,40 @@ _pick_plain: Final = _places(
 """The fields of a Job between those that are converted, which stand at its ends."""
 
 
+_make_job: Final = partial(tuple.__new__, Job)
+
+
 def read_job(row: Row) -> Job:
     """The job of a row: all columns in their order, then the names of its queue and of its batch."""
     command, argv, state, lane, paused, code, parents, granted = _pick_converted(row)
-    return Job._make((
+    return _make_job((
         rows.read_command(command, argv), _options_in_row(row), rows.STATES[state], *_pick_plain(row),
         lane is not None, bool(paused), rows.CODES[code],
         tuple([(parent, on) for parent, on in json.loads(parents)]) if parents else (), rows.read_granted(granted),
     ))  # fmt: skip
 
 
-_USUAL: Final = (
+_USUAL: Final = _values_of(
     NewJob("", Options(RetryPolicy(0, 1, 0))),
     Place(0, "", JobState.PENDING, 0, 0, None, None, None, 0, None, None, (), 0),
 )
-RARE: Final[Mapping[str, Any]] = dict(zip(_RARE, rare_row(*_USUAL), strict=True))
-"""Columns that most new jobs have as here. Most are compared before they are converted, which takes longer."""
+RARE: Final[Mapping[str, Any]] = dict(zip(_RARE, _rare_row(_USUAL), strict=True))
+"""Columns that most new jobs have as here."""
 _pick_rare: Final = _places((_source(name) for name in _RARE if name != "argv"), _NEW)
+_USUAL_RARE: Final = _pick_rare(_USUAL)
 
 
-def _rare_of(new: NewJob, at: Place) -> Row:
-    return _pick_rare((*at, *new, *new.options, *new.options.retry))
-
-
-_USUAL_RARE: Final = _rare_of(*_USUAL)
-
-
-def is_ordinary(new: NewJob, at: Place) -> bool:
-    """Whether the rare columns of a new job are as in `RARE`."""
-    return isinstance(new.command, str) and _rare_of(new, at) == _USUAL_RARE
+def ordinary_row(new: NewJob, at: Place) -> Row | None:
+    """The common columns of a new job, in their order; None when it has something in a rare one."""
+    values = _values_of(new, at)
+    # Compared before they are converted, which takes longer.
+    return _common_row(values) if isinstance(new.command, str) and _pick_rare(values) == _USUAL_RARE else None
 
 
 def job_values(new: NewJob, at: Place) -> dict[str, Any]:
     """All columns that a new job is given, by name."""
-    return dict(zip((*COMMON, *_RARE), common_row(new, at) + rare_row(new, at), strict=True))
+    values = _values_of(new, at)
+    return dict(zip((*COMMON, *_RARE), _common_row(values) + _rare_row(values), strict=True))
 
 
 def read_new_job(new: NewJob, at: Place) -> Job:

@@ -20,9 +20,8 @@ from queuectld.store.mapping.jobrows import (
     FRESH,
     RARE,
     Place,
-    common_row,
-    is_ordinary,
     job_values,
+    ordinary_row,
     read_new_job,
 )
 from queuectld.store.mapping.rows import Row
@@ -173,8 +172,8 @@ class Adder:
             self._refuse_taken(new.id)
         seq = self._number(new.id)
         place = self._place(new, seq, parents)
-        if is_ordinary(new, place):
-            self._ordinary.append(common_row(new, place))
+        if (row := ordinary_row(new, place)) is not None:
+            self._ordinary.append(row)
         else:
             self._rows.append(job_values(new, place))
         self.ids[seq] = place.id
