@@ -76,6 +76,7 @@ class Core:
         self._supervisor = Supervisor(self.store, self.clock, self._pool)
         self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._supervisor.reaped)
         self._dispatcher = dispatcher = Dispatcher(self.store, self.clock, config.value, self._pool, inbox)
+
         def is_draining() -> bool:
             return dispatcher.draining
 

@@ -34,6 +34,8 @@ JOB_VARIABLES: Final = frozenset({
 _FIRST_OPTION: Final = JobSpec._fields.index("name")
 _OPTIONS: Final = [GIVEN[key] for key in JobSpec._fields[_FIRST_OPTION:]]
 """The keys of a job that stand in its options; `JobSpec` has them behind the others."""
+_SET: Final = [attribute for attribute in _OPTIONS if attribute.setting]
+"""Those whose default is a setting."""
 
 
 class Submission:
@@ -80,10 +82,17 @@ class Submission:
 
 def _usual(submitter: Submitter, setting: Callable[[str], Any]) -> Options:
     """The options of a job for which none is given."""
-    usual = {attribute.field: decided(attribute, None, setting) for attribute in _OPTIONS}
+    usual = _fixed() | {attribute.field: decided(attribute, None, setting) for attribute in _SET}
     retry = RetryPolicy(**{field: usual.pop(field) for field in RetryPolicy._fields})
     umask = DEFAULT_UMASK if submitter.umask is None else submitter.umask
     return Options(retry, **{**usual, "cwd": _home()["HOME"], "umask": umask})
+
+
+@lru_cache(maxsize=1)
+def _fixed() -> dict[str, Any]:
+    """The defaults that no setting changes."""
+    nothing: dict[str, Any] = {}
+    return {each.field: decided(each, None, nothing.__getitem__) for each in _OPTIONS if not each.setting}
 
 
 def _options(given: Sequence[Any], usual: Options, setting: Callable[[str], Any]) -> Options:
