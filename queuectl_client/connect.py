@@ -55,7 +55,7 @@ def check_owner(path: str) -> None:
     """
     found = os.lstat(path)
     if not stat.S_ISSOCK(found.st_mode):
-        raise ForeignServer(f"{path} is no socket, so nothing was sent to it")
+        raise ForeignServer(f"{path} is not a socket, so nothing was sent to it")
     if found.st_uid != os.geteuid():
         raise ForeignServer(f"{path} belongs to user {found.st_uid}, so nothing was sent to it")
     folder = os.path.dirname(path)
@@ -63,7 +63,7 @@ def check_owner(path: str) -> None:
     if above.st_uid not in (os.geteuid(), 0):
         raise ForeignServer(f"{folder} belongs to user {above.st_uid}, so nothing was sent to the socket in it")
     if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
-        raise ForeignServer(f"everybody may write to {folder}, so nothing was sent to the socket in it")
+        raise ForeignServer(f"{folder} is writable by everybody, so nothing was sent to the socket in it")
 
 
 def peer_credentials(connection: socket.socket) -> tuple[int, int, int]:

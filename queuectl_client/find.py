@@ -40,7 +40,7 @@ def connect_to_daemon(paths: Paths) -> socket.socket:
     with connection:
         store = _store_of(connection, path)
     if store is not None and os.path.realpath(store) != os.path.realpath(paths.store):
-        raise NoDaemon(f"the daemon on {path} keeps another store, {store}; none keeps {paths.store}")
+        raise NoDaemon(f"the daemon on {path} serves another store, {store}; none serves {paths.store}")
     return open_socket(path)
 
 

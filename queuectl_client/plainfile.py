@@ -68,4 +68,4 @@ def missing_target(path: str | os.PathLike[str]) -> str | None:
 
 
 def _not_plain(path: str | os.PathLike[str]) -> OSError:
-    return OSError(errno.EINVAL, "it is no regular file", path)
+    return OSError(errno.EINVAL, "it is not a regular file", path)

@@ -44,7 +44,7 @@ def wait_for_daemon(paths: Paths, seconds: float, notice: Callable[[str], None] 
     with _Watch([paths.socket, paths.lock]) as watch:
         if watch.why_not and notice is not None and not _has_said:
             _has_said = True
-            notice(f"Looking for the daemon now and then: it cannot be watched for ({watch.why_not}).")
+            notice(f"Polling for the daemon, as its files cannot be watched ({watch.why_not}).")
         while True:
             try:
                 # Only after the watch is set: a daemon that came in between is here, a later one is told of.

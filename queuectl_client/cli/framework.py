@@ -134,7 +134,7 @@ class Noun(_TakesGlobals, click.Group):
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
             near = nearest(error.command_name, self.all_names(ctx))
-            hint = f"Did you mean {near!r}?" if near else f"All there are: {ctx.command_path} --help"
+            hint = f"Did you mean {near!r}?" if near else f"See: {ctx.command_path} --help"
             raise click.UsageError(f"No such command {error.command_name!r}. {hint}", ctx) from None
 
     def all_names(self, ctx: click.Context) -> list[str]:

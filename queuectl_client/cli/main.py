@@ -130,4 +130,4 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
         trace = trace.tb_next
     from queuectl_client.cli.output.render import escape
 
-    print(f"Error: this is a fault in queuectl: {kind.__name__}: {escape(error)}{where}", file=sys.stderr)
+    print(f"Error: internal error in queuectl: {kind.__name__}: {escape(error)}{where}", file=sys.stderr)

@@ -114,7 +114,7 @@ def os_text(key: str, value: Any) -> str:
     if isinstance(value, str) and "\0" not in value:
         return value
     if isinstance(value, str):
-        raise BadParams(f"{key} holds a NUL character, which no command, folder or variable can have", key)
+        raise BadParams(f"{key} contains a NUL character, which no command, folder or variable can have", key)
     raise bad(key, value, "a string")
 
 

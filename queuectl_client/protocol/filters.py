@@ -191,9 +191,9 @@ def _read_comparison(node: Any) -> Comparison:
     values = [child.children[0] for child in node.children if hasattr(child, "data")]
     read = [_value(key, value) for value in values]
     if None in read and operator in ("in", "not in"):
-        raise _at(values[read.index(None)].start_pos, f"none stands in no list: {key.name}=none or …")
+        raise _at(values[read.index(None)].start_pos, f"a list cannot contain none; use {key.name}=none or …")
     if operator in ("~", "!~") and len(str(read[0])) > MAX_GLOB:
-        raise _at(values[0].start_pos, f"a glob may have {MAX_GLOB} characters")
+        raise _at(values[0].start_pos, f"a glob may have at most {MAX_GLOB} characters")
     return Comparison(key, operator, tuple(read))
 
 
@@ -207,7 +207,7 @@ def _key(token: Any) -> Key:
     if dot or name not in KINDS:
         known = (*KINDS, "label.NAME", "needs.NAME")
         message = unknown("key in the filter:", str(token), known).message
-        hint = "" if "did you mean" in message else f"; there are {', '.join(known)}"
+        hint = "" if "did you mean" in message else f"; expected one of {', '.join(known)}"
         raise _at(token.start_pos, message + hint)
     return Key(name, KINDS[name])
 
@@ -220,7 +220,7 @@ def _operator(node: Any, key: Key) -> Operator:
     operator: Any = "=" if written == "==" else written
     none = node.data == "compare" and _is_none(others[1].children[0])
     if none and operator not in ("=", "!="):
-        raise _at(at, f"none is neither more nor less; {key.name} takes =none or !=none")
+        raise _at(at, f"none has no order; {key.name} takes =none or !=none")
     if operator not in OPERATORS[key.kind] and not none:
         raise _at(at, f"{key.name} cannot be compared with {operator}; it takes {_allowed(key)}")
     return operator  # type: ignore[no-any-return]

@@ -168,7 +168,7 @@ class Decoder:
             value = self._unpack(packed, object_pairs_hook=self._count_pairs)
         # A message can only be deeper than the limit when it has more lists and maps than that.
         if self._containers > self._limits.depth and _deeper_than(self._limits.depth, value):
-            raise ProtocolError(ErrorCode.TOO_LARGE, f"more than {self._limits.depth} lists and maps in one another")
+            raise ProtocolError(ErrorCode.TOO_LARGE, f"more than {self._limits.depth} nested lists and maps")
         return _as_message(value)
 
     def _unpack(self, packed: bytes, **map_hook: Any) -> Any:
@@ -218,7 +218,7 @@ def params_of(params: Any) -> dict[str, Any]:
         if len(params) == 1 and isinstance(params[0], dict):
             for name in params[0]:
                 if not isinstance(name, str):
-                    raise ValueError(f"parameters go by name, and {name!r} is no name")
+                    raise ValueError(f"parameters go by name, but {name!r} is not a string")
             return params[0]
     raise ValueError("params must be an array of no or one map: parameters go by name")
 
@@ -271,7 +271,7 @@ def _as_message(value: Any) -> Message:
             return Notification(method, params)
         case [kind, msgid, *_] if kind is _REQUEST and _is_msgid(msgid):
             raise ProtocolError(ErrorCode.INVALID_PARAMS, "a request is [0, msgid, method, params]", msgid)
-    raise ProtocolError(ErrorCode.INVALID_PARAMS, "no MessagePack-RPC message")
+    raise ProtocolError(ErrorCode.INVALID_PARAMS, "not a MessagePack-RPC message")
 
 
 def _is_msgid(value: Any) -> bool:
@@ -299,6 +299,6 @@ def _as_key(key: Any) -> Any:
 
 
 def _no_message(error: Exception) -> ProtocolError:
-    text = str(error) or "no MessagePack"
+    text = str(error) or "not MessagePack"
     code = ErrorCode.TOO_LARGE if "exceeds max" in text else ErrorCode.INVALID_PARAMS
     return ProtocolError(code, text)

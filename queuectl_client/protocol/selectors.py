@@ -93,7 +93,7 @@ def is_selector(parent: str) -> bool:
 def _compared(text: str, kind: str, rest: str, key: str) -> Filter:
     name, equals, value = rest.partition("=")
     if not rest or (kind == "label" and not (name and equals)):
-        raise BadParams(f"{text!r} is no selector; it has the form {_FORMS[kind]}", key, _data(text, key))
+        raise BadParams(f"invalid selector {text!r}; expected {_FORMS[kind]}", key, _data(text, key))
     if kind == "label":
         return Comparison(Key("label", Kind.TEXT, name), "=", (value,))
     return Comparison(Key(kind, Kind.TEXT), "~" if kind == "name" else "=", (rest,))
@@ -105,8 +105,8 @@ def _state(text: str, key: str) -> str:
         return JobState(given).value
     except ValueError:
         states = [f"@{state}" for state in JobState]
-        near = hint(f"@{given}", states, otherwise=f"there are {', '.join(states)}")
-        raise BadParams(f"{text!r} names no state{near}", key, _data(text, key)) from None
+        near = hint(f"@{given}", states, otherwise=f"expected one of {', '.join(states)}")
+        raise BadParams(f"unknown state {text!r}{near}", key, _data(text, key)) from None
 
 
 def _data(text: str, key: str) -> dict[str, Any]:

@@ -55,4 +55,4 @@ def _escaped_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise NotText(f"a string holds the lone surrogate U+{code:04X}, which is no text") from None
+        raise NotText(f"a string contains the lone surrogate U+{code:04X}, which no encoding has") from None

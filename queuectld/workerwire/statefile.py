@@ -43,11 +43,11 @@ def open_own(path: str, flags: int) -> int:
         descriptor = os.open(path, flags | _FLAGS, 0o600)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENODEV, errno.EISDIR):  # a FIFO or socket, a device, a folder
-            raise OSError(errno.EINVAL, "it is no regular file", path) from None
+            raise OSError(errno.EINVAL, "it is not a regular file", path) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", path)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
     return descriptor
 
 

@@ -62,7 +62,7 @@ def test_the_command_line_makes_no_call_for_its_hints(
     """`status` followed each of them, and `config.get` where the slots were not enough."""
     said = enqueue(server, *words, lines=lines).stderr
     assert [name for name, _ in server.calls if name != "hello"] == calls
-    for words_ in ("The daemon drains", "Queue night is paused", "needs 5 slots, and there are 2 in all"):
+    for words_ in ("The daemon is draining", "Queue night is paused", "needs 5 slots, but there are 2 in all"):
         assert words_ in said
 
 

@@ -51,14 +51,14 @@ NAMED: dict[str, list[int]] = {
 NOBODY = ("@failed", "@Dead", "label:user=bob", "label:any=any", "name:y*", "name:failed", "40-50", "3-2")
 NO_JOB = ("99", "nobody", "job_999", "Last", "ALL", "held", "9" * 40, "\u0663", "-3", "3-", "LABEL:user=ada", "x:y")
 NONSENSE = {
-    "@hled": "'@hled' names no state; did you mean @held?",
-    "@": "'@' names no state; there are @pending,",
-    "@@held": "names no state",
-    "label:user": "'label:user' is no selector; it has the form label:KEY=VALUE",
+    "@hled": "unknown state '@hled'; did you mean @held?",
+    "@": "unknown state '@'; expected one of @pending,",
+    "@@held": "unknown state",
+    "label:user": "invalid selector 'label:user'; expected label:KEY=VALUE",
     "label:=x": "it has the form label:KEY=VALUE",
     "label:": "it has the form label:KEY=VALUE",
-    "name:": "'name:' is no selector; it has the form name:GLOB",
-    "batch:": "'batch:' is no selector; it has the form batch:NAME",
+    "name:": "invalid selector 'name:'; expected name:GLOB",
+    "batch:": "invalid selector 'batch:'; expected batch:NAME",
 }
 
 

@@ -137,7 +137,7 @@ def test_a_worker_that_cannot_set_room_aside_says_so_in_words(idle_daemon: FakeD
     idle_daemon.launch()
     assert idle_daemon.wait_for_exit() == 1
     said = idle_daemon.log.read_text()
-    assert "worker w12: ends, as a system call failed: [Errno 22] it is no regular file" in said
+    assert "worker w12: ends, as a system call failed: [Errno 22] it is not a regular file" in said
     assert "Traceback" not in said
 
 

@@ -117,7 +117,7 @@ def test_a_foreground_pool_says_so_and_stays(home: Home) -> None:
             assert pool.stdout.readline() == f"[Worker 1] Processing job {job}\n"
             assert pool.stdout.readline() == "[Worker 1] Job completed\n"
             with stopped(daemon):
-                assert "gave no answer within 0.5 s; its workers go on" in pool.stderr.readline()
+                assert "gave no answer within 0.5 s; its workers keep running" in pool.stderr.readline()
         pool.send_signal(signal.SIGTERM)
         assert pool.wait(DEADLINE_S) == 0
     finally:

@@ -17,7 +17,7 @@ def test_an_array_is_a_job_for_each_number(home: Home) -> None:
     jobs = home.json("list")
     batch = jobs[0]["batch"]
     assert [job["batch"] for job in jobs] == [batch] * 3
-    assert f"They are the batch {batch}" in done.stderr
+    assert f"They are batch {batch}" in done.stderr
     assert [job["name"] for job in jobs] == ["part 1", "part 3", "part 5"]
     assert jobs[0]["env_names"] == ["A", "QUEUECTL_ARRAY_INDEX"]
     home.ok("wait", f"batch:{batch}")
@@ -124,21 +124,21 @@ def test_a_bad_one_stores_nothing_and_is_named(home: Home) -> None:
     home.ok("daemon", "start")
     for words, said in (
         (["--array", "9-1", "work"], "'9-1'"),
-        (["--array", "1-3", "--each", "f", "work"], "give one of them"),
-        (["--array", "1-3", "--id", "x", "work"], "--id is of one job"),
-        (["--array", "1-3%2", "--key", "k", "work"], "give one of them"),
+        (["--array", "1-3", "--each", "f", "work"], "are mutually exclusive"),
+        (["--array", "1-3", "--id", "x", "work"], "--id names one job"),
+        (["--array", "1-3%2", "--key", "k", "work"], "are mutually exclusive"),
         (["--array", "1-3"], "no command"),
         (["--each", "/nonexistent", "work"], "/nonexistent"),
         (["--each", "-", 'work "{}"'], "inside double quotes"),
-        (["-0", "work"], "-0 goes with --each"),
-        (["--key-limit", "2", "work"], "--key-limit goes with --key"),
-        (["--on-conflict", "skip", "work"], "--on-conflict goes with --unique"),
-        (["--array", "1-3", "--key-limit", "2", "work"], "--key-limit goes with --key"),
+        (["-0", "work"], "-0 requires --each"),
+        (["--key-limit", "2", "work"], "--key-limit requires --key"),
+        (["--on-conflict", "skip", "work"], "--on-conflict requires --unique"),
+        (["--array", "1-3", "--key-limit", "2", "work"], "--key-limit requires --key"),
         (['{"command":"a","env":{"A=B":"c"}}'], "a name in env is 'A=…'"),
         (["--array", "1-3", "--timeout", "5y", "work"], "'5y'"),
         (["--array", "1-3", "--priority", "9999999", "work"], "priority"),
         (["--array", "1-3", "work", "--then", " "], "--then ' ': command"),
-        (["--array", "1-3", "work", "--follow"], "--follow goes with one job"),
+        (["--array", "1-3", "work", "--follow"], "--follow works with one job"),
     ):
         done = home.cli("enqueue", *words, input="x\n")
         assert (done.returncode, done.stdout) == (2, ""), words
@@ -196,15 +196,15 @@ def test_a_unique_key_that_is_taken_is_told_truthfully(home: Home) -> None:
     home.ok("enqueue", "--unique", "k", "--hold", "first")
     done = home.cli("enqueue", "--unique", "k", "--on-conflict", "skip", "second")
     assert (done.returncode, done.stdout) == (0, "job_1\n")
-    assert done.stderr == "Job job_1 with unique key 'k' is there already; nothing enqueued\n"
+    assert done.stderr == "Job job_1 with unique key 'k' already exists; nothing enqueued\n"
     assert home.json("enqueue", "--unique", "k", "--on-conflict", "skip", "second")["skipped"] is True
     done = home.cli("enqueue", "--unique", "k", "--on-conflict", "replace", "third")
     assert done.stdout == "Job enqueued with ID: job_2\n"
-    assert "Job job_1, which had its unique key, is cancelled" in done.stderr
+    assert "Job job_1, which had the same unique key, is cancelled" in done.stderr
     line = json.dumps({"command": "x", "unique_key": "k", "on_conflict": "skip"})
     done = home.cli("enqueue", "-f", "-", input=f"{line}\necho\n")
     assert done.stdout == "job_2\nJob enqueued with ID: job_3\n"
-    assert "1 of them were there already" in done.stderr
+    assert "1 of them already existed" in done.stderr
 
 
 def test_what_keeps_a_job_from_starting_is_said_at_once(home: Home) -> None:
@@ -218,7 +218,7 @@ def test_what_keeps_a_job_from_starting_is_said_at_once(home: Home) -> None:
     assert "It runs no earlier than 2099-01-01 00:00:00" in done.stderr
     assert home.cli("enqueue", "-q", "--queue", "night", "true").stderr == ""
     home.ok("worker", "start", "-d", "--count", "2")
-    said = "It needs 5 slots, and there are 2 in all, so it waits."
+    said = "It needs 5 slots, but there are 2 in all, so it waits."
     assert said in home.cli("enqueue", "--slots", "5", "true").stderr
     assert said in home.cli("enqueue", "-f", "-", input='true\n{"command":"true","slots":5}\n').stderr
     assert "slots" not in home.cli("enqueue", "--slots", "2", "true").stderr

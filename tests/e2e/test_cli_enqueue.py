@@ -9,7 +9,7 @@ import pytest
 from tests.support.daemon import Home
 
 BAD_INPUT: Final = [
-    (['{"command": }'], "bad JSON at character 13"),
+    (['{"command": }'], "invalid JSON at character 13"),
     (["{ echo hi; }"], "--shell"),
     (["{}"], "command"),
     (['{"command": 5}'], "command is 5"),
@@ -26,13 +26,13 @@ BAD_INPUT: Final = [
     (["true", "--max-retries=-1"], "max_retries is -1"),
     (["true", "--max-retries", "x"], "x"),
     (["true", "--run-at", "soon"], "ISO 8601"),
-    (["true", "--delay", "soon"], "'soon' is no duration"),
+    (["true", "--delay", "soon"], "'soon' is not a valid duration"),
     (["true", "--delay", "1", "--run-at", "2099-01-01"], "delay"),
     (["true", "--env", "A"], "KEY=VALUE"),
     (["true", "--id", "all"], "id is 'all'"),
     ([""], "command"),
     ([], "no command"),
-    (["ls", "-l"], "behind --"),
+    (["ls", "-l"], "after --"),
     (["-f", "/nonexistent/file"], "/nonexistent/file"),
     (["-f", "-", "true"], "-f FILE"),
 ]
@@ -40,7 +40,7 @@ BAD_INPUT: Final = [
 
 BAD_LINES: Final = [
     ('{"command": 3}', "command is 3"),
-    ("{oops}", "bad JSON"),
+    ("{oops}", "invalid JSON"),
     ('{"command": "x", "timeot": 1}', "timeout"),
 ]
 

@@ -95,7 +95,7 @@ def test_logs_of_a_job_that_has_not_begun(home: Home) -> None:
     home.ok("enqueue", "true")
     done = home.cli("logs", "job_1")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "has not begun" in done.stderr
+    assert "has not started" in done.stderr
 
 
 def test_streams_that_were_kept_apart(home: Home) -> None:

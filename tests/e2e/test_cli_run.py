@@ -50,7 +50,7 @@ def test_ctrl_c_detaches_and_says_so(home: Home) -> None:
     run.wait_for(b"begun")
     run.press(b"\x03")
     assert run.end() == 130
-    assert b"Detached: job_1 goes on" in run.shown
+    assert b"Detached: job_1 keeps running" in run.shown
     assert home.cli("wait", "job_1", "--exit-status").returncode == 0
     assert mark.read_text() == "s\n"
 

@@ -41,7 +41,7 @@ def test_a_foreground_pool_shows_what_it_does(home: Home) -> None:
     shown = [line_of(pool) for _ in range(4)]
     assert shown == [
         "[Worker 1] Processing job job_2",
-        "[Worker 1] Job failed: exit 3, retry in 1 s",
+        "[Worker 1] Job failed: exit 3, retry in 1s",
         "[Worker 1] Processing job job_2",
         "[Worker 1] Job failed: exit 3; moved to the DLQ",
     ]

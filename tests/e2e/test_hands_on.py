@@ -146,7 +146,7 @@ def test_edit_of_a_slip_of_the_pen_goes_on_with_what_was_typed(home: Home) -> No
     terminal.wait_for(b"Edit it again? [Y/n] ")
     terminal.press(b"\n")
     assert terminal.end() == 0
-    assert b"bad TOML" in terminal.shown
+    assert b"invalid TOML" in terminal.shown
     job = home.json("show", "job_1")
     assert (job["command"], job["priority"], job["env_names"]) == ("echo after", 7, ["TOKEN"])
     assert "s3cret" not in (home.path / "seen").read_text()
@@ -207,7 +207,7 @@ def _state(pid: str) -> str:
 def test_a_daemon_that_drains_says_so(home: Home) -> None:
     home.ok("worker", "start", "-d")
     assert "starts no jobs" in home.cli("daemon", "drain").stderr
-    assert "The daemon drains, so it waits" in home.cli("enqueue", "true").stderr
+    assert "The daemon is draining, so it waits" in home.cli("enqueue", "true").stderr
     assert "drain" in home.cli("status").stderr
     assert "Drains" in home.ok("daemon", "status")
     assert home.json("status")["draining"] is True

@@ -85,7 +85,7 @@ def test_a_daemon_of_another_store_is_none(house: Home) -> None:
     refused = house.cli("--no-autostart", "list")
     assert refused.returncode == 3
     assert (
-        f"keeps another store, {house.path}/other/queuectl.db; none keeps {house.path}/mine/queuectl.db"
+        f"serves another store, {house.path}/other/queuectl.db; none serves {house.path}/mine/queuectl.db"
         in refused.stderr
     )
     assert house.cli("daemon", "stop").stderr == "No daemon is running.\n"
@@ -193,7 +193,7 @@ def test_a_fifo_in_the_locks_place_hangs_nobody(house: Home) -> None:
         os.mkfifo(folder / name)
         done = house.cli("list")
         assert done.returncode == 3
-        assert f"cannot lock {folder / name}: it is no regular file" in done.stderr
+        assert f"cannot lock {folder / name}: it is not a regular file" in done.stderr
         (folder / name).unlink()
         assert json.loads(cli(house, house.env, "list", "--json")) == []
         cli(house, house.env, "daemon", "stop")

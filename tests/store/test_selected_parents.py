@@ -98,7 +98,7 @@ async def test_a_selector_that_names_none_or_too_many_is_refused(lab: Lab) -> No
         with pytest.raises(Refused) as refused:
             await parents(lab, selector)
         assert refused.value.code is ErrorCode.NOT_FOUND
-    with pytest.raises(Refused, match="names no state"):
+    with pytest.raises(Refused, match="unknown state"):
         await parents(lab, "@nonsense")
     await lab.store.intake.add_many([new() for _ in range(dependency_selectors.MOST_PARENTS + 1)], now=lab.now)
     with pytest.raises(Refused) as refused:

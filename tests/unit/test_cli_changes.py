@@ -72,11 +72,11 @@ def test_single_entries_of_a_map_leave_the_others_as_they_are() -> None:
         ("priority=high", "priority: 'high' is not a whole number"),
         ("timeout=soon", "no duration"),
         ("once=maybe", "true or false"),
-        ("hold=true", "hold is not changed by an edit; use queuectl hold ID, or queuectl release ID"),
+        ("hold=true", "hold cannot be edited; use queuectl hold ID or queuectl release ID"),
         ("hold=none", "queuectl release ID"),
         ("backoff_base=x", "must be a number"),
         ("labels=a", "NAME=VALUE"),
-        ('command=["', "bad JSON"),
+        ('command=["', "invalid JSON"),
     ],
 )
 def test_a_bad_value_names_what_is_allowed(word: str, said: str) -> None:
@@ -123,7 +123,7 @@ def test_what_is_not_utf8_is_kept_and_a_long_command_stays_readable() -> None:
     assert "echo hi\nmake" in editfile.written({**JOB, "command": "echo hi\nmake\n"})
 
 
-@pytest.mark.parametrize("text, said", [("x = = 1", "bad TOML"), ('labels = "a"', r"\[labels\]")])
+@pytest.mark.parametrize("text, said", [("x = = 1", "invalid TOML"), ('labels = "a"', r"\[labels\]")])
 def test_a_file_that_is_no_toml_says_where(text: str, said: str) -> None:
     with pytest.raises(InvalidParams, match=said):
         editfile.changes(JOB, text)

@@ -33,7 +33,7 @@ def test_an_argv_is_shown_as_it_would_be_typed() -> None:
 @pytest.mark.parametrize(
     "seconds, words",
     [
-        (None, "-"), (0, "0 s"), (0.254, "0.25 s"), (2.0, "2 s"), (12.4, "12 s"), (59.6, "1m"), (200, "3m 20s"),
+        (None, "-"), (0, "0s"), (0.254, "0.25s"), (2.0, "2s"), (12.4, "12s"), (59.6, "1m"), (200, "3m 20s"),
         (7500, "2h 5m"), (7200, "2h"), (273_600, "3d 4h"),
     ],
 )  # fmt: skip
@@ -89,7 +89,7 @@ def test_only_the_widest_column_of_a_table_gives_way() -> None:
 
 def test_long_names_give_way_before_the_command_and_headings_last() -> None:
     rows = [("x" * 128, "Held", "0/3", "q" * 100, "08:24:07", "echo " * 20)]
-    headers = ("ID", "STATE", "TRIES", "QUEUE", "CREATED", "COMMAND")
+    headers = ("ID", "STATE", "FAILURES", "QUEUE", "CREATED", "COMMAND")
     assert fitted(headers, rows, 80) == [14, 5, 5, 14, 8, 22]
     counts = ("PENDING", "PROCESSING", "COMPLETED")
     assert fitted(("QUEUE", *counts), [("q" * 100, "1", "2", "3")], 50) == [16, 7, 10, 9], "no heading is cut"

@@ -86,9 +86,9 @@ def test_the_shell_reads_the_line_and_runs_none_of_it() -> None:
         ('echo "{}"', "character 7 stands inside double quotes"),
         ("echo '{}'", "inside single quotes"),
         ("echo `echo {}`", "inside backquotes"),
-        ("echo \\{}", "behind \\"),
-        ("echo ${}", "behind $"),
-        ("cat <<E\n{}\nE", "behind <<"),
+        ("echo \\{}", "follows \\"),
+        ("echo ${}", "follows $"),
+        ("cat <<E\n{}\nE", "follows <<"),
         ('echo "a\\"{}"', "inside double quotes"),
     ],
 )

@@ -22,7 +22,7 @@ def test_durations(text: str, value: float | None) -> None:
 
 
 def test_a_bad_duration_says_what_is_allowed() -> None:
-    with pytest.raises(click.BadParameter, match=r"'soon' is no duration; allowed are seconds \(90\) or units"):
+    with pytest.raises(click.BadParameter, match=r"'soon' is not a valid duration; expected seconds \(90\) or units"):
         DURATION.convert("soon", None, None)
 
 
@@ -72,8 +72,8 @@ def test_snake_case() -> None:
 @pytest.mark.parametrize(
     "text, words",
     [
-        ('{"command": }', "bad JSON at character 13"),
-        ('{"command": "x"} y', "bad JSON at character 18"),
+        ('{"command": }', "invalid JSON at character 13"),
+        ('{"command": "x"} y', "invalid JSON at character 18"),
         ("{ echo hi; }", "--shell"),
         ('{"a":' * 100_000, "nested too deeply"),
     ],

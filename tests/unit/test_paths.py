@@ -146,7 +146,7 @@ def test_whatever_lies_in_the_locks_place_is_not_waited_for(tmp_path: Path, kind
         case "device":
             place = Path("/dev/zero")
     assert read_lock(str(place)) == {}
-    with pytest.raises(OSError, match="it is a symbolic link" if kind == "link" else "it is no regular file"):
+    with pytest.raises(OSError, match="it is a symbolic link" if kind == "link" else "it is not a regular file"):
         read_plain(place, 10)
 
 

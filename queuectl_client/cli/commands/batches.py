@@ -57,7 +57,7 @@ class _Plan:
             refuse_idle(given, options)
         self._array = None if many.array is None else read_array(many.array)
         if self._array is not None and self._array.at_once is not None and "key" in given:
-            raise click.UsageError("--array …%K and --key: give one of them")
+            raise click.UsageError("--array …%K and --key are mutually exclusive")
         made_up = many.followers or many.array is not None or many.each is not None
         if made_up and not given.get("batch"):
             given = {**given, "batch": f"b-{uuid4().hex[:8]}"}
@@ -136,12 +136,12 @@ def enqueue_many(
     if not stored.count:
         if invocation.json:
             invocation.document([])
-        invocation.say("No jobs: there was no line with a command.")
+        invocation.say("Nothing enqueued: no line has a command.")
         return 0
     if not (wait and invocation.json):
         announce_all(invocation, stored)
     if plan.batch is not None and "batch" not in options:
-        invocation.say(f"They are the batch {plan.batch}: queuectl wait batch:{plan.batch}")
+        invocation.say(f"They are batch {plan.batch}. Wait for it with: queuectl wait batch:{plan.batch}")
     tell_hint(invocation, stored.hint, plan.slots)
     if wait:
         from queuectl_client.cli.commands.wait import wait_for
@@ -153,16 +153,16 @@ def enqueue_many(
 def _refuse_together(many: Many, options: JobMap) -> None:
     sources = [f"--{name}" for name in ("file", "array", "each") if getattr(many, name) is not None]
     if len(sources) > 1:
-        raise click.UsageError(f"{' and '.join(sources)}: give one of them")
+        raise click.UsageError(f"{' and '.join(sources)} are mutually exclusive")
     if many.file is not None and many.command:
-        raise click.UsageError("-f FILE goes with neither a COMMAND, --follow nor --id")
+        raise click.UsageError("-f FILE cannot be combined with COMMAND")
     if "id" in options and sources and (many.file is not None or PLACE not in options["id"]):
         raise click.UsageError(
-            f"--id is of one job; with {'-f FILE' if many.file else sources[0]} there are many"
-            + (f"; {PLACE} in it tells them apart" if many.file is None else "")
+            f"--id names one job, but {'-f FILE' if many.file else sources[0]} adds many"
+            + (f"; put {PLACE} into it to tell them apart" if many.file is None else "")
         )
     if many.null and many.each is None:
-        raise click.UsageError("-0 goes with --each")
+        raise click.UsageError("-0 requires --each")
 
 
 def _opened(name: str | None) -> AbstractContextManager[BinaryIO | None]:

@@ -104,7 +104,7 @@ def drain(invocation: Invocation, resume: bool) -> None:
     if invocation.json:
         invocation.document(answer)
     else:
-        told = "drains: it starts no jobs until it is resumed" if answer["draining"] else "starts jobs"
+        told = "is draining: it starts no jobs until it is resumed" if answer["draining"] else "starts jobs"
         invocation.say(f"The daemon {told}.")
 
 
@@ -117,7 +117,7 @@ def logs(invocation: Invocation, following: bool, lines: int) -> None:
     path = _paths(invocation).daemon_log
     if not os.path.isfile(path):
         invocation.say(
-            f"There is no {path}: no daemon has written to it. Under systemd: journalctl --user -u queuectld"
+            f"No log file {path}: no daemon has written one. Under systemd: journalctl --user -u queuectld"
         )
         return
     sys.stdout.flush()
@@ -164,7 +164,7 @@ class DaemonProcess:
         poller = select.poll()
         poller.register(self._descriptor, select.POLLIN)
         if not poller.poll(EXIT_WITHIN_S * 1000):
-            raise DaemonUnreachable(f"the daemon (pid {self._pid}) does not end within {EXIT_WITHIN_S:.0f} s")
+            raise DaemonUnreachable(f"the daemon (pid {self._pid}) did not exit within {EXIT_WITHIN_S:.0f} s")
 
 
 def _paths(invocation: Invocation) -> "Paths":
@@ -187,7 +187,7 @@ def _described(info: dict[str, Any]) -> list[tuple[str, str]]:
     told = [("Daemon", f"running, pid {info['pid']}"), ("Version", str(info["version"]))]
     told.append(("Since", render.full_time(since)))
     if info.get("draining"):
-        told.append(("Drains", "yes: it starts no jobs until queuectl daemon drain --resume"))
+        told.append(("Draining", "yes. Resume with: queuectl daemon drain --resume"))
     return told + [
         (key.capitalize(), render.escape(info[key])) for key in ("workers", "socket", "store", "logs") if key in info
     ]

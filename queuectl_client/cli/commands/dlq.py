@@ -148,5 +148,5 @@ def purge_dead(
 
 def _which(jobs: tuple[str, ...], every: bool, filters: dict[str, Any]) -> dict[str, Any]:
     if bool(jobs) is (every or bool(filters)):
-        raise click.UsageError("name jobs by their ID, or take --all or a filter such as --queue")
+        raise click.UsageError("give job IDs, or else --all or a filter such as --queue")
     return {"ids": list(jobs)} if jobs else {"all": every, **filters}

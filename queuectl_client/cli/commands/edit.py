@@ -43,7 +43,7 @@ def edit(invocation: Invocation, job: str, changes: tuple[tuple[str, str], ...])
 def _in_editor(invocation: Invocation, ref: str) -> int:
     by_a_person = sys.stdin.isatty() and sys.stderr.isatty()
     if not by_a_person and not (os.environ.get("VISUAL") or os.environ.get("EDITOR")):
-        raise click.UsageError("there is no terminal for an editor: give KEY=VALUE, such as priority=5")
+        raise click.UsageError("no terminal for an editor; give KEY=VALUE, such as priority=5")
     from queuectl_client.cli.jobinput import editfile
 
     before: Job = invocation.call("job.get", id=ref)

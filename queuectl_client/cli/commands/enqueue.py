@@ -20,7 +20,7 @@ class CommandVerb(Verb):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            hint = f"Options of the command itself go behind --: {ctx.command_path} -- COMMAND {error.option_name} …"
+            hint = f"Options of the command itself go after --: {ctx.command_path} -- COMMAND {error.option_name} …"
             raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
 
 
@@ -127,11 +127,11 @@ def enqueue(
         from queuectl_client.cli.commands.batches import Many, enqueue_many
 
         if follow:
-            raise click.UsageError("--follow goes with one job; of many see: queuectl wait, queuectl events")
+            raise click.UsageError("--follow works with one job; for many use queuectl wait or queuectl events")
         many = Many(command, file=file, array=array, each=each, null=null, followers=followers)
         return enqueue_many(invocation, many, described(options), shell=shell, lenient=lenient, wait=wait)
     if null:
-        raise click.UsageError("-0 goes with --each")
+        raise click.UsageError("-0 requires --each")
     job = build(invocation, command, described(options), shell=shell, lenient=lenient)
     stored, hint = store(invocation, job)
     if not (wait and invocation.json):
@@ -190,8 +190,8 @@ def announce(invocation: Invocation, job: JobMap, hint: JobMap | None) -> None:
     else:
         invocation.data(f"Job enqueued with ID: {job['id']}")
     if job.get("skipped"):
-        invocation.say(f"Job {job['id']} with unique key {job['unique_key']!r} is there already; nothing enqueued")
+        invocation.say(f"Job {job['id']} with unique key {job['unique_key']!r} already exists; nothing enqueued")
         return
     if job.get("replaced"):
-        invocation.say(f"Job {job['replaced']}, which had its unique key, is cancelled: this one takes its place")
+        invocation.say(f"Job {job['replaced']}, which had the same unique key, is cancelled and replaced by this one")
     tell_why_it_waits(invocation, job, hint)

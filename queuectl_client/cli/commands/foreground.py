@@ -26,7 +26,7 @@ RETURN_WITHIN_S: Final = 5.0
 TAKE_UP_WITHIN_S: Final = 10.0
 """How long a daemon keeps a pool for its client."""
 
-STOPPING: Final = b"\nStopping: the workers finish their current job. Ctrl-C again to leave them to it.\n"
+STOPPING: Final = b"\nStopping: the workers finish their current job. Press Ctrl-C again to exit without waiting.\n"
 
 
 def run_pool(invocation: Invocation, count: int) -> int:
@@ -44,7 +44,7 @@ def run_pool(invocation: Invocation, count: int) -> int:
     signal.signal(signal.SIGINT, pool.on_signal)
     signal.signal(signal.SIGTERM, pool.on_signal)
     while not pool.watched_to_its_end(client):
-        invocation.say("The daemon is gone; its workers go on. Waiting for it to come back …")
+        invocation.say("The daemon is gone; its workers keep running. Waiting for it to come back …")
         client = pool.connect_again()
     return int(pool.was_too_late)
 
@@ -116,7 +116,7 @@ class ForegroundPool:
         self._lost = False
         self._invocation.say("The daemon is back.")
         if not self._alive and not self._stopping:
-            self._invocation.error(f"the workers have ended: nobody took them up within {TAKE_UP_WITHIN_S:.0f} s")
+            self._invocation.error(f"the workers have ended: no client took them over within {TAKE_UP_WITHIN_S:.0f} s")
             self.was_too_late = True
         if self._stopping:
             self._stop()
@@ -148,7 +148,7 @@ class ForegroundPool:
                 raise
             except DaemonUnreachable as silent:
                 if not said:
-                    self._invocation.say(f"{silent.message}; its workers go on")
+                    self._invocation.say(f"{silent.message}; its workers keep running")
                 said = True
 
     def _stop(self) -> None:

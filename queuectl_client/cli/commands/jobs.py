@@ -18,7 +18,7 @@ from queuectl_client.cli.output.listing import Order
 from queuectl_client.cli.output.printing import fields, table
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.attributes import KINDS
-from queuectl_client.protocol.spelling import nearest
+from queuectl_client.protocol.spelling import hint
 from queuectl_client.protocol.vocabulary import WAITING_STATES
 
 Job = Mapping[str, Any]
@@ -42,15 +42,14 @@ class State(click.Choice[str]):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            near = nearest(str(value).lower(), STATES)
-            self.fail(error.message + (f" Did you mean {near!r}?" if near else ""), param, ctx)
+            self.fail(error.message.rstrip(".") + hint(str(value).lower(), STATES), param, ctx)
 
 
 def _some_name(ctx: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
     """A callback: a name that is empty is a variable that was not set, and would list everything."""
     del ctx
     if given == "":
-        raise click.BadParameter("it is empty; leave the option out for all.", param=parameter)
+        raise click.BadParameter("it is empty; omit the option to list all jobs", param=parameter)
     return given
 
 
@@ -137,7 +136,7 @@ def _order(sort: str | None, reverse: bool) -> Order | None:
     """The order asked for; None for that of enqueueing, which takes no sorting."""
     if sort is None:
         return Order("seq", descending=True) if reverse else None
-    key = columns.one(sort.removeprefix("-"), "key to sort by", tuple(KINDS))
+    key = columns.one(sort.removeprefix("-"), "sort key", tuple(KINDS))
     return Order(key, descending=sort.startswith("-") is not reverse)
 
 
@@ -188,7 +187,7 @@ class Listing:
     def watch(self, every: float) -> None:
         """Print the list again and again, until Ctrl-C."""
         if not self._as_table:
-            raise click.UsageError("--watch draws a table; programs read: queuectl events --follow --json")
+            raise click.UsageError("--watch draws a table; for programs use: queuectl events --follow --json")
         from queuectl_client.cli.output.watching import watch
 
         asked = self._with_keys()
@@ -321,7 +320,7 @@ def _described(job: Job) -> Iterator[tuple[str, str]]:
         if job.get(key) and (key != "run_at" or job["state"] in WAITING_STATES):
             yield title, render.full_time(job[key])
     if job.get("timeout"):
-        yield "Time-out", render.duration(job["timeout"])
+        yield "Timeout", render.duration(job["timeout"])
     yield "Folder", render.escape(job.get("cwd") or "-")
     for key, title in (("unique_key", "Unique key"), ("key", "Key")):
         if job.get(key):
@@ -330,5 +329,5 @@ def _described(job: Job) -> Iterator[tuple[str, str]]:
 
 def _counted(job: Job) -> str:
     runs, crashes = job.get("runs") or 0, job.get("crashes") or 0
-    words = f", {render.plural(runs, 'run')} begun" if runs != job["attempts"] else ""
-    return words + (f", {crashes} cut short by a crash" if crashes else "")
+    words = f", {render.plural(runs, 'run')} started" if runs != job["attempts"] else ""
+    return words + (f", {crashes} interrupted by a crash" if crashes else "")

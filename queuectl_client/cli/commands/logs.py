@@ -46,7 +46,7 @@ def logs(
     """
     if following:
         if attempt is not None:
-            raise click.UsageError("--attempt goes not with --follow, which shows every attempt from the newest on")
+            raise click.UsageError("--attempt cannot be combined with --follow, which shows every attempt from the newest on")
         follow_job(invocation, job, raw=raw, stream=stream, last_lines=lines)
         return
     found = invocation.call("job.get", id=job)
@@ -67,7 +67,7 @@ def _show(
     attempt = attempt or Output(invocation, job, stream=stream).page(0, limit=1)["attempt"]
     if not attempt:
         if stream != "stderr":
-            invocation.say(f"{job} has not begun to run.")
+            invocation.say(f"{job} has not started.")
         return
     output = Output(invocation, job, attempt=attempt, stream=stream)
     try:

@@ -61,7 +61,7 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     if invocation.json:
         invocation.document({"file": os.path.abspath(file), "bytes": os.path.getsize(file)})
     else:
-        invocation.say(f"The store is copied to {file} ({render.size(os.path.getsize(file))})")
+        invocation.say(f"Copied the store to {file} ({render.size(os.path.getsize(file))})")
     return 0
 
 
@@ -100,9 +100,9 @@ def prune(invocation: Invocation, older_than: float, states: tuple[str, ...], dr
     elif invocation.quiet:
         invocation.data(str(answer["removed"]))
     elif dry_run:
-        invocation.data(f"{answer['removed']} jobs would be removed")
+        invocation.data(f"{render.plural(answer['removed'], 'job')} would be removed")
     else:
-        invocation.data(f"{answer['removed']} jobs removed")
+        invocation.data(f"{render.plural(answer['removed'], 'job')} removed")
     return 0
 
 

@@ -45,12 +45,12 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
         # Its output takes stdout; what it was enqueued as is told beside it.
         invocation.say(f"Job enqueued with ID: {stored['id']}")
     if stored.get("skipped"):
-        invocation.say(f"Job {stored['id']} with unique key {stored['unique_key']!r} is there already; following it")
+        invocation.say(f"Job {stored['id']} with unique key {stored['unique_key']!r} already exists; following it")
     try:
         _see_to_a_worker(invocation, stored, hint)
         ended = follow_job(invocation, stored["id"])
     except KeyboardInterrupt:
-        invocation.say(f"\nDetached: {stored['id']} goes on. Come back with: queuectl follow {stored['id']}")
+        invocation.say(f"\nDetached: {stored['id']} keeps running. Reattach with: queuectl follow {stored['id']}")
         raise
     if exit_code(ended) and ended.get("reason_code") not in (None, ReasonCode.EXIT):
         invocation.say(f"{ended['id']} {ended['state']}: {ended['reason']}")
@@ -84,7 +84,7 @@ def _waits_for(job: Job, paused: Collection[str]) -> str:
     if job["state"] == "blocked":
         return "it runs after " + ", ".join(parent["id"] for parent in job["depends_on"])
     if job["queue"] in paused:
-        return f"queue {job['queue']} is paused; open it with: queuectl queue resume {job['queue']}"
+        return f"queue {job['queue']} is paused; resume it with: queuectl queue resume {job['queue']}"
     if job["ready"]:
         return ""
     return f"it runs no earlier than {full_time(job['run_at'])}" if job.get("run_at") else "its delay is not over"

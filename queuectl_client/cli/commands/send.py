@@ -54,7 +54,7 @@ def send(invocation: Invocation, job: str, text: str | None, eof: bool, no_newli
         invocation.document(answer)
     else:
         told = [f"{plural(sent, 'byte')} sent"] if sent else []
-        invocation.say(f"{answer['id']}: {', '.join([*told, 'its stdin ends'] if eof else told)}")
+        invocation.say(f"{answer['id']}: {', '.join([*told, 'stdin closed'] if eof else told)}")
 
 
 def _pass_on(invocation: Invocation, job: str) -> tuple[int, dict[str, Any] | None]:

@@ -29,7 +29,7 @@ def status(invocation: Invocation) -> None:
     for line in status_lines(answer):
         invocation.data(line)
     if answer.get("draining"):
-        invocation.say("The daemon drains: it starts no jobs until: queuectl daemon drain --resume")
+        invocation.say("The daemon is draining: it starts no jobs. Resume with: queuectl daemon drain --resume")
     if answer.get("paused"):
         invocation.say(f"Paused queues (nothing in them starts): {', '.join(answer['paused'])}")
 

@@ -39,7 +39,7 @@ def wait(invocation: Invocation, jobs: tuple[str, ...], any_one: bool, timeout: 
     That is: nothing is ready, failed or processing. Jobs that are held, delayed, blocked or paused do not count.
     """
     if not jobs and (any_one or exit_status):
-        raise click.UsageError("--any and --exit-status need the ID of a job")
+        raise click.UsageError("--any and --exit-status require a job ID")
     if timeout is not None and timeout < 0:
         raise click.UsageError(f"--timeout is {timeout:g}, but it must be 0 or more")
     return wait_for(invocation, jobs, any_one=any_one, timeout=timeout, exit_status=exit_status)
@@ -61,7 +61,7 @@ def wait_for(
         how = {"keys": TOLD}
     waited = waited_for(invocation, jobs, any_one=any_one, timeout=timeout, **how)
     if waited is None:
-        invocation.say(f"Time is up after {timeout:g} s.")
+        invocation.say(f"Timed out after {timeout:g} s.")
         return TIMED_OUT
     if invocation.json:
         from queuectl_client.cli.output.jsonlines import write_array

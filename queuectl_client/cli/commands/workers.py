@@ -79,7 +79,7 @@ def list_workers(invocation: Invocation) -> None:
 @pass_invocation
 def scale(invocation: Invocation, count: int) -> None:
     """Set the number of detached workers: start some, or let some finish and end."""
-    _tell(invocation, invocation.call("worker.scale", count=count)["workers"], "Detached now:")
+    _tell(invocation, invocation.call("worker.scale", count=count)["workers"], "Scaled to", "detached worker")
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
@@ -97,7 +97,9 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _tell(invocation: Invocation, workers: Sequence[dict[str, Any]], done: str) -> None:
+def _tell(
+    invocation: Invocation, workers: Sequence[dict[str, Any]], done: str, what: str = "worker"
+) -> None:  # fmt: skip
     """Tell which workers it was about, as --json, --quiet or a person would have it."""
     if invocation.json:
         invocation.document(list(workers))
@@ -106,4 +108,4 @@ def _tell(invocation: Invocation, workers: Sequence[dict[str, Any]], done: str) 
             invocation.data(one["id"])
     else:
         names = ", ".join(one["id"] for one in workers)
-        invocation.say(f"{done} {plural(len(workers), 'worker')}{': ' if names else ''}{names}")
+        invocation.say(f"{done} {plural(len(workers), what)}{': ' if names else ''}{names}")

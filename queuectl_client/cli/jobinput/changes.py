@@ -48,10 +48,10 @@ def typed(changes: Iterable[tuple[str, str]], job: Job | None = None) -> dict[st
             continue
         if key not in MAPS or not entry:
             raise InvalidParams(
-                f"{given} is no key of a job; with a dot there are labels.NAME, needs.NAME and env.NAME"
+                f"unknown key {given!r}; the keys with a dot are labels.NAME, needs.NAME and env.NAME"
             )
         if job is None:
-            raise InvalidParams(f"{given} changes one entry of one job; of several, {key}=… sets all entries")
+            raise InvalidParams(f"{given} changes one entry of a single job; for several jobs, set all entries with {key}=…")
         entries = found.setdefault(key, entries_of(job, key))
         if text == "none":
             entries.pop(entry, None)
@@ -83,7 +83,7 @@ def dependency_text(parent: Mapping[str, str]) -> str:
 
 def _typed(key: str, given: str, text: str) -> Any:
     if key == "hold":
-        raise InvalidParams(f"{given} is not changed by an edit; use queuectl hold ID, or queuectl release ID")
+        raise InvalidParams(f"{given} cannot be edited; use queuectl hold ID or queuectl release ID")
     if text == "none" and key != "command":
         return None
     match ATTRIBUTES[key].form if key in ATTRIBUTES else None:
@@ -124,7 +124,7 @@ def read_json(given: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InvalidParams(f"{given} is bad JSON: {error}") from None
+        raise InvalidParams(f"{given} is invalid JSON: {error}") from None
 
 
 def _fraction(given: str, text: str) -> float:

@@ -10,7 +10,7 @@ from queuectl_client.cli.jobinput.options import JobMap
 def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Callable[[str], None]) -> JobMap:
     """The job that the words alone describe. Raises UsageError where there is none, InvalidParams for bad JSON."""
     if not command:
-        raise click.UsageError("no command is given; a file or stdin is read with -f FILE or -f -")
+        raise click.UsageError("no command given; use -f FILE or -f - to read commands from a file or stdin")
     if len(command) > 1:
         return {"command": list(command)}
     if shell or not command[0].lstrip().startswith("{"):

@@ -70,7 +70,7 @@ def changes(job: Job, text: str) -> dict[str, Any]:
     try:
         after = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidParams(f"bad TOML: {error}") from None
+        raise InvalidParams(f"invalid TOML: {error}") from None
     before = shown(job)
     found: dict[str, Any] = {key: from_file(key, value) for key, value in after.items() if value != before.get(key)}
     for key, value in found.items():

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from queuectl_client.errors import InvalidParams
 
-SHELL_HINT: Final = "A shell group { …; } is enqueued with --shell."
+SHELL_HINT: Final = "Use --shell to enqueue a shell group { …; }."
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -17,9 +17,9 @@ def parse(text: str) -> dict[str, Any]:
     try:
         job: dict[str, Any] = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise InvalidParams(f"bad JSON at character {error.pos + 1}: {error.msg}. {SHELL_HINT}") from None
+        raise InvalidParams(f"invalid JSON at character {error.pos + 1}: {error.msg}. {SHELL_HINT}") from None
     except RecursionError:
-        raise InvalidParams("bad JSON: it is nested too deeply") from None
+        raise InvalidParams("invalid JSON: it is nested too deeply") from None
     for key in ("run_at", "runAt"):
         if isinstance(job.get(key), str):
             job[key] = local_moment(job[key])
@@ -33,7 +33,7 @@ def drop_unknown(job: dict[str, Any], warn: Callable[[str], None]) -> None:
 
     for key in [key for key in job if not is_known_key(key)]:
         del job[key]
-        warn(f"Warning: {unknown('key', key, CHECKS)}; it is ignored")
+        warn(f"Warning: {unknown('key', key, CHECKS)}; ignored")
 
 
 def local_moment(text: str) -> str:

@@ -120,8 +120,8 @@ def refuse_idle(job: JobMap, options: Mapping[str, Any]) -> None:
 
 
 _GO_WITH: Final = (
-    ("key_limit", "key", "--key-limit goes with --key"),
-    ("on_conflict", "unique_key", "--on-conflict goes with --unique"),
+    ("key_limit", "key", "--key-limit requires --key"),
+    ("on_conflict", "unique_key", "--on-conflict requires --unique"),
 )
 
 

@@ -42,7 +42,7 @@ def read_array(text: str) -> Array:
     if percent and not (
         most.isdecimal() and most.isascii() and len(most) <= _LONGEST_NUMBER and 1 <= int(most) <= MOST_JOBS
     ):
-        raise InvalidParams(f"--array {text!r}: behind % comes how many may run at once, 1 to {MOST_JOBS:,}")
+        raise InvalidParams(f"--array {text!r}: expected after % how many jobs may run at once, 1 to {MOST_JOBS:,}")
     numbers = spans[0] if len(spans) == 1 else list(dict.fromkeys(chain(*spans)))
     return Array(numbers, int(most) if percent else None)
 
@@ -56,7 +56,7 @@ def _span(text: str, part: str) -> Sequence[int]:
         raise InvalidParams(f"--array {text!r}: {part} is too high; numbers go up to {HIGHEST_INDEX:,}")
     first, last, step = map(int, numbers)
     if not (first <= last and step):
-        raise InvalidParams(f"--array {text!r}: {part} is no range from a smaller number to a larger one")
+        raise InvalidParams(f"--array {text!r}: {part} is not a range from a smaller number to a larger one")
     return range(first, last + 1, step)
 
 
@@ -90,7 +90,7 @@ def _refuse_unsafe(command: str) -> None:
     """A place where the shell would read the item as anything but a word is an error."""
     for position, why in _odd_places(command):
         message = (
-            f"{PLACE} at character {position + 1} {why}; it is quoted by itself. Write it bare, or give the command"
+            f"{PLACE} at character {position + 1} {why}; it is quoted automatically. Write it bare, or give the command"
         )
         raise InvalidParams(f"{message} as several words (-- program {PLACE} …), which need no quoting at all")
 
@@ -102,9 +102,9 @@ def _odd_places(command: str) -> Iterator[tuple[int, str]]:
         if command.startswith(PLACE, position):
             before = command[position - 1 : position]
             if quote:
-                yield position, f"stands inside {_QUOTES[quote]}"
+                yield position, f"is inside {_QUOTES[quote]}"
             elif before in ("\\", "$"):
-                yield position, f"stands behind {before}"
+                yield position, f"follows {before}"
             position += 1
         elif char == "\\" and quote != "'" and not command.startswith(PLACE, position + 1):
             position += 1
@@ -113,7 +113,7 @@ def _odd_places(command: str) -> Iterator[tuple[int, str]]:
         elif not quote and char in _QUOTES:
             quote = char
         elif not quote and command.startswith("<<", position) and PLACE in command[position:]:
-            yield command.index(PLACE, position), "stands behind <<, where a text may begin"
+            yield command.index(PLACE, position), "follows <<, where a here-document may begin"
         position += 1
 
 

@@ -23,7 +23,7 @@ def moment(text: str, now: datetime) -> datetime:
     if text.startswith("+"):
         ahead = with_units(text[1:])
         if ahead is None:
-            raise ValueError(f"{text!r} is no time; what comes behind + is a duration such as 10m or 1h30m")
+            raise ValueError(f"{text!r} is not a valid time; expected a duration after +, such as 10m or 1h30m")
         return now.astimezone(UTC) + timedelta(seconds=ahead)
     # Naive from here on: a date and what the clock on the wall shows.
     here = now.astimezone().replace(tzinfo=None)
@@ -38,7 +38,7 @@ def moment(text: str, now: datetime) -> datetime:
     try:
         return _utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; allowed are {ALLOWED}") from None
+        raise ValueError(f"{text!r} is not a valid time; expected {ALLOWED}") from None
 
 
 def wire_text(at: datetime) -> str:
@@ -48,12 +48,12 @@ def wire_text(at: datetime) -> str:
 
 def _on_day(text: str, here: datetime, days: int, clock: time | None, *, weekly: bool) -> datetime:
     if clock is None:
-        raise ValueError(f"{text!r} needs a time of the day, such as '{text.split(' ')[0]} 09:00'")
+        raise ValueError(f"{text!r} needs a time of day, such as '{text.split(' ')[0]} 09:00'")
     at = datetime.combine(here.date() + timedelta(days=days), clock)
     if at > here or not weekly:
         return at
     if text.lower().startswith("today"):
-        raise ValueError(f"{text!r} has passed; it is {here:%H:%M}")
+        raise ValueError(f"{text!r} is in the past; it is now {here:%H:%M}")
     return at + timedelta(days=7)
 
 

@@ -38,7 +38,7 @@ class Duration(click.ParamType[float]):
             return value
         found = seconds(value)
         if found is None or found in (float("inf"), float("-inf")):
-            self.fail(f"{value!r} is no duration; allowed are seconds (90) or units (90s, 10m, 1h30m, 7d).", param, ctx)
+            self.fail(f"{value!r} is not a valid duration; expected seconds (90) or units (90s, 10m, 1h30m, 7d)", param, ctx)
         return found
 
 
@@ -54,7 +54,7 @@ class Pair(click.ParamType[tuple[str, str]]):
             return value
         key, equals, rest = value.partition("=")
         if not key or not equals:
-            self.fail(f"{value!r} is not of the form {self.name}.", param, ctx)
+            self.fail(f"{value!r} is not of the form {self.name}", param, ctx)
         return key, rest
 
 
@@ -71,7 +71,7 @@ class Moment(click.ParamType[str]):
                 return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")
             return datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="milliseconds")
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time; allowed are ISO 8601 (2026-11-24T14:00) and ages (2h, 7d).", param, ctx)
+            self.fail(f"{value!r} is not a valid time; expected ISO 8601 (2026-11-24T14:00) or an age (2h, 7d)", param, ctx)
 
 
 class When(click.ParamType[str]):
@@ -88,7 +88,7 @@ class When(click.ParamType[str]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         except OverflowError:
-            self.fail(f"{value!r} is too far away", param, ctx)
+            self.fail(f"{value!r} is too far in the future", param, ctx)
 
 
 DURATION: Final = Duration()

@@ -8,7 +8,7 @@ import click
 
 from queuectl_client.cli.output import render
 from queuectl_client.protocol.attributes import COMPUTED, KINDS, SHOWN, Kind
-from queuectl_client.protocol.spelling import nearest, snake_case
+from queuectl_client.protocol.spelling import hint, snake_case
 
 Job = Mapping[str, Any]
 
@@ -17,7 +17,7 @@ KNOWN: Final = (*SHOWN, *sorted(COMPUTED))
 LABEL: Final = "label."
 """Before the name of a label, whose value is a column then."""
 
-_HEADINGS: Final = {"attempts": "TRIES", "exit_code": "EXIT", "run_at": "NOT BEFORE"}
+_HEADINGS: Final = {"attempts": "FAILURES", "exit_code": "EXIT", "run_at": "NOT BEFORE"}
 _BESIDES: Final = {"attempts": ("max_retries",), "state": ("paused",)}
 """Keys that a column needs besides its own."""
 
@@ -34,13 +34,11 @@ def one(text: str, what: str, known: Sequence[str] = KNOWN) -> str:
         return key
     if (name := snake_case(key)) in known:
         return name
-    near = nearest(name, known)
-    hint = f" Did you mean {near!r}?" if near else ""
-    raise click.UsageError(f"unknown {what} {key!r}.{hint} There are {', '.join(known)}.")
+    raise click.UsageError(f"unknown {what} {key!r}{hint(name, known)}; expected one of {', '.join(known)}")
 
 
 def _none(text: str) -> list[str]:
-    raise click.UsageError(f"{text!r} names no column. There are {', '.join(KNOWN)}.")
+    raise click.UsageError(f"no column in {text!r}; expected some of {', '.join(KNOWN)}")
 
 
 def keys_for(columns: Iterable[str]) -> list[str] | None:

@@ -7,7 +7,7 @@ from queuectl_client.cli.invocation import Invocation
 
 NO_WORKERS = "No workers are active, so it waits. Start some with: queuectl worker start"
 
-DRAINING = "The daemon drains, so it waits. Let it start jobs with: queuectl daemon drain --resume"
+DRAINING = "The daemon is draining, so it waits. Resume with: queuectl daemon drain --resume"
 
 
 def tell_why_it_waits(invocation: Invocation, job: Mapping[str, Any], hint: Mapping[str, Any] | None) -> None:
@@ -32,7 +32,7 @@ def tell_hint(invocation: Invocation, hint: Mapping[str, Any] | None, slots: int
     if hint["draining"]:
         invocation.say(DRAINING)
     for queue in hint["paused"]:
-        invocation.say(f"Queue {queue} is paused, so it waits. Open it with: queuectl queue resume {queue}")
+        invocation.say(f"Queue {queue} is paused, so it waits. Resume it with: queuectl queue resume {queue}")
     if not hint["workers"]:
         invocation.say(NO_WORKERS)
     else:
@@ -43,6 +43,6 @@ def tell_slots(invocation: Invocation, slots: int, there_are: int) -> None:
     """Tell that a job takes more slots than there are."""
     if slots > there_are:
         invocation.say(
-            f"It needs {slots:,} slots, and there are {there_are:,} in all, so it waits. "
+            f"It needs {slots:,} slots, but there are {there_are:,} in all, so it waits. "
             f"Start more with: queuectl worker start -d --count {slots - there_are}"
         )

@@ -92,16 +92,16 @@ def full_time(text: object) -> str:
 
 
 def duration(seconds: object) -> str:
-    """3 ms, 0.25 s, 12 s, 3m 20s, 2h 5m, 3d 4h."""
+    """A duration for people, with the units that options take: 3ms, 0.25s, 12s, 3m 20s, 2h 5m, 3d 4h."""
     if not isinstance(seconds, int | float):
         return "-"
     if 0 < seconds < 0.1:
-        return f"{max(round(seconds * 1000), 1)} ms"
+        return f"{max(round(seconds * 1000), 1)}ms"
     if seconds < 10:
-        return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return f"{whole}s"
     for unit, size, smaller, small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
         if whole >= size:
             rest = whole % size // small

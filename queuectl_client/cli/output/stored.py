@@ -75,7 +75,7 @@ def announce_all(invocation: Invocation, stored: Stored) -> None:
         sys.stdout.write("\n".join(some) + "\n")
     if stored.skipped:
         invocation.say(
-            f"{len(stored.skipped):,} of them were there already, with the same unique key; nothing enqueued for these"
+            f"{len(stored.skipped):,} of them already existed with the same unique key and were not enqueued again"
         )
 
 
