@@ -46,7 +46,7 @@ def logs(
     """
     if following:
         if attempt is not None:
-            raise click.UsageError("--attempt cannot be combined with --follow, which shows every attempt from the newest on")
+            raise click.UsageError("--attempt cannot be combined with --follow, which shows all from the newest on")
         follow_job(invocation, job, raw=raw, stream=stream, last_lines=lines)
         return
     found = invocation.call("job.get", id=job)

@@ -51,7 +51,7 @@ def typed(changes: Iterable[tuple[str, str]], job: Job | None = None) -> dict[st
                 f"unknown key {given!r}; the keys with a dot are labels.NAME, needs.NAME and env.NAME"
             )
         if job is None:
-            raise InvalidParams(f"{given} changes one entry of a single job; for several jobs, set all entries with {key}=…")
+            raise InvalidParams(f"{given} changes one entry of one job; for several jobs set the whole of {key}=…")
         entries = found.setdefault(key, entries_of(job, key))
         if text == "none":
             entries.pop(entry, None)

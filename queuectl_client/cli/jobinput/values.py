@@ -7,6 +7,9 @@ import click
 
 from queuectl_client.protocol.durations import seconds, with_units
 
+_DURATIONS: Final = "seconds (90) or units (90s, 10m, 1h30m, 7d)"
+_PAST_TIMES: Final = "ISO 8601 (2026-11-24T14:00) or an age (2h, 7d)"
+
 
 class Whole(click.ParamType[float]):
     """A whole number. One that no message can hold goes as a float, so that the daemon can say what is allowed."""
@@ -38,7 +41,7 @@ class Duration(click.ParamType[float]):
             return value
         found = seconds(value)
         if found is None or found in (float("inf"), float("-inf")):
-            self.fail(f"{value!r} is not a valid duration; expected seconds (90) or units (90s, 10m, 1h30m, 7d)", param, ctx)
+            self.fail(f"{value!r} is not a valid duration; expected {_DURATIONS}", param, ctx)
         return found
 
 
@@ -71,7 +74,7 @@ class Moment(click.ParamType[str]):
                 return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")
             return datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="milliseconds")
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a valid time; expected ISO 8601 (2026-11-24T14:00) or an age (2h, 7d)", param, ctx)
+            self.fail(f"{value!r} is not a valid time; expected {_PAST_TIMES}", param, ctx)
 
 
 class When(click.ParamType[str]):
