@@ -55,8 +55,8 @@ NONSENSE = {
     "@": "unknown state '@'; expected one of @pending,",
     "@@held": "unknown state",
     "label:user": "invalid selector 'label:user'; expected label:KEY=VALUE",
-    "label:=x": "it has the form label:KEY=VALUE",
-    "label:": "it has the form label:KEY=VALUE",
+    "label:=x": "expected label:KEY=VALUE",
+    "label:": "expected label:KEY=VALUE",
     "name:": "invalid selector 'name:'; expected name:GLOB",
     "batch:": "invalid selector 'batch:'; expected batch:NAME",
 }

@@ -98,7 +98,7 @@ def test_nothing_follows_no_job_at_all(home: Home) -> None:
     for words in (["-f", "-"], ["--each", "-", "work"]):
         done = home.cli("enqueue", *words, "--then", "report", input="\n")
         assert (done.returncode, done.stdout) == (0, "")
-        assert "No jobs" in done.stderr
+        assert "Nothing enqueued" in done.stderr
     assert home.json("list") == []
 
 

@@ -62,7 +62,7 @@ def test_single_entries_of_a_map_leave_the_others_as_they_are() -> None:
     assert typed(pairs("labels.user=none", "env.TOKEN=none"), JOB) == {"labels": {}, "env": {"MODE": True}}
     with pytest.raises(InvalidParams, match=r"labels\.NAME"):
         typed(pairs("queue.x=1"), JOB)
-    with pytest.raises(InvalidParams, match="of one job"):
+    with pytest.raises(InvalidParams, match="one entry of one job"):
         typed(pairs("labels.x=1"))
 
 
@@ -70,7 +70,7 @@ def test_single_entries_of_a_map_leave_the_others_as_they_are() -> None:
     "word, said",
     [
         ("priority=high", "priority: 'high' is not a whole number"),
-        ("timeout=soon", "no duration"),
+        ("timeout=soon", "not a valid duration"),
         ("once=maybe", "true or false"),
         ("hold=true", "hold cannot be edited; use queuectl hold ID or queuectl release ID"),
         ("hold=none", "queuectl release ID"),

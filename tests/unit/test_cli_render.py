@@ -90,7 +90,7 @@ def test_only_the_widest_column_of_a_table_gives_way() -> None:
 def test_long_names_give_way_before_the_command_and_headings_last() -> None:
     rows = [("x" * 128, "Held", "0/3", "q" * 100, "08:24:07", "echo " * 20)]
     headers = ("ID", "STATE", "FAILURES", "QUEUE", "CREATED", "COMMAND")
-    assert fitted(headers, rows, 80) == [14, 5, 5, 14, 8, 22]
+    assert fitted(headers, rows, 80) == [14, 5, 8, 14, 8, 19]
     counts = ("PENDING", "PROCESSING", "COMPLETED")
     assert fitted(("QUEUE", *counts), [("q" * 100, "1", "2", "3")], 50) == [16, 7, 10, 9], "no heading is cut"
 

@@ -83,7 +83,7 @@ def test_the_shell_reads_the_line_and_runs_none_of_it() -> None:
 @pytest.mark.parametrize(
     "command, why",
     [
-        ('echo "{}"', "character 7 stands inside double quotes"),
+        ('echo "{}"', "character 7 is inside double quotes"),
         ("echo '{}'", "inside single quotes"),
         ("echo `echo {}`", "inside backquotes"),
         ("echo \\{}", "follows \\"),

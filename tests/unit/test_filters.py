@@ -84,7 +84,7 @@ def test_not_binds_tighter_than_and_and_and_than_or() -> None:
         ("state", 5, ("operator", "=")),
         ("'x", 0, ("'x",)),
         ("stat=failed", 0, ("'stat'", "did you mean state")),
-        ("zzzzz=failed", 0, ("zzzzz", "there are", "label.NAME")),
+        ("zzzzz=failed", 0, ("zzzzz", "expected one of", "label.NAME")),
         ("once or state=faild", 14, ("faild", "did you mean failed", "pending")),
         ("reason_code=timout", 12, ("timout", "did you mean timeout", "crash-limit")),
         ("reason_code~time*", 11, ("cannot be compared with ~",)),
