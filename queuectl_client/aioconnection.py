@@ -13,11 +13,22 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from queuectl_client.autostart import reach_daemon
-from queuectl_client.calls import Apart, Ask, Call, Give, ReachAgain, Send, Step, Steps, Take, calling
+from queuectl_client.calls import (
+    Call,
+    CallOnce,
+    Emit,
+    OnOwnConnection,
+    Receive,
+    Reconnect,
+    Send,
+    Step,
+    Steps,
+    calling,
+)
 from queuectl_client.errors import DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.session import DEFAULT_PATIENCE_S, Session, Silence, patience_s
+from queuectl_client.session import DEFAULT_PATIENCE_S, RpcSession, Silence, patience_s
 
 T = TypeVar("T")
 
@@ -44,7 +55,7 @@ class AsyncConnection:
         self._autostart = autostart
         self._timeout = timeout
         self._notice = notice
-        self._session = Session()
+        self._session = RpcSession()
         self._wire: _Wire | None = None
         self._connecting = asyncio.Lock()
 
@@ -105,7 +116,7 @@ class AsyncConnection:
                 step = go(said)
             except StopIteration:
                 return
-            if isinstance(step, Give):
+            if isinstance(step, Emit):
                 for item in step.items:
                     yield item
                 go, said = steps.send, None
@@ -129,17 +140,17 @@ class AsyncConnection:
 
     async def _result_of(self, step: Step) -> Any:
         match step:
-            case Ask(method, params):
+            case CallOnce(method, params):
                 return await self._result(await self._send(method, params))
             case Send(method, params):
                 return await self._send(method, params)
-            case Take(sent):
+            case Receive(sent):
                 return await self._result(sent)
             case Call(method, params):
                 return await self.call(method, **params)
-            case ReachAgain(start):
+            case Reconnect(start):
                 return await self._connected(partial(self._reach_again, start=start))
-            case Apart(steps):
+            case OnOwnConnection(steps):
                 async with self._another() as another:
                     return await another.run(steps)
         raise TypeError(f"{step} gives something, and nobody reads it")
@@ -227,7 +238,7 @@ _LAST_WORDS: Final = 65_536
 class _Wire(asyncio.Protocol):
     """One connection: its session, and the tasks that wait for answers or notifications."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RpcSession) -> None:
         self.session = session
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()

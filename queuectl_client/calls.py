@@ -1,8 +1,8 @@
-"""What a client does with its calls, without I/O: the steps of a procedure, and what follows when one fails.
+"""Sans-I/O procedures: generators that yield the steps of one or more calls.
 
-A procedure is a generator that yields steps. For each it is sent the result or thrown the error, and it returns its
-own result. Connection and AsyncConnection take the steps and move the bytes; what comes after what is decided in the
-procedures (here, in `upload`, `paging` and `waiting`), once for both.
+For each step a procedure is sent the result or thrown the error; it returns its own result. Connection and
+AsyncConnection perform the steps; the order of steps and the handling of errors are decided in the procedures (here,
+in `upload`, `paging` and `waiting`), once for both.
 """
 
 import time
@@ -15,86 +15,86 @@ from queuectl_client.session import is_wait, may_repeat, patience_s
 T = TypeVar("T")
 
 REPEATS: Final = 4
-"""How often a call may be made again in vain. More than once: a daemon that dies closes its descriptors one by one, so
-it may still seem to listen when ours is closed already."""
+"""Repeats of a call without any progress. More than one, because a dying daemon closes its descriptors one by one and
+may still seem to listen after our connection is closed."""
 
 
 class Send(NamedTuple):
-    """Send a call and go on; the result is what a `Take` wants. Calls take effect in the order they are sent in."""
+    """Send a call without waiting; the result is the handle for `Receive`. Calls take effect in sending order."""
 
     method: str
     params: Mapping[str, Any]
 
 
-class Take(NamedTuple):
-    """Wait for the answer to a call that was sent; the result is the call's."""
+class Receive(NamedTuple):
+    """Wait for the answer to a call made by `Send`; the result is that of the call."""
 
     sent: Any
 
 
-class Ask(NamedTuple):
-    """Send a call and wait for its answer."""
+class CallOnce(NamedTuple):
+    """Send a call and wait for its answer, without repeating it."""
 
     method: str
     params: Mapping[str, Any]
 
 
 class Call(NamedTuple):
-    """Ask, again where that is needed and does no harm (`calling`)."""
+    """Make a call and repeat it after a lost connection where that is safe (see `calling`)."""
 
     method: str
     params: Mapping[str, Any]
 
 
-class ReachAgain(NamedTuple):
-    """Connect again to the daemon that went away, once it is back. `start`: one may be started in its place."""
+class Reconnect(NamedTuple):
+    """Reconnect once the daemon is back. `start`: a new daemon may be started."""
 
     start: bool
 
 
-class Apart(NamedTuple):
-    """Take these steps over a connection of their own, which is closed once they are over, however they end."""
+class OnOwnConnection(NamedTuple):
+    """Run these steps on a separate connection, which is closed afterwards, also after an error."""
 
     steps: Generator[Any, Any, Any]
 
 
-class Give(NamedTuple):
-    """Hand these to who reads the procedure's output."""
+class Emit(NamedTuple):
+    """Yield these items to the consumer of the stream."""
 
     items: Iterable[Any]
 
 
-Step = Ask | Send | Take | Call | ReachAgain | Apart | Give
+Step = CallOnce | Send | Receive | Call | Reconnect | OnOwnConnection | Emit
 Steps = Generator[Step, Any, T]
 
 
 def calling(method: str, params: Mapping[str, Any], patience: float | None, *, was_lost: bool) -> Steps[Any]:
-    """Make a call: again, when the daemon goes away before it has answered, provided that does no harm.
+    """Make a call; repeat it when the connection is lost before the answer, where that is safe.
 
-    `patience`: seconds for an answer of a call that waits for nothing. `was_lost`: the daemon went away while nothing
-    was asked of it. Raises ConnectionLost where it is not known whether the call took effect.
+    `patience`: seconds to wait for the answer of a non-waiting call. `was_lost`: the connection was lost while idle.
+    Raises ConnectionLost where it is not known whether the call took effect.
     """
     began = time.monotonic()
     if was_lost:
-        yield ReachAgain(start=not is_wait(method, params))
+        yield Reconnect(start=not is_wait(method, params))
     repeats: Repeats | None = None
     while True:
         try:
-            return (yield Ask(method, params if repeats is None else repeats.params))
+            return (yield CallOnce(method, params if repeats is None else repeats.params))
         except ConnectionLost as error:
             repeats = repeats or Repeats(method, params, patience, began)
             if not repeats.lost(spoke=error.spoke):
                 raise
-        yield ReachAgain(start=not is_wait(method, params))
+        yield Reconnect(start=not is_wait(method, params))
 
 
 class Repeats:
-    """Whether one call, whose answer was lost, is made again, and with which parameters."""
+    """Decides whether a call whose answer was lost is repeated, and with which parameters."""
 
     def __init__(self, method: str, params: Mapping[str, Any], patience: float | None, began: float) -> None:
-        """`patience`: seconds for an answer of a call that waits for nothing. `began`: when it was made first."""
+        """`patience`: seconds to wait for the answer of a non-waiting call. `began`: time of the first attempt."""
         self.params: Mapping[str, Any] = params
-        """What is to be sent next: of a wait that goes on, the rest of its time."""
+        """Parameters of the next attempt; a wait gets its remaining timeout."""
         self._may_repeat = may_repeat(method, params)
         self._left = REPEATS
         whole = patience_s(method, params, patience)
@@ -103,9 +103,9 @@ class Repeats:
         self._waits_until = None if timeout is None else began + timeout
 
     def lost(self, *, spoke: bool) -> bool:
-        """The daemon went away; `spoke`: it had answered on this connection. Whether the call is made again.
+        """Record a lost connection and return whether to repeat the call. `spoke`: it had answered on this connection.
 
-        However often a daemon is restarted that answers in between, the call goes on for as long as it may take.
+        Any number of restarts is allowed, within the time limit of the call, as long as the daemon answers in between.
         """
         now = time.monotonic()
         if spoke and (self._until is None or now < self._until):

@@ -13,11 +13,22 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from queuectl_client.autostart import reach_daemon
-from queuectl_client.calls import Apart, Ask, Call, Give, ReachAgain, Send, Step, Steps, Take, calling
+from queuectl_client.calls import (
+    Call,
+    CallOnce,
+    Emit,
+    OnOwnConnection,
+    Receive,
+    Reconnect,
+    Send,
+    Step,
+    Steps,
+    calling,
+)
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError, no_answer
 from queuectl_client.paths import resolve, socket_in_use
 from queuectl_client.protocol.rpc import Notification
-from queuectl_client.session import DEFAULT_PATIENCE_S, Session, Silence, patience_s
+from queuectl_client.session import DEFAULT_PATIENCE_S, RpcSession, Silence, patience_s
 
 T = TypeVar("T")
 
@@ -47,7 +58,7 @@ class Connection:
         self._timeout = timeout
         self._notice = notice
         self._socket: sockets.socket | None = None
-        self._session = Session()
+        self._session = RpcSession()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +114,7 @@ class Connection:
                 step = go(said)
             except StopIteration:
                 return
-            if isinstance(step, Give):
+            if isinstance(step, Emit):
                 yield from step.items
                 go, said = steps.send, None
                 continue
@@ -158,17 +169,17 @@ class Connection:
 
     def _result_of(self, step: Step) -> Any:
         match step:
-            case Ask(method, params):
+            case CallOnce(method, params):
                 return self.result(self.send(method, params), patience_s(method, params, self._timeout))
             case Send(method, params):
                 return self.send(method, params), patience_s(method, params, self._timeout)
-            case Take(sent):
+            case Receive(sent):
                 return self.result(*sent)
             case Call(method, params):
                 return self.call(method, **params)
-            case ReachAgain(start):
+            case Reconnect(start):
                 return self._attach(self._reach_again(start=start))
-            case Apart(steps):
+            case OnOwnConnection(steps):
                 with self._another() as another:
                     return another.run(steps)
         raise TypeError(f"{step} gives something, and nobody reads it")

@@ -66,7 +66,7 @@ class JobRecord:
         return self.state in ENDED_STATES
 
 
-class Verbs(Protocol):
+class JobMethods(Protocol):
     """What a Job asks of its client, with the ids of jobs."""
 
     def get(self, id: str, /) -> "Job": ...
@@ -82,7 +82,7 @@ class Verbs(Protocol):
 class Job(JobRecord):
     """A job and the client it came over. Nothing here changes by itself: methods give a newer Job."""
 
-    def __init__(self, client: Verbs, data: Mapping[str, Any]) -> None:
+    def __init__(self, client: JobMethods, data: Mapping[str, Any]) -> None:
         super().__init__(data)
         self._client = client
 

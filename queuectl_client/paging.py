@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from queuectl_client.calls import Call, Give, Steps
+from queuectl_client.calls import Call, Emit, Steps
 from queuectl_client.job import Missing
 from queuectl_client.session import JOBS_A_CALL
 
@@ -13,7 +13,7 @@ def listed(filters: Mapping[str, Any]) -> Steps[None]:
     after = None
     while True:
         page = yield Call("list", {**filters, "after": after})
-        yield Give(page["jobs"])
+        yield Emit(page["jobs"])
         after = page["next"]
         if after is None:
             return
@@ -24,7 +24,7 @@ def changed(method: str, params: Mapping[str, Any]) -> Steps[None]:
     after = None
     while True:
         answer = yield Call(method, {**params, "limit": JOBS_A_CALL, "after": after})
-        yield Give(answer["jobs"])
+        yield Emit(answer["jobs"])
         after = answer.get("next")
         if after is None:
             return
@@ -42,6 +42,6 @@ def output_pages(
         if page.get("dropped") and missing is not None:
             missing(page["dropped"])
         if page["data"]:
-            yield Give((page["data"],))
+            yield Emit((page["data"],))
         if page["eof"] or not (page["data"] or page.get("dropped") or wait):
             return

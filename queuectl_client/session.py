@@ -94,7 +94,7 @@ class Silence:
         return True
 
 
-class Session:
+class RpcSession:
     """What has been asked on one connection and what has come back. `server` is the answer to hello, once it came."""
 
     def __init__(self, after: int = 0, *, subscription_lost: bool = False) -> None:
@@ -109,9 +109,9 @@ class Session:
         self.notifications: deque[rpc.Notification] = deque()
         self.server: dict[str, Any] = {}
 
-    def next(self) -> "Session":
+    def next(self) -> "RpcSession":
         """The session of the next connection. It goes on counting, so that no call gets another's answer."""
-        return Session(self._last, subscription_lost=self._subscribed or self._subscription_lost)
+        return RpcSession(self._last, subscription_lost=self._subscribed or self._subscription_lost)
 
     def check_subscription(self) -> None:
         """Raise ConnectionLost when what was subscribed to was told over an earlier connection, and not asked anew.

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgpack
 
-from queuectl_client.calls import REPEATS, Apart, Call, ReachAgain, Send, Steps, Take
+from queuectl_client.calls import REPEATS, Call, OnOwnConnection, Receive, Reconnect, Send, Steps
 from queuectl_client.errors import ConnectionLost, InvalidParams, NotFound, QueuectlError
 from queuectl_client.protocol.rpc import request
 from queuectl_client.submission import Added, JobLike, job_map, laid_under, new_request
@@ -30,21 +30,21 @@ PIECES_AHEAD: Final = 4
 NOTHING_STORED: Final = "nothing was stored"
 
 
-class Entry(NamedTuple):
-    """One job of many, about how many bytes it has on the wire, and the place that it is told by (`line 3`)."""
+class UploadItem(NamedTuple):
+    """One job of an upload: its approximate size on the wire, and the name used in errors (`line 3`)."""
 
     job: JobMap
     size: int
     place: str = ""
-    """Where it is none: `job 3`, counted from 1."""
+    """Empty: `job 3`, counted from 1."""
 
     def named(self, index: int) -> str:
-        """What the job is told by; `index`: its own among all."""
+        """The name of the job in an error; `index`: its position in the upload, from 0."""
         return self.place or f"job {index + 1}"
 
 
 class Stored(Protocol):
-    """What keeps the ids and seqs of the jobs that were stored."""
+    """Collects the ids and seqs of stored jobs."""
 
     def add(self, answer: Mapping[str, Any]) -> None:
         """The daemon's answer to one message."""
@@ -54,29 +54,29 @@ class Stored(Protocol):
 
 
 S = TypeVar("S", bound=Stored)
-Piece = list[Entry]
-Again = Callable[[], Iterable[Entry]] | None
-"""All of the entries once more, from the first."""
+Piece = list[UploadItem]
+Again = Callable[[], Iterable[UploadItem]] | None
+"""Yields all items again, from the first."""
 
 
 def upload_jobs(jobs: Iterable[JobLike], defaults: Mapping[str, Any]) -> Steps[Added]:
     """What a program calls it with; an error about a job says which it is, from 1. Of an iterator there is one go."""
     iterator = iter(jobs)
-    again = None if iterator is jobs else lambda: map(_entry, jobs)
-    return upload(map(_entry, iterator), laid_under(defaults), Added.none, again)
+    again = None if iterator is jobs else lambda: map(_item, jobs)
+    return upload(map(_item, iterator), laid_under(defaults), Added.none, again)
 
 
-def upload(entries: Iterable[Entry], defaults: JobMap, stored: Callable[[], S], again: Again = None) -> Steps[S]:
+def upload(items: Iterable[UploadItem], defaults: JobMap, stored: Callable[[], S], again: Again = None) -> Steps[S]:
     """Store all of the jobs or none; the result of `stored` is told of each answer.
 
-    `again` gives the entries anew, where that can be: for a daemon that was killed before the commit, and is back.
+    `again` gives the items anew, where that can be: for a daemon that was killed before the commit, and is back.
     """
-    pieces = cut(entries)
+    pieces = cut(items)
     first, second = next(pieces, None), next(pieces, None)
     if first is None:
         return stored()
     if second is not None:
-        whole: S = yield Apart(_batch(chain((first, second), pieces), defaults, stored, again))
+        whole: S = yield OnOwnConnection(_batch(chain((first, second), pieces), defaults, stored, again))
         return whole
     one = stored()
     with _telling_the_place(first, 0):
@@ -84,13 +84,13 @@ def upload(entries: Iterable[Entry], defaults: JobMap, stored: Callable[[], S], 
     return one
 
 
-def cut(entries: Iterable[Entry]) -> Iterator[Piece]:
-    """The entries in pieces that each fit into a message."""
+def cut(items: Iterable[UploadItem]) -> Iterator[Piece]:
+    """Split the items into lists that each fit into a message."""
     piece: Piece = []
     size = 0
-    for entry in entries:
-        piece.append(entry)
-        size += entry.size
+    for item in items:
+        piece.append(item)
+        size += item.size
         if len(piece) == PIECE_JOBS or size >= PIECE_BYTES:
             yield piece
             piece, size = [], 0
@@ -107,7 +107,7 @@ def _batch(pieces: Iterable[Piece], defaults: JobMap, stored: Callable[[], S], a
         if again is None or not left:
             raise ConnectionLost(f"the daemon went away before it had all of the jobs; {NOTHING_STORED}")
         left -= 1
-        yield ReachAgain(start=True)
+        yield Reconnect(start=True)
         pieces = cut(again())
 
 
@@ -153,11 +153,11 @@ def _add_all(
     def take() -> Steps[None]:
         sent, piece, start = ahead.popleft()
         with _telling_the_place(piece, start):
-            answer = yield Take(sent)
+            answer = yield Receive(sent)
         stored.add(answer)
-        for at, (entry, seq) in enumerate(zip(piece, answer["seqs"], strict=True)):
-            if "depends_on" in entry.job:
-                waiting.setdefault(seq, (start + at, entry.named(start + at)))
+        for at, (item, seq) in enumerate(zip(piece, answer["seqs"], strict=True)):
+            if "depends_on" in item.job:
+                waiting.setdefault(seq, (start + at, item.named(start + at)))
 
     for piece in pieces:
         if len(ahead) == PIECES_AHEAD:
@@ -171,11 +171,11 @@ def _add_all(
 
 
 def _jobs(piece: Piece) -> list[JobMap]:
-    return [entry.job for entry in piece]
+    return [item.job for item in piece]
 
 
 @contextmanager
-def _telling_the_place(piece: Sequence[Entry], first: int) -> Iterator[None]:
+def _telling_the_place(piece: Sequence[UploadItem], first: int) -> Iterator[None]:
     """An error about a job of this piece says where that stood; `first`: the index of the piece's first among all."""
     try:
         yield
@@ -188,19 +188,19 @@ def _telling_the_place(piece: Sequence[Entry], first: int) -> Iterator[None]:
         raise type(error)(f"{piece[at].named(first + at)}: {words}; {NOTHING_STORED}", told) from None
 
 
-def _unsendable(piece: Iterable[Entry]) -> int | None:
+def _unsendable(piece: Iterable[UploadItem]) -> int | None:
     """The index of the first job that cannot be said on the wire, if there is one."""
-    for at, entry in enumerate(piece):
+    for at, item in enumerate(piece):
         try:
-            request(0, "enqueue", entry.job)
+            request(0, "enqueue", item.job)
         except ValueError:
             return at
     return None
 
 
-def _entry(job: JobLike) -> Entry:
+def _item(job: JobLike) -> UploadItem:
     described = job_map(job)
-    return Entry(described, _size(described))
+    return UploadItem(described, _size(described))
 
 
 def _size(job: JobMap) -> int:

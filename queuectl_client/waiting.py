@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from queuectl_client.calls import Call, Give, Steps
+from queuectl_client.calls import Call, Emit, Steps
 from queuectl_client.errors import Gone
 
 Job = Mapping[str, Any]
@@ -60,14 +60,14 @@ class Wait:
     def told(self) -> Steps[None]:
         """The jobs, once all have ended, page after page."""
         for pages in self.pages:
-            yield Give(pages.jobs)
+            yield Emit(pages.jobs)
             while pages.params is not None:
                 try:
                     answer = yield Call("job.wait", pages.params)
                 except Gone:
                     pages.forgotten()
                     continue
-                yield Give(pages.take(answer))
+                yield Emit(pages.take(answer))
 
     def jobs(self) -> Steps[None]:
         """Wait, then the jobs. Raises TimeoutError when it was not done in time."""

@@ -17,7 +17,7 @@ pass_invocation = click.make_pass_decorator(Invocation)
 Callback = Callable[[click.Context, click.Parameter, Any], None]
 
 
-class Entry(NamedTuple):
+class LazyCommand(NamedTuple):
     """Where a verb is to be found (`module:attribute` in this package), what it does in a line, its other names."""
 
     target: str
@@ -71,7 +71,7 @@ GLOBAL_OPTIONS: Sequence[click.Option] = (
 )
 
 
-class Headed(click.Option):
+class HeadedOption(click.Option):
     """An option that stands under a heading of its own in the help of its verb."""
 
     def __init__(self, *args: Any, heading: str, **settings: Any) -> None:
@@ -79,7 +79,7 @@ class Headed(click.Option):
         self.heading = heading
 
 
-class _TakesGlobals(click.Command):
+class _BaseCommand(click.Command):
     """A command that takes the global options too, and shows its examples as they are to be typed."""
 
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
@@ -114,11 +114,11 @@ class _TakesGlobals(click.Command):
                     formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
-class Verb(_TakesGlobals):
+class VerbCommand(_BaseCommand):
     """A command that does something."""
 
 
-class Noun(_TakesGlobals, click.Group):
+class VerbGroup(_BaseCommand, click.Group):
     """A command that has verbs of its own: `dlq list`."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -143,22 +143,22 @@ class Noun(_TakesGlobals, click.Group):
 
     def verb(self, name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
         """Declare a verb of this noun."""
-        return self.command(name, cls=Verb, example=example, **settings)
+        return self.command(name, cls=VerbCommand, example=example, **settings)
 
 
-class LazyNoun(Noun):
+class LazyVerbGroup(VerbGroup):
     """A noun whose verbs are found in a table and imported when they are called."""
 
-    def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, Entry]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, LazyCommand]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sections = sections
-        self.entries = {name: entry for section in sections.values() for name, entry in section.items()}
-        self.names = {alias: name for name, entry in self.entries.items() for alias in (name, *entry.aliases)}
+        self.commands_by_name = {name: entry for section in sections.values() for name, entry in section.items()}
+        self.names = {alias: name for name, entry in self.commands_by_name.items() for alias in (name, *entry.aliases)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every verb by its first name."""
         del ctx
-        return list(self.entries)
+        return list(self.commands_by_name)
 
     def all_names(self, ctx: click.Context) -> list[str]:
         """Every name of every verb, the other ones too."""
@@ -171,7 +171,7 @@ class LazyNoun(Noun):
         name = self.names.get(cmd_name)
         if name is None:
             return None
-        module, _, attribute = self.entries[name].target.partition(":")
+        module, _, attribute = self.commands_by_name[name].target.partition(":")
         command = getattr(import_module(f"queuectl_client.cli.commands.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
@@ -186,11 +186,11 @@ class LazyNoun(Noun):
                 )
 
 
-def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], Verb]:
+def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], VerbCommand]:
     """Declare a verb, with the lines that show how it is used."""
-    return click.command(name, cls=Verb, example=example, **settings)
+    return click.command(name, cls=VerbCommand, example=example, **settings)
 
 
-def noun(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], Noun]:
+def noun(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], VerbGroup]:
     """Declare a noun, to be given verbs by its `verb` method."""
-    return click.group(name, cls=Noun, example=example, **settings)
+    return click.group(name, cls=VerbGroup, example=example, **settings)

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from queuectl_client.cli.framework import GLOBAL_OPTIONS, Entry, Headed, Noun, Verb
+from queuectl_client.cli.framework import GLOBAL_OPTIONS, HeadedOption, LazyCommand, VerbCommand, VerbGroup
 from queuectl_client.cli.root import SECTIONS, root
 
 WIDTH: Final = 119
@@ -58,11 +58,11 @@ def page() -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _verb(parent: click.Context, name: str, entry: Entry) -> Iterator[str]:
+def _verb(parent: click.Context, name: str, entry: LazyCommand) -> Iterator[str]:
     command = root.get_command(parent, name)
     assert command is not None
     yield from _command(click.Context(command, parent, name), f"queuectl {name}", entry.aliases)
-    if isinstance(command, Noun):
+    if isinstance(command, VerbGroup):
         above = click.Context(command, parent, name)
         for inner, verb in command.commands.items():
             yield from _command(click.Context(verb, above, inner), f"queuectl {name} {inner}")
@@ -70,7 +70,7 @@ def _verb(parent: click.Context, name: str, entry: Entry) -> Iterator[str]:
 
 def _command(ctx: click.Context, words: str, aliases: Iterable[str] = ()) -> Iterator[str]:
     command = ctx.command
-    assert isinstance(command, Verb | Noun)
+    assert isinstance(command, VerbCommand | VerbGroup)
     yield f"### {words}"
     yield ""
     others = ", ".join(f"`{alias}`" for alias in aliases)
@@ -89,7 +89,7 @@ def _options(ctx: click.Context) -> Iterator[str]:
     groups: dict[str, list[click.Option]] = {}
     for option in ctx.command.params:
         if isinstance(option, click.Option):
-            groups.setdefault(option.heading if isinstance(option, Headed) else "option", []).append(option)
+            groups.setdefault(option.heading if isinstance(option, HeadedOption) else "option", []).append(option)
     for title, options in groups.items():
         yield from _table(ctx, title, options)
 

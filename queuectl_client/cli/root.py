@@ -5,52 +5,52 @@ from typing import Final
 
 import click
 
-from queuectl_client.cli.framework import Entry, LazyNoun
+from queuectl_client.cli.framework import LazyCommand, LazyVerbGroup
 
-SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = {
+SECTIONS: Final[Mapping[str, Mapping[str, LazyCommand]]] = {
     "Enqueue": {
-        "enqueue": Entry("enqueue:enqueue", "Enqueue a command, or a file of them.", ("add", "submit")),
-        "run": Entry("run:run", "Enqueue a command, show its output, exit as it does."),
+        "enqueue": LazyCommand("enqueue:enqueue", "Enqueue a command, or a file of them.", ("add", "submit")),
+        "run": LazyCommand("run:run", "Enqueue a command, show its output, exit as it does."),
     },
     "Look": {
-        "status": Entry("status:status", "How many jobs there are in each state, and workers."),
-        "list": Entry("jobs:list_jobs", "Jobs, a line each.", ("ls", "ps")),
-        "show": Entry("jobs:show", "Everything about a job, and its attempts.", ("inspect",)),
-        "logs": Entry("logs:logs", "The output of a job.", ("log",)),
-        "follow": Entry("logs:follow", "The output of a job as it comes, until it has ended."),
-        "explain": Entry("line:explain", "Why a job does not run, and when it may."),
-        "wait": Entry("wait:wait", "Wait until jobs have ended."),
-        "events": Entry("events:events", "What happened, an event a line."),
+        "status": LazyCommand("status:status", "How many jobs there are in each state, and workers."),
+        "list": LazyCommand("jobs:list_jobs", "Jobs, a line each.", ("ls", "ps")),
+        "show": LazyCommand("jobs:show", "Everything about a job, and its attempts.", ("inspect",)),
+        "logs": LazyCommand("logs:logs", "The output of a job.", ("log",)),
+        "follow": LazyCommand("logs:follow", "The output of a job as it comes, until it has ended."),
+        "explain": LazyCommand("line:explain", "Why a job does not run, and when it may."),
+        "wait": LazyCommand("wait:wait", "Wait until jobs have ended."),
+        "events": LazyCommand("events:events", "What happened, an event a line."),
     },
     "Change jobs": {
-        "cancel": Entry("change:cancel", "End jobs for good, waiting or running."),
-        "kill": Entry("change:kill", "Send a signal to all of a running job."),
-        "send": Entry("send:send", "Give a running job something to read."),
-        "pause": Entry("change:pause", "Stop running jobs (STOP) until they are resumed."),
-        "resume": Entry("change:resume", "Let paused jobs go on (CONT)."),
-        "hold": Entry("change:hold", "Keep waiting jobs back until they are released."),
-        "release": Entry("change:release", "Let held jobs run."),
-        "retry": Entry("change:retry", "Run ended jobs again, failed ones now.", ("restart",)),
-        "edit": Entry("edit:edit", "Change a job that does not run."),
-        "move": Entry("line:move", "Give a waiting job another place in line."),
-        "rm": Entry("change:remove", "Remove jobs that do not run, with their output."),
-        "dlq": Entry("dlq:dlq", "The dead letter queue: jobs that gave up.", ("dead",)),
+        "cancel": LazyCommand("change:cancel", "End jobs for good, waiting or running."),
+        "kill": LazyCommand("change:kill", "Send a signal to all of a running job."),
+        "send": LazyCommand("send:send", "Give a running job something to read."),
+        "pause": LazyCommand("change:pause", "Stop running jobs (STOP) until they are resumed."),
+        "resume": LazyCommand("change:resume", "Let paused jobs go on (CONT)."),
+        "hold": LazyCommand("change:hold", "Keep waiting jobs back until they are released."),
+        "release": LazyCommand("change:release", "Let held jobs run."),
+        "retry": LazyCommand("change:retry", "Run ended jobs again, failed ones now.", ("restart",)),
+        "edit": LazyCommand("edit:edit", "Change a job that does not run."),
+        "move": LazyCommand("line:move", "Give a waiting job another place in line."),
+        "rm": LazyCommand("change:remove", "Remove jobs that do not run, with their output."),
+        "dlq": LazyCommand("dlq:dlq", "The dead letter queue: jobs that gave up.", ("dead",)),
     },
     "Run the queue": {
-        "worker": Entry("workers:worker", "Start, stop, list and scale workers."),
-        "queue": Entry("queues:queue", "List, limit, pause and resume queues."),
-        "config": Entry("config:config", "Show and set the defaults."),
-        "daemon": Entry("daemon:daemon", "Start, stop and look at the daemon."),
-        "doctor": Entry("maintenance:doctor", "Look for what is wrong, and say the way out."),
-        "backup": Entry("maintenance:backup", "Copy the store to a file."),
-        "prune": Entry("maintenance:prune", "Remove old jobs that have ended."),
-        "completion": Entry("completion:completion", "Print the completion script of a shell."),
+        "worker": LazyCommand("workers:worker", "Start, stop, list and scale workers."),
+        "queue": LazyCommand("queues:queue", "List, limit, pause and resume queues."),
+        "config": LazyCommand("config:config", "Show and set the defaults."),
+        "daemon": LazyCommand("daemon:daemon", "Start, stop and look at the daemon."),
+        "doctor": LazyCommand("maintenance:doctor", "Look for what is wrong, and say the way out."),
+        "backup": LazyCommand("maintenance:backup", "Copy the store to a file."),
+        "prune": LazyCommand("maintenance:prune", "Remove old jobs that have ended."),
+        "completion": LazyCommand("completion:completion", "Print the completion script of a shell."),
     },
 }
 
 
 @click.group(
-    cls=LazyNoun,
+    cls=LazyVerbGroup,
     sections=SECTIONS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

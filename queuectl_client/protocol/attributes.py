@@ -96,7 +96,7 @@ FAILING: Final = "How long, and when it fails"
 AROUND: Final = "What it runs with"
 HEADINGS: Final = (WHAT, WHEN, HOW_MANY, FAILING, AROUND)
 
-KIND_OF: Final[Mapping[str, Kind]] = {
+KIND_OF_FORM: Final[Mapping[str, Kind]] = {
     **dict.fromkeys((Form.COMMAND, Form.ID, Form.QUEUE, Form.TEXT, Form.WORD, Form.ANY_TEXT, Form.FOLDER), Kind.TEXT),
     **dict.fromkeys((Form.WHOLE, Form.NUMBER), Kind.NUMBER),
     Form.SECONDS: Kind.DURATION,
@@ -109,15 +109,15 @@ KIND_OF: Final[Mapping[str, Kind]] = {
 }
 
 
-def _told(name: str, form: str, **known: Any) -> Attribute:
+def _output(name: str, form: str, **known: Any) -> Attribute:
     """An attribute that comes of what happens to the job."""
-    return Attribute(name, form, **{"kind": KIND_OF.get(form), "field": _field(name, form), **known})
+    return Attribute(name, form, **{"kind": KIND_OF_FORM.get(form), "field": _field(name, form), **known})
 
 
-def _given(name: str, form: str, heading: str = "", help: str = "", **known: Any) -> Attribute:
+def _input(name: str, form: str, heading: str = "", help: str = "", **known: Any) -> Attribute:
     """An attribute that is given when the job is enqueued; `edit` changes it, unless it says otherwise."""
     usual = {"editable": True, "option": f"--{name.replace('_', '-')}", **known}
-    return _told(name, form, given=True, heading=heading, help=help, **usual)
+    return _output(name, form, given=True, heading=heading, help=help, **usual)
 
 
 def _field(name: str, form: str) -> str:
@@ -125,131 +125,131 @@ def _field(name: str, form: str) -> str:
 
 
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attribute in (
-    _given("id", Form.ID, WHAT, "Its id; job_N when not given.", editable=False),
-    _told("seq", Form.WHOLE),
-    _given(
+    _input("id", Form.ID, WHAT, "Its id; job_N when not given.", editable=False),
+    _output("seq", Form.WHOLE),
+    _input(
         "command", Form.COMMAND, required=True, example="make test",
         comment="A line for the shell; or a list, a program and its arguments, run without it.",
     ),
-    _told("state", Form.STATE),
-    _told("attempts", Form.WHOLE),
-    _given(
+    _output("state", Form.STATE),
+    _output("attempts", Form.WHOLE),
+    _input(
         "max_retries", Form.WHOLE, FAILING, "Executions at most; 0 and 1 mean one.", high=1000, setting=True, example=3,
     ),
-    _told("created_at", Form.TIME),
-    _told("updated_at", Form.TIME),
-    _given(
+    _output("created_at", Form.TIME),
+    _output("updated_at", Form.TIME),
+    _input(
         "queue", Form.QUEUE, WHAT, "Its queue; default when not given.", default="default",
         comment="The queue it waits in.", example="default",
     ),
-    _given(
+    _input(
         "priority", Form.WHOLE, WHAT, "Higher runs first.", low=-1_000_000, high=1_000_000, default=0, example=0,
     ),
-    _given(
+    _input(
         "delay", Form.SECONDS, WHEN, "Run it no earlier than so long from now: 90s, 1h30m.", zero=True, default=0,
         kind=None, shown=False,
     ),
-    _given(
+    _input(
         "run_at", Form.TIME, WHEN, "Run it no earlier: 18:00, 'tomorrow 09:00', +10m, ISO 8601.", field="run_at_ms",
         comment="No earlier than this.", example="2030-01-01T09:00:00Z",
     ),
-    _told("started_at", Form.TIME),
-    _told("finished_at", Form.TIME),
-    _told("exit_code", Form.WHOLE),
-    _told("signal", Form.SIGNAL),
-    _told("reason", Form.TEXT),
-    _told("reason_code", Form.REASON),
-    _told("worker", Form.WORKER),
-    _given(
+    _output("started_at", Form.TIME),
+    _output("finished_at", Form.TIME),
+    _output("exit_code", Form.WHOLE),
+    _output("signal", Form.SIGNAL),
+    _output("reason", Form.TEXT),
+    _output("reason_code", Form.REASON),
+    _output("worker", Form.WORKER),
+    _input(
         "cwd", Form.FOLDER, AROUND, "The folder it runs in; this one when not given.", required=True,
         comment="The folder it runs in.", example="/tmp",
     ),
-    _given(
+    _input(
         "env", Form.VARIABLES, AROUND, "A variable laid over this environment.", shown=False, default={},
         comment="Variables laid over its environment. true: as it is, which is not shown.", example={"MODE": "fast"},
     ),
-    _given("stdin", Form.ANY_TEXT, AROUND, "What it reads; nothing when not given.", kind=None, shown=False),
-    _given("name", Form.TEXT, WHAT, "A name for people.", high=1024, example="nightly"),
-    _given(
+    _input("stdin", Form.ANY_TEXT, AROUND, "What it reads; nothing when not given.", kind=None, shown=False),
+    _input("name", Form.TEXT, WHAT, "A name for people.", high=1024, example="nightly"),
+    _input(
         "labels", Form.LABELS, WHAT, "A label; may be given again.", option="--label", default={},
         comment="Labels, to find it by.", example={"user": "ada"},
     ),
-    _given(
+    _input(
         "depends_on", Form.JOBS, WHEN,
         "Run it when ID has completed; may be given again. ID may be last, 3-9, label:K=V, batch:NAME.",
         option="--after", default=(), example=["job_1", "job_2:any"],
         comment='After these jobs: "job_1" (its success), "job_1:dead" or "job_1:any".',
     ),
-    _given("timeout", Form.SECONDS, FAILING, "End an execution that takes longer.", setting=True, example=600),
-    _given(
+    _input("timeout", Form.SECONDS, FAILING, "End an execution that takes longer.", setting=True, example=600),
+    _input(
         "stall_timeout", Form.SECONDS, FAILING, "End one that prints nothing for so long.", setting=True, example=60,
         comment="End an execution that prints nothing for so long.",
     ),
-    _given("kill_grace", Form.SECONDS, FAILING, "Between TERM and KILL when it is ended.", setting=True, example=10),
-    _told("runs", Form.WHOLE),
-    _told("crashes", Form.WHOLE),
-    _given(
+    _input("kill_grace", Form.SECONDS, FAILING, "Between TERM and KILL when it is ended.", setting=True, example=10),
+    _output("runs", Form.WHOLE),
+    _output("crashes", Form.WHOLE),
+    _input(
         "backoff_base", Form.NUMBER, FAILING, "Waits N, N*N, N*N*N … s between executions.", low=1, high=1000,
         setting=True, example=2,
     ),
-    _given(
+    _input(
         "backoff_max", Form.SECONDS, FAILING, "The longest wait between two executions.", zero=True, setting=True,
         kind=Kind.NUMBER, field="backoff_max", example=3600,
     ),
-    _given(
+    _input(
         "backoff_jitter", Form.NUMBER, FAILING, "0 to 1: how much shorter it may be.", high=1, setting=True,
         metavar="SHARE", comment="By what share of it a wait may be shorter.", example=0.1,
     ),
-    _given(
+    _input(
         "retry_on", Form.CODES, FAILING, "Try again after these alone: tempfail,KILL,3.", default=(),
         comment="Exit codes and signals: tried again after these alone.", example=[75, "SIGKILL"],
     ),
-    _given(
+    _input(
         "no_retry_on", Form.CODES, FAILING, "Give up after these codes or signals.", default=(),
         comment="Exit codes and signals: given up after these.", example=[2],
     ),
-    _given(
+    _input(
         "batch", Form.ID, WHAT, "Its batch: others wait for batch:NAME.", editable=False, metavar="NAME",
     ),
-    _given(
+    _input(
         "unique_key", Form.TEXT, HOW_MANY, "Only one of this key may wait or run.", high=1024, editable=False,
         option="--unique", metavar="KEY",
     ),
-    _given(
+    _input(
         "on_conflict", Form.WORD, HOW_MANY, "What to do when the unique key is taken.", kind=None, editable=False,
         words=("error", "skip", "replace"), default="error",
     ),
-    _given(
+    _input(
         "key", Form.TEXT, HOW_MANY, "Jobs of one key run one after the other.", high=1024, metavar="KEY",
         example="customer-7",
     ),
-    _given(
+    _input(
         "key_limit", Form.WHOLE, HOW_MANY, "So many of one key at once.", low=1, high=1_000_000, default=1, example=1,
     ),
-    _given("slots", Form.WHOLE, HOW_MANY, "Worker slots it takes.", low=1, high=1_000_000, default=1, example=1),
-    _given(
+    _input("slots", Form.WHOLE, HOW_MANY, "Worker slots it takes.", low=1, high=1_000_000, default=1, example=1),
+    _input(
         "needs", Form.AMOUNTS, HOW_MANY, "What it takes of a resource: gpu=1,mem=4G.", default={},
         comment="Amounts of resources it takes.", example={"gpu": 1},
     ),
-    _told("granted", Form.LISTED),
-    _given("hold", Form.FLAG, WHEN, "Keep it back until it is released.", editable=False, default=False),
-    _given(
+    _output("granted", Form.LISTED),
+    _input("hold", Form.FLAG, WHEN, "Keep it back until it is released.", editable=False, default=False),
+    _input(
         "once", Form.FLAG, FAILING, "Never run it a second time after a crash.", default=False, example=False,
     ),
-    _told("paused", Form.FLAG),
-    _told("ready", Form.FLAG),
-    _given("split_output", Form.FLAG, AROUND, "Keep stdout and stderr apart.", setting=True, example=False),
-    _given(
+    _output("paused", Form.FLAG),
+    _output("ready", Form.FLAG),
+    _input("split_output", Form.FLAG, AROUND, "Keep stdout and stderr apart.", setting=True, example=False),
+    _input(
         "stdin_open", Form.FLAG, AROUND, "Let it read what queuectl send gives it.", kind=None, editable=False,
         default=False,
     ),
-    _told("umask", Form.WHOLE, kind=None),
-    _told("env_names", Form.LISTED),
-    _told("stdin_bytes", Form.WHOLE, kind=None),
-    _told("run", Form.WHOLE, kind=None),
-    _told("rev", Form.WHOLE, kind=None),
-    _told("duration", Form.SECONDS, shown=False),
-    _told("age", Form.SECONDS, shown=False),
+    _output("umask", Form.WHOLE, kind=None),
+    _output("env_names", Form.LISTED),
+    _output("stdin_bytes", Form.WHOLE, kind=None),
+    _output("run", Form.WHOLE, kind=None),
+    _output("rev", Form.WHOLE, kind=None),
+    _output("duration", Form.SECONDS, shown=False),
+    _output("age", Form.SECONDS, shown=False),
 )}  # fmt: skip
 """By name. `duration` is how long the newest run took, or has taken; `age` is the time since the job was enqueued."""
 

@@ -46,7 +46,7 @@ def test_a_circle_is_found() -> None:
     edges: Graph = {"a": {"b"}, "b": {"c", "e"}, "c": {"d"}, "d": {"b"}, "e": {"f"}, "f": set()}
     assert circles(edges) == {frozenset("bcd")}
     edges, _ = graph()
-    assert "queuectl_client.cli.commands.many" in edges["queuectl_client.cli.commands.change"]
+    assert "queuectl_client.cli.commands.job_actions" in edges["queuectl_client.cli.commands.change"]
     assert "queuectl_client.cli.commands.batches" in edges["queuectl_client.cli.commands.enqueue"], "a lazy one"
     assert "queuectld.worker.host" in edges["queuectld.worker.execution"], "for type checkers"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from queuectl_client.cli.framework import Noun, Verb
+from queuectl_client.cli.framework import VerbCommand, VerbGroup
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.main import main
 from queuectl_client.cli.root import root
@@ -21,7 +21,7 @@ def every_verb() -> Iterator[tuple[str, click.Command]]:
         command = root.get_command(ctx, name)
         assert command is not None
         yield name, command
-        if isinstance(command, Noun):
+        if isinstance(command, VerbGroup):
             yield from ((f"{name} {inner}", verb) for inner, verb in command.commands.items())
 
 
@@ -40,7 +40,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def test_every_verb_has_help_with_an_example(
     words: str, command: click.Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert isinstance(command, Verb | Noun)
+    assert isinstance(command, VerbCommand | VerbGroup)
     code, out, err = run(capsys, *words.split(), "-h")
     assert (code, err) == (0, "")
     assert f"queuectl {words.split()[0]}" in command.example

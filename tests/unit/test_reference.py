@@ -5,7 +5,7 @@ import shlex
 import click
 import pytest
 
-from queuectl_client.cli.framework import Noun
+from queuectl_client.cli.framework import VerbGroup
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.reference import MADE_BY, page
 from queuectl_client.cli.root import root
@@ -19,7 +19,7 @@ def examples() -> list[str]:
     for name in root.list_commands(ctx):
         command = root.get_command(ctx, name)
         assert command is not None
-        commands += [command, *(command.commands.values() if isinstance(command, Noun) else ())]
+        commands += [command, *(command.commands.values() if isinstance(command, VerbGroup) else ())]
     lines = [line.strip() for command in commands for line in command.example.splitlines()]  # type: ignore[attr-defined]
     return [line for line in dict.fromkeys(lines) if line.startswith("queuectl ")]
 

@@ -10,7 +10,7 @@ from queuectl_client.session import (
     DEFAULT_PATIENCE_S,
     SIGN_OF_LIFE_S,
     SLOW_PATIENCE_S,
-    Session,
+    RpcSession,
     Silence,
     may_repeat,
     patience_s,
@@ -18,7 +18,7 @@ from queuectl_client.session import (
 
 
 def test_an_answer_that_comes_too_late_is_dropped() -> None:
-    session = Session()
+    session = RpcSession()
     msgid, _ = session.call("status", {})
     session.forget(msgid)
     assert session.receive(rpc.response(msgid, {})) == []
@@ -27,20 +27,20 @@ def test_an_answer_that_comes_too_late_is_dropped() -> None:
 
 
 def test_an_answer_to_nothing_is_ignored() -> None:
-    session = Session()
+    session = RpcSession()
     assert session.receive(rpc.response(77, {})) == []
     assert not session.has_answer(77)
 
 
 def test_the_next_session_goes_on_counting() -> None:
-    session = Session()
+    session = RpcSession()
     first, _ = session.call("status", {})
     second, _ = session.next().call("status", {})
     assert second > first
 
 
 def test_a_subscription_goes_with_its_connection_until_it_is_made_anew() -> None:
-    session = Session()
+    session = RpcSession()
     session.call("events.subscribe", {})
     session.check_subscription()
     session = session.next().next()
@@ -52,13 +52,13 @@ def test_a_subscription_goes_with_its_connection_until_it_is_made_anew() -> None
 
 
 def test_notifications_of_a_form_we_do_not_know_are_ignored() -> None:
-    session = Session()
+    session = RpcSession()
     session.receive(b"\x93\x02\xa5event\x05" + rpc.notification("event", {"a": 1}) + rpc.notification("event"))
     assert list(session.notifications) == [rpc.Notification("event", {"a": 1}), rpc.Notification("event", {})]
 
 
 def test_a_daemon_that_does_not_know_hello_is_talked_to_all_the_same() -> None:
-    session = Session()
+    session = RpcSession()
     msgid, data = session.call("status", {})
     hello = next(iter(rpc.Decoder().feed(data)))
     assert isinstance(hello, rpc.Request)

@@ -19,7 +19,7 @@ from queuectl_client.cli.output.stored import Stored, announce_all
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.submission import capture
-from queuectl_client.upload import Entry, upload
+from queuectl_client.upload import UploadItem, upload
 
 NOT_OF_FOLLOWERS: Final = frozenset({
     "id", "batch", "depends_on", "delay", "run_at", "hold", "name", "unique_key", "on_conflict", "key", "key_limit",
@@ -28,8 +28,8 @@ NOT_OF_FOLLOWERS: Final = frozenset({
 """Options that are meant for the many, and not for what runs when they have ended."""
 
 
-class Many(NamedTuple):
-    """What was typed: a command, where the many come from, and pairs of a command that follows them and its `on`."""
+class BulkRequest(NamedTuple):
+    """The arguments: a command, the source of the jobs, and (command, on) pairs of follow-up jobs."""
 
     command: tuple[str, ...]
     file: str | None
@@ -40,25 +40,27 @@ class Many(NamedTuple):
 
 
 class _Plan:
-    """The jobs to be: the keys that the daemon lays under each, and the entries."""
+    """The jobs to enqueue: default keys, which the daemon applies to each job, and the items."""
 
-    def __init__(self, invocation: Invocation, many: Many, options: JobMap, *, shell: bool, lenient: bool) -> None:
+    def __init__(
+        self, invocation: Invocation, request: BulkRequest, options: JobMap, *, shell: bool, lenient: bool
+    ) -> None:
         self._invocation = invocation
-        self._many = many
+        self._request = request
         self._shell = shell
         self._lenient = lenient
         self._around = capture()
         self.slots = 1
         command, given = None, options
-        if many.file is None:
-            job = command_of(many.command, shell=shell or _is_place(many), lenient=lenient, say=invocation.say)
+        if request.file is None:
+            job = command_of(request.command, shell=shell or _is_place(request), lenient=lenient, say=invocation.say)
             command = job.pop("command", None)
             given = lay_over(job, options)
             refuse_idle(given, options)
-        self._array = None if many.array is None else read_array(many.array)
+        self._array = None if request.array is None else read_array(request.array)
         if self._array is not None and self._array.at_once is not None and "key" in given:
             raise click.UsageError("--array …%K and --key are mutually exclusive")
-        made_up = many.followers or many.array is not None or many.each is not None
+        made_up = request.followers or request.array is not None or request.each is not None
         if made_up and not given.get("batch"):
             given = {**given, "batch": f"b-{uuid4().hex[:8]}"}
         if self._array is not None and self._array.at_once is not None:
@@ -67,47 +69,47 @@ class _Plan:
         self._options = given
         self._command = command
         self._template = None
-        if command is not None and (many.array is not None or many.each is not None):
-            self._template = Template(command, of_lines=many.each is not None)
+        if command is not None and (request.array is not None or request.each is not None):
+            self._template = Template(command, of_lines=request.each is not None)
         filled: set[str] = set()
         if self._template is not None:
             filled = {key for key, value in given.items() if key in sources.FILLED and sources.has_place(value)}
-        own = filled | (NOT_OF_FOLLOWERS & given.keys() if many.followers else set())
+        own = filled | (NOT_OF_FOLLOWERS & given.keys() if request.followers else set())
         self._own = {key: given[key] for key in own}
         self.defaults = {**self._around, **{key: value for key, value in given.items() if key not in own}}
         for key in filled & {"labels", "env"}:  # what has no place in it is also of those that follow
             self.defaults[key] = {name: each for name, each in given[key].items() if not sources.has_place(each)}
         sources.settle_cwd(self.defaults, self._around["cwd"])
 
-    def entries(self, file: BinaryIO | None) -> Iterator[Entry]:
-        """All jobs, then those that follow them; of none there is nothing to follow."""
+    def items(self, file: BinaryIO | None) -> Iterator[UploadItem]:
+        """Yield all jobs, then their follow-up jobs (`--then`), if there was any job."""
         followers: Sequence[tuple[str, str]] = ()
-        for entry in self._many_entries(file):
-            followers = self._many.followers
-            slots = entry.job.get("slots") or self.defaults.get("slots")
+        for item in self._source_items(file):
+            followers = self._request.followers
+            slots = item.job.get("slots") or self.defaults.get("slots")
             self.slots = max(self.slots, slots if isinstance(slots, int) else 1)
-            yield entry
+            yield item
         for text, on in followers:
             job = parse(text) if text.lstrip().startswith("{") and not self._shell else {"command": text}
             named = [*(job.get("depends_on") or ()), {"id": f"{BATCH_PREFIX}{self.batch}", "on": on}]
-            yield Entry({**job, "depends_on": named}, len(text), f"--then {text!r}")
+            yield UploadItem({**job, "depends_on": named}, len(text), f"--then {text!r}")
 
-    def again(self, file: BinaryIO | None) -> Callable[[], Iterator[Entry]] | None:
-        """The entries once more, where what they are read from can be read again. To be called before they are."""
+    def again(self, file: BinaryIO | None) -> Callable[[], Iterator[UploadItem]] | None:
+        """A function that yields the items again, or None where the source cannot be reread. Call it before `items`."""
         if file is None:
-            return lambda: self.entries(None)
+            return lambda: self.items(None)
         if not file.seekable():
             return None
         start = file.tell()
 
-        def from_the_start() -> Iterator[Entry]:
+        def from_the_start() -> Iterator[UploadItem]:
             file.seek(start)
-            return self.entries(file)
+            return self.items(file)
 
         return from_the_start
 
-    def _many_entries(self, file: BinaryIO | None) -> Iterator[Entry]:
-        if self._many.file is not None and file is not None:
+    def _source_items(self, file: BinaryIO | None) -> Iterator[UploadItem]:
+        if self._request.file is not None and file is not None:
             say, here = self._invocation.say, self._around["cwd"]
             return sources.of_file(
                 file, self._options, self._own, here, say, shell=self._shell, lenient=self._lenient
@@ -115,23 +117,23 @@ class _Plan:
         if self._array is not None and self._template is not None:
             return sources.of_array(self._array, self._template, self._own | self._env(), self._around["cwd"])
         if self._template is not None and file is not None:
-            separator = b"\0" if self._many.null else b"\n"
+            separator = b"\0" if self._request.null else b"\n"
             return sources.of_lines(file, separator, self._template, self._own, self._around["cwd"])
-        return iter([Entry({"command": self._command, **self._own}, 0, "the command")])
+        return iter([UploadItem({"command": self._command, **self._own}, 0, "the command")])
 
     def _env(self) -> JobMap:
         return {"env": self._options["env"]} if "env" in self._options else {}
 
 
 def enqueue_many(
-    invocation: Invocation, many: Many, options: JobMap, *, shell: bool, lenient: bool, wait: bool
+    invocation: Invocation, request: BulkRequest, options: JobMap, *, shell: bool, lenient: bool, wait: bool
 ) -> int:  # fmt: skip
     """Store all of them or none, tell their ids and their batch; with `wait` exit as the first that failed."""
-    _refuse_together(many, options)
-    plan = _Plan(invocation, many, options, shell=shell, lenient=lenient)
-    source = many.file if many.file is not None else many.each
+    _refuse_together(request, options)
+    plan = _Plan(invocation, request, options, shell=shell, lenient=lenient)
+    source = request.file if request.file is not None else request.each
     with _opened(source) as file:
-        steps = upload(plan.entries(file), plan.defaults, Stored, plan.again(file))
+        steps = upload(plan.items(file), plan.defaults, Stored, plan.again(file))
         stored = invocation.client().run(steps)
     if not stored.count:
         if invocation.json:
@@ -150,18 +152,18 @@ def enqueue_many(
     return 0
 
 
-def _refuse_together(many: Many, options: JobMap) -> None:
-    sources = [f"--{name}" for name in ("file", "array", "each") if getattr(many, name) is not None]
+def _refuse_together(request: BulkRequest, options: JobMap) -> None:
+    sources = [f"--{name}" for name in ("file", "array", "each") if getattr(request, name) is not None]
     if len(sources) > 1:
         raise click.UsageError(f"{' and '.join(sources)} are mutually exclusive")
-    if many.file is not None and many.command:
+    if request.file is not None and request.command:
         raise click.UsageError("-f FILE cannot be combined with COMMAND")
-    if "id" in options and sources and (many.file is not None or PLACE not in options["id"]):
+    if "id" in options and sources and (request.file is not None or PLACE not in options["id"]):
         raise click.UsageError(
-            f"--id names one job, but {'-f FILE' if many.file else sources[0]} adds many"
-            + (f"; put {PLACE} into it to tell them apart" if many.file is None else "")
+            f"--id names one job, but {'-f FILE' if request.file else sources[0]} adds many"
+            + (f"; put {PLACE} into it to tell them apart" if request.file is None else "")
         )
-    if many.null and many.each is None:
+    if request.null and request.each is None:
         raise click.UsageError("-0 requires --each")
 
 
@@ -176,6 +178,6 @@ def _opened(name: str | None) -> AbstractContextManager[BinaryIO | None]:
         raise InvalidParams(f"{name}: {error.strerror}") from None
 
 
-def _is_place(many: Many) -> bool:
+def _is_place(request: BulkRequest) -> bool:
     """Whether the command begins with the place of the item, which is no JSON."""
-    return bool(many.command) and many.command[0].lstrip().startswith(PLACE)
+    return bool(request.command) and request.command[0].lstrip().startswith(PLACE)

@@ -4,27 +4,27 @@ from typing import Any
 
 import click
 
-from queuectl_client.cli.commands.many import SELECTORS, Deed, change, dry_run_option, yes_option
-from queuectl_client.cli.framework import Verb, pass_invocation, verb
+from queuectl_client.cli.commands.job_actions import SELECTORS, JobAction, change, dry_run_option, yes_option
+from queuectl_client.cli.framework import VerbCommand, pass_invocation, verb
 from queuectl_client.cli.invocation import Invocation
 
 
-def _verb_on_jobs(name: str, deed: Deed, text: str, example: str, *, destroys: bool = False) -> Verb:
-    """A verb that takes ids and no more. `destroys`: what it does to many jobs at once is asked for first."""
+def _verb_on_jobs(name: str, action: JobAction, text: str, example: str, *, destroys: bool = False) -> VerbCommand:
+    """A verb that only takes job IDs. `destroys`: ask for confirmation when it applies to several jobs."""
 
     def callback(invocation: Invocation, jobs: tuple[str, ...], dry_run: bool, yes: bool = True) -> int:
-        return change(invocation, deed, {"ids": list(jobs)}, dry_run=dry_run, confirm=not yes)
+        return change(invocation, action, {"ids": list(jobs)}, dry_run=dry_run, confirm=not yes)
 
     made: Any = pass_invocation(callback)
     made = yes_option(made) if destroys else made
     made = click.argument("jobs", nargs=-1, required=True, metavar="ID...")(dry_run_option(made))
-    declared: Verb = verb(name, example=example, help=text + SELECTORS)(made)
+    declared: VerbCommand = verb(name, example=example, help=text + SELECTORS)(made)
     return declared
 
 
 cancel = _verb_on_jobs(
     "cancel",
-    Deed("job.cancel", "cancel", "cancelled"),
+    JobAction("job.cancel", "cancel", "cancelled"),
     """End jobs for good, waiting or running.
 
     A running one gets TERM and, after its grace, KILL, with all its processes. It is cancelled before the first signal.
@@ -34,7 +34,7 @@ cancel = _verb_on_jobs(
 )
 pause = _verb_on_jobs(
     "pause",
-    Deed("job.pause", "pause", "paused"),
+    JobAction("job.pause", "pause", "paused"),
     """Stop running jobs (SIGSTOP to all of their processes) until they are resumed.
 
     A paused job stays processing, its worker stays busy, its timeout stands still.
@@ -43,25 +43,25 @@ pause = _verb_on_jobs(
 )
 resume = _verb_on_jobs(
     "resume",
-    Deed("job.resume", "resume", "resumed"),
+    JobAction("job.resume", "resume", "resumed"),
     "Let paused jobs go on (SIGCONT).\n",
     "queuectl resume job_7\nqueuectl resume all",
 )
 hold = _verb_on_jobs(
     "hold",
-    Deed("job.hold", "hold", "held"),
+    JobAction("job.hold", "hold", "held"),
     "Keep waiting jobs back until they are released.\n",
     "queuectl hold 3-9\nqueuectl hold name:nightly* --dry-run",
 )
 release = _verb_on_jobs(
     "release",
-    Deed("job.release", "release", "released"),
+    JobAction("job.release", "release", "released"),
     "Let held jobs run.\n",
     "queuectl release job_7\nqueuectl release all",
 )
 retry = _verb_on_jobs(
     "retry",
-    Deed("job.retry", "retry", "retried", "will run again"),
+    JobAction("job.retry", "retry", "retried", "will run again"),
     """Run ended jobs again, with no failures counted and their history and output kept.
 
     A failed one that waits for its backoff runs now.
@@ -70,7 +70,7 @@ retry = _verb_on_jobs(
 )
 remove = _verb_on_jobs(
     "rm",
-    Deed("job.remove", "remove", "removed"),
+    JobAction("job.remove", "remove", "removed"),
     "Remove jobs that do not run, with their attempts and their output.\n",
     "queuectl rm job_7\nqueuectl rm @completed @cancelled -y",
     destroys=True,
@@ -91,6 +91,6 @@ remove = _verb_on_jobs(
 @pass_invocation
 def kill(invocation: Invocation, jobs: tuple[str, ...], signal: str, dry_run: bool, yes: bool) -> int:
     number: int | str = int(signal) if signal.isdecimal() else signal
-    asked = {"ids": list(jobs), "signal": number}
-    deed = Deed("job.kill", f"send {signal.upper()} to", f"sent {signal.upper()}", f"was sent {signal.upper()}")
-    return change(invocation, deed, asked, dry_run=dry_run, confirm=not yes)
+    params = {"ids": list(jobs), "signal": number}
+    action = JobAction("job.kill", f"send {signal.upper()} to", f"sent {signal.upper()}", f"was sent {signal.upper()}")
+    return change(invocation, action, params, dry_run=dry_run, confirm=not yes)

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import click
 
+from queuectl_client.cli.commands.job_actions import JobAction, change, dry_run_option, yes_option
 from queuectl_client.cli.commands.jobs import Job, show_job, show_jobs
-from queuectl_client.cli.commands.many import Deed, change, dry_run_option, yes_option
 from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.changes import Change, typed
@@ -34,7 +34,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _asked(labels: tuple[str, ...], **rest: Any) -> dict[str, Any]:
+def _filter_params(labels: tuple[str, ...], **rest: Any) -> dict[str, Any]:
     return {key: value for key, value in {"label": list(labels), **rest}.items() if value}
 
 
@@ -58,13 +58,13 @@ def dlq() -> None:
 @pass_invocation
 def list_dead(invocation: Invocation, /, **filters: Any) -> None:
     """Show dead jobs and why they died, the newest last."""
-    show_jobs(invocation, _dead(invocation, _asked(**filters)), COLUMNS)
+    show_jobs(invocation, _dead(invocation, _filter_params(**filters)), COLUMNS)
 
 
-def _dead(invocation: Invocation, asked: dict[str, Any]) -> Iterator[Job]:
+def _dead(invocation: Invocation, params: dict[str, Any]) -> Iterator[Job]:
     after: dict[str, Any] = {}
     while True:
-        page = invocation.call("dlq.list", **asked, **after)
+        page = invocation.call("dlq.list", **params, **after)
         yield from page["jobs"]
         if page["next"] is None:
             return
@@ -107,10 +107,10 @@ def retry_dead(
     """
     jobs = tuple(word for word in words if not _CHANGE.match(word))
     changes = typed(Change().convert(word, None, None) for word in words if _CHANGE.match(word))
-    asked = _which(jobs, every, _asked(**filters))
-    asked |= {key: value for key, value in (("rate", rate), ("changes", changes)) if value}
-    deed = Deed("dlq.retry", "retry", "retried", "will run again")
-    return change(invocation, deed, asked, dry_run=dry_run, columns=COLUMNS)
+    params = _which(jobs, every, _filter_params(**filters))
+    params |= {key: value for key, value in (("rate", rate), ("changes", changes)) if value}
+    action = JobAction("dlq.retry", "retry", "retried", "will run again")
+    return change(invocation, action, params, dry_run=dry_run, columns=COLUMNS)
 
 
 @dlq.verb(
@@ -139,11 +139,11 @@ def purge_dead(
     **filters: Any,
 ) -> int:
     """Remove dead jobs for good, with their attempts and their output."""
-    asked = _which(jobs, every, _asked(**filters))
+    params = _which(jobs, every, _filter_params(**filters))
     if older_than is not None:
-        asked["older_than"] = older_than
-    deed = Deed("dlq.purge", "purge", "purged", "removed")
-    return change(invocation, deed, asked, dry_run=dry_run, confirm=not yes, columns=COLUMNS)
+        params["older_than"] = older_than
+    action = JobAction("dlq.purge", "purge", "purged", "removed")
+    return change(invocation, action, params, dry_run=dry_run, confirm=not yes, columns=COLUMNS)
 
 
 def _which(jobs: tuple[str, ...], every: bool, filters: dict[str, Any]) -> dict[str, Any]:

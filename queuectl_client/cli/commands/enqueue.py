@@ -1,10 +1,10 @@
-"""`queuectl enqueue`: one job, in every form it can be typed in. Many of them are the business of batches.py."""
+"""`queuectl enqueue`: enqueue one job. Many at once are enqueued by batches.py."""
 
 from typing import Any, Final
 
 import click
 
-from queuectl_client.cli.framework import Headed, Verb, pass_invocation
+from queuectl_client.cli.framework import HeadedOption, VerbCommand, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.command import command_of
 from queuectl_client.cli.jobinput.options import JobMap, described, job_options, lay_over, refuse_idle
@@ -12,7 +12,7 @@ from queuectl_client.cli.output.hints import tell_why_it_waits
 from queuectl_client.submission import described as submission
 
 
-class CommandVerb(Verb):
+class EnqueueVerb(VerbCommand):
     """A verb that takes a command: an option it does not know was probably meant for that."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -24,12 +24,12 @@ class CommandVerb(Verb):
             raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
 
 
-MANY: Final = "Many at once"
+MANY: Final = "BulkRequest at once"
 
 
 @click.command(
     "enqueue",
-    cls=CommandVerb,
+    cls=EnqueueVerb,
     example="""
         queuectl enqueue '{"command":"echo Hello World"}'
         queuectl enqueue 'tar czf b.tgz src && echo done' --priority 5 --timeout 10m
@@ -48,29 +48,31 @@ MANY: Final = "Many at once"
 @click.option(
     "-f",
     "--file",
-    cls=Headed,
+    cls=HeadedOption,
     heading=MANY,
     metavar="FILE",
     help="A JSON object or a shell command a line; - is stdin.",
 )
 @click.option(
     "--array",
-    cls=Headed,
+    cls=HeadedOption,
     heading=MANY,
     metavar="RANGE",
     help="A job for each number of 1-100 or 1,3,7-9 or 0-90:10, which {} stands for; %K at its end: K at once.",
 )
 @click.option(
     "--each",
-    cls=Headed,
+    cls=HeadedOption,
     heading=MANY,
     metavar="FILE",
     help="A job for each line, which {} stands for; - is stdin.",
 )
-@click.option("-0", "--null", cls=Headed, heading=MANY, is_flag=True, help="Lines of --each end with NUL, not newline.")
+@click.option(
+    "-0", "--null", cls=HeadedOption, heading=MANY, is_flag=True, help="Lines of --each end with NUL, not newline."
+)
 @click.option(
     "--then",
-    cls=Headed,
+    cls=HeadedOption,
     heading=MANY,
     multiple=True,
     metavar="COMMAND",
@@ -78,7 +80,7 @@ MANY: Final = "Many at once"
 )
 @click.option(
     "--then-any",
-    cls=Headed,
+    cls=HeadedOption,
     heading=MANY,
     multiple=True,
     metavar="COMMAND",
@@ -86,7 +88,7 @@ MANY: Final = "Many at once"
 )
 @click.option(
     "--then-failed",
-    cls=Headed,
+    cls=HeadedOption,
     heading=MANY,
     multiple=True,
     metavar="COMMAND",
@@ -124,11 +126,11 @@ def enqueue(
     followers = [(text, "completed") for text in then] + [(text, "any") for text in then_any]
     followers += [(text, "dead") for text in then_failed]
     if file is not None or array is not None or each is not None or followers:
-        from queuectl_client.cli.commands.batches import Many, enqueue_many
+        from queuectl_client.cli.commands.batches import BulkRequest, enqueue_many
 
         if follow:
             raise click.UsageError("--follow works with one job; for many use queuectl wait or queuectl events")
-        many = Many(command, file=file, array=array, each=each, null=null, followers=followers)
+        many = BulkRequest(command, file=file, array=array, each=each, null=null, followers=followers)
         return enqueue_many(invocation, many, described(options), shell=shell, lenient=lenient, wait=wait)
     if null:
         raise click.UsageError("-0 requires --each")

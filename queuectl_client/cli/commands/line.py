@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from queuectl_client.cli.commands.many import dry_run_option
+from queuectl_client.cli.commands.job_actions import dry_run_option
 from queuectl_client.cli.framework import pass_invocation, verb
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
@@ -34,8 +34,8 @@ def move(
     if first + last + (before is not None) > 1 or not (first or last or before or queue):
         raise click.UsageError("give one of --first, --last and --before ID, or a --queue, or both")
     place = {"first": first or None, "last": last or None, "before": before, "queue": queue}
-    asked = {key: value for key, value in place.items() if value is not None}
-    jobs = invocation.call("job.move", id=job, **asked, dry_run=dry_run)["jobs"]
+    params = {key: value for key, value in place.items() if value is not None}
+    jobs = invocation.call("job.move", id=job, **params, dry_run=dry_run)["jobs"]
     if dry_run:
         from queuectl_client.cli.commands.jobs import COLUMNS, show_jobs
 

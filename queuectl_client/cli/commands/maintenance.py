@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from queuectl_client.cli.commands import many
+from queuectl_client.cli.commands import job_actions
 from queuectl_client.cli.framework import pass_invocation, verb
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.values import DURATION
@@ -81,20 +81,20 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     help="Only these; completed and cancelled unless given.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell how many it would be, and change nothing.")
-@many.yes_option
+@job_actions.yes_option
 @pass_invocation
 def prune(invocation: Invocation, older_than: float, states: tuple[str, ...], dry_run: bool, yes: bool) -> int:
     """Remove jobs that have ended, with their attempts and output. Dead ones go only when told so.
 
     To have it done by itself: queuectl config set keep_completed 7d (keep_cancelled, keep_dead).
     """
-    asked = {"older_than": older_than, "states": list(states) or None}
-    if not dry_run and not yes and many.may_ask():
-        count = invocation.call("job.prune", **asked, dry_run=True)["removed"]
-        if count > 1 and not many.ask(f"Remove {render.plural(count, 'job')}?"):
+    params = {"older_than": older_than, "states": list(states) or None}
+    if not dry_run and not yes and job_actions.may_ask():
+        count = invocation.call("job.prune", **params, dry_run=True)["removed"]
+        if count > 1 and not job_actions.ask(f"Remove {render.plural(count, 'job')}?"):
             invocation.say("Nothing was removed.")
-            return many.NOT_DONE
-    answer = invocation.call("job.prune", **asked, dry_run=dry_run or None)
+            return job_actions.NOT_DONE
+    answer = invocation.call("job.prune", **params, dry_run=dry_run or None)
     if invocation.json:
         invocation.document(answer)
     elif invocation.quiet:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from queuectl_client.cli.commands.enqueue import CommandVerb, build, store
+from queuectl_client.cli.commands.enqueue import EnqueueVerb, build, store
 from queuectl_client.cli.framework import pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.options import JobMap, described, job_options
@@ -20,7 +20,7 @@ from queuectl_client.protocol.vocabulary import ReasonCode
 
 @click.command(
     "run",
-    cls=CommandVerb,
+    cls=EnqueueVerb,
     example="""
         queuectl run 'make test'
         queuectl run --timeout 10m -- rsync -a src/ host:dst/

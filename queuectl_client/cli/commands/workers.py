@@ -44,11 +44,11 @@ def start(invocation: Invocation, count: int, detach: bool) -> int:
 @pass_invocation
 def stop(invocation: Invocation, count: int | None, now: bool, no_wait: bool) -> None:
     """Let workers finish their current job and end. No new job starts. Works from anywhere."""
-    asked: dict[str, Any] = {"now": now, "wait": not no_wait}
+    params: dict[str, Any] = {"now": now, "wait": not no_wait}
     if count is not None:
-        asked["count"] = count
+        params["count"] = count
     try:
-        answer = invocation.client(autostart=False).call("worker.stop", **asked)
+        answer = invocation.client(autostart=False).call("worker.stop", **params)
     except NoDaemon:
         answer = {"workers": []}
     workers = answer["workers"]

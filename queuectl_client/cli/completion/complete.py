@@ -15,8 +15,8 @@ import click
 from click.shell_completion import _resolve_context, _resolve_incomplete, split_arg_string
 
 from queuectl_client.cli.completion import completers
-from queuectl_client.cli.completion.completers import Offer
-from queuectl_client.cli.framework import LazyNoun
+from queuectl_client.cli.completion.completers import Candidate
+from queuectl_client.cli.framework import LazyVerbGroup
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.errors import QueuectlError
 
@@ -38,7 +38,7 @@ def answer(root: click.Command, invocation: Invocation, environ: Mapping[str, st
     words, incomplete = _split(environ.get("COMP_TEXT", ""))
     try:
         with _Alarm(float(environ.get("_QUEUECTL_PATIENCE", PATIENCE_S))):
-            found = list(_offered(root, invocation, words, incomplete))
+            found = list(_candidates(root, invocation, words, incomplete))
     except (_TooLate, QueuectlError, click.ClickException, OSError):
         found = []
     begun = incomplete.removesuffix(environ.get("COMP_CUR", incomplete)) if shell == "bash" else ""
@@ -53,13 +53,13 @@ def _split(text: str) -> tuple[list[str], str]:
     return (words, "") if at_next or not words else (words[:-1], words[-1])
 
 
-def _offered(root: click.Command, invocation: Invocation, words: Sequence[str], text: str) -> Iterator[Offer]:
+def _candidates(root: click.Command, invocation: Invocation, words: Sequence[str], text: str) -> Iterator[Candidate]:
     """The words that may stand where the text is. An option and its value in one word (`--queue=ni`) stay one."""
     args = list(words)
     ctx = _resolve_context(root, {"obj": invocation}, "queuectl", args)
     wanted, incomplete = _resolve_incomplete(ctx, args, text)
     option = text.removesuffix(incomplete) if incomplete != text else ""
-    if isinstance(wanted, LazyNoun) and not incomplete.startswith("-"):
+    if isinstance(wanted, LazyVerbGroup) and not incomplete.startswith("-"):
         if not ctx._protected_args:  # else a verb was typed that there is not
             yield from _verbs(wanted, incomplete)
         return
@@ -68,24 +68,30 @@ def _offered(root: click.Command, invocation: Invocation, words: Sequence[str], 
         taken = set(words)
         for value, told in source(invocation, ctx, incomplete):
             if value not in taken:
-                yield Offer(value if value.startswith(":") else option + value, told)
+                yield Candidate(value if value.startswith(":") else option + value, told)
         return
     for item in wanted.shell_complete(ctx, incomplete):
-        yield Offer(f"{option}{item.value}", item.help or "") if item.type == "plain" else Offer(f":{item.type}")
+        yield (
+            Candidate(f"{option}{item.value}", item.help or "") if item.type == "plain" else Candidate(f":{item.type}")
+        )
 
 
-def _verbs(noun: LazyNoun, incomplete: str) -> Iterator[Offer]:
+def _verbs(noun: LazyVerbGroup, incomplete: str) -> Iterator[Candidate]:
     """The verbs that begin so; another name of one only when no first name does."""
-    found = [Offer(name, entry.summary) for name, entry in noun.entries.items() if name.startswith(incomplete)]
+    found = [
+        Candidate(name, entry.summary) for name, entry in noun.commands_by_name.items() if name.startswith(incomplete)
+    ]
     yield from found or [
-        Offer(alias, noun.entries[name].summary) for alias, name in noun.names.items() if alias.startswith(incomplete)
+        Candidate(alias, noun.commands_by_name[name].summary)
+        for alias, name in noun.names.items()
+        if alias.startswith(incomplete)
     ]
 
 
-def _lines(found: Iterable[Offer], shell: str, begun: str) -> Iterator[str]:
+def _lines(found: Iterable[Candidate], shell: str, begun: str) -> Iterator[str]:
     """The lines for the shell. `begun`: the part of the word that bash does not take for part of it."""
-    shown = [offer for offer in found if offer.value.isprintable()]
-    if any(offer.value.endswith(("=", ":")) for offer in shown):
+    shown = [candidate for candidate in found if candidate.value.isprintable()]
+    if any(candidate.value.endswith(("=", ":")) for candidate in shown):
         yield ":open"
     for value, words in shown:
         if shell == "bash":

@@ -15,14 +15,14 @@ from queuectl_client.protocol.attributes import COMPUTED, EDITABLE, KINDS, SHOWN
 from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES, ReasonCode
 
 
-class Offer(NamedTuple):
+class Candidate(NamedTuple):
     """A word, and what it is in a few others."""
 
     value: str
     words: str = ""
 
 
-Source = Callable[[Invocation, click.Context, str], Iterable[Offer]]
+Source = Callable[[Invocation, click.Context, str], Iterable[Candidate]]
 
 _JOBS: Final = 50
 """Jobs that are offered, the newest: more is nothing to choose from."""
@@ -51,8 +51,8 @@ def source(ctx: click.Context, parameter: click.Parameter) -> Source | None:
     return _OF_NOUN.get((parent or "", name)) or _OF_NAME.get(name)
 
 
-def _begun(words: Iterable[Offer], incomplete: str) -> Iterator[Offer]:
-    return (offer for offer in words if offer.value.startswith(incomplete))
+def _matching(words: Iterable[Candidate], incomplete: str) -> Iterator[Candidate]:
+    return (candidate for candidate in words if candidate.value.startswith(incomplete))
 
 
 def _call(invocation: Invocation, method: str, **params: Any) -> Any:
@@ -67,56 +67,56 @@ def _verb(ctx: click.Context) -> str:
     return ctx.command.name or ""  # its first name, also where an alias was typed
 
 
-def jobs(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def jobs(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Several jobs: ids and selectors."""
     kind, colon, _ = incomplete.partition(":")
     if incomplete.startswith("@"):
-        yield from _begun((Offer(f"@{state}", f"all {state} jobs") for state in render.STATE_LABELS), incomplete)
+        yield from _matching((Candidate(f"@{state}", f"all {state} jobs") for state in render.STATE_LABELS), incomplete)
     elif colon and kind in _SELECTORS:
-        for offer in _SELECTORS[kind](invocation, ctx, incomplete.removeprefix(kind + ":")):
-            yield Offer(f"{kind}:{offer.value}", offer.words)
+        for candidate in _SELECTORS[kind](invocation, ctx, incomplete.removeprefix(kind + ":")):
+            yield Candidate(f"{kind}:{candidate.value}", candidate.words)
     else:
         yield from job(invocation, ctx, incomplete)
-        yield from _begun([Offer("all", "all jobs")], incomplete)
+        yield from _matching([Candidate("all", "all jobs")], incomplete)
         if incomplete:
-            yield from _begun((Offer(f"{kind}:", "jobs by it") for kind in _SELECTORS), incomplete)
+            yield from _matching((Candidate(f"{kind}:", "jobs by it") for kind in _SELECTORS), incomplete)
 
 
-def job(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def job(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """One job: the newest with which the verb has to do, then `last`."""
     states = _STATES.get(_verb(ctx))
     asked = {"state": list(states)} if states else {}
     page = _call(invocation, "list", **asked, order="newest", limit=_SEARCHED, keys=["id", "state", "command"])
     rows = (row for row in page["jobs"] if row["id"].startswith(incomplete))
     for row in islice(rows, _JOBS):
-        yield Offer(row["id"], f"{row['state']}  {render.command_text(row['command'])}")
-    yield from _begun([Offer("last", "the newest job")], incomplete)
+        yield Candidate(row["id"], f"{row['state']}  {render.command_text(row['command'])}")
+    yield from _matching([Candidate("last", "the newest job")], incomplete)
 
 
-def job_or_batch(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def job_or_batch(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """A job, or `batch:NAME`, to wait for."""
     if incomplete.startswith("batch:"):
         yield from jobs(invocation, ctx, incomplete)
     else:
         yield from job(invocation, ctx, incomplete)
-        yield from _begun([Offer("batch:", "all jobs of a batch")] if incomplete else [], incomplete)
+        yield from _matching([Candidate("batch:", "all jobs of a batch")] if incomplete else [], incomplete)
 
 
-def job_or_change(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def job_or_change(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """A dead job, or a key to change before it runs again."""
     yield from jobs(invocation, ctx, incomplete)
     if incomplete:
         yield from changes(invocation, ctx, incomplete)
 
 
-def queues(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def queues(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """The queues there are."""
     rows = _call(invocation, "queue.list")["queues"]
-    told = (Offer(row["name"], "paused" if row["paused"] else f"{row['ready']} ready") for row in rows)
-    return _begun(told, incomplete)
+    told = (Candidate(row["name"], "paused" if row["paused"] else f"{row['ready']} ready") for row in rows)
+    return _matching(told, incomplete)
 
 
-def labels(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def labels(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Names of labels, then their values."""
     name, equals, _ = incomplete.partition("=")
     found: dict[str, None] = {}
@@ -126,22 +126,26 @@ def labels(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iter
                 found[f"{key}="] = None
             elif key == name:
                 found[f"{key}={value}"] = None
-    return _begun(map(Offer, found), incomplete)
+    return _matching(map(Candidate, found), incomplete)
 
 
-def job_names(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterable[Offer]:
+def job_names(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterable[Candidate]:
     """Names of jobs, where one is looked for: a new one has a name of its own."""
     return () if _verb(ctx) in ("enqueue", "run") else names(invocation, ctx, incomplete)
 
 
-def names(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def names(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Names of jobs."""
-    return _begun(map(Offer, dict.fromkeys(row["name"] for row in _newest(invocation) if row["name"])), incomplete)
+    return _matching(
+        map(Candidate, dict.fromkeys(row["name"] for row in _newest(invocation) if row["name"])), incomplete
+    )
 
 
-def batches(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def batches(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Names of batches."""
-    return _begun(map(Offer, dict.fromkeys(row["batch"] for row in _newest(invocation) if row["batch"])), incomplete)
+    return _matching(
+        map(Candidate, dict.fromkeys(row["batch"] for row in _newest(invocation) if row["batch"])), incomplete
+    )
 
 
 def _newest(invocation: Invocation) -> list[dict[str, Any]]:
@@ -149,69 +153,71 @@ def _newest(invocation: Invocation) -> list[dict[str, Any]]:
     return jobs
 
 
-def resources(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def resources(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Names of the resources that are set."""
     supplies = _call(invocation, "config.get", key="resources")["value"] or ""
     told = (part.strip().partition("=") for part in supplies.split(",") if "=" in part)
-    return _begun((Offer(f"{name}=", f"{amount} in all") for name, _, amount in told), incomplete)
+    return _matching((Candidate(f"{name}=", f"{amount} in all") for name, _, amount in told), incomplete)
 
 
-def settings(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def settings(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Keys of the settings, with their values."""
     rows = _call(invocation, "config.list")["config"]
-    return _begun((Offer(row["key"], render.setting_text(row["value"])) for row in rows), incomplete)
+    return _matching((Candidate(row["key"], render.setting_text(row["value"])) for row in rows), incomplete)
 
 
-def changes(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def changes(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Keys of a job that can be changed."""
-    return _begun((Offer(f"{key}=", attribute.form) for key, attribute in EDITABLE.items()), incomplete)
+    return _matching((Candidate(f"{key}=", attribute.form) for key, attribute in EDITABLE.items()), incomplete)
 
 
-def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """A key, or the state, reason or queue behind it; nothing behind a space, for each shell quotes in its own way."""
     key, equals, value = incomplete.partition("=")
     if " " in incomplete:
         return
     if not equals:
-        yield from _begun((Offer(f"{known}=", str(kind)) for known, kind in KINDS.items()), incomplete)
+        yield from _matching((Candidate(f"{known}=", str(kind)) for known, kind in KINDS.items()), incomplete)
     elif key in ("state", "state!"):
-        yield from _begun((Offer(f"{key}={state}") for state in render.STATE_LABELS), incomplete)
+        yield from _matching((Candidate(f"{key}={state}") for state in render.STATE_LABELS), incomplete)
     elif key in ("reason_code", "reason_code!"):
-        yield from _begun((Offer(f"{key}={code}") for code in ReasonCode), incomplete)
+        yield from _matching((Candidate(f"{key}={code}") for code in ReasonCode), incomplete)
     elif key in ("queue", "queue!"):
-        yield from (Offer(f"{key}={offer.value}", offer.words) for offer in queues(invocation, ctx, value))
+        yield from (
+            Candidate(f"{key}={candidate.value}", candidate.words) for candidate in queues(invocation, ctx, value)
+        )
 
 
-def reasons(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def reasons(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Codes of reasons."""
-    return _begun(map(Offer, ReasonCode), incomplete)
+    return _matching(map(Candidate, ReasonCode), incomplete)
 
 
-def sort_keys(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def sort_keys(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Keys to sort by."""
-    return _begun((Offer(key, str(kind)) for key, kind in KINDS.items()), incomplete)
+    return _matching((Candidate(key, str(kind)) for key, kind in KINDS.items()), incomplete)
 
 
-def columns(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def columns(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Columns of a table, after those that are there."""
     before, comma, _ = incomplete.rpartition(",")
     taken = before.split(",")
-    return _begun((Offer(before + comma + key) for key in (*SHOWN, *COMPUTED) if key not in taken), incomplete)
+    return _matching((Candidate(before + comma + key) for key in (*SHOWN, *COMPUTED) if key not in taken), incomplete)
 
 
-def signals(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Offer]:
+def signals(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Names of signals."""
-    return _begun(map(Offer, _SIGNALS), incomplete.upper())
+    return _matching(map(Candidate, _SIGNALS), incomplete.upper())
 
 
-def files(*_: Any) -> Iterator[Offer]:
+def files(*_: Any) -> Iterator[Candidate]:
     """Paths, which the shell knows itself."""
-    yield Offer(":file")
+    yield Candidate(":file")
 
 
-def folders(*_: Any) -> Iterator[Offer]:
+def folders(*_: Any) -> Iterator[Candidate]:
     """Paths of folders."""
-    yield Offer(":folder")
+    yield Candidate(":folder")
 
 
 _SELECTORS: Final[Mapping[str, Source]] = {"label": labels, "name": names, "batch": batches}

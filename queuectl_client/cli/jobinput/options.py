@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from queuectl_client.cli.framework import Headed
+from queuectl_client.cli.framework import HeadedOption
 from queuectl_client.cli.jobinput.values import DURATION, PAIR, WHEN, WHOLE, Pair
 from queuectl_client.protocol.attributes import GIVEN, HEADINGS, Attribute, Form
 from queuectl_client.protocol.dependencies import split_end
@@ -50,7 +50,7 @@ def _options(attribute: Attribute) -> Iterator[Callable[[Callable[..., Any]], Ca
         settings = _TYPES[attribute.form]
     if attribute.metavar is not None:
         settings = {**settings, "metavar": attribute.metavar}
-    headed: dict[str, Any] = {"cls": Headed, "heading": attribute.heading}
+    headed: dict[str, Any] = {"cls": HeadedOption, "heading": attribute.heading}
     yield click.option(attribute.option, attribute.name, help=attribute.help, **headed, **settings)
     if attribute.form is Form.JOBS:
         for name, _, words in _AFTER:

@@ -11,7 +11,7 @@ from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
 from queuectl_client.cli.jobinput.options import JobMap, lay_over
 from queuectl_client.cli.jobinput.templates import INDEX_VARIABLE, PLACE, Array, Template
 from queuectl_client.errors import InvalidParams
-from queuectl_client.upload import Entry
+from queuectl_client.upload import UploadItem
 
 LONGEST_LINE: Final = 2 * 1024 * 1024
 """A line may fill a piece and the next one overfill it: together they still fit into a message."""
@@ -22,7 +22,7 @@ FILLED: Final = frozenset({"id", "name", "unique_key", "key", "labels", "env", "
 
 def of_file(
     file: BinaryIO, options: JobMap, own: JobMap, here: str, warn: Callable[[str], None], *, shell: bool, lenient: bool
-) -> Iterator[Entry]:
+) -> Iterator[UploadItem]:
     """A JSON object or a shell command a line; blank lines are skipped. `own`: what each job carries itself.
 
     Raises InvalidParams that names the line of a bad one.
@@ -33,7 +33,7 @@ def of_file(
             continue
         place = f"line {number}"
         if shell or not text.lstrip().startswith("{"):
-            yield Entry({"command": text, **own}, len(line), place)
+            yield UploadItem({"command": text, **own}, len(line), place)
             continue
         try:
             job = parse(text)
@@ -43,10 +43,10 @@ def of_file(
             drop_unknown(job, lambda warning, place=place: warn(f"{place}: {warning}"))  # type: ignore[misc]
         job = lay_over(job, options)
         settle_cwd(job, here)
-        yield Entry(job, len(line), place)
+        yield UploadItem(job, len(line), place)
 
 
-def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterator[Entry]:
+def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterator[UploadItem]:
     """A job for each number, with it in the environment."""
     for number in array.numbers:
         item = str(number)
@@ -55,10 +55,10 @@ def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterat
         if isinstance(env, dict):  # else the daemon says what it must be
             env = {**env, INDEX_VARIABLE: item}
         job = {**job, "command": template.filled(item), "env": env}
-        yield Entry(job, _size(job), f"index {item}")
+        yield UploadItem(job, _size(job), f"index {item}")
 
 
-def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, here: str) -> Iterator[Entry]:
+def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, here: str) -> Iterator[UploadItem]:
     """A job for each line, byte for byte; empty ones are skipped. Raises InvalidParams that names a bad one."""
     for number, line in _lines(file, separator):
         item = line.removesuffix(separator).decode("utf-8", "surrogateescape")
@@ -68,7 +68,7 @@ def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, 
         if "\0" in item:
             raise InvalidParams(f"{place}: it has a NUL character, which no command can hold; nothing was stored")
         job = {**_with_item(own, item, here), "command": template.filled(item)}
-        yield Entry(job, _size(job), place)
+        yield UploadItem(job, _size(job), place)
 
 
 def settle_cwd(job: JobMap, here: str) -> None:

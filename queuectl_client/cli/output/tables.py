@@ -27,7 +27,7 @@ def draw(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colours: bool
     _console(colours, width).print(_table(headers, rows, width))
 
 
-class Screen:
+class LiveTable:
     """A table that is drawn again in its place."""
 
     def __init__(self, headers: Sequence[str], *, colours: bool, around: int) -> None:

@@ -1,7 +1,7 @@
 """`queuectl list --watch`: a table that is drawn again when something has happened.
 
-Woken by events, never by the clock; what happens within one interval makes one picture. Ctrl-C ends it (exit 130) and
-leaves the last picture standing.
+Woken by events, never by the clock; what happens within one interval makes one view. Ctrl-C ends it (exit 130) and
+leaves the last view standing.
 """
 
 import sys
@@ -23,7 +23,7 @@ _AROUND: Final = 2
 """Lines of a terminal that are not rows: the heading, and that of the cursor."""
 
 
-class Picture(Protocol):
+class TableView(Protocol):
     """Where the table is drawn."""
 
     def draw(self, rows: Rows) -> None: ...
@@ -34,30 +34,30 @@ class Picture(Protocol):
 def watch(invocation: Invocation, headers: Sequence[str], rows: Callable[[int | None], Rows], *, every: float) -> None:
     """Draw the rows, and again when jobs have changed: at most once in `every` seconds. Ends by KeyboardInterrupt.
 
-    `rows` gets how many find room; None: as many as there are. Not on a terminal, each picture that differs from the
+    `rows` gets how many find room; None: as many as there are. Not on a terminal, each view that differs from the
     one before follows it after an empty line.
     """
-    picture: Picture = _screen(invocation, headers) if render.on_terminal() else _Pages(invocation, headers)
+    view: TableView = _terminal_view(invocation, headers) if render.on_terminal() else _PlainView(invocation, headers)
     try:
         while True:
             try:
-                _follow(invocation, picture, rows, every)
+                _follow(invocation, view, rows, every)
             except ConnectionLost:
                 invocation.say("The daemon is gone. Waiting for it to come back …")
                 _await_daemon(invocation)
     finally:
-        picture.close()
+        view.close()
 
 
-def _follow(invocation: Invocation, picture: Picture, rows: Callable[[int | None], Rows], every: float) -> None:
+def _follow(invocation: Invocation, view: TableView, rows: Callable[[int | None], Rows], every: float) -> None:
     client = invocation.client()
     # Before the first look, so that nothing falls between the two.
     client.call("events.subscribe", kinds=_KINDS)
     told = client.notifications()
     while True:
         begun = time.monotonic()
-        picture.draw(rows(picture.room()))
-        # A picture that took long, sorted out of a long queue, is not to keep the daemon busy all the time.
+        view.draw(rows(view.room()))
+        # A slow update, such as a sort of a long queue, must not keep the daemon busy all the time.
         took = time.monotonic() - begun
         next(told)
         client.drop_notifications(until=time.monotonic() + max(every, took))
@@ -71,13 +71,13 @@ def _await_daemon(invocation: Invocation) -> None:
     wait_for_daemon(resolve(socket=invocation.socket), RETURN_WITHIN_S, invocation.say).close()
 
 
-def _screen(invocation: Invocation, headers: Sequence[str]) -> Picture:
-    from queuectl_client.cli.output.tables import Screen
+def _terminal_view(invocation: Invocation, headers: Sequence[str]) -> TableView:
+    from queuectl_client.cli.output.tables import LiveTable
 
-    return Screen(headers, colours=invocation.colours(sys.stdout), around=_AROUND)
+    return LiveTable(headers, colours=invocation.colours(sys.stdout), around=_AROUND)
 
 
-class _Pages:
+class _PlainView:
     """Pictures one below the other, for a file or a pipe."""
 
     def __init__(self, invocation: Invocation, headers: Sequence[str]) -> None:

@@ -1,0 +1,159 @@
+"""Run one action on many jobs: confirmation, dry run, paging, and the summary.
+
+The daemon decides which jobs an action applies to; this module asks and reports.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import click
+
+from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.output.render import on_terminal, plural
+
+Job = Mapping[str, Any]
+
+PAGE: Final = 1_000
+"""Jobs per call, so that each call is short and its answer small."""
+SHOWN: Final = 100
+"""Rows of a dry run's table on a terminal. Piped output and JSON are never truncated."""
+COUNTED: Final = 10_000
+"""Jobs counted before asking for confirmation; beyond that the question says "more than"."""
+NOT_DONE: Final = 1
+SELECTORS: Final = """
+    An ID is an id (job_7), a number (7), last, a range (3-9), label:KEY=VALUE, name:GLOB, batch:NAME, @STATE, or all.
+"""
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show which jobs it would be, and change nothing.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask, however many jobs it is.")
+
+
+class JobAction(NamedTuple):
+    """An action on jobs: its method, its verb and participle (`cancel`, `cancelled`), and the words for each job."""
+
+    method: str
+    verb: str
+    done: str
+    result: str | None = None
+    """What is printed after `Job ID`; `done` when None."""
+
+
+class ChangeSummary:
+    """How many jobs were changed and left out so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.left_out: dict[tuple[str, str], int] = {}
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Add the counts of one answer."""
+        self.count += answer["count"]
+        for left in answer["left_out"]:
+            key = (left["state"], left["why"])
+            self.left_out[key] = self.left_out.get(key, 0) + left["jobs"]
+
+
+def change(
+    invocation: Invocation,
+    action: JobAction,
+    params: Mapping[str, Any],
+    *,
+    dry_run: bool,
+    confirm: bool = False,
+    columns: Iterable[str] | None = None,
+) -> int:
+    """Apply the action to the jobs that match and report each one. Return the exit code.
+
+    `confirm`: ask first, unless a single job is named.
+    """
+    if dry_run:
+        return _show(invocation, action, params, columns)
+    if confirm and not _confirmed(invocation, action, params):
+        invocation.say(f"Nothing was {action.done}.")
+        return NOT_DONE
+    summary = ChangeSummary()
+    if invocation.json:
+        from queuectl_client.cli.output.jsonlines import write_array
+
+        write_array(_pages(invocation, action.method, params, summary))
+    else:
+        for job in _pages(invocation, action.method, {**params, "brief": True}, summary):
+            invocation.data(job["id"] if invocation.quiet else f"Job {job['id']} {action.result or action.done}")
+    _sum_up(invocation, summary, action.done)
+    return 0
+
+
+def _show(invocation: Invocation, action: JobAction, params: Mapping[str, Any], columns: Iterable[str] | None) -> int:
+    from queuectl_client.cli.commands.jobs import COLUMNS, show_jobs
+
+    summary = ChangeSummary()
+    jobs = _pages(invocation, action.method, {**params, "dry_run": True}, summary)
+    cut = on_terminal() and not (invocation.json or invocation.quiet)
+    show_jobs(invocation, islice(jobs, SHOWN) if cut else jobs, columns or COLUMNS)
+    more = sum(1 for _ in jobs)
+    if more:
+        invocation.say(f"{plural(more, 'more job')} not shown: a pipe or --json shows all.")
+    invocation.say(f"Dry run: {plural(summary.count, 'job')} would be {action.done}, and nothing was changed.")
+    _tell_left_out(invocation, summary)
+    return 0
+
+
+def _pages(invocation: Invocation, method: str, params: Mapping[str, Any], summary: ChangeSummary) -> Iterator[Job]:
+    """Yield the changed jobs, one page per call."""
+    after: dict[str, str] = {}
+    while True:
+        answer = invocation.call(method, **params, **after, limit=PAGE)
+        summary.add(answer)
+        yield from answer["jobs"]
+        if answer["next"] is None:
+            return
+        after = {"after": answer["next"]}
+
+
+def _confirmed(invocation: Invocation, action: JobAction, params: Mapping[str, Any]) -> bool:
+    """Ask for confirmation on a terminal; True without one, so that scripts go on."""
+    if not may_ask():
+        return True
+    count = selected = 0
+    after: dict[str, str] = {}
+    while count <= COUNTED:
+        answer = invocation.call(action.method, **params, **after, limit=PAGE, dry_run=True, brief=True)
+        count, selected = count + answer["count"], selected + answer["selected"]
+        if answer["next"] is None:
+            break
+        after = {"after": answer["next"]}
+    if selected < 2:
+        return True
+    many = plural(count, "job") if count <= COUNTED else f"more than {COUNTED:,} jobs"
+    return ask(f"{action.verb[0].upper()}{action.verb[1:]} {many}?")
+
+
+def may_ask() -> bool:
+    """Whether stdin and stderr are a terminal, so that a question can be answered."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> bool:
+    """Ask a yes/no question. Return means no."""
+    sys.stdout.flush()
+    return click.confirm(question, err=True, prompt_suffix=" ")
+
+
+def _sum_up(invocation: Invocation, summary: ChangeSummary, done: str) -> None:
+    if not summary.count:
+        invocation.say(f"No job was {done}." if summary.left_out else "No job matches.")
+    elif summary.left_out or summary.count > PAGE:
+        invocation.say(f"{plural(summary.count, 'job')} {done}.")
+    _tell_left_out(invocation, summary)
+
+
+def _tell_left_out(invocation: Invocation, summary: ChangeSummary) -> None:
+    if not summary.left_out:
+        return
+    reasons: dict[str, list[str]] = {}
+    for (state, why), count in sorted(summary.left_out.items()):
+        reasons.setdefault(why, []).append(state if len(summary.left_out) == 1 else f"{count:,} {state}")
+    total = plural(sum(summary.left_out.values()), "job")
+    invocation.say(f"{total} left out: " + "; ".join(f"{', '.join(some)} ({why})" for why, some in reasons.items()))
