@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """What the values of a key are, and so what they can be compared with."""
 
     TEXT = "text"
@@ -59,7 +59,7 @@ class Attribute(NamedTuple):
 
     name: str
     form: str
-    kind: Kind | None = None
+    kind: ValueKind | None = None
     """As what filters compare it, `list` sorts by it, and a page can be narrowed to it; None: not at all."""
     shown: bool = True
     given: bool = False
@@ -96,16 +96,17 @@ FAILING: Final = "How long, and when it fails"
 AROUND: Final = "What it runs with"
 HEADINGS: Final = (WHAT, WHEN, HOW_MANY, FAILING, AROUND)
 
-KIND_OF_FORM: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys((Form.COMMAND, Form.ID, Form.QUEUE, Form.TEXT, Form.WORD, Form.ANY_TEXT, Form.FOLDER), Kind.TEXT),
-    **dict.fromkeys((Form.WHOLE, Form.NUMBER), Kind.NUMBER),
-    Form.SECONDS: Kind.DURATION,
-    Form.TIME: Kind.TIME,
-    Form.FLAG: Kind.FLAG,
-    Form.STATE: Kind.STATE,
-    Form.SIGNAL: Kind.SIGNAL,
-    Form.REASON: Kind.REASON,
-    Form.WORKER: Kind.WORKER,
+KIND_OF_FORM: Final[Mapping[str, ValueKind]] = {
+    **dict.fromkeys((Form.COMMAND, Form.ID, Form.QUEUE, Form.TEXT, Form.WORD), ValueKind.TEXT),
+    **dict.fromkeys((Form.ANY_TEXT, Form.FOLDER), ValueKind.TEXT),
+    **dict.fromkeys((Form.WHOLE, Form.NUMBER), ValueKind.NUMBER),
+    Form.SECONDS: ValueKind.DURATION,
+    Form.TIME: ValueKind.TIME,
+    Form.FLAG: ValueKind.FLAG,
+    Form.STATE: ValueKind.STATE,
+    Form.SIGNAL: ValueKind.SIGNAL,
+    Form.REASON: ValueKind.REASON,
+    Form.WORKER: ValueKind.WORKER,
 }
 
 
@@ -194,7 +195,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
     ),
     _input(
         "backoff_max", Form.SECONDS, FAILING, "The longest wait between two executions.", zero=True, setting=True,
-        kind=Kind.NUMBER, field="backoff_max", example=3600,
+        kind=ValueKind.NUMBER, field="backoff_max", example=3600,
     ),
     _input(
         "backoff_jitter", Form.NUMBER, FAILING, "0 to 1: how much shorter it may be.", high=1, setting=True,

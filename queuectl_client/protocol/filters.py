@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from queuectl_client.protocol import filtervalues
-from queuectl_client.protocol.attributes import KINDS, Kind
+from queuectl_client.protocol.attributes import KINDS, ValueKind
 from queuectl_client.protocol.checks import BadParams, Check, shown, unknown
 from queuectl_client.protocol.filtervalues import Ago
 from queuectl_client.protocol.spelling import snake_case
@@ -35,16 +35,16 @@ MAX_GLOB: Final = 256
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~", "!~", "in", "not in"]
 Value = str | int | float | bool | Ago | None
 
-OPERATORS: Final[dict[Kind, tuple[Operator, ...]]] = {
-    Kind.TEXT: ("=", "!=", "~", "!~", "in", "not in"),
-    Kind.NUMBER: ("=", "!=", "<", "<=", ">", ">=", "in", "not in"),
-    Kind.DURATION: ("=", "!=", "<", "<=", ">", ">="),
-    Kind.TIME: ("<", "<=", ">", ">="),
-    Kind.STATE: ("=", "!=", "in", "not in"),
-    Kind.SIGNAL: ("=", "!=", "in", "not in"),
-    Kind.REASON: ("=", "!=", "in", "not in"),
-    Kind.WORKER: ("=", "!=", "in", "not in"),
-    Kind.FLAG: ("=", "!="),
+OPERATORS: Final[dict[ValueKind, tuple[Operator, ...]]] = {
+    ValueKind.TEXT: ("=", "!=", "~", "!~", "in", "not in"),
+    ValueKind.NUMBER: ("=", "!=", "<", "<=", ">", ">=", "in", "not in"),
+    ValueKind.DURATION: ("=", "!=", "<", "<=", ">", ">="),
+    ValueKind.TIME: ("<", "<=", ">", ">="),
+    ValueKind.STATE: ("=", "!=", "in", "not in"),
+    ValueKind.SIGNAL: ("=", "!=", "in", "not in"),
+    ValueKind.REASON: ("=", "!=", "in", "not in"),
+    ValueKind.WORKER: ("=", "!=", "in", "not in"),
+    ValueKind.FLAG: ("=", "!="),
 }
 
 
@@ -52,7 +52,7 @@ class Key(NamedTuple):
     """What is compared. `part` is the NAME of `label.NAME` and `needs.NAME`."""
 
     name: str
-    kind: Kind
+    kind: ValueKind
     part: str | None = None
 
 
@@ -184,7 +184,7 @@ def _read_comparison(node: Any) -> Comparison:
     token = node.children[0]
     key = _key(token)
     if node.data == "flag":
-        if key.kind is not Kind.FLAG:
+        if key.kind is not ValueKind.FLAG:
             raise _at(token.end_pos, f"{key.name} needs an operator and a value: one of {_allowed(key)}")
         return Comparison(key, "=", (True,))
     operator = _operator(node, key)
@@ -201,9 +201,9 @@ def _key(token: Any) -> Key:
     name, dot, part = str(token).partition(".")
     name = snake_case(name)
     if name in ("label", "labels") and dot:
-        return Key("label", Kind.TEXT, _unquoted(part))
+        return Key("label", ValueKind.TEXT, _unquoted(part))
     if name == "needs" and dot:
-        return Key("needs", Kind.NUMBER, _unquoted(part))
+        return Key("needs", ValueKind.NUMBER, _unquoted(part))
     if dot or name not in KINDS:
         known = (*KINDS, "label.NAME", "needs.NAME")
         message = unknown("key in the filter:", str(token), known).message
@@ -257,14 +257,14 @@ def conjuncts(asked: Filter) -> Sequence[Filter]:
 
 
 _READERS: Final[dict[str, Check[Value]]] = {
-    Kind.TEXT: lambda _key, given: given,
-    Kind.NUMBER: filtervalues.number,
-    Kind.DURATION: filtervalues.duration,
-    Kind.TIME: filtervalues.time,
-    Kind.STATE: filtervalues.state,
-    Kind.SIGNAL: filtervalues.signal,
-    Kind.REASON: filtervalues.reason,
-    Kind.WORKER: filtervalues.worker,
-    Kind.FLAG: filtervalues.flag,
+    ValueKind.TEXT: lambda _key, given: given,
+    ValueKind.NUMBER: filtervalues.number,
+    ValueKind.DURATION: filtervalues.duration,
+    ValueKind.TIME: filtervalues.time,
+    ValueKind.STATE: filtervalues.state,
+    ValueKind.SIGNAL: filtervalues.signal,
+    ValueKind.REASON: filtervalues.reason,
+    ValueKind.WORKER: filtervalues.worker,
+    ValueKind.FLAG: filtervalues.flag,
     "needs": filtervalues.amount,
 }

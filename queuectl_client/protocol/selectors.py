@@ -16,7 +16,7 @@ is looked up before a text is read as a selector.
 import re
 from typing import Any, Final, NamedTuple
 
-from queuectl_client.protocol.attributes import Kind
+from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.filters import Comparison, Filter, Key
@@ -63,7 +63,7 @@ def parse(text: str, key: str = "ids") -> Selector:
     if text == "all":
         return Pick(None, may_be_empty=True)
     if text.startswith("@"):
-        return Pick(Comparison(Key("state", Kind.STATE), "=", (_state(text, key),)), may_be_empty=True)
+        return Pick(Comparison(Key("state", ValueKind.STATE), "=", (_state(text, key),)), may_be_empty=True)
     kind, colon, rest = text.partition(":")
     if colon and kind in _FORMS:
         return Pick(_compared(text, kind, rest, key))
@@ -95,8 +95,8 @@ def _compared(text: str, kind: str, rest: str, key: str) -> Filter:
     if not rest or (kind == "label" and not (name and equals)):
         raise BadParams(f"invalid selector {text!r}; expected {_FORMS[kind]}", key, _data(text, key))
     if kind == "label":
-        return Comparison(Key("label", Kind.TEXT, name), "=", (value,))
-    return Comparison(Key(kind, Kind.TEXT), "~" if kind == "name" else "=", (rest,))
+        return Comparison(Key("label", ValueKind.TEXT, name), "=", (value,))
+    return Comparison(Key(kind, ValueKind.TEXT), "~" if kind == "name" else "=", (rest,))
 
 
 def _state(text: str, key: str) -> str:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
-from queuectl_client.protocol.attributes import ATTRIBUTES, KINDS, SHOWN, Form, Kind
+from queuectl_client.protocol.attributes import ATTRIBUTES, KINDS, SHOWN, Form, ValueKind
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Options
 from queuectld.domain.retry import RetryPolicy
@@ -180,7 +180,7 @@ def row_views(keys: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[JobMap
 
 
 _ROW_SHAPES: Final[Mapping[str, Callable[[Any], Any] | None]] = {
-    key: bool if kind is Kind.FLAG else number if key == "backoff_max" else _SHAPES.get(ATTRIBUTES[key].form)
+    key: bool if kind is ValueKind.FLAG else number if key == "backoff_max" else _SHAPES.get(ATTRIBUTES[key].form)
     for key, kind in KINDS.items()
 }
 """What a page of single keys has is as it is stored: true is 1."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_client.protocol import filters
-from queuectl_client.protocol.attributes import KINDS, Kind
+from queuectl_client.protocol.attributes import KINDS, ValueKind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.filters import All, Comparison, Either, Key, Not
 from queuectl_client.protocol.filtervalues import Ago
@@ -61,9 +61,9 @@ def test_a_comparison_is_read_by_the_kind_of_its_key(source: str, expected: tupl
 
 
 def test_labels_of_any_name_can_be_asked_for() -> None:
-    assert filters.parse("label.user=ada") == Comparison(Key("label", Kind.TEXT, "user"), "=", ("ada",))
-    assert filters.parse("label.a.b=1") == Comparison(Key("label", Kind.TEXT, "a.b"), "=", ("1",))
-    assert filters.parse("label.'two words'=x") == Comparison(Key("label", Kind.TEXT, "two words"), "=", ("x",))
+    assert filters.parse("label.user=ada") == Comparison(Key("label", ValueKind.TEXT, "user"), "=", ("ada",))
+    assert filters.parse("label.a.b=1") == Comparison(Key("label", ValueKind.TEXT, "a.b"), "=", ("1",))
+    assert filters.parse("label.'two words'=x") == Comparison(Key("label", ValueKind.TEXT, "two words"), "=", ("x",))
 
 
 def test_not_binds_tighter_than_and_and_and_than_or() -> None:
@@ -146,7 +146,7 @@ def test_any_text_is_a_filter_or_told_why_not(source: str) -> None:
 
 
 def test_every_kind_of_key_has_its_operators() -> None:
-    assert set(filters.OPERATORS) == set(Kind) == set(KINDS.values())
+    assert set(filters.OPERATORS) == set(ValueKind) == set(KINDS.values())
 
 
 def test_the_parser_is_loaded_with_the_first_filter() -> None:

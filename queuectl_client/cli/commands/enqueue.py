@@ -24,7 +24,7 @@ class EnqueueVerb(VerbCommand):
             raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
 
 
-MANY: Final = "BulkRequest at once"
+MANY: Final = "Many at once"
 
 
 @click.command(

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from queuectl_client.cli.output import render
-from queuectl_client.protocol.attributes import COMPUTED, KINDS, SHOWN, Kind
+from queuectl_client.protocol.attributes import COMPUTED, KINDS, SHOWN, ValueKind
 from queuectl_client.protocol.spelling import hint, snake_case
 
 Job = Mapping[str, Any]
@@ -73,9 +73,9 @@ def cell(job: Job, column: str) -> str:
     if column == "signal" and value is not None:
         return render.signal_text(value)
     kind = KINDS.get(column)
-    if kind is Kind.TIME:
+    if kind is ValueKind.TIME:
         return render.clock_time(value)
-    if kind is Kind.DURATION:
+    if kind is ValueKind.DURATION:
         return render.duration(value)
     if isinstance(value, bool):
         return "yes" if value else "-"

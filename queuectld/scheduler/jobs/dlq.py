@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from queuectl_client.protocol import filters
-from queuectl_client.protocol.attributes import Kind
+from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
@@ -22,15 +22,15 @@ from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Done, ListQuery, Page
 from queuectld.store.store import Store
 
-DEAD: Final = Comparison(Key("state", Kind.STATE), "=", (str(JobState.DEAD),))
-_REASON: Final = Key("reason", Kind.TEXT)
-_REASON_CODE: Final = Key("reason_code", Kind.REASON)
+DEAD: Final = Comparison(Key("state", ValueKind.STATE), "=", (str(JobState.DEAD),))
+_REASON: Final = Key("reason", ValueKind.TEXT)
+_REASON_CODE: Final = Key("reason_code", ValueKind.REASON)
 _NUMBERED: Final[Mapping[str, Key]] = {
-    ReasonCode.EXIT: Key("exit_code", Kind.NUMBER),
-    ReasonCode.SIGNAL: Key("signal", Kind.SIGNAL),
+    ReasonCode.EXIT: Key("exit_code", ValueKind.NUMBER),
+    ReasonCode.SIGNAL: Key("signal", ValueKind.SIGNAL),
 }
 """Codes that a number may follow, and where it stands."""
-_FINISHED: Final = Key("finished_at", Kind.TIME)
+_FINISHED: Final = Key("finished_at", ValueKind.TIME)
 
 
 class DlqService:
@@ -93,10 +93,11 @@ def _dead(wanted: DeadFilter) -> Filter:
     """The filter that a request has put together of its parameters."""
     parts: list[Filter | None] = [DEAD]
     if wanted.queue is not None:
-        parts.append(Comparison(Key("queue", Kind.TEXT), "=", (wanted.queue,)))
-    parts += [Comparison(Key("label", Kind.TEXT, key), "=", (value,)) for key, value in (wanted.label or {}).items()]
+        parts.append(Comparison(Key("queue", ValueKind.TEXT), "=", (wanted.queue,)))
+    for key, value in (wanted.label or {}).items():
+        parts.append(Comparison(Key("label", ValueKind.TEXT, key), "=", (value,)))
     if wanted.name is not None:
-        parts.append(Comparison(Key("name", Kind.TEXT), "~", (wanted.name,)))
+        parts.append(Comparison(Key("name", ValueKind.TEXT), "~", (wanted.name,)))
     if wanted.since is not None:
         parts.append(Comparison(_FINISHED, ">=", (wanted.since,)))
     if wanted.reason is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from queuectl_client.protocol import selectors
-from queuectl_client.protocol.attributes import Kind
+from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.filters import All, Comparison, Filter, Key
 from queuectl_client.protocol.selectors import Last, One, Pick, Selector
@@ -17,7 +17,7 @@ from queuectld.store.store import Store
 MAX_SELECTED: Final = 100_000
 """Jobs that are looked up for one call and held in memory; a verb that goes on in slices has no such limit."""
 NAMES_A_QUESTION: Final = 1_000
-SEQ: Final = Key("seq", Kind.NUMBER)
+SEQ: Final = Key("seq", ValueKind.NUMBER)
 
 
 class Chosen(NamedTuple):

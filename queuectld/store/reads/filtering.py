@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from peewee import SQL, Node
 
-from queuectl_client.protocol.attributes import Kind
+from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.filters import All, Comparison, Either, Filter, Key, Not, Value, conjuncts
 from queuectl_client.protocol.filtervalues import Ago
 from queuectl_client.protocol.vocabulary import JobState
@@ -44,7 +44,7 @@ def states_named(asked: Filter) -> frozenset[JobState] | None:
     """The states outside of which no job fits, when the filter says so in a word; None when it does not."""
     named: frozenset[JobState] | None = None
     for part in conjuncts(asked):
-        if isinstance(part, Comparison) and part.key.kind is Kind.STATE and part.operator in ("=", "in"):
+        if isinstance(part, Comparison) and part.key.kind is ValueKind.STATE and part.operator in ("=", "in"):
             states = frozenset(JobState(value) for value in part.values if isinstance(value, str))
             named = states if named is None else named & states
     return named
@@ -123,6 +123,6 @@ def _stored(key: Key, value: Value, now_ms: int) -> Any:
     """The value as the column has it."""
     if isinstance(value, Ago):
         return now_ms - value.seconds * 1000
-    if key.kind is Kind.DURATION and isinstance(value, int | float):
+    if key.kind is ValueKind.DURATION and isinstance(value, int | float):
         return value * 1000
     return int(value) if isinstance(value, bool) else value
