@@ -117,7 +117,7 @@ class AsyncClient(AsyncConnection):
         return self.stream(output_pages(id, attempt, stream, missing, wait=True))
 
     async def cancel(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
-        """End jobs for good, waiting or running."""
+        """Cancel waiting or running jobs."""
         return await self._each("job.cancel", ids=ids, dry_run=dry_run)
 
     async def kill(self, *ids: Ref, signal: int | str = "SIGTERM", dry_run: bool = False) -> list[AsyncJob]:
@@ -137,11 +137,11 @@ class AsyncClient(AsyncConnection):
         return await self._jobs("job.send", id=id, data=data, eof=eof)
 
     async def hold(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
-        """Keep waiting jobs back until they are released."""
+        """Hold waiting jobs until they are released."""
         return await self._each("job.hold", ids=ids, dry_run=dry_run)
 
     async def release(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
-        """Let held jobs run."""
+        """Release held jobs."""
         return await self._each("job.release", ids=ids, dry_run=dry_run)
 
     async def retry(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:

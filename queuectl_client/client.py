@@ -77,7 +77,7 @@ class Client(Connection):
         return self.stream(output_pages(id, attempt, stream, missing, wait=True))
 
     def cancel(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
-        """End jobs for good, waiting or running."""
+        """Cancel waiting or running jobs."""
         return self._each("job.cancel", ids=ids, dry_run=dry_run)
 
     def kill(self, *ids: Ref, signal: int | str = "SIGTERM", dry_run: bool = False) -> list[Job]:
@@ -97,11 +97,11 @@ class Client(Connection):
         return self._jobs("job.send", id=id, data=data, eof=eof)
 
     def hold(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
-        """Keep waiting jobs back until they are released."""
+        """Hold waiting jobs until they are released."""
         return self._each("job.hold", ids=ids, dry_run=dry_run)
 
     def release(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
-        """Let held jobs run."""
+        """Release held jobs."""
         return self._each("job.release", ids=ids, dry_run=dry_run)
 
     def retry(self, *ids: Ref, dry_run: bool = False) -> list[Job]:

@@ -89,11 +89,11 @@ class Attribute(NamedTuple):
     example: Any = None
 
 
-WHAT: Final = "What it is"
-WHEN: Final = "When, and after what"
-HOW_MANY: Final = "How many at once"
-FAILING: Final = "How long, and when it fails"
-AROUND: Final = "What it runs with"
+WHAT: Final = "Identity"
+WHEN: Final = "Scheduling and dependencies"
+HOW_MANY: Final = "Concurrency and resources"
+FAILING: Final = "Timeouts and retries"
+AROUND: Final = "Environment and I/O"
 HEADINGS: Final = (WHAT, WHEN, HOW_MANY, FAILING, AROUND)
 
 KIND_OF_FORM: Final[Mapping[str, ValueKind]] = {
@@ -126,33 +126,35 @@ def _field(name: str, form: str) -> str:
 
 
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attribute in (
-    _input("id", Form.ID, WHAT, "Its id; job_N when not given.", editable=False),
+    _input("id", Form.ID, WHAT, "Job ID; default job_N.", editable=False),
     _output("seq", Form.WHOLE),
     _input(
         "command", Form.COMMAND, required=True, example="make test",
-        comment="A line for the shell; or a list, a program and its arguments, run without it.",
+        comment="A shell command, or a list: a program and its arguments, without a shell.",
     ),
     _output("state", Form.STATE),
     _output("attempts", Form.WHOLE),
     _input(
-        "max_retries", Form.WHOLE, FAILING, "Executions at most; 0 and 1 mean one.", high=1000, setting=True, example=3,
+        "max_retries", Form.WHOLE, FAILING, "Maximum number of executions; 0 and 1 both mean one.",
+        high=1000, setting=True, example=3,
     ),
     _output("created_at", Form.TIME),
     _output("updated_at", Form.TIME),
     _input(
-        "queue", Form.QUEUE, WHAT, "Its queue; default when not given.", default="default",
-        comment="The queue it waits in.", example="default",
+        "queue", Form.QUEUE, WHAT, "Queue; default: default.", default="default",
+        comment="The queue.", example="default",
     ),
     _input(
         "priority", Form.WHOLE, WHAT, "Higher runs first.", low=-1_000_000, high=1_000_000, default=0, example=0,
     ),
     _input(
-        "delay", Form.SECONDS, WHEN, "Run it no earlier than so long from now: 90s, 1h30m.", zero=True, default=0,
+        "delay", Form.SECONDS, WHEN, "Start no earlier than this long from now: 90s, 1h30m.", zero=True, default=0,
         kind=None, shown=False,
     ),
     _input(
-        "run_at", Form.TIME, WHEN, "Run it no earlier: 18:00, 'tomorrow 09:00', +10m, ISO 8601.", field="run_at_ms",
-        comment="No earlier than this.", example="2030-01-01T09:00:00Z",
+        "run_at", Form.TIME, WHEN, "Start no earlier than this time: 18:00, 'tomorrow 09:00', +10m, ISO 8601.",
+        field="run_at_ms",
+        comment="Start no earlier than this time.", example="2030-01-01T09:00:00Z",
     ),
     _output("started_at", Form.TIME),
     _output("finished_at", Form.TIME),
@@ -162,86 +164,94 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
     _output("reason_code", Form.REASON),
     _output("worker", Form.WORKER),
     _input(
-        "cwd", Form.FOLDER, AROUND, "The folder it runs in; this one when not given.", required=True,
-        comment="The folder it runs in.", example="/tmp",
+        "cwd", Form.FOLDER, AROUND, "Working folder; default: the current one.", required=True,
+        comment="Working folder.", example="/tmp",
     ),
     _input(
-        "env", Form.VARIABLES, AROUND, "A variable laid over this environment.", shown=False, default={},
-        comment="Variables laid over its environment. true: as it is, which is not shown.", example={"MODE": "fast"},
+        "env", Form.VARIABLES, AROUND, "Set an environment variable; repeatable.", shown=False, default={},
+        comment="Variables added to its environment. true keeps a value, which is not shown.",
+        example={"MODE": "fast"},
     ),
-    _input("stdin", Form.ANY_TEXT, AROUND, "What it reads; nothing when not given.", kind=None, shown=False),
-    _input("name", Form.TEXT, WHAT, "A name for people.", high=1024, example="nightly"),
+    _input("stdin", Form.ANY_TEXT, AROUND, "Text for stdin; default: empty.", kind=None, shown=False),
+    _input("name", Form.TEXT, WHAT, "A display name.", high=1024, example="nightly"),
     _input(
-        "labels", Form.LABELS, WHAT, "A label; may be given again.", option="--label", default={},
-        comment="Labels, to find it by.", example={"user": "ada"},
+        "labels", Form.LABELS, WHAT, "A label; repeatable.", option="--label", default={},
+        comment="Labels, for selecting jobs.", example={"user": "ada"},
     ),
     _input(
         "depends_on", Form.JOBS, WHEN,
-        "Run it when ID has completed; may be given again. ID may be last, 3-9, label:K=V, batch:NAME.",
+        "Run after ID has completed; repeatable. ID may be last, 3-9, label:K=V, batch:NAME.",
         option="--after", default=(), example=["job_1", "job_2:any"],
-        comment='After these jobs: "job_1" (its success), "job_1:dead" or "job_1:any".',
+        comment='Run after these jobs: "job_1" (success), "job_1:dead" or "job_1:any".',
     ),
-    _input("timeout", Form.SECONDS, FAILING, "End an execution that takes longer.", setting=True, example=600),
+    _input("timeout", Form.SECONDS, FAILING, "Terminate an execution that runs longer.", setting=True, example=600),
     _input(
-        "stall_timeout", Form.SECONDS, FAILING, "End one that prints nothing for so long.", setting=True, example=60,
-        comment="End an execution that prints nothing for so long.",
+        "stall_timeout", Form.SECONDS, FAILING, "Terminate an execution without output for this long.",
+        setting=True, example=60,
+        comment="Terminate an execution without output for this long.",
     ),
-    _input("kill_grace", Form.SECONDS, FAILING, "Between TERM and KILL when it is ended.", setting=True, example=10),
+    _input("kill_grace", Form.SECONDS, FAILING, "Time between TERM and KILL.", setting=True, example=10),
     _output("runs", Form.WHOLE),
     _output("crashes", Form.WHOLE),
     _input(
-        "backoff_base", Form.NUMBER, FAILING, "Waits N, N*N, N*N*N … s between executions.", low=1, high=1000,
+        "backoff_base", Form.NUMBER, FAILING, "Wait N, N*N, N*N*N … seconds between executions.", low=1, high=1000,
         setting=True, example=2,
     ),
     _input(
-        "backoff_max", Form.SECONDS, FAILING, "The longest wait between two executions.", zero=True, setting=True,
+        "backoff_max", Form.SECONDS, FAILING, "Maximum wait between executions.", zero=True, setting=True,
         kind=ValueKind.NUMBER, field="backoff_max", example=3600,
     ),
     _input(
-        "backoff_jitter", Form.NUMBER, FAILING, "0 to 1: how much shorter it may be.", high=1, setting=True,
-        metavar="SHARE", comment="By what share of it a wait may be shorter.", example=0.1,
+        "backoff_jitter", Form.NUMBER, FAILING, "Shorten each wait randomly by up to this share, 0 to 1.",
+        high=1, setting=True,
+        metavar="SHARE", comment="Shorten each wait randomly by up to this share.", example=0.1,
     ),
     _input(
-        "retry_on", Form.CODES, FAILING, "Try again after these alone: tempfail,KILL,3.", default=(),
-        comment="Exit codes and signals: tried again after these alone.", example=[75, "SIGKILL"],
+        "retry_on", Form.CODES, FAILING, "Retry only after these exit codes or signals: tempfail,KILL,3.", default=(),
+        comment="Retry only after these exit codes or signals.", example=[75, "SIGKILL"],
     ),
     _input(
-        "no_retry_on", Form.CODES, FAILING, "Give up after these codes or signals.", default=(),
-        comment="Exit codes and signals: given up after these.", example=[2],
+        "no_retry_on", Form.CODES, FAILING, "Do not retry after these exit codes or signals.", default=(),
+        comment="Do not retry after these exit codes or signals.", example=[2],
     ),
     _input(
-        "batch", Form.ID, WHAT, "Its batch: others wait for batch:NAME.", editable=False, metavar="NAME",
+        "batch", Form.ID, WHAT, "Batch; other jobs can wait for batch:NAME.", editable=False, metavar="NAME",
     ),
     _input(
-        "unique_key", Form.TEXT, HOW_MANY, "Only one of this key may wait or run.", high=1024, editable=False,
+        "unique_key", Form.TEXT, HOW_MANY, "Allow only one waiting or running job with this key.",
+        high=1024, editable=False,
         option="--unique", metavar="KEY",
     ),
     _input(
-        "on_conflict", Form.WORD, HOW_MANY, "What to do when the unique key is taken.", kind=None, editable=False,
+        "on_conflict", Form.WORD, HOW_MANY, "What to do when the unique key is in use.", kind=None, editable=False,
         words=("error", "skip", "replace"), default="error",
     ),
     _input(
-        "key", Form.TEXT, HOW_MANY, "Jobs of one key run one after the other.", high=1024, metavar="KEY",
+        "key", Form.TEXT, HOW_MANY, "Concurrency key: jobs with the same key run one at a time.",
+        high=1024, metavar="KEY",
         example="customer-7",
     ),
     _input(
-        "key_limit", Form.WHOLE, HOW_MANY, "So many of one key at once.", low=1, high=1_000_000, default=1, example=1,
+        "key_limit", Form.WHOLE, HOW_MANY, "Maximum number of jobs of the key at once.",
+        low=1, high=1_000_000, default=1, example=1,
     ),
-    _input("slots", Form.WHOLE, HOW_MANY, "Worker slots it takes.", low=1, high=1_000_000, default=1, example=1),
+    _input("slots", Form.WHOLE, HOW_MANY, "Number of worker slots.", low=1, high=1_000_000, default=1, example=1),
     _input(
-        "needs", Form.AMOUNTS, HOW_MANY, "What it takes of a resource: gpu=1,mem=4G.", default={},
-        comment="Amounts of resources it takes.", example={"gpu": 1},
+        "needs", Form.AMOUNTS, HOW_MANY, "Resources to reserve: gpu=1,mem=4G; repeatable.", default={},
+        comment="Resources to reserve.", example={"gpu": 1},
     ),
     _output("granted", Form.LISTED),
-    _input("hold", Form.FLAG, WHEN, "Keep it back until it is released.", editable=False, default=False),
+    _input("hold", Form.FLAG, WHEN, "Hold the job until it is released.", editable=False, default=False),
     _input(
-        "once", Form.FLAG, FAILING, "Never run it a second time after a crash.", default=False, example=False,
+        "once", Form.FLAG, FAILING, "Never run it again after a crash.", default=False, example=False,
     ),
     _output("paused", Form.FLAG),
     _output("ready", Form.FLAG),
-    _input("split_output", Form.FLAG, AROUND, "Keep stdout and stderr apart.", setting=True, example=False),
     _input(
-        "stdin_open", Form.FLAG, AROUND, "Let it read what queuectl send gives it.", kind=None, editable=False,
+        "split_output", Form.FLAG, AROUND, "Keep stdout and stderr in separate streams.", setting=True, example=False,
+    ),
+    _input(
+        "stdin_open", Form.FLAG, AROUND, "Keep stdin open for queuectl send.", kind=None, editable=False,
         default=False,
     ),
     _output("umask", Form.WHOLE, kind=None),

@@ -210,13 +210,13 @@ class JobResume(JobIds):
 
 
 class JobHold(JobIds):
-    """Keep waiting jobs back until they are released."""
+    """Hold waiting jobs until they are released."""
 
     __slots__ = ()
 
 
 class JobRelease(JobIds):
-    """Let held jobs run."""
+    """Release held jobs."""
 
     __slots__ = ()
 

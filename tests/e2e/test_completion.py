@@ -86,7 +86,7 @@ def test_names_and_keys_are_offered(stocked: Home) -> None:
 
 
 def test_verbs_and_options_are_offered_with_what_they_do(home: Home) -> None:
-    assert offered(home, "queuectl stat") == ["status\tHow many jobs there are in each state, and workers."]
+    assert offered(home, "queuectl stat") == ["status\tShow the number of jobs in each state and of workers."]
     assert words(home, "queuectl re") == ["resume", "release", "retry"]
     assert words(home, "queuectl rest") == ["restart"], "another name, when no first name begins so"
     assert words(home, "queuectl dlq re") == ["retry"]

@@ -85,7 +85,7 @@ remove = _verb_on_jobs(
     {SELECTORS}""",
 )
 @click.argument("jobs", nargs=-1, required=True, metavar="ID...")
-@click.option("-s", "--signal", metavar="SIG", default="TERM", show_default=True, help="Its name or number.")
+@click.option("-s", "--signal", metavar="SIG", default="TERM", show_default=True, help="Signal name or number.")
 @dry_run_option
 @yes_option
 @pass_invocation

@@ -42,7 +42,7 @@ def start(invocation: Invocation) -> None:
 
 
 @daemon.verb("stop", example="queuectl daemon stop\nqueuectl daemon stop --now")
-@click.option("--now", is_flag=True, help="End running jobs too: TERM, then KILL.")
+@click.option("--now", is_flag=True, help="Terminate running jobs: TERM, then KILL.")
 @pass_invocation
 def stop(invocation: Invocation, now: bool) -> None:
     """Let all workers finish their current job, then stop the daemon."""
@@ -109,16 +109,16 @@ def drain(invocation: Invocation, resume: bool) -> None:
 
 
 @daemon.verb("logs", example="queuectl daemon logs -n 50\nqueuectl daemon logs -f")
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on with new lines as they come.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, metavar="N", help="So many.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Keep printing new lines.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, metavar="N", help="Number of lines."
+)
 @pass_invocation
 def logs(invocation: Invocation, following: bool, lines: int) -> None:
     """Show the end of the daemon's own log. Under systemd it is in the journal instead."""
     path = _paths(invocation).daemon_log
     if not os.path.isfile(path):
-        invocation.say(
-            f"No log file {path}: no daemon has written one. Under systemd: journalctl --user -u queuectld"
-        )
+        invocation.say(f"No log file {path}: no daemon has written one. Under systemd: journalctl --user -u queuectld")
         return
     sys.stdout.flush()
     # tail is woken by the kernel and copes with a log that is replaced; there is nothing to add to it.

@@ -21,10 +21,10 @@ _CHANGE: Final = re.compile(r"[A-Za-z_-]+(\.[^=]*)?=")
 _FILTERS: Final = (
     click.option("--queue", metavar="NAME", help="Of this queue."),
     click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label."),
-    click.option("--name", metavar="GLOB", help="With a name like this (x*)."),
-    click.option("--since", type=MOMENT, help="Dead since then: ISO 8601, or an age (2h, 7d)."),
-    click.option("--reason", metavar="TEXT", help="Whose reason begins so: 'exit 3', timeout, signal."),
-    click.option("--filter", "filter", metavar="EXPR", help="That pass a filter of queuectl list."),
+    click.option("--name", metavar="GLOB", help="With a name that matches this pattern (x*)."),
+    click.option("--since", type=MOMENT, help="Dead since then: ISO 8601 or an age (2h, 7d)."),
+    click.option("--reason", metavar="TEXT", help="Whose reason begins with TEXT: 'exit 3', timeout, signal."),
+    click.option("--filter", "filter", metavar="EXPR", help="That match this filter expression (see queuectl list)."),
 )
 
 
@@ -94,7 +94,7 @@ def show_dead(invocation: Invocation, job: str) -> None:
 @click.argument("words", nargs=-1, metavar="[ID]... [KEY=VALUE]...")
 @click.option("--all", "every", is_flag=True, help="All dead jobs.")
 @_filters
-@click.option("--rate", metavar="N/UNIT", help="Evenly at this rate (10/m; s, m, h, d), the first one now.")
+@click.option("--rate", metavar="N/UNIT", help="Spread the retries at this rate (10/m; s, m, h, d), starting now.")
 @dry_run_option
 @pass_invocation
 def retry_dead(
@@ -124,7 +124,7 @@ def retry_dead(
 @click.argument("jobs", nargs=-1, metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="All dead jobs.")
 @_filters
-@click.option("--older-than", type=DURATION, metavar="DURATION", help="Only those dead for so long (7d).")
+@click.option("--older-than", type=DURATION, metavar="DURATION", help="Only jobs dead for at least this long (7d).")
 @dry_run_option
 @yes_option
 @pass_invocation

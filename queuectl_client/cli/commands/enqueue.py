@@ -41,34 +41,39 @@ MANY: Final = "Many at once"
     """,
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--shell", is_flag=True, help="Take the command for a shell string, though it begins with {.")
-@click.option("--lenient", is_flag=True, help="Warn of unknown keys in the JSON instead of refusing them.")
-@click.option("--wait", is_flag=True, help="Wait until it has ended, and exit as it does.")
-@click.option("--follow", is_flag=True, help="Show its output until it has ended, and exit as it does.")
+@click.option("--shell", is_flag=True, help="Treat the command as a shell command even if it begins with {.")
+@click.option("--lenient", is_flag=True, help="Warn about unknown JSON keys instead of rejecting them.")
+@click.option("--wait", is_flag=True, help="Wait until the job has ended and exit with its exit code.")
+@click.option("--follow", is_flag=True, help="Show the output until the job has ended and exit with its exit code.")
 @click.option(
     "-f",
     "--file",
     cls=HeadedOption,
     heading=MANY,
     metavar="FILE",
-    help="A JSON object or a shell command a line; - is stdin.",
+    help="Read one JSON object or shell command per line; - is stdin.",
 )
 @click.option(
     "--array",
     cls=HeadedOption,
     heading=MANY,
     metavar="RANGE",
-    help="A job for each number of 1-100 or 1,3,7-9 or 0-90:10, which {} stands for; %K at its end: K at once.",
+    help="One job per number of 1-100, 1,3,7-9 or 0-90:10; {} is the number. A %K at the end: at most K at once.",
 )
 @click.option(
     "--each",
     cls=HeadedOption,
     heading=MANY,
     metavar="FILE",
-    help="A job for each line, which {} stands for; - is stdin.",
+    help="One job per line of FILE; {} is the line; - is stdin.",
 )
 @click.option(
-    "-0", "--null", cls=HeadedOption, heading=MANY, is_flag=True, help="Lines of --each end with NUL, not newline."
+    "-0",
+    "--null",
+    cls=HeadedOption,
+    heading=MANY,
+    is_flag=True,
+    help="Lines of --each end with NUL instead of newline.",
 )
 @click.option(
     "--then",
@@ -76,7 +81,7 @@ MANY: Final = "Many at once"
     heading=MANY,
     multiple=True,
     metavar="COMMAND",
-    help="Run this when all of them have completed.",
+    help="Run COMMAND when all jobs have completed.",
 )
 @click.option(
     "--then-any",
@@ -84,7 +89,7 @@ MANY: Final = "Many at once"
     heading=MANY,
     multiple=True,
     metavar="COMMAND",
-    help="When all have ended, however.",
+    help="Run COMMAND when all jobs have ended, in any way.",
 )
 @click.option(
     "--then-failed",
@@ -92,7 +97,7 @@ MANY: Final = "Many at once"
     heading=MANY,
     multiple=True,
     metavar="COMMAND",
-    help="When all have ended, not all well.",
+    help="Run COMMAND when all jobs have ended and one has failed.",
 )
 @job_options
 @pass_invocation

@@ -16,8 +16,8 @@ TOLD: Final = ("worker", "exit_code", "reason", "run_at", "count", "first_seq", 
 
 
 @verb("events", example="queuectl events --since 0\nqueuectl events --follow\nqueuectl events --json | jq '.[].kind'")
-@click.option("--since", type=click.IntRange(min=0), metavar="SEQ", help="Those after event SEQ.")
-@click.option("--follow", "-f", "following", is_flag=True, help="Go on with new ones as they come.")
+@click.option("--since", type=click.IntRange(min=0), metavar="SEQ", help="Only events after SEQ.")
+@click.option("--follow", "-f", "following", is_flag=True, help="Keep printing new events.")
 @pass_invocation
 def events(invocation: Invocation, since: int | None, following: bool) -> None:
     """Show what happened to jobs, workers and queues: all that is kept, or with --follow what happens from now on.

@@ -26,8 +26,8 @@ SELECTORS: Final = """
     An ID is an id (job_7), a number (7), last, a range (3-9), label:KEY=VALUE, name:GLOB, batch:NAME, @STATE, or all.
 """
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show which jobs it would be, and change nothing.")
-yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask, however many jobs it is.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show which jobs would be affected; change nothing.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 class JobAction(NamedTuple):

@@ -69,30 +69,30 @@ MOST: Final = 2**53
         queuectl list --state pending -q | xargs queuectl cancel
     """,
 )
-@click.option("--state", "states", multiple=True, type=State(), help="In this state; may be given again.")
+@click.option("--state", "states", multiple=True, type=State(), help="In this state; repeatable.")
 @click.option("--queue", metavar="NAME", callback=_some_name, help="In this queue.")
-@click.option("--label", "labels", type=PAIR, multiple=True, help="With this label; may be given again.")
-@click.option("--name", metavar="GLOB", callback=_some_name, help="With a name like this (x*).")
+@click.option("--label", "labels", type=PAIR, multiple=True, help="With this label; repeatable.")
+@click.option("--name", metavar="GLOB", callback=_some_name, help="With a name that matches this pattern (x*).")
 @click.option("--batch", metavar="NAME", callback=_some_name, help="Of this batch.")
-@click.option("--since", type=MOMENT, help="Enqueued since then: ISO 8601, or an age (2h, 7d).")
-@click.option("--filter", "filter", metavar="EXPR", help="For which this holds: see below.")
-@click.option("--sort", "sort", metavar="KEY", help="Sorted by this key of a job; -KEY: the largest first.")
-@click.option("--reverse", is_flag=True, help="The other way round: the newest, or the largest, first.")
-@click.option("--limit", type=click.IntRange(1, MOST), metavar="N", help="The newest N alone; with --sort the first N.")
+@click.option("--since", type=MOMENT, help="Enqueued since then: ISO 8601 or an age (2h, 7d).")
+@click.option("--filter", "filter", metavar="EXPR", help="That match this expression; see below.")
+@click.option("--sort", "sort", metavar="KEY", help="Sort by this key; -KEY sorts descending.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option("--limit", type=click.IntRange(1, MOST), metavar="N", help="Only the newest N; with --sort the first N.")
 @click.option(
     "--columns",
     "shown",
     metavar="KEY,…",
-    help=f"What to show, with --json too; {','.join(COLUMNS)} when not given.",
+    help=f"Columns to show, also with --json; default: {','.join(COLUMNS)}.",
 )
-@click.option("--jsonl", is_flag=True, help="Print a JSON object a line.")
+@click.option("--jsonl", is_flag=True, help="Print one JSON object per line.")
 @click.option(
     "-w",
     "--watch",
     is_flag=False,
     flag_value="0.25",
     type=DURATION,
-    help="Draw it again when something happens, at most once in so many seconds (0.25), until Ctrl-C.",
+    help="Redraw the table on changes, at most once per interval (default 0.25 s), until Ctrl-C.",
 )
 @pass_invocation
 def list_jobs(

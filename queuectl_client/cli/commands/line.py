@@ -21,10 +21,10 @@ from queuectl_client.cli.output import render
     """,
 )
 @click.argument("job", metavar="ID")
-@click.option("--first", is_flag=True, help="Before all others of its queue.")
-@click.option("--last", is_flag=True, help="Behind all others of its queue.")
-@click.option("--before", metavar="ID", help="Right before this job, with its queue and priority.")
-@click.option("--queue", metavar="NAME", help="To this queue.")
+@click.option("--first", is_flag=True, help="Move to the front of its queue.")
+@click.option("--last", is_flag=True, help="Move to the end of its queue.")
+@click.option("--before", metavar="ID", help="Move directly before this job, into its queue and priority.")
+@click.option("--queue", metavar="NAME", help="Move to this queue.")
 @dry_run_option
 @pass_invocation
 def move(

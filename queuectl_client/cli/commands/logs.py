@@ -21,11 +21,13 @@ from queuectl_client.cli.output.follow import Output, Sink, follow_job
     """,
 )
 @click.argument("job", metavar="ID")
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the job has ended.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="The last N lines alone.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="K", help="Of its K-th run; the newest when not given.")
-@click.option("--stdout", "stream", flag_value="stdout", help="Its stdout alone, of a job with --split-output.")
-@click.option("--stderr", "stream", flag_value="stderr", help="Its stderr alone, of a job with --split-output.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Keep printing until the job has ended.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option(
+    "--attempt", type=click.IntRange(min=1), metavar="K", help="Output of the K-th attempt; default: the newest."
+)
+@click.option("--stdout", "stream", flag_value="stdout", help="Only stdout, of a job with --split-output.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Only stderr, of a job with --split-output.")
 @click.option("--raw", is_flag=True, help="Pass every byte to the terminal, escape sequences too.")
 @pass_invocation
 def logs(

@@ -22,7 +22,7 @@ MARKS: Final = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
 
 @verb("doctor", example="queuectl doctor\nqueuectl doctor --repair")
-@click.option("--repair", is_flag=True, help="Mend what the store says of its jobs first, while no daemon runs.")
+@click.option("--repair", is_flag=True, help="Repair the store first; no daemon may be running.")
 @pass_invocation
 def doctor(invocation: Invocation, repair: bool) -> int:
     """Look for what is wrong with the store, its folders and the daemon, and say the way out. Exit 1 for a problem.
@@ -47,7 +47,7 @@ def doctor(invocation: Invocation, repair: bool) -> int:
 
 @verb("backup", example="queuectl backup ~/queuectl-monday.db")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--force", is_flag=True, help="Put it in the place of another file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @pass_invocation
 def backup(invocation: Invocation, file: str, force: bool) -> int:
     """Copy the store to FILE, whole and readable by you alone, while the daemon runs or not.
@@ -72,15 +72,17 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
         queuectl prune --state dead --older-than 30d --dry-run
     """,
 )
-@click.option("--older-than", type=DURATION, default=0, metavar="DURATION", help="Only those that ended so long ago.")
+@click.option(
+    "--older-than", type=DURATION, default=0, metavar="DURATION", help="Only jobs that ended at least this long ago."
+)
 @click.option(
     "--state",
     "states",
     multiple=True,
     type=click.Choice(("completed", "cancelled", "dead")),
-    help="Only these; completed and cancelled unless given.",
+    help="Only these states; default: completed and cancelled.",
 )
-@click.option("--dry-run", is_flag=True, help="Tell how many it would be, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show how many would be removed; change nothing.")
 @job_actions.yes_option
 @pass_invocation
 def prune(invocation: Invocation, older_than: float, states: tuple[str, ...], dry_run: bool, yes: bool) -> int:

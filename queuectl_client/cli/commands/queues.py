@@ -99,9 +99,9 @@ def _why_closed(row: Queue) -> str:
     """,
 )
 @click.argument("name")
-@click.option("--concurrency", type=Limit(), metavar="N|none", help="So many of its jobs run at once.")
-@click.option("--rate", metavar="N/UNIT|none", help="So many of its jobs start in a second, minute, hour, day: 10/m.")
-@click.option("--failure-limit", type=Limit(), metavar="N|none", help="So many failures in a row pause it.")
+@click.option("--concurrency", type=Limit(), metavar="N|none", help="Maximum number of running jobs.")
+@click.option("--rate", metavar="N/UNIT|none", help="Maximum number of starts per second, minute, hour or day: 10/m.")
+@click.option("--failure-limit", type=Limit(), metavar="N|none", help="Pause the queue after N failures in a row.")
 @pass_invocation
 def set_limits(invocation: Invocation, /, name: str, **limits: Any) -> None:
     """Set the limits of a queue. What is not named stays as it is; none takes a limit away."""
@@ -125,7 +125,7 @@ def _limits(row: Queue) -> str:
 
 @queue.verb("pause", example="queuectl queue pause nightly\nqueuectl queue pause nightly --wait")
 @click.argument("name")
-@click.option("--wait", is_flag=True, help="Return once none of its jobs runs any more.")
+@click.option("--wait", is_flag=True, help="Return once none of its jobs is running.")
 @pass_invocation
 def pause(invocation: Invocation, name: str, wait: bool) -> None:
     """Start no more jobs of this queue; those that run go on. Ctrl-C ends a wait, not the pause."""

@@ -27,8 +27,8 @@ from queuectl_client.protocol.vocabulary import ReasonCode
     """,
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--shell", is_flag=True, help="Take the command for a shell string, though it begins with {.")
-@click.option("--lenient", is_flag=True, help="Warn of unknown keys in the JSON instead of refusing them.")
+@click.option("--shell", is_flag=True, help="Treat the command as a shell command even if it begins with {.")
+@click.option("--lenient", is_flag=True, help="Warn about unknown JSON keys instead of rejecting them.")
 @job_options
 @pass_invocation
 def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenient: bool, **options: Any) -> int:

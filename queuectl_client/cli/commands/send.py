@@ -26,8 +26,8 @@ PIECE_BYTES: Final = 64 * 1024
 )
 @click.argument("job", metavar="ID")
 @click.argument("text", required=False, metavar="[TEXT|-]")
-@click.option("--eof", is_flag=True, help="End its stdin: the job reads no more after this.")
-@click.option("-n", "--no-newline", is_flag=True, help="Put no newline at the end of TEXT.")
+@click.option("--eof", is_flag=True, help="Close the stdin of the job.")
+@click.option("-n", "--no-newline", is_flag=True, help="Do not append a newline to TEXT.")
 @pass_invocation
 def send(invocation: Invocation, job: str, text: str | None, eof: bool, no_newline: bool) -> None:
     """Give a running job something to read. It was enqueued with --stdin-open.

@@ -29,9 +29,9 @@ TOLD: Final = ("id", "state", "exit_code", "signal", "reason", "reason_code")
     """,
 )
 @click.argument("jobs", nargs=-1, metavar="[ID]...")
-@click.option("--any", "any_one", is_flag=True, help="Until the first of them has ended.")
-@click.option("--timeout", type=DURATION, help="Give up after so long: exit 124.")
-@click.option("--exit-status", is_flag=True, help="Exit as the job did; of several, as the first that failed.")
+@click.option("--any", "any_one", is_flag=True, help="Return when the first job has ended.")
+@click.option("--timeout", type=DURATION, help="Give up after this long, with exit code 124.")
+@click.option("--exit-status", is_flag=True, help="Exit with the exit code of the first job that failed.")
 @pass_invocation
 def wait(invocation: Invocation, jobs: tuple[str, ...], any_one: bool, timeout: float | None, exit_status: bool) -> int:
     """Wait until jobs have ended, or without an ID until there is nothing left to do.

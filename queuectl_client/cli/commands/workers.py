@@ -21,8 +21,8 @@ def worker() -> None:
 
 
 @worker.verb("start", example="queuectl worker start\nqueuectl worker start --count 3\nqueuectl worker start -d")
-@click.option("--count", type=COUNT, default=1, show_default=True, metavar="N", help="How many.")
-@click.option("-d", "--detach", is_flag=True, help="Return once they are up; they come back with the daemon.")
+@click.option("--count", type=COUNT, default=1, show_default=True, metavar="N", help="Number of workers.")
+@click.option("-d", "--detach", is_flag=True, help="Run in the background; restarted with the daemon.")
 @pass_invocation
 def start(invocation: Invocation, count: int, detach: bool) -> int:
     """Start workers, and show what they do until Ctrl-C.
@@ -38,9 +38,9 @@ def start(invocation: Invocation, count: int, detach: bool) -> int:
 
 
 @worker.verb("stop", example="queuectl worker stop\nqueuectl worker stop --count 1 --no-wait")
-@click.option("--count", type=COUNT, metavar="N", help="So many, idle ones first; all when not given.")
-@click.option("--now", is_flag=True, help="End running jobs too: TERM, then KILL.")
-@click.option("--no-wait", is_flag=True, help="Return at once, while they finish.")
+@click.option("--count", type=COUNT, metavar="N", help="Number of workers, idle ones first; default: all.")
+@click.option("--now", is_flag=True, help="Terminate running jobs: TERM, then KILL.")
+@click.option("--no-wait", is_flag=True, help="Return immediately.")
 @pass_invocation
 def stop(invocation: Invocation, count: int | None, now: bool, no_wait: bool) -> None:
     """Let workers finish their current job and end. No new job starts. Works from anywhere."""

@@ -36,8 +36,8 @@ _TYPES: Final[Mapping[str, dict[str, Any]]] = {
 }
 """How an option takes what has this form on the wire."""
 _AFTER: Final = (
-    ("after_any", "any", "Run it when ID has ended, however."),
-    ("after_failed", "dead", "Run it when ID is dead or cancelled."),
+    ("after_any", "any", "Run after ID has ended, in any way."),
+    ("after_failed", "dead", "Run after ID is dead or cancelled."),
 )
 """Options beside --after: how its parents are to end."""
 
