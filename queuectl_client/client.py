@@ -31,7 +31,7 @@ class Client(Connection):
         return Job(self, self.call("enqueue", **described(job, keys)))
 
     def enqueue_many(self, jobs: Iterable[JobLike], /, **defaults: Any) -> Added:
-        """Store all of the jobs or none, however many. `defaults` are keys laid under each."""
+        """Store all of the jobs or none, in any number. `defaults` are default keys of each job."""
         return self.run(upload_jobs(jobs, defaults))
 
     def status(self) -> dict[str, Any]:
@@ -39,41 +39,41 @@ class Client(Connection):
         return self._map("status")
 
     def jobs(self, **filters: Any) -> Iterator[Job]:
-        """All jobs that match, oldest first unless `order="newest"`, in pages: memory does not grow with the queue.
+        """Yield all matching jobs, oldest first unless `order="newest"`. They are fetched in pages.
 
         The filters are the parameters of the wire's `list`: `state="dead"`, `filter="state=dead and attempts>2"`.
         """
         return (Job(self, job) for job in self.stream(listed(filters)))
 
     def get(self, id: Ref) -> Job:
-        """One job with its attempts."""
+        """Return one job with its attempts."""
         return Job(self, self.call("job.get", id=id))
 
     def wait(self, *ids: Ref, any: bool = False, timeout: float | None = None) -> list[Job]:
-        """The jobs once each has ended (`any`: one of them), however many; without ids, once nothing can run.
+        """Wait until all jobs (`any`: one of them) have ended and return them; without ids, until nothing can run.
 
-        Raises TimeoutError after `timeout` seconds.
+        Raise TimeoutError after `timeout` seconds.
         """
         wait = Wait(ids, any=any, timeout=timeout)
         return [Job(self, job) for job in self.stream(wait.jobs())]
 
     def log_page(self, id: Ref, **where: Any) -> dict[str, Any]:
-        """A piece of a job's output, by `attempt`, `stream`, `offset`, `limit`; `wait`: once there is something."""
+        """Return a page of output, by `attempt`, `stream`, `offset`, `limit`; `wait`: block until there is some."""
         return self._map("job.logs", id=id, **where)
 
     def output(
         self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
     ) -> bytes:
-        """What the job has written so far, in its newest attempt unless another is named.
+        """Return the output so far of the newest attempt, or of `attempt`.
 
-        `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
+        `missing` is called with the number of dropped bytes at each gap (`log_max_bytes`).
         """
         return b"".join(self.stream(output_pages(id, attempt, stream, missing, wait=False)))
 
     def follow(
         self, id: Ref, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
     ) -> Iterator[bytes]:
-        """What the job writes, as it comes, until the attempt has ended. `missing`: see `output`."""
+        """Yield the output as it is written, until the attempt has ended. `missing`: see `output`."""
         return self.stream(output_pages(id, attempt, stream, missing, wait=True))
 
     def cancel(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
@@ -85,15 +85,15 @@ class Client(Connection):
         return self._each("job.kill", ids=ids, signal=signal, dry_run=dry_run)
 
     def pause(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
-        """Stop all processes of running jobs."""
+        """Pause running jobs: stop all of their processes."""
         return self._each("job.pause", ids=ids, dry_run=dry_run)
 
     def resume(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
-        """Let stopped jobs go on."""
+        """Resume paused jobs."""
         return self._each("job.resume", ids=ids, dry_run=dry_run)
 
     def send_input(self, id: Ref, data: bytes | str = b"", *, eof: bool = False) -> list[Job]:
-        """Give a running job that has `stdin_open` more to read; `eof`: no more comes. Returns when it has it."""
+        """Write to the stdin of a running job with `stdin_open`, and wait until its worker has it. `eof`: close it."""
         return self._jobs("job.send", id=id, data=data, eof=eof)
 
     def hold(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
@@ -109,28 +109,28 @@ class Client(Connection):
         return self._each("job.retry", ids=ids, dry_run=dry_run)
 
     def remove(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
-        """Forget jobs that do not run, with their output."""
+        """Remove jobs that are not running, with their output."""
         return self._each("job.remove", ids=ids, dry_run=dry_run)
 
     def prune(self, *, older_than: float = 0, states: Sequence[str] = ("completed", "cancelled")) -> int:
-        """Forget ended jobs of these states that ended so many seconds ago, or more. How many they were."""
+        """Remove jobs of these states that ended at least `older_than` seconds ago. Return their number."""
         answer = self.call("job.prune", older_than=older_than, states=states)
         return int(answer["removed"])
 
     def edit(self, id: Ref, changes: Mapping[str, Any], *, rev: int | None = None) -> list[Job]:
-        """Change keys of a waiting job; None: back to the default. `rev`: only if it still is the one that was read."""
+        """Change keys of a waiting job; None resets a key. `rev`: fail if the job was changed since it was read."""
         return self._jobs("job.edit", id=id, changes=dict(changes), rev=rev)
 
     def move(self, id: Ref, **place: Any) -> list[Job]:
-        """Give a waiting job another place: `first`, `last`, `before` another job, or another `queue`."""
+        """Move a waiting job: `first`, `last`, `before` another job, or to another `queue`."""
         return self._jobs("job.move", id=id, **place)
 
     def explain(self, id: Ref) -> dict[str, Any]:
-        """Why a job does not run: `rules`, its `position` in line, and when it `starts_at` the earliest."""
+        """Explain why a job does not run: `rules`, its `position` in line, and the earliest start, `starts_at`."""
         return self._map("job.explain", id=id)
 
     def dlq_list(self, *, limit: int | None = None, after: str | None = None, **filters: Any) -> dict[str, Any]:
-        """A page of dead jobs, `jobs` and `next`, by `queue`, `label`, `name`, `since`, `reason`, `filter`."""
+        """Return a page of dead jobs, `jobs` and `next`, by `queue`, `label`, `name`, `since`, `reason`, `filter`."""
         return self._map("dlq.list", limit=limit, after=after, **filters)
 
     def dlq_retry(
@@ -142,62 +142,62 @@ class Client(Connection):
         dry_run: bool = False,
         **filters: Any,
     ) -> list[Job]:
-        """Run dead jobs again, with these changes; with a `rate` such as `10/m` one after the other."""
+        """Run dead jobs again, with these changes; a `rate` such as `10/m` spreads them."""
         how = {"rate": rate, "changes": changes, "dry_run": dry_run, **filters}
         return self._each("dlq.retry", ids=ids or None, all=all, **how)
 
     def dlq_purge(
         self, *ids: Ref, all: bool = False, older_than: float | None = None, dry_run: bool = False, **filters: Any
     ) -> list[Job]:
-        """Forget dead jobs; `older_than`: those that have been dead for so many seconds."""
+        """Remove dead jobs; `older_than`: only those dead for at least this many seconds."""
         how = {"older_than": older_than, "dry_run": dry_run, **filters}
         return self._each("dlq.purge", ids=ids or None, all=all, **how)
 
     def config_get(self, key: str) -> Any:
-        """The value of a key of the config."""
+        """Return the value of a config key."""
         return self.call("config.get", key=key)["value"]
 
     def config_set(self, key: str, value: Any) -> Any:
-        """Set a value; it is the value as it is kept that is returned."""
+        """Set a config key and return the stored value."""
         return self.call("config.set", key=key, value=value)["value"]
 
     def config_unset(self, key: str) -> None:
-        """Back to the default."""
+        """Reset a config key to its default."""
         self.call("config.unset", key=key)
 
     def config_list(self) -> list[dict[str, Any]]:
-        """All keys, their values, and which are defaults."""
+        """Return all config keys, their values, and which are defaults."""
         return self._list("config.list", "config")
 
     def queues(self) -> list[dict[str, Any]]:
-        """All queues with their counts and limits."""
+        """Return all queues with their counts and limits."""
         return self._list("queue.list", "queues")
 
     def queue_set(
         self, name: str, *, concurrency: int | None = None, rate: str | None = None, failure_limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """Set the limits of a queue; 0, or the rate `none`, for no limit. So many failures in a row pause it."""
+        """Set the limits of a queue; 0, or the rate `none`, removes one. `failure_limit` failures in a row pause it."""
         limits = {"concurrency": concurrency, "rate": rate, "failure_limit": failure_limit}
         return self._list("queue.set", "queues", name=name, **limits)
 
     def queue_pause(self, name: str, *, wait: bool = False) -> list[dict[str, Any]]:
-        """Start no job of the queue until it is resumed; `wait`: return once none of it runs any more."""
+        """Pause a queue: start none of its jobs. `wait`: return once none of them is running."""
         return self._list("queue.pause", "queues", name=name, wait=wait)
 
     def queue_resume(self, name: str) -> list[dict[str, Any]]:
-        """Start its jobs again."""
+        """Resume a queue."""
         return self._list("queue.resume", "queues", name=name)
 
     def workers(self) -> list[dict[str, Any]]:
-        """All workers."""
+        """Return all workers."""
         return self._list("worker.list", "workers")
 
     def worker_start(self, count: int = 1, *, detach: bool = True) -> dict[str, Any]:
-        """Start workers. Detached they belong to the daemon; else they drain when this connection closes."""
+        """Start workers. Detached ones belong to the daemon; others drain when this connection closes."""
         return self._map("worker.start", count=count, detach=detach)
 
     def worker_stop(self, count: int | None = None, *, now: bool = False, wait: bool = True) -> dict[str, Any]:
-        """End all workers, or `count` of them, once their job has ended; `now`: end their jobs too."""
+        """Stop all workers, or `count` of them, after their current job; `now`: terminate their jobs."""
         return self._map("worker.stop", count=count, now=now, wait=wait)
 
     def worker_scale(self, count: int) -> list[dict[str, Any]]:
@@ -205,24 +205,24 @@ class Client(Connection):
         return self._list("worker.scale", "workers", count=count)
 
     def daemon_info(self) -> dict[str, Any]:
-        """Who the daemon is and where its files are."""
+        """Return the pid, version and file locations of the daemon."""
         return self._map("daemon.info")
 
     def daemon_drain(self, *, resume: bool = False) -> dict[str, Any]:
-        """Claim no more jobs; `resume`: claim them again."""
+        """Stop starting jobs; `resume`: start them again."""
         return self._map("daemon.drain", resume=resume)
 
     def daemon_shutdown(self, *, now: bool = False) -> dict[str, Any]:
-        """Drain the workers, then end the daemon; `now`: end running jobs too."""
+        """Drain the workers, then stop the daemon; `now`: terminate running jobs."""
         return self._map("daemon.shutdown", now=now)
 
     def events(self, *, since: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Events as they come, from `since` on. Raises Gone when that is too long ago, ConnectionLost at the end."""
+        """Yield events as they occur, from `since` on. Raise Gone if that is too old, ConnectionLost at the end."""
         self.call("events.subscribe", since=since, **filters)
-        return (told.params for told in self.notifications() if told.method == "event")
+        return (event.params for event in self.notifications() if event.method == "event")
 
     def _each(self, method: str, **params: Any) -> list[Job]:
-        """The jobs that it was done to, however many a selector stands for, call by call."""
+        """Apply a change in pages and return all changed jobs."""
         jobs = self.stream(changed(method, params))
         return [Job(self, job) for job in jobs]
 

@@ -80,45 +80,45 @@ class JobMethods(Protocol):
 
 
 class Job(JobRecord):
-    """A job and the client it came over. Nothing here changes by itself: methods give a newer Job."""
+    """A snapshot of a job, bound to its client. It never changes; methods return a new Job."""
 
     def __init__(self, client: JobMethods, data: Mapping[str, Any]) -> None:
         super().__init__(data)
         self._client = client
 
     def refresh(self) -> "Job":
-        """The job as it is now, with its attempts."""
+        """Return the current state of the job, with its attempts."""
         return self._client.get(self.id)
 
     def wait(self, timeout: float | None = None) -> "Job":
-        """The job once it has ended. Raises TimeoutError after `timeout` seconds."""
+        """Wait until the job has ended and return it. Raise TimeoutError after `timeout` seconds."""
         return self._client.wait(self.id, timeout=timeout)[0]
 
     def output(self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None) -> bytes:
-        """What it has written so far, in its newest attempt unless another is named.
+        """Return the output so far of the newest attempt, or of `attempt`.
 
-        `missing` is called with a number of bytes, where so many of it were dropped (`log_max_bytes`).
+        `missing` is called with the number of dropped bytes at each gap (`log_max_bytes`).
         """
         return self._client.output(self.id, attempt=attempt, stream=stream, missing=missing)
 
     def follow(
         self, *, attempt: int | None = None, stream: str | None = None, missing: Missing = None
     ) -> Iterator[bytes]:
-        """What it writes, as it comes, until the attempt has ended. `missing`: see `output`."""
+        """Yield the output as it is written, until the attempt has ended. `missing`: see `output`."""
         return self._client.follow(self.id, attempt=attempt, stream=stream, missing=missing)
 
     def cancel(self) -> "Job":
-        """End it for good, waiting or running."""
+        """Cancel the job, waiting or running."""
         return self._client.cancel(self.id)[0]
 
     def kill(self, signal: int | str = "SIGTERM") -> "Job":
-        """Send a signal to all of its processes; retries apply."""
+        """Send a signal to all processes of the job; retries apply."""
         return self._client.kill(self.id, signal=signal)[0]
 
     def send(self, data: bytes | str = b"", *, eof: bool = False) -> "Job":
-        """Give it more to read while it runs, where it has `stdin_open`; `eof`: no more comes."""
+        """Write to the stdin of the running job, which has `stdin_open`. `eof`: close it afterwards."""
         return self._client.send_input(self.id, data, eof=eof)[0]
 
     def retry(self) -> "Job":
-        """Run it again after it has ended; run it now when it waits for its backoff."""
+        """Run the job again if it has ended; run it now if it waits for its backoff."""
         return self._client.retry(self.id)[0]

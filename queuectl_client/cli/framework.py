@@ -1,6 +1,6 @@
-"""How a verb is declared: its examples, the global options it takes too, and the loading of its module when it is used.
+"""Base classes of the commands: examples in the help, global options, lazy loading.
 
-A module of verbs is imported when one of them is called, so that `queuectl status` pays for no other.
+The module of a verb is imported when the verb is called, so that `queuectl status` imports no other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Callback = Callable[[click.Context, click.Parameter, Any], None]
 
 
 class LazyCommand(NamedTuple):
-    """Where a verb is to be found (`module:attribute` in this package), what it does in a line, its other names."""
+    """A verb that is imported on use: its target (`module:attribute`), one-line summary, and aliases."""
 
     target: str
     summary: str

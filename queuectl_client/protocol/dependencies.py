@@ -1,4 +1,4 @@
-"""How a dependency is written: `job_1`, `job_1:any`, `batch:nightly`, `batch:nightly:dead`, or a selector."""
+"""Syntax of a dependency: `job_1`, `job_1:any`, `batch:nightly`, `batch:nightly:dead`, or a selector."""
 
 from typing import Final
 

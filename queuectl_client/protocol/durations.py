@@ -1,4 +1,4 @@
-"""Durations as people write them: `90`, `1.5`, `10s`, `5m`, `2h`, `7d`, `1h30m`.
+"""Parse durations: `90`, `1.5`, `10s`, `5m`, `2h`, `7d`, `1h30m`.
 
 A number is seconds; in JSON a text needs its units, so that a number in quotes stays a mistake.
 """
@@ -18,7 +18,7 @@ _LONGEST: Final = 100
 
 
 def seconds(text: str) -> float | None:
-    """The seconds that are meant; None for what is no duration. What is too small or too large others decide."""
+    """Return the duration in seconds; None if the text is not a duration. The range is not checked."""
     text = text.strip()
     if len(text) > _LONGEST:
         return None
@@ -29,7 +29,7 @@ def seconds(text: str) -> float | None:
 
 
 def with_units(text: str) -> float | None:
-    """The same, where every number has its unit."""
+    """As `seconds`, but every number needs its unit."""
     text = text.strip()
     if len(text) > _LONGEST or not _WITH_UNITS.fullmatch(text):
         return None

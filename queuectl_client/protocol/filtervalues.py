@@ -1,4 +1,4 @@
-"""The values in a filter, as people type them: each check gives the value in the form in which it is compared."""
+"""Checks of the values in a filter: each returns the value in the form in which it is compared."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The job as it is asked for: its keys, their ranges, and nothing of what the daemon makes of it.
+"""The specification of a job: its keys and their ranges.
 
 JobSpec.from_map is on the way of every job that comes in by the ten thousand, so a table leads from each
 accepted spelling of a key to its check, and only the keys that are there are looked at.
@@ -24,7 +24,7 @@ MAX_COMMAND_BYTES: Final = 1024 * 1024
 
 
 class JobSpec(NamedTuple):
-    """A job as its submitter wants it; None is a key that was not given. Durations are seconds.
+    """A job specification; None is a key that was not given. Durations are seconds.
 
     A NamedTuple, because a frozen dataclass of this many fields takes five times as long to make.
     """

@@ -1,4 +1,4 @@
-"""How a request is made from the parameters on the wire.
+"""Build requests from the parameters on the wire.
 
 A request is a frozen dataclass whose fields are made by `param`, which keeps each field's check beside it.
 Which requests there are stands in `messages`.

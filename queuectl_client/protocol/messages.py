@@ -135,7 +135,7 @@ class ListJobs(Request):
 
 @dataclass(frozen=True, slots=True)
 class JobGet(Request):
-    """One job with its attempts."""
+    """Return one job with its attempts."""
 
     id: str = param(checks.selector)
 
@@ -198,13 +198,13 @@ class JobCancel(JobIds):
 
 
 class JobPause(JobIds):
-    """Stop all processes of running jobs."""
+    """Pause running jobs: stop all of their processes."""
 
     __slots__ = ()
 
 
 class JobResume(JobIds):
-    """Let stopped jobs go on."""
+    """Resume paused jobs."""
 
     __slots__ = ()
 
@@ -228,7 +228,7 @@ class JobRetry(JobIds):
 
 
 class JobRemove(JobIds):
-    """Forget jobs that do not run, with their output."""
+    """Remove jobs that are not running, with their output."""
 
     __slots__ = ()
 

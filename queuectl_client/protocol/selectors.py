@@ -1,4 +1,4 @@
-"""What may be written where jobs are named: an id, a number, or a selector.
+"""Parse references to jobs: an id, a number, or a selector.
 
     job_7 · 17      one job, by its id or else by its number
     last            the newest job
@@ -54,9 +54,9 @@ Selector = One | Last | Pick
 
 
 def parse(text: str, key: str = "ids") -> Selector:
-    """What the text stands for where no job has it for an id.
+    """Return the selector that the text means if no job has it as its id.
 
-    Raises BadParams, which names the parameter `key`, for a selector that makes no sense, such as an unknown state.
+    Raise BadParams, naming the parameter `key`, for an invalid selector, such as an unknown state.
     """
     if text == "last":
         return Last()

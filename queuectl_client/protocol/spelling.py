@@ -1,4 +1,4 @@
-"""How a word is spelled: snake_case of what was typed, camelCase, and the known word nearest to a mistyped one."""
+"""Spelling of words: snake_case, camelCase, and the known word nearest to a mistyped one."""
 
 from collections.abc import Iterable
 

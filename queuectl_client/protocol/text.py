@@ -1,4 +1,4 @@
-"""Text that is not UTF-8, on its way over the wire.
+"""Wire encoding of text that is not UTF-8.
 
 Command lines and environments are bytes. In memory they are `str`, with the bytes that are not UTF-8 as
 surrogate escapes (PEP 383); on the wire such text is MessagePack's bin, all other text is its str.

@@ -13,7 +13,7 @@ class _Word(StrEnum):
 
 
 class JobState(_Word):
-    """Where a job stands."""
+    """State of a job."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -32,7 +32,7 @@ WAITING_STATES = frozenset({JobState.PENDING, JobState.FAILED, JobState.HELD, Jo
 
 
 class ReasonCode(_Word):
-    """Why a job, or one execution of it, ended other than well. What people read, `reason`, begins with it."""
+    """Why a job or an attempt did not succeed. The text in `reason` begins with it."""
 
     EXIT = "exit"
     SIGNAL = "signal"
@@ -44,7 +44,7 @@ class ReasonCode(_Word):
     CANCELLED = "cancelled"
     DEPENDENCY = "dependency"
     CRASHED = "crashed"
-    """Of an attempt alone: it went down with its worker, and its job runs again."""
+    """Only of an attempt: its worker crashed, and the job runs again."""
 
 
 class ErrorCode(_Word):
@@ -64,7 +64,7 @@ class ErrorCode(_Word):
 
 
 class EventKind(_Word):
-    """What an event tells. `job.<state>` is told when a job has moved to that state."""
+    """Kind of an event. `job.<state>`: a job has changed to that state."""
 
     JOB_PENDING = "job.pending"
     JOB_PROCESSING = "job.processing"
@@ -89,7 +89,7 @@ class EventKind(_Word):
 
 
 class WorkerState(_Word):
-    """What a worker does."""
+    """State of a worker."""
 
     STARTING = "starting"
     IDLE = "idle"

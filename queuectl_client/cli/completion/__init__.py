@@ -1,1 +1,1 @@
-"""The words that may stand at the cursor of a line that a shell completes."""
+"""Shell completion."""

@@ -1,6 +1,6 @@
-"""What may stand for a parameter while its line is typed: jobs, names and keys, from the daemon where it takes one.
+"""Completers: candidates for parameters, such as job IDs, names and keys. Some ask the daemon.
 
-A source gets the text at the cursor and gives the words that begin with it. It raises what a call raises.
+A completer gets the text at the cursor and yields the candidates that begin with it. It raises what a call raises.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES, Re
 
 
 class Candidate(NamedTuple):
-    """A word, and what it is in a few others."""
+    """A completion candidate and its description."""
 
     value: str
     words: str = ""

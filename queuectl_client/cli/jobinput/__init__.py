@@ -1,1 +1,1 @@
-"""What a person types becomes a job: options, JSON, files, arrays, durations, times."""
+"""Parse the input that describes jobs: options, JSON, files, arrays, durations, times."""

@@ -1,1 +1,1 @@
-"""All that a person reads: text, tables, a job's output, hints."""
+"""Output for people: text, tables, job output, hints."""

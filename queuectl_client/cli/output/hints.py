@@ -1,4 +1,4 @@
-"""What is told to a person after something was enqueued: what keeps it from starting."""
+"""Hints after enqueueing: what keeps a new job from starting."""
 
 from collections.abc import Mapping
 from typing import Any

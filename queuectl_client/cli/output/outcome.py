@@ -1,4 +1,4 @@
-"""What the end of a job means for a command that waited for it: an exit code, and a sentence."""
+"""Exit code of a command that waited for a job."""
 
 from collections.abc import Mapping
 from typing import Any, Final

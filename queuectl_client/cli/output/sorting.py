@@ -1,4 +1,4 @@
-"""Sorting more than is to be held: runs that fit into memory are sorted, laid into files, and merged.
+"""External merge sort: runs that fit into memory are sorted, written to files, and merged.
 
 Knuth, The Art of Computer Programming 3, 5.4: external sorting. What is sorted are lists of plain values, as
 MessagePack keeps them.

@@ -1,4 +1,4 @@
-"""Which of many jobs were stored, however many, and telling it."""
+"""Collect and print the ids of enqueued jobs."""
 
 import sys
 from array import array

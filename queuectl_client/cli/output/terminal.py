@@ -1,4 +1,4 @@
-"""What of a job's output may reach a terminal: its text and its colours.
+"""Filter job output for a terminal: only text and colours pass.
 
 Nothing passes that could move the cursor, clear the screen, set the title, or be answered by the terminal as if
 typed (ECMA-48; xterm's control sequences). Output that goes anywhere else is never touched.
