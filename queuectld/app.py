@@ -37,7 +37,7 @@ MOST_DESCRIPTORS: Final = 65_536
 KEPT_DESCRIPTORS: Final = 200
 LEAST_CLIENTS: Final = 16
 
-GARBAGE_AFTER: Final = 10_000
+GC_THRESHOLD: Final = 10_000
 """Lists, maps and the like that are made before the collector looks for cycles among them (Python: 700)."""
 
 
@@ -49,7 +49,7 @@ class Start(NamedTuple):
     lock: DaemonLock
     sockets: Sequence[BoundSocket]
     notifier: Notifier
-    said: ReadyLine
+    ready_line: ReadyLine
     by_hand: bool
     """A person started it, so detached workers come back even after a stop."""
 
@@ -60,7 +60,7 @@ def run(start: Start) -> int:
         with asyncio.Runner(loop_factory=EventLoop) as runner:
             return runner.run(_Daemon(start).live())
     except (StoreRefused, SocketRefused, Refused) as refused:
-        start.said.error(str(refused))
+        start.ready_line.error(str(refused))
         log.error("%s", refused)
         return 1
     finally:
@@ -81,7 +81,7 @@ class _Daemon:
         """Serve until told to end."""
         start = self._start
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_log_unforeseen)
+        loop.set_exception_handler(_log_unhandled)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
         os.close(open_private_folder(Path(start.paths.logs)))  # a daemon that logs elsewhere has not made it
@@ -94,7 +94,7 @@ class _Daemon:
             connections = Connections(core.service, room_for_clients(start.settings.max_connections))
             listener = Listener(loop, start.sockets, connections.admit)
             listener.serve(lock)
-            _rarely_look_for_garbage()
+            _configure_garbage_collection()
             failpoints.reached("daemon.serving")
             self._tell_ready(loop)
             await self._end.wait()
@@ -113,7 +113,7 @@ class _Daemon:
     def _tell_ready(self, loop: asyncio.AbstractEventLoop) -> None:
         start = self._start
         start.lock.announce(Path(start.paths.socket))
-        start.said.ready()
+        start.ready_line.ready()
         start.notifier.ready(loop, f"Serving at {start.paths.socket}")
         if bound := list(ownlimits.binding(0)):
             log.warning("the daemon and all jobs are bound by limits that it cannot raise: %s", "; ".join(bound))
@@ -124,11 +124,11 @@ class _Daemon:
         self._end.set()
 
 
-def _rarely_look_for_garbage() -> None:
+def _configure_garbage_collection() -> None:
     """What is there now stays, and jobs make hardly any cycles; but many of them at once made Python look for some."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_AFTER)
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def raise_descriptor_limit() -> int:
@@ -149,6 +149,6 @@ def room_for_clients(wanted: int) -> int:
     return min(room, wanted)
 
 
-def _log_unforeseen(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
     """Log what a callback of the loop raised, without asyncio's own words: they show arguments, and so data of jobs."""
     log.error("unforeseen: %s", context.get("message"), exc_info=context.get("exception"))

@@ -36,16 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.autostarted:
         ownlimits.take_own()
     logs.to_stderr("info")
-    said = ReadyLine(options.ready_fd)
+    ready_line = ReadyLine(options.ready_fd)
     try:
-        return _start(options, said)
+        return _start(options, ready_line)
     except (LockRefused, SocketRefused, SettingsRefused, ValueError, OSError) as error:
-        said.error(str(error))
+        ready_line.error(str(error))
         print(f"queuectld: {logs.escaped(str(error))}", file=sys.stderr)
         return 1
 
 
-def _start(options: argparse.Namespace, said: ReadyLine) -> int:
+def _start(options: argparse.Namespace, ready_line: ReadyLine) -> int:
     notifier = Notifier(os.environ)
     adopted = adopted_sockets(os.environ)
     paths = places.resolve(socket=options.socket)
@@ -61,7 +61,7 @@ def _start(options: argparse.Namespace, said: ReadyLine) -> int:
         if not options.autostarted:  # who started it only wanted one to be there, and its stderr is the daemon's log
             words = f"queuectld: running already (process {taken.pid}), at {taken.socket}"
             print(logs.escaped(words), file=sys.stderr)
-        said.running()
+        ready_line.running()
         return 0
     sockets = adopted or [bind(Path(paths.socket))]
     if options.autostarted:
@@ -71,7 +71,7 @@ def _start(options: argparse.Namespace, said: ReadyLine) -> int:
 
     paths = paths._replace(socket=str(sockets[0].path))
     by_hand = options.by_hand or not options.autostarted
-    return app.run(app.Start(paths, settings, taken, sockets, notifier, said, by_hand))
+    return app.run(app.Start(paths, settings, taken, sockets, notifier, ready_line, by_hand))
 
 
 def _detach(log: Path) -> None:

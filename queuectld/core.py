@@ -17,7 +17,7 @@ from queuectl_client.paths import Paths
 from queuectld import __version__, failpoints
 from queuectld.domain.errors import Refused
 from queuectld.pool.pool import WorkerPool
-from queuectld.pool.process import WorkerPlaces
+from queuectld.pool.process import WorkerPaths
 from queuectld.pool.recovery import Recovery
 from queuectld.pool.supervisor import Supervisor
 from queuectld.scheduler.bus import Bus
@@ -32,7 +32,7 @@ from queuectld.scheduler.queues import QueueService
 from queuectld.scheduler.retention import Retention
 from queuectld.scheduler.service import DaemonService, Service
 from queuectld.scheduler.settings import ConfigService
-from queuectld.scheduler.shrinking import Shrinking
+from queuectld.scheduler.shrinking import Shrinker
 from queuectld.store.records import StoreFailed
 from queuectld.store.store import Store
 from queuectld.workerwire import cgroup, runmark
@@ -71,8 +71,8 @@ class Core:
         config = ConfigService(self.store, self.clock)
         bus = Bus(self.store)
         inbox = Inbox()
-        places = WorkerPlaces(Path(paths.worker_socket), Path(paths.state), logs, setup.nofile)
-        self._pool = WorkerPool(self.store, self.clock, config.value, places, str(paths.socket), inbox)
+        worker_paths = WorkerPaths(Path(paths.worker_socket), Path(paths.state), logs, setup.nofile)
+        self._pool = WorkerPool(self.store, self.clock, config.value, worker_paths, str(paths.socket), inbox)
         self._supervisor = Supervisor(self.store, self.clock, self._pool)
         self._recovery = Recovery(self.store, self.clock, self._pool, inbox, self._supervisor.reaped)
         self._dispatcher = dispatcher = Dispatcher(self.store, self.clock, config.value, self._pool, inbox)
@@ -82,7 +82,7 @@ class Core:
 
         remove_files = partial(remove_log_files, logs)
         self._retention = Retention(self.store, self.clock, logs, remove_files)
-        self._shrinking = Shrinking(self.store)
+        self._shrinking = Shrinker(self.store)
         self.service = Service(
             jobs=JobService(self.store, bus, self.clock, config, self._pool.runs, remove_files, is_draining),
             hints=Hints(self.store, self._pool.runs, config.value, is_draining),
@@ -115,15 +115,15 @@ class Core:
         workers come back even after a stop.
         """
         failpoints.reached("daemon.opened")
-        _settle_in_group()
+        _leave_worker()
         await self._save_anchor()
         await self.store.intake.discard_open_batches()
-        await self._supervisor.come_back(by_hand=by_hand)
-        await self._recovery.take_stock()
-        self._pool.survivors.look()
+        await self._supervisor.restore_pools(by_hand=by_hand)
+        await self._recovery.recover()
+        self._pool.survivors.watch_new()
         failpoints.reached("daemon.recovered")
         listen()
-        await self._supervisor.settle_in()
+        await self._supervisor.start_pools()
         self._turns = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="turns")
         self._turns.add_done_callback(self._turns_ended)
         for name, sweep in (("retention", self._retention.run()), ("shrinking", self._shrinking.run())):
@@ -154,7 +154,7 @@ class Core:
             log.warning("the time of the store was not saved: %s", refused.message)
 
     async def _end_workers(self, now: bool) -> Sequence[str]:
-        return await self._supervisor.all_gone(now=now)
+        return await self._supervisor.end_all(now=now)
 
     def _broken(self, error: StoreFailed) -> None:
         """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""
@@ -190,10 +190,10 @@ def _log_failure(task: "asyncio.Task[None]") -> None:
         log.error("old jobs are no longer removed", exc_info=error)
 
 
-def _settle_in_group() -> None:
+def _leave_worker() -> None:
     """Say whether workers get control groups, once this process is in none of theirs and bears no mark of theirs."""
-    cgroup.step_out()
-    runmark.shed()
+    cgroup.leave_worker_group()
+    runmark.clear_own()
     above = cgroup.delegated()
     if above is None:
         log.info("no control group is delegated: a job's processes are known by descent, session, mark and environment")

@@ -38,7 +38,7 @@ class Last(NamedTuple):
     """The newest job."""
 
 
-class Pick(NamedTuple):
+class Criteria(NamedTuple):
     """Any number of jobs: those that pass the filter, from one number to another.
 
     `may_be_empty`: that no job is among them is nothing unusual. Of any other selector it is most likely a slip.
@@ -50,7 +50,7 @@ class Pick(NamedTuple):
     may_be_empty: bool = False
 
 
-Selector = One | Last | Pick
+Selector = One | Last | Criteria
 
 
 def parse(text: str, key: str = "ids") -> Selector:
@@ -61,14 +61,14 @@ def parse(text: str, key: str = "ids") -> Selector:
     if text == "last":
         return Last()
     if text == "all":
-        return Pick(None, may_be_empty=True)
+        return Criteria(None, may_be_empty=True)
     if text.startswith("@"):
-        return Pick(Comparison(Key("state", ValueKind.STATE), "=", (_state(text, key),)), may_be_empty=True)
+        return Criteria(Comparison(Key("state", ValueKind.STATE), "=", (_state(text, key),)), may_be_empty=True)
     kind, colon, rest = text.partition(":")
     if colon and kind in _FORMS:
-        return Pick(_compared(text, kind, rest, key))
+        return Criteria(_compared(text, kind, rest, key))
     span = _RANGE.fullmatch(text)
-    return One(text) if span is None else Pick(None, int(span[1]), int(span[2]))
+    return One(text) if span is None else Criteria(None, int(span[1]), int(span[2]))
 
 
 def number(text: str) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-class Background:
+class BackgroundTasks:
     """Owns the tasks that nobody waits for."""
 
     def __init__(self) -> None:

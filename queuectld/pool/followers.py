@@ -9,7 +9,7 @@ from queuectld.pool.outcomes import outputs_from_map
 from queuectld.pool.process import RunKey, Worker
 
 
-class FollowedRun:
+class FollowedOutput:
     """Shared by all followers of one execution: where its output stands, and whether it is over."""
 
     def __init__(self) -> None:
@@ -37,23 +37,23 @@ class FollowedRun:
         self._changed = asyncio.Event()
 
 
-class Follows:
+class OutputFollowers:
     """All executions whose output somebody follows."""
 
     def __init__(self) -> None:
-        self._runs: dict[RunKey, FollowedRun] = {}
+        self._runs: dict[RunKey, FollowedOutput] = {}
 
-    def follow(self, worker: Worker | None, key: RunKey) -> FollowedRun | None:
+    def follow(self, worker: Worker | None, key: RunKey) -> FollowedOutput | None:
         """The output of this execution from now on; None when this worker does not run it."""
         if key in self._runs:
             return self._runs[key]
         if worker is None or worker.job != key:
             return None
-        followed = self._runs[key] = FollowedRun()
-        self.go_on(worker, key)
+        followed = self._runs[key] = FollowedOutput()
+        self.resume(worker, key)
         return followed
 
-    def go_on(self, worker: Worker, key: RunKey) -> None:
+    def resume(self, worker: Worker, key: RunKey) -> None:
         """Have the worker tell where the output stands, where somebody wants to know."""
         if key in self._runs and worker.link is not None:
             worker.link.send("follow", {"seq": key.seq, "run": key.run, "on": True})

@@ -12,15 +12,15 @@ from queuectld.workerwire.frames import Frames, WireError, pack
 
 log = logging.getLogger(__name__)
 
-MAX_TOLD_BYTES: Final = 1024 * 1024
+MAX_FRAME_BYTES: Final = 1024 * 1024
 """A frame of a worker: a few outcomes, each with 16 KiB of each stream at most."""
-MAX_TOLD_CONTAINERS: Final = 4096
-HELLO_WITHIN_S: Final = 10.0
+MAX_CONTAINERS: Final = 4096
+HELLO_TIMEOUT_S: Final = 10.0
 """After that a connection that has not said who it is gives its descriptor back; a worker connects again."""
 _UCRED: Final = struct.Struct("3i")
 
 
-def may_be_heard(transport: asyncio.Transport) -> bool:
+def start_reading(transport: asyncio.Transport) -> bool:
     """Whether the loop can watch a new connection; False, and logged, when the system has no room for it (epoll(7)).
 
     Called in `connection_made`. By itself asyncio begins to read only later, where nobody hears that it could not: the
@@ -35,7 +35,7 @@ def may_be_heard(transport: asyncio.Transport) -> bool:
     return True
 
 
-class LinkOwner(Protocol):
+class LinkHandler(Protocol):
     """Who is told what comes in."""
 
     def frame(self, link: "WorkerLink", kind: str, body: Mapping[str, Any]) -> None:
@@ -50,11 +50,11 @@ class LinkOwner(Protocol):
 class WorkerLink(asyncio.Protocol):
     """One connection. `worker` is the id it said in its hello; `pid` is what the kernel says of the other end."""
 
-    def __init__(self, owner: LinkOwner) -> None:
-        self._owner = owner
-        self._frames = Frames(MAX_TOLD_BYTES, MAX_TOLD_CONTAINERS)
+    def __init__(self, client: LinkHandler) -> None:
+        self._handler = client
+        self._frames = Frames(MAX_FRAME_BYTES, MAX_CONTAINERS)
         self._transport: asyncio.Transport | None = None
-        self._introduced = False
+        self._has_said_hello = False
         self._deadline: asyncio.TimerHandle | None = None
         self.worker: int | None = None
         self.pid = 0
@@ -73,17 +73,17 @@ class WorkerLink(asyncio.Protocol):
             log.warning("refused a worker connection of user %d", uid)
             self._transport.abort()
             return
-        if not may_be_heard(self._transport):
+        if not start_reading(self._transport):
             self._transport.abort()  # the worker connects again
             return
-        self._deadline = asyncio.get_running_loop().call_later(HELLO_WITHIN_S, self._too_late)
+        self._deadline = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._hello_timed_out)
 
     def data_received(self, data: bytes) -> None:
         """Pass on whole frames; a peer that sends anything else is cut off."""
         try:
             for kind, body in self._frames.feed(data):
-                self._introduce(kind)
-                self._owner.frame(self, kind, body)
+                self._require_hello(kind)
+                self._handler.frame(self, kind, body)
         except WireError as error:
             log.error("worker connection of pid %d: %s", self.pid, error)
             self.close()
@@ -97,7 +97,7 @@ class WorkerLink(asyncio.Protocol):
         self._transport = None
         if self._deadline is not None:
             self._deadline.cancel()
-        self._owner.lost(self)
+        self._handler.lost(self)
 
     def send(self, kind: str, body: Mapping[str, Any]) -> None:
         """Send a frame, if there still is somebody to send it to."""
@@ -115,16 +115,16 @@ class WorkerLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _introduce(self, kind: str) -> None:
+    def _require_hello(self, kind: str) -> None:
         """The first frame says who it is. Raises WireError for any other."""
-        if self._introduced:
+        if self._has_said_hello:
             return
         if kind != "hello":
             raise WireError(f"it says {kind[:20]!r} before hello")
-        self._introduced = True
+        self._has_said_hello = True
         if self._deadline is not None:
             self._deadline.cancel()
 
-    def _too_late(self) -> None:
-        log.warning("worker connection of pid %d: nothing came of it within %g s", self.pid, HELLO_WITHIN_S)
+    def _hello_timed_out(self) -> None:
+        log.warning("worker connection of pid %d: nothing came of it within %g s", self.pid, HELLO_TIMEOUT_S)
         self.close()

@@ -18,7 +18,7 @@ KILL_AGAIN_SECONDS: Final = 0.5
 """After KILL: how soon it is looked who is still there."""
 
 
-class Trace(NamedTuple):
+class Remains(NamedTuple):
     """What a lost execution left: its worker's last record (None: it never began), and its living processes."""
 
     record: dict[str, Any] | None
@@ -27,7 +27,7 @@ class Trace(NamedTuple):
 
 def find(
     state: Path, worker: int, key: RunKey, job_id: str, socket: str, known: Iterable[procfs.Process] = ()
-) -> Trace:
+) -> Remains:
     """The traces of one execution: by its worker's state file and control group, by its processes' mark or environment.
 
     Whoever was found before (`known`) is one of them as long as it lives, and so is all that it started.
@@ -36,32 +36,32 @@ def find(
     if record is not None and (record.get("seq"), record.get("run")) != key:
         record = None
     environ = {"QUEUECTL_JOB_ID": job_id, "QUEUECTL_RUN": str(key.run), "QUEUECTL_SOCKET": socket}
-    seeds = [*_still_there(known), *procfs.find_by_environ(environ)]
+    seeds = [*_still_alive(known), *procfs.find_by_environ(environ)]
     others = {os.getpid()}
     if record is not None and record.get("boot_id") == boot_id():
-        seeds += _recorded(record)
+        seeds += _from_record(record)
         own = procfs.look(record["worker_pid"])
         if own is not None and own.started_at(record["worker_start_time"]):
             others.add(own.pid)  # only stopped: it lives in its group, and was marked if that came in mid-start
-    return Trace(record, [process for process in _with_kin(seeds, others) if process.is_alive])
+    return Remains(record, [process for process in _with_descendants(seeds, others) if process.is_alive])
 
 
 async def end(state: Path, worker: int, key: RunKey, job_id: str, socket: str, grace_ms: int) -> list[list[Any]]:
     """TERM to all of them, KILL to those that live after the grace; returns when none is left that can be ended.
 
-    Gives those that live on, as `unkillable.stuck` does.
+    Gives those that live on, as `unkillable.survivors_of` does.
     """
     grace = min(grace_ms, LONGEST_GRACE_MS) / 1000
     kill_at = asyncio.get_running_loop().time() + grace
     known: list[procfs.Process] = []
-    number, patience = signal.SIGTERM, grace
+    number, timeout = signal.SIGTERM, grace
     while True:
         record, living = find(state, worker, key, job_id, socket, known)
         if not living:
             return []
         known += living
         if number == signal.SIGKILL:
-            survivors = unkillable.stuck(living, asyncio.get_running_loop().time() - kill_at)
+            survivors = unkillable.survivors_of(living, asyncio.get_running_loop().time() - kill_at)
             if survivors:
                 return survivors
             _kill_group(record)
@@ -69,18 +69,18 @@ async def end(state: Path, worker: int, key: RunKey, job_id: str, socket: str, g
             procfs.send_signal(process.pid, process.start_time, number)
             if number == signal.SIGTERM:
                 procfs.send_signal(process.pid, process.start_time, signal.SIGCONT)
-        if not await _all_ended(living, patience):
-            number, patience = signal.SIGKILL, KILL_AGAIN_SECONDS
+        if not await _all_ended(living, timeout):
+            number, timeout = signal.SIGKILL, KILL_AGAIN_SECONDS
 
 
-def _still_there(known: Iterable[procfs.Process]) -> list[procfs.Process]:
+def _still_alive(known: Iterable[procfs.Process]) -> list[procfs.Process]:
     found = {process.identity: procfs.look(process.pid) for process in known}
     return [process for identity, process in found.items() if process is not None and process.identity == identity]
 
 
-def _recorded(record: dict[str, Any]) -> list[procfs.Process]:
+def _from_record(record: dict[str, Any]) -> list[procfs.Process]:
     """Whom a worker's record of this boot leads to."""
-    pids = runmark.bearers(record["mark"]) if record.get("mark") else []
+    pids = runmark.pids_with(record["mark"]) if record.get("mark") else []
     found = [process for pid in pids if (process := procfs.look(pid)) is not None]
     leader = procfs.look(record["pid"]) if record.get("pid") else None
     if leader is not None and leader.started_at(record.get("start_time")):
@@ -90,13 +90,13 @@ def _recorded(record: dict[str, Any]) -> list[procfs.Process]:
     return found
 
 
-def _with_kin(seeds: Iterable[procfs.Process], others: Collection[int]) -> list[procfs.Process]:
+def _with_descendants(seeds: Iterable[procfs.Process], others: Collection[int]) -> list[procfs.Process]:
     """These, what descends from them, and who is in a session that one of them leads; never one of `others`.
 
     A leader that is gone cannot vouch for its session: the number may be a stranger's by now.
     """
     kin: dict[int, list[procfs.Process]] = {}
-    for process in procfs.everybody():
+    for process in procfs.all_processes():
         kin.setdefault(process.parent, []).append(process)
         if process.session != process.parent:
             kin.setdefault(process.session, []).append(process)
@@ -118,8 +118,8 @@ def _kill_group(record: dict[str, Any] | None) -> None:
         cgroup.kill(record["cgroup"])
 
 
-async def _all_ended(processes: Iterable[procfs.Process], patience: float) -> bool:
-    """Whether all of them ended within `patience` seconds."""
+async def _all_ended(processes: Iterable[procfs.Process], timeout: float) -> bool:
+    """Whether all of them ended within `timeout` seconds."""
     loop = asyncio.get_running_loop()
     ends = []
     stops = []
@@ -130,7 +130,7 @@ async def _all_ended(processes: Iterable[procfs.Process], patience: float) -> bo
             ends.append(done)
             stops.append((done, stop))
     if ends:
-        await asyncio.wait(ends, timeout=patience)
+        await asyncio.wait(ends, timeout=timeout)
     for done, stop in stops:
         if not done.done():
             stop()

@@ -60,8 +60,8 @@ def _renamed(logs: Path, seq: int, run: int) -> Iterator[tuple[str, _Piece]]:
         return
     for path in folder.glob(f"{seq}.{run}.*.log"):
         # <seq>.<run>.<stream>[.<offset>].log
-        _, _, stream, *rest = path.name.split(".")
-        yield stream, _Piece(path, int(rest[0]) if len(rest) == 2 else 0, path.stat().st_size)
+        _, _, stream, *cool_down = path.name.split(".")
+        yield stream, _Piece(path, int(cool_down[0]) if len(cool_down) == 2 else 0, path.stat().st_size)
 
 
 def _offset(piece: _Piece) -> int:

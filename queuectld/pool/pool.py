@@ -16,12 +16,12 @@ from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
-from queuectld.pool.background import Background
-from queuectld.pool.cooldown import rest
+from queuectld.pool.background import BackgroundTasks
+from queuectld.pool.cooldown import cool_down
 from queuectld.pool.link import WorkerLink
 from queuectld.pool.outcomes import outcome_from_map, run_body
 from queuectld.pool.pending_outcomes import PendingOutcomes
-from queuectld.pool.process import RunKey, Worker, WorkerPlaces, collect_exit, end_child, spawn, watch_exit
+from queuectld.pool.process import RunKey, Worker, WorkerPaths, collect_exit, end_child, spawn, watch_exit
 from queuectld.pool.run_controller import RunController
 from queuectld.pool.survivors import Survivors
 from queuectld.pool.versions import mismatch
@@ -42,7 +42,7 @@ class WorkerPool:
         store: Store,
         clock: Clock,
         setting: Callable[[str], Any],
-        places: WorkerPlaces,
+        places: WorkerPaths,
         job_socket: str,
         inbox: Inbox,
     ) -> None:
@@ -53,21 +53,21 @@ class WorkerPool:
         self.job_socket = job_socket
         """What jobs find in QUEUECTL_SOCKET."""
         self._inbox = inbox
-        self._dead: list[Callable[[Worker], Awaitable[None]]] = []
+        self._death_handlers: list[Callable[[Worker], Awaitable[None]]] = []
         """Who settles what a dead worker leaves; nobody once this daemon ends, the next one sees to it."""
         self.workers: dict[int, Worker] = {}
-        self.ownerless: set[int] = set()
+        self.awaiting_client: set[int] = set()
         """Foreground pools that no client has taken up since this daemon started: their workers start no job."""
         self.dedication: dict[int, int] = {}
         """Pool id to the one job (seq) that its workers are kept for."""
-        self.runs = RunController(self.workers, self.ownerless, self.dedication)
+        self.runs = RunController(self.workers, self.awaiting_client, self.dedication)
         self.pending_outcomes = PendingOutcomes()
-        self._background = Background()
+        self._background = BackgroundTasks()
         self.survivors = Survivors(store, clock)
 
     def on_death(self, settle: Callable[[Worker], Awaitable[None]]) -> None:
         """Have `settle` called, in the background, for each worker whose process has ended, until `close`."""
-        self._dead.append(settle)
+        self._death_handlers.append(settle)
 
     def admit(self, client: socket.socket) -> None:
         """Take in who has connected to the workers' socket; its hello tells which worker it is."""
@@ -82,7 +82,7 @@ class WorkerPool:
 
     def _closed(self) -> Container[int]:
         """Pools whose workers do not take any job: they are kept for one, or wait for their client."""
-        return self.dedication.keys() | self.ownerless if self.ownerless else self.dedication
+        return self.dedication.keys() | self.awaiting_client if self.awaiting_client else self.dedication
 
     def dedicated(self) -> Mapping[int, int]:
         """Free workers that are kept for one job."""
@@ -122,12 +122,12 @@ class WorkerPool:
         worker.job_id = claimed.id
         worker.has_begun = False
         worker.link.send("run", body)
-        self.runs.sending.begun(worker, worker.job)
+        self.runs.stdin_sender.begun(worker, worker.job)
         failpoints.reached("claim.sent")
-        self.runs.watchdog.begin_of_run(worker, worker.job)
+        self.runs.watchdog.expect_run_start(worker, worker.job)
         timeout_ms, grace_ms = claimed.options.timeout_ms, claimed.options.kill_grace_ms
         if timeout_ms is not None:
-            self.runs.watchdog.end_of_run(worker, worker.job, timeout_ms + grace_ms, "timeout")
+            self.runs.watchdog.expect_run_end(worker, worker.job, timeout_ms + grace_ms, "timeout")
         return True
 
     def _cannot_start(self, claimed: Claimed, words: str) -> None:
@@ -145,7 +145,7 @@ class WorkerPool:
             if worker_id is not None:
                 by_worker.setdefault(worker_id, []).append((key.seq, key.run))
             self.runs.over(key)
-        self.survivors.look()
+        self.survivors.watch_new()
         for worker_id, keys in by_worker.items():
             worker = self.workers.get(worker_id)
             if worker is not None and worker.link is not None:
@@ -154,9 +154,9 @@ class WorkerPool:
 
     # --- the life of a worker ---
 
-    def owned(self, pool_id: int) -> None:
+    def client_attached(self, pool_id: int) -> None:
         """A client has taken this pool: its workers may start jobs."""
-        self.ownerless.discard(pool_id)
+        self.awaiting_client.discard(pool_id)
         self._inbox.wake()
 
     async def add(self, pool_id: int, number: int) -> Worker:
@@ -207,8 +207,8 @@ class WorkerPool:
         if worker.link is not None:
             worker.link.send("drain", {})
         if worker.job is None:
-            self.runs.watchdog.rouse(worker)
-            self.runs.watchdog.end_of_worker(worker)
+            self.runs.watchdog.continue_if_stopped(worker)
+            self.runs.watchdog.expect_worker_end(worker)
 
     def adopt_spool(self, alive: Iterable[int]) -> list[Outcome]:
         """The outcomes that workers left which are not among `alive`; the living bring theirs themselves."""
@@ -223,7 +223,7 @@ class WorkerPool:
 
     def reap(self, worker: Worker) -> None:
         """Have settled what a dead worker leaves, unless this daemon is ending: then the next one sees to it."""
-        for settle in self._dead:
+        for settle in self._death_handlers:
             self._background.start(settle(worker))
 
     def forget(self, worker: Worker) -> None:
@@ -233,7 +233,7 @@ class WorkerPool:
 
     async def close(self) -> None:
         """Leave the workers to the next daemon: close every connection."""
-        self._dead.clear()
+        self._death_handlers.clear()
         for worker in self.workers.values():
             if worker.link is not None:
                 worker.link.close()
@@ -246,7 +246,7 @@ class WorkerPool:
     def frame(self, link: WorkerLink, kind: str, body: Mapping[str, Any]) -> None:
         """A frame of a worker."""
         if kind == "hello":
-            self._hello(link, body)
+            self._hello_received(link, body)
             return
         if link.worker is None and kind == "ended":
             link.send("stored", {"runs": [(body["seq"], body["run"])]})  # of one dismissed, which waits for this to end
@@ -256,13 +256,13 @@ class WorkerPool:
         if kind == "ended":
             self._job_ended(worker, body)
         elif kind == "running":
-            self._runs(worker, RunKey(body["seq"], body["run"]), body)
+            self._run_confirmed(worker, RunKey(body["seq"], body["run"]), body)
         elif kind == "returned":
-            self._returned(worker, RunKey(body["seq"], body["run"]), body.get("short"))
+            self._claim_returned(worker, RunKey(body["seq"], body["run"]), body.get("short"))
         elif kind == "output":
-            self.runs.follows.told(body)
+            self.runs.output_followers.told(body)
         elif kind == "sent":
-            self.runs.sending.told(body)
+            self.runs.stdin_sender.told(body)
 
     def lost(self, link: WorkerLink) -> None:
         """A connection closed: look closer, but a worker is dead only when its process is."""
@@ -270,15 +270,15 @@ class WorkerPool:
         if worker is not None and worker.link is link:
             worker.link = None
             if worker.job is not None:
-                self.runs.sending.lost(worker.job)
+                self.runs.stdin_sender.lost(worker.job)
 
-    def _runs(self, worker: Worker, key: RunKey, body: Mapping[str, Any]) -> None:
+    def _run_confirmed(self, worker: Worker, key: RunKey, body: Mapping[str, Any]) -> None:
         if worker.job == key:
             worker.has_begun = True
             if body.get("pid") and body.get("start_time"):
                 self.runs.watchdog.leader(worker, key, body["pid"], body["start_time"])
 
-    def _hello(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
+    def _hello_received(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         worker = self.workers.get(body["worker"])
         if worker is None or worker.pid != link.pid:
             log.warning("a worker that is not known here connected: %r, pid %d", body.get("worker"), link.pid)
@@ -291,7 +291,7 @@ class WorkerPool:
             worker.link.close()
         link.worker = worker.id
         worker.link = link
-        worker.has_come = True
+        worker.has_connected = True
         worker.environments = type(worker.environments)()
         worker.takes_input = "send" in (body.get("knows") or ())
         worker.jobs_done = body.get("jobs_done", worker.jobs_done)
@@ -299,16 +299,16 @@ class WorkerPool:
         running = body.get("running")
         worker.is_stopped = bool(running and running.get("paused"))
         told = [outcome_from_map(ended) for ended in body.get("ended") or ()]
-        self._compare(worker, running, told)
+        self._reconcile(worker, running, told)
         for outcome in told:
-            self._take(worker, outcome)
+            self._report(worker, outcome)
         if worker.draining or body.get("draining"):
             self.drain(worker)
         if not worker.ready.done():
             worker.ready.set_result(None)
         self._inbox.wake()
 
-    def _compare(self, worker: Worker, body: Mapping[str, Any] | None, told: Sequence[Outcome]) -> None:
+    def _reconcile(self, worker: Worker, body: Mapping[str, Any] | None, told: Sequence[Outcome]) -> None:
         """What this worker says it runs, against what it was given."""
         given = worker.job
         running = RunKey(body["seq"], body["run"]) if body else None
@@ -316,11 +316,11 @@ class WorkerPool:
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
             # The connection broke with the claim still on its way: nobody has begun to run it.
             self.runs.over(given)
-            self._inbox.give_back(given.seq, given.run)
+            self._inbox.return_claim(given.seq, given.run)
         if running is not None and body is not None and worker.link is not None:
-            self._runs(worker, running, body)
-            self.runs.follows.go_on(worker, running)
-            self.runs.sending.begun(worker, running)
+            self._run_confirmed(worker, running, body)
+            self.runs.output_followers.resume(worker, running)
+            self.runs.stdin_sender.begun(worker, running)
             self._background.start(self._check_running(worker, running))
 
     async def _check_running(self, worker: Worker, running: RunKey) -> None:
@@ -332,15 +332,15 @@ class WorkerPool:
             grace_ms = job.options.kill_grace_ms if job is not None else 0
             self.runs.kill(worker.id, running.seq, running.run, grace_ms=grace_ms, why="cancelled")
             return
-        worker.catch_up(running, paused=job.paused)
+        worker.send_pending(running, paused=job.paused)
         if job.options.timeout_ms is not None:
             left_ms = max(0, (job.started_ms or 0) + job.options.timeout_ms - self._clock.now().wall_ms)
-            self.runs.watchdog.end_of_run(worker, running, left_ms + job.options.kill_grace_ms, "timeout")
+            self.runs.watchdog.expect_run_end(worker, running, left_ms + job.options.kill_grace_ms, "timeout")
 
     def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
         """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
         link.close()
-        worker.has_come = True
+        worker.has_connected = True
         if not worker.is_refused:  # it tries again and again
             log.warning("%s", words)
         worker.is_refused = True
@@ -352,22 +352,22 @@ class WorkerPool:
         worker.job = None
         worker.job_id = None
         worker.jobs_done += 1
-        worker.times_short = 0
-        self._take(worker, outcome)
+        worker.failed_starts = 0
+        self._report(worker, outcome)
         if worker.draining:
-            self.runs.watchdog.end_of_worker(worker)
+            self.runs.watchdog.expect_worker_end(worker)
 
-    def _returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
+    def _claim_returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
         """The worker was drained or busy when the claim came, or is short of something: it has not begun."""
         if worker.job == key:
             worker.job = None
             worker.job_id = None
         if short is not None:
-            rest(worker, short, self._inbox.wake)
+            cool_down(worker, short, self._inbox.wake)
         self.runs.over(key)
-        self._inbox.give_back(key.seq, key.run)
+        self._inbox.return_claim(key.seq, key.run)
 
-    def _take(self, worker: Worker, outcome: Outcome) -> None:
+    def _report(self, worker: Worker, outcome: Outcome) -> None:
         failpoints.reached("outcome.received")
         self.pending_outcomes.note(RunKey(outcome.seq, outcome.run), worker=worker.id)
         self._inbox.report(outcome)

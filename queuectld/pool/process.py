@@ -28,7 +28,7 @@ DEFAULT_SIGNALS: Final = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTO
 """What was ignored when the daemon was started (`trap '' CHLD`) is not so for a worker: it waits for its jobs."""
 
 
-class WorkerPlaces(NamedTuple):
+class WorkerPaths(NamedTuple):
     """Where a worker finds its daemon and keeps its files; `nofile` is the soft descriptor limit that jobs get."""
 
     socket: Path
@@ -66,22 +66,22 @@ class Worker:
         """It speaks another protocol, which was logged."""
         self.is_stopped = False
         """Whether its job was paused when it said hello."""
-        self.has_come = False
+        self.has_connected = False
         """Whether it has connected to this daemon, be it only to be refused."""
         self.has_begun = False
         """Whether it has told that it runs `job`."""
         self.has_ended = False
         """Its process is gone, and what it ran is being settled."""
-        self.overdue: tuple[RunKey, str] | None = None
+        self.unfinished_run: tuple[RunKey, str] | None = None
         """It was killed because this run did not end; why that should have ended."""
 
-        self.is_resting = False
+        self.is_cooling_down = False
         """Whether it gets no job for a while: it could not begin the newest one for want of something."""
-        self.times_short = 0
+        self.failed_starts = 0
         """How often that was so, one after the other."""
-        self.untold: list[Mapping[str, Any]] = []
+        self.pending_signals: list[Mapping[str, Any]] = []
         """Signals to its job that came while it had no connection."""
-        self.ladder: Mapping[str, Any] | None = None
+        self.last_kill: Mapping[str, Any] | None = None
         """The newest `kill` to end a run of it: told again, in case the connection broke with it on its way."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -106,7 +106,7 @@ class Worker:
         return WorkerState.IDLE if self.job is None else WorkerState.BUSY
 
     @property
-    def left_words(self) -> str:
+    def describe_leftover(self) -> str:
         """What is left of it, for people, where it was waited for in vain."""
         if not procfs.is_alive(self.pid, self.start_time):
             return f"worker {self.name} (pid {self.pid}) has ended, and the store could not be told"
@@ -116,20 +116,20 @@ class Worker:
     def tell(self, kind: str, body: Mapping[str, Any]) -> None:
         """Tell it something about its run: now, or where that still matters once it is connected again."""
         if kind == "kill" and not body["only_signal"]:
-            self.ladder = body
+            self.last_kill = body
         if self.link is not None:
             self.link.send(kind, body)
         elif kind == "kill" and body["only_signal"]:
-            self.untold.append(body)
+            self.pending_signals.append(body)
 
-    def catch_up(self, running: RunKey, *, paused: bool) -> None:
+    def send_pending(self, running: RunKey, *, paused: bool) -> None:
         """Tell it what came while it had no connection: signals, and that its run is to end, to stop or to go on."""
         if self.link is None:
             return
-        if self.ladder is not None and (self.ladder["seq"], self.ladder["run"]) == running:
-            self.link.send("kill", self.ladder)
-        untold, self.untold = self.untold, []
-        for body in untold:
+        if self.last_kill is not None and (self.last_kill["seq"], self.last_kill["run"]) == running:
+            self.link.send("kill", self.last_kill)
+        pending_signals, self.pending_signals = self.pending_signals, []
+        for body in pending_signals:
             self.link.send("kill", body)
         if paused is not self.is_stopped:
             self.link.send("pause" if paused else "resume", {"seq": running.seq, "run": running.run})
@@ -151,12 +151,12 @@ class Worker:
             self.job is None
             and self.link is not None
             and not self.draining
-            and not self.is_resting
+            and not self.is_cooling_down
             and self.ready.done()
         )
 
 
-def spawn(worker_id: int, places: WorkerPlaces) -> int:
+def spawn(worker_id: int, places: WorkerPaths) -> int:
     """Start a worker process in a session of its own; its pid. Raises OSError.
 
     By exec, never by a bare fork: this process has threads. Its stdout and stderr lead to the daemon's log, as ours do.

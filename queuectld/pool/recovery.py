@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 LAST_GRACE_MS: Final = 1_000
 """Between TERM and KILL for a run that has had its grace, and whose worker had to be killed."""
-OVERDUE: Final = {
+KIND_BY_REASON: Final = {
     "timeout": EndKind.TIMED_OUT,
     "cancelled": EndKind.SIGNALLED,
     "shutdown": EndKind.INTERRUPTED,
@@ -49,7 +49,7 @@ class Recovery:
         self._inbox = inbox
         self._reaped = reaped
 
-    async def take_stock(self) -> None:
+    async def recover(self) -> None:
         """At start: take over the workers that live, apply spooled outcomes, settle the runs of the dead."""
         rows = await self._store.queries.workers()
         workers = {row.id: self._pool.take_over(row) for row in rows}
@@ -145,11 +145,11 @@ class Recovery:
                 pid=record.get("pid") or None,
                 left_behind=describe(survivors),
                 survivors=survivors,
-                output=self._salvaged(worker, key),
+                output=self._recovered_output(worker, key),
             )
         )
 
-    def _salvaged(self, worker: Worker, key: RunKey) -> dict[str, Output]:
+    def _recovered_output(self, worker: Worker, key: RunKey) -> dict[str, Output]:
         try:
             return output_recovery.output(self._pool.places.logs, worker.id, *key)
         except OSError as error:
@@ -194,7 +194,7 @@ def describe(survivors: Sequence[Survivor]) -> str | None:
 
 def _how_it_ended(worker: Worker, key: RunKey) -> tuple[EndKind, str]:
     """What became of a run that its dead worker cannot tell of, and words for people."""
-    if worker.overdue is None or worker.overdue[0] != key:
+    if worker.unfinished_run is None or worker.unfinished_run[0] != key:
         return EndKind.CRASHED, f"worker {worker.name} died"
-    why = worker.overdue[1]
-    return OVERDUE.get(why, EndKind.CRASHED), f"worker {worker.name} was killed, as it did not answer ({why})"
+    why = worker.unfinished_run[1]
+    return KIND_BY_REASON.get(why, EndKind.CRASHED), f"worker {worker.name} was killed, as it did not answer ({why})"

@@ -3,9 +3,9 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from queuectld.pool.followers import FollowedRun, Follows
+from queuectld.pool.followers import FollowedOutput, OutputFollowers
 from queuectld.pool.process import RunKey, Worker
-from queuectld.pool.stdin import Sending
+from queuectld.pool.stdin import StdinSender
 from queuectld.pool.watchdog import Watchdog
 from queuectld.scheduler.run_control import Capacity
 
@@ -14,17 +14,17 @@ class RunController:
     """What may be asked of the workers that run something, and what is under way with their runs."""
 
     def __init__(
-        self, workers: Mapping[int, Worker], ownerless: Container[int], dedication: Mapping[int, int]
+        self, workers: Mapping[int, Worker], awaiting_client: Container[int], dedication: Mapping[int, int]
     ) -> None:
         """The workers by their id, the foreground pools that wait for their clients, and those kept for one job.
 
         The pool changes all three.
         """
         self._workers = workers
-        self._ownerless = ownerless
+        self._ownerless = awaiting_client
         self._dedication = dedication
-        self.follows = Follows()
-        self.sending = Sending()
+        self.output_followers = OutputFollowers()
+        self.stdin_sender = StdinSender()
         self.watchdog = Watchdog()
 
     def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:
@@ -32,8 +32,8 @@ class RunController:
         body = {"seq": seq, "run": run, "reason": why, "grace_ms": grace_ms, "only_signal": None}
         found = self._workers.get(worker)
         if found is not None:
-            self.watchdog.rouse(found)
-            self.watchdog.end_of_run(found, RunKey(seq, run), grace_ms, why)
+            self.watchdog.continue_if_stopped(found)
+            self.watchdog.expect_run_end(found, RunKey(seq, run), grace_ms, why)
         self._tell(worker, "kill", body)
 
     def signal(self, worker: int, seq: int, run: int, number: int) -> None:
@@ -45,18 +45,18 @@ class RunController:
         """STOP or CONT to all of the job."""
         self._tell(worker, "pause" if paused else "resume", {"seq": seq, "run": run})
 
-    def follow(self, worker: int, seq: int, run: int) -> FollowedRun | None:
+    def follow(self, worker: int, seq: int, run: int) -> FollowedOutput | None:
         """The output of this execution from now on; None when this worker does not run it."""
-        return self.follows.follow(self._workers.get(worker), RunKey(seq, run))
+        return self.output_followers.follow(self._workers.get(worker), RunKey(seq, run))
 
     async def send(self, worker: int, seq: int, run: int, data: bytes, *, eof: bool) -> str | None:
         """More for the stdin of this; None once its worker has it, else why not."""
-        return await self.sending.send(self._workers.get(worker), RunKey(seq, run), data, eof=eof)
+        return await self.stdin_sender.send(self._workers.get(worker), RunKey(seq, run), data, eof=eof)
 
     def over(self, key: RunKey) -> None:
         """This execution will tell no more: whoever follows its output reads it from the store from now on."""
-        self.sending.over(key)
-        self.follows.over(key)
+        self.stdin_sender.over(key)
+        self.output_followers.over(key)
         self.watchdog.settled(key)
 
     def worker_count(self) -> int:
@@ -69,7 +69,7 @@ class RunController:
         kept = sum(map(self._dedication.__contains__, pools)) if self._dedication else 0
         return Capacity(len(pools) - kept, len(pools))
 
-    def why_none_is_open(self) -> str | None:
+    def why_unavailable(self) -> str | None:
         """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
         if not self._workers or self.capacity().slots:
             return None

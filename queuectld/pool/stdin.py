@@ -12,7 +12,7 @@ OLD_WORKER = "old"
 LOST = "lost"
 
 
-class Sending:
+class StdinSender:
     """Answers each send once the worker has said that it has it, or why not."""
 
     def __init__(self) -> None:

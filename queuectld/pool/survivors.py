@@ -7,7 +7,7 @@ from typing import Final
 
 from queuectld.domain.errors import Refused
 from queuectld.domain.outcome import Survivor
-from queuectld.pool.background import Background
+from queuectld.pool.background import BackgroundTasks
 from queuectld.pool.process import watch_exit
 from queuectld.scheduler.clock import Clock
 from queuectld.store.store import Store
@@ -24,11 +24,11 @@ class Survivors:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._background = Background()
+        self._background = BackgroundTasks()
         self._seen: Mapping[int, tuple[Survivor, ...]] = {}
         self._watched: set[int] = set()
 
-    def look(self) -> None:
+    def watch_new(self) -> None:
         """Watch those that the store names by now."""
         noted = self._store.survivors
         if noted is not self._seen:
@@ -73,7 +73,7 @@ class Survivors:
             if leader is not None and leader.is_alive:
                 # The leader we knew has ended, and a number is free once no process of the session is left.
                 sessions.discard(session)
-        found = [process for process in procfs.everybody() if process.session in sessions and process.is_alive]
+        found = [process for process in procfs.all_processes() if process.session in sessions and process.is_alive]
         return [
             Survivor(one.pid, one.start_time, self._clock.boot_id, one.session, one.comm, unkillable.is_denied(one))
             for one in found

@@ -63,7 +63,7 @@ class Pool:
         self.kind = kind
         self.wanted = wanted
         self.job_seq = job_seq
-        self.owner: Hashable | None = None
+        self.client: Hashable | None = None
         self.failures = 0
         self.filling = asyncio.Lock()
         """Two workers that die at once are two reasons to fill the pool, and it is to be filled once."""

@@ -42,34 +42,34 @@ class Subscription:
 
     def __init__(self, bus: "Bus", wanted: EventFilter, deliver: Deliver) -> None:
         self._bus = bus
-        self._wanted = wanted
+        self._filter = wanted
         self._deliver = deliver
-        self._seen = 0
-        self._held: list[Event] | None = []
+        self._last_seq = 0
+        self._backlog: list[Event] | None = []
 
     def offer(self, events: Sequence[Event]) -> None:
         """Hand over new events, or keep them back while the reader still catches up."""
-        if self._held is not None:
-            self._held.extend(events)
+        if self._backlog is not None:
+            self._backlog.extend(events)
             return
-        self.pass_on(events)
+        self.forward(events)
 
-    def pass_on(self, events: Sequence[Event]) -> None:
+    def forward(self, events: Sequence[Event]) -> None:
         """Deliver those that are wanted and were not delivered before."""
-        chosen = [event for event in events if event.event_seq > self._seen and _wants(self._wanted, event)]
+        chosen = [event for event in events if event.event_seq > self._last_seq and _matches(self._filter, event)]
         if events:
-            self._seen = max(self._seen, events[-1].event_seq)
+            self._last_seq = max(self._last_seq, events[-1].event_seq)
         if chosen:
             self._deliver(chosen)
 
     def go_live(self) -> None:
         """Deliver what was kept back, and from now on everything at once."""
-        held, self._held = self._held, None
-        self.pass_on(held or [])
+        held, self._backlog = self._backlog, None
+        self.forward(held or [])
 
     def start_after(self, event_seq: int) -> None:
         """Deliver nothing up to `event_seq`."""
-        self._seen = event_seq
+        self._last_seq = event_seq
 
     def close(self) -> None:
         """Leave the bus."""
@@ -83,7 +83,7 @@ class Bus:
         self._store = store
         self._readers: set[Subscription] = set()
         self._watches: set[Watch] = set()
-        self._ends: set[EndsWatch] = set()
+        self._end_watches: set[JobEndWatch] = set()
 
     def committed(self, commit: Committed) -> None:
         """Tell everybody what a commit has stored."""
@@ -94,8 +94,8 @@ class Bus:
             reader.offer(events)
         for watch in tuple(self._watches):
             watch.offer(events)
-        if self._ends and (ends := [event for event in events if event.kind in ENDING_KINDS]):
-            for each in tuple(self._ends):
+        if self._end_watches and (ends := [event for event in events if event.kind in ENDING_KINDS]):
+            for each in tuple(self._end_watches):
                 each.offer(ends)
 
     async def subscribe(self, wanted: EventFilter, since: int | None, deliver: Deliver) -> Subscription:
@@ -126,10 +126,10 @@ class Bus:
         self._watches.add(watch)
         return watch
 
-    def watch_ends(self, told: Callable[[int, EventKind], bool]) -> "EndsWatch":
+    def watch_job_ends(self, told: Callable[[int, EventKind], bool]) -> "JobEndWatch":
         """A watch on the ends of jobs. `told` gets the seq and kind of each; True wakes. Close it when done."""
-        watch = EndsWatch(self, told)
-        self._ends.add(watch)
+        watch = JobEndWatch(self, told)
+        self._end_watches.add(watch)
         return watch
 
     def watch_job(self, seq: int) -> "Watch":
@@ -138,10 +138,10 @@ class Bus:
         self._watches.add(watch)
         return watch
 
-    def drop(self, watch: "_Waker") -> None:
+    def drop(self, watch: "_Waiter") -> None:
         """Forget a watch."""
-        if isinstance(watch, EndsWatch):
-            self._ends.discard(watch)
+        if isinstance(watch, JobEndWatch):
+            self._end_watches.discard(watch)
         else:
             self._watches.discard(watch)
 
@@ -157,13 +157,13 @@ class Bus:
             raise Refused(ErrorCode.GONE, message, {"oldest": oldest})
         reader.start_after(since)
         while events := await self._store.events_since(since, REPLAY_PAGE):
-            reader.pass_on(events)
+            reader.forward(events)
             since = events[-1].event_seq
             if len(events) < REPLAY_PAGE:
                 break
 
 
-class _Waker:
+class _Waiter:
     """Wakes who waits for something to happen. Set before the first look, so no event is missed."""
 
     def __init__(self, bus: Bus) -> None:
@@ -185,7 +185,7 @@ class _Waker:
         self._bus.drop(self)
 
 
-class Watch(_Waker):
+class Watch(_Waiter):
     """Wakes at whatever happens, or (with a seq) at whatever happens to one job."""
 
     def __init__(self, bus: Bus, seq: int | None) -> None:
@@ -198,7 +198,7 @@ class Watch(_Waker):
             self._wake.set()
 
 
-class EndsWatch(_Waker):
+class JobEndWatch(_Waiter):
     """Tells of each job that ends or goes, and wakes where that matters."""
 
     def __init__(self, bus: Bus, told: Callable[[int, EventKind], bool]) -> None:
@@ -212,7 +212,7 @@ class EndsWatch(_Waker):
                 self._wake.set()
 
 
-def _wants(wanted: EventFilter, event: Event) -> bool:
+def _matches(wanted: EventFilter, event: Event) -> bool:
     if wanted.kinds is not None and event.kind not in wanted.kinds:
         return False
     if wanted.seq is not None and event.seq != wanted.seq:

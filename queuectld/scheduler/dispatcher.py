@@ -21,7 +21,7 @@ from queuectld.store.store import Store
 
 log = logging.getLogger(__name__)
 
-PASSING: Final = frozenset({ErrorCode.NO_SPACE, ErrorCode.BUSY})
+TRANSIENT_ERRORS: Final = frozenset({ErrorCode.NO_SPACE, ErrorCode.BUSY})
 """Failures of the store that go away by themselves."""
 
 RETRY_SECONDS: Final = 1
@@ -64,7 +64,7 @@ class Dispatcher:
         """Whether a turn has something to do although no worker is free. True at first, as above."""
         self._alarm: Alarm | None = None
         """There while turns are taken."""
-        self._held_up = False
+        self._is_retrying = False
         """Whether the newest turn could not be stored, for a reason that goes away by itself."""
         self.draining = False
         """No new claims; what ends is still stored."""
@@ -127,8 +127,8 @@ class Dispatcher:
             self._ready = True
             self._retry_later(error)
             return
-        if self._held_up:
-            self._held_up = False
+        if self._is_retrying:
+            self._is_retrying = False
             log.info("turns are stored again")
         if len(turn.claimed) >= len(free) > 0 or turn.more:
             # Every worker got a job, so there may be more: the next free worker looks again.
@@ -138,7 +138,7 @@ class Dispatcher:
         self._pool.stored(turn.stored)
         for claimed in turn.claimed:
             if not await self._pool.start(claimed):
-                self._inbox.give_back(claimed.seq, claimed.run)
+                self._inbox.return_claim(claimed.seq, claimed.run)
 
     async def _return_claims(self) -> None:
         """Store claims as pending again; when they cannot be stored now, the next turn tries again."""
@@ -153,12 +153,12 @@ class Dispatcher:
 
     def _retry_later(self, error: BaseException) -> None:
         """Take a turn in a while. Raises `error` when it does not go away by itself."""
-        if not (isinstance(error, Refused) and error.code in PASSING):
+        if not (isinstance(error, Refused) and error.code in TRANSIENT_ERRORS):
             raise error
-        if not self._held_up:
+        if not self._is_retrying:
             # Once: on a full disk, with nobody there, this may go on for days.
             log.warning("a turn was not stored; it is tried again every %d s: %s", RETRY_SECONDS, error.message)
-        self._held_up = True
+        self._is_retrying = True
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._inbox.wake)
 
     def _is_due(self) -> bool:

@@ -22,7 +22,7 @@ class Inbox:
         self.outcomes.append(outcome)
         self._wake.set()
 
-    def give_back(self, seq: int, run: int) -> None:
+    def return_claim(self, seq: int, run: int) -> None:
         """A worker was given this claim, and nobody has begun to run it."""
         self.claims.append((seq, run))
         self._wake.set()

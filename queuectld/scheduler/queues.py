@@ -24,25 +24,25 @@ class QueueService:
         """All queues by name."""
         return await self._store.queries.queues()
 
-    async def set(self, wanted: QueueSet) -> Sequence[QueueRow]:
+    async def set(self, request: QueueSet) -> Sequence[QueueRow]:
         """Change the limits of a queue: those that are given. Its row, the same where nothing was."""
         limits: dict[str, Any] = {}
-        if wanted.concurrency is not None:
-            limits["concurrency"] = wanted.concurrency or None
-        if wanted.rate is not None:
-            limits["rate"] = None if wanted.rate == "none" else wanted.rate
-        if wanted.failure_limit is not None:
-            limits["failure_limit"] = wanted.failure_limit or None
-        return [await self._store.queue_set(wanted.name, now=self._clock.now(), **limits)]
+        if request.concurrency is not None:
+            limits["concurrency"] = request.concurrency or None
+        if request.rate is not None:
+            limits["rate"] = None if request.rate == "none" else request.rate
+        if request.failure_limit is not None:
+            limits["failure_limit"] = request.failure_limit or None
+        return [await self._store.queue_set(request.name, now=self._clock.now(), **limits)]
 
-    async def pause(self, wanted: QueuePause) -> Sequence[QueueRow]:
+    async def pause(self, request: QueuePause) -> Sequence[QueueRow]:
         """Start no more jobs of this queue. Those that run go on; with `wait` until none does."""
         watch = self._bus.watch()
         try:
-            row = await self._store.queue_pause(wanted.name, True, now=self._clock.now())
-            while wanted.wait and row.paused and row.counts[JobState.PROCESSING]:
+            row = await self._store.queue_pause(request.name, True, now=self._clock.now())
+            while request.wait and row.paused and row.counts[JobState.PROCESSING]:
                 await watch.woken()
-                row = next(each for each in await self._store.queries.queues() if each.name == wanted.name)
+                row = next(each for each in await self._store.queries.queues() if each.name == request.name)
         finally:
             watch.close()
         return [row]

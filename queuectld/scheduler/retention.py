@@ -26,7 +26,7 @@ KEEP: Final[Mapping[JobState, str]] = {
     JobState.DEAD: "keep_dead",
 }
 """The setting that says for how long jobs of a state are kept."""
-ENDS: Final = {
+STATE_OF: Final = {
     EventKind.JOB_COMPLETED: JobState.COMPLETED,
     EventKind.JOB_CANCELLED: JobState.CANCELLED,
     EventKind.JOB_DEAD: JobState.DEAD,
@@ -41,7 +41,7 @@ GAP_SHARE: Final = 20
 """Jobs are looked through at most every twentieth part of the time they are kept: each look is at all of them."""
 
 
-class Pass(NamedTuple):
+class SweepResult(NamedTuple):
     """What one pass through the jobs did, and when the oldest one left of each state ended."""
 
     removed: int
@@ -72,7 +72,7 @@ class Retention:
         if EventKind.CONFIG_CHANGED in kinds:
             self._keeps = self._read_keeps()
             self._wake.set()
-        waits = [keep for state, keep in self._keeps.items() if any(ENDS.get(kind) is state for kind in kinds)]
+        waits = [keep for state, keep in self._keeps.items() if any(STATE_OF.get(kind) is state for kind in kinds)]
         if self._due_ms is None:
             waits.append(KEEP_REQUESTS_MS)
         if waits:
@@ -140,7 +140,7 @@ class Retention:
             await self._store.upkeep.prune_events(KEEP_EVENTS)
         self._oldest_event = await self._store.oldest_event()
 
-    async def _pass(self, before: Mapping[JobState, int], *, dry_run: bool = False) -> Pass:
+    async def _pass(self, before: Mapping[JobState, int], *, dry_run: bool = False) -> SweepResult:
         """Look at every job, and remove (or count) those that ended, in one of these states, before its time."""
         removed = 0
         oldest: dict[JobState, int] = {}
@@ -155,7 +155,7 @@ class Retention:
             async for pruned in self._store.upkeep.prune_jobs(old, before, now=self._clock.now()):
                 self._remove_files(pruned.files)
                 removed += pruned.count
-        return Pass(removed, oldest)
+        return SweepResult(removed, oldest)
 
     async def _clear_logs(self) -> None:
         """Remove log files of jobs that are gone: a daemon was killed after it had removed a job, before its files.

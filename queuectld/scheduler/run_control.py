@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from queuectld.domain.job import Output
 
 
-class Follow(Protocol):
+class LiveOutput(Protocol):
     """The output of one running execution, as far as its worker has told."""
 
     @property
@@ -50,7 +50,7 @@ class RunControl(Protocol):
         """STOP or CONT to all of the job; its time-out stands still meanwhile."""
         ...
 
-    def follow(self, worker: int, seq: int, run: int) -> Follow | None:
+    def follow(self, worker: int, seq: int, run: int) -> LiveOutput | None:
         """The output of a running execution; None when no such worker is known."""
         ...
 
@@ -69,7 +69,7 @@ class RunControl(Protocol):
         """How many workers there are to take jobs."""
         ...
 
-    def why_none_is_open(self) -> str | None:
+    def why_unavailable(self) -> str | None:
         """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
         ...
 

@@ -18,7 +18,7 @@ LATER_S: Final = 30.0
 """Until it is tried again, where somebody was reading what has to go, or the disk was full."""
 
 
-class Shrinking:
+class Shrinker:
     """Gives back what is free."""
 
     def __init__(self, store: Store) -> None:

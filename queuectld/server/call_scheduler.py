@@ -13,7 +13,7 @@ from queuectl_client.protocol.methods import Effect
 CallT = TypeVar("CallT")
 
 
-TOGETHER: Final = {Effect.ADD: 256, Effect.READ: 8, Effect.CHANGE: 1}
+MAX_CONCURRENT: Final = {Effect.ADD: 256, Effect.READ: 8, Effect.CHANGE: 1}
 """How many calls of one effect may run at a time. Answers to reads are large (up to 1 MiB), so those are few."""
 
 
@@ -67,4 +67,4 @@ class CallScheduler(Generic[CallT]):
     def _is_turn_of(self, effect: Effect) -> bool:
         if self._running == 0:
             return True
-        return effect is self._effect and self._running < TOGETHER[effect]
+        return effect is self._effect and self._running < MAX_CONCURRENT[effect]

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from queuectl_client.protocol.rpc import Decoder, Message, ProtocolError
 from queuectl_client.protocol.vocabulary import ErrorCode
-from queuectld.pool.link import may_be_heard
+from queuectld.pool.link import start_reading
 from queuectld.scheduler.service import Service
 from queuectld.server.router import WireError
 from queuectld.server.session import ClientSession
@@ -26,7 +26,7 @@ SMALL_BYTES: Final = 64 * 1024
 """Half a message of this size is always borne, however many there are of them."""
 
 
-class ConnectionOwner(Protocol):
+class ConnectionRegistry(Protocol):
     """What a connection needs of all of them together."""
 
     is_closing: bool
@@ -35,7 +35,7 @@ class ConnectionOwner(Protocol):
         """Count bytes of half messages. False: there are too many of them."""
         ...
 
-    def left(self, connection: "Connection") -> None:
+    def connection_closed(self, connection: "Connection") -> None:
         """The connection is closed."""
         ...
 
@@ -43,19 +43,19 @@ class ConnectionOwner(Protocol):
 class Connection(asyncio.Protocol):
     """Made once the peer is known to be the daemon's own user."""
 
-    def __init__(self, service: Service, owner: ConnectionOwner) -> None:
-        self._owner = owner
+    def __init__(self, service: Service, client: ConnectionRegistry) -> None:
+        self._registry = client
         self._loop = asyncio.get_running_loop()
         self._session = ClientSession(service, self)
         self._decoder = Decoder()
         self._messages: Iterator[Message] = iter(())
         self._transport: asyncio.Transport | None = None
-        self._untaken = 0
+        self._unconsumed = 0
         """Bytes that came since the last message was taken."""
         self._counted = 0
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
-        self._is_held = False
+        self._is_paused = False
         self._is_unread = False
         self._is_finishing = False
         self._half_deadline: asyncio.TimerHandle | None = None
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=UNREAD_BYTES)
-        if not may_be_heard(transport):
+        if not start_reading(transport):
             transport.abort()
             return
         if self._is_finishing:
@@ -79,9 +79,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
-        self._untaken += len(data)
+        self._unconsumed += len(data)
         self._messages = self._decoder.feed(data)
-        self._take()
+        self._consume()
 
     def eof_received(self) -> bool:
         """Called by asyncio. The client sends no more, but may still read what it is owed."""
@@ -93,11 +93,11 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._is_finishing = True
         self._set_half_deadline(False)
-        self._let_go()
+        self._release_input()
         if self._unread_deadline is not None:
             self._unread_deadline.cancel()
-        self._session.close(owner_lives=self._owner.is_closing)
-        self._owner.left(self)
+        self._session.close(client_returns=self._registry.is_closing)
+        self._registry.connection_closed(self)
 
     def pause_writing(self) -> None:
         """Called by asyncio: the client does not read."""
@@ -133,23 +133,23 @@ class Connection(asyncio.Protocol):
             self._flush()
         if self._is_finishing:
             self.finish()
-        elif self._is_held:
-            self._take()
+        elif self._is_paused:
+            self._consume()
 
     def finish(self) -> None:
         """See `session.Link`. Nothing more is read; calls that only wait are not owed."""
         self._is_finishing = True
         self._set_half_deadline(False)
-        self._let_go()
+        self._release_input()
         if self._transport is None:
             return
         if self._session.is_owed:
-            self._hold()
+            self._pause_reading()
         else:
             self._flush()
             self._transport.close()
 
-    def _let_go(self) -> None:
+    def _release_input(self) -> None:
         """Free what will not be read any more, now: the objects themselves wait for the garbage collector."""
         self._messages = iter(())
         self._decoder.close()
@@ -170,11 +170,11 @@ class Connection(asyncio.Protocol):
         if frames and self._transport is not None:
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _take(self) -> None:
+    def _consume(self) -> None:
         """Take the messages that are there, as long as there is room for them."""
         while not self._is_finishing:
             if self._is_unread or not self._session.has_room:
-                self._hold()
+                self._pause_reading()
                 return
             try:
                 message = next(self._messages, None)
@@ -182,32 +182,32 @@ class Connection(asyncio.Protocol):
                 self.refuse(error.code, error.text, error.msgid)
                 return
             if message is None:
-                self._read_on()
+                self._resume_reading()
                 return
-            size, self._untaken = self._untaken, 0
+            size, self._unconsumed = self._unconsumed, 0
             self._session.receive(message, size)
 
-    def _hold(self) -> None:
+    def _pause_reading(self) -> None:
         """Read no more for now. The time of a half message stands still: it is we who keep it waiting."""
-        if not self._is_held and self._transport is not None:
-            self._is_held = True
+        if not self._is_paused and self._transport is not None:
+            self._is_paused = True
             self._transport.pause_reading()
         self._set_half_deadline(False)
 
-    def _read_on(self) -> None:
-        if self._is_held and self._transport is not None:
-            self._is_held = False
+    def _resume_reading(self) -> None:
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
             self._transport.resume_reading()
         is_half = self._decoder.half_read
         self._set_half_deadline(is_half)
-        if not self._count_half(self._untaken if is_half else 0) and self._untaken > SMALL_BYTES:
+        if not self._count_half(self._unconsumed if is_half else 0) and self._unconsumed > SMALL_BYTES:
             self.refuse(ErrorCode.BUSY, "the daemon holds too many half messages; try again later")
 
     def _count_half(self, size: int) -> bool:
         if size == self._counted:
             return True
         change, self._counted = size - self._counted, size
-        return self._owner.half_messages(change)
+        return self._registry.half_messages(change)
 
     def _set_half_deadline(self, is_half: bool) -> None:
         if is_half and self._half_deadline is None:

@@ -10,7 +10,7 @@ from queuectl_client.protocol.rpc import error_response
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.scheduler.service import Service
 from queuectld.server.connection import Connection
-from queuectld.server.peercred import why_not
+from queuectld.server.peercred import rejection_reason
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Connections:
 
     def admit(self, client: socket.socket) -> None:
         """Take a client in, or send it away: another user's before a byte is read, one too many with an error."""
-        if (why := why_not(client)) is not None:
+        if (why := rejection_reason(client)) is not None:
             log.warning("a client was turned away: %s", why)
             client.close()
             return
@@ -53,12 +53,12 @@ class Connections:
         opening.add_done_callback(self._opening.discard)
 
     def half_messages(self, change: int) -> bool:
-        """See `connection.ConnectionOwner`."""
+        """See `connection.ConnectionRegistry`."""
         self._half_bytes += change
         return self._half_bytes <= HALF_MESSAGES_BYTES
 
-    def left(self, connection: Connection) -> None:
-        """See `connection.ConnectionOwner`."""
+    def connection_closed(self, connection: Connection) -> None:
+        """See `connection.ConnectionRegistry`."""
         self._since.pop(connection, None)
         if not self._since:
             self._empty.set()
@@ -85,7 +85,7 @@ class Connections:
             if since > before:
                 return False
             if connection.is_silent:
-                self.left(connection)
+                self.connection_closed(connection)
                 connection.abort()
                 return True
         return False

@@ -20,7 +20,7 @@ Subscribe = Callable[[int, Deliver], Awaitable[Subscription]]
 """Takes a place on the bus: the events after a number, first those stored, then as they come."""
 
 
-class Feed:
+class EventFeed:
     """Sends events as notifications. `lost` is called when the reader cannot be told all that it is owed."""
 
     def __init__(
@@ -41,12 +41,12 @@ class Feed:
         self._answered = False
         self._behind = False
         self._closed = False
-        self._place: Subscription | None = None
+        self._subscription: Subscription | None = None
         self._catching_up: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take the place on the bus; nothing is sent before `release`. Refused (gone) when `since` is not kept."""
-        self._keep(await self._subscribe(self._sent, self._deliver))
+        self._set_subscription(await self._subscribe(self._sent, self._deliver))
 
     def release(self) -> None:
         """The subscription has been answered: send, what was held back first."""
@@ -61,16 +61,16 @@ class Feed:
     def close(self) -> None:
         """Send nothing any longer."""
         self._closed = True
-        if self._place is not None:
-            self._place.close()
-            self._place = None
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
         if self._catching_up is not None:
             self._catching_up.cancel()
 
     async def _catch_up(self) -> None:
         try:
             self._behind = False
-            self._keep(await self._subscribe(self._sent, self._deliver))
+            self._set_subscription(await self._subscribe(self._sent, self._deliver))
         except Refused:
             self._lost()
         finally:
@@ -79,11 +79,11 @@ class Feed:
         if self._may_send():
             self.resume()
 
-    def _keep(self, place: Subscription) -> None:
+    def _set_subscription(self, subscription: Subscription) -> None:
         if self._behind or self._closed:
-            place.close()
+            subscription.close()
         else:
-            self._place = place
+            self._subscription = subscription
 
     def _deliver(self, events: Sequence[Event]) -> None:
         if self._closed or self._behind:
@@ -91,9 +91,9 @@ class Feed:
         if not self._answered or not self._may_send():
             # From here on everything is read from the store again, later: a gap would be worse than a second reading.
             self._behind = True
-            if self._place is not None:
-                self._place.close()
-                self._place = None
+            if self._subscription is not None:
+                self._subscription.close()
+                self._subscription = None
             return
         try:
             frames = b"".join([notification("event", event_view(event)) for event in events])

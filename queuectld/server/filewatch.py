@@ -21,8 +21,8 @@ IN_NONBLOCK: Final = os.O_NONBLOCK
 IN_CLOEXEC: Final = os.O_CLOEXEC
 EVENT_BYTES: Final = 4096
 
-FIRST_LOOK_S: Final = 1.0
-LAST_LOOK_S: Final = 15.0
+FIRST_CHECK_S: Final = 1.0
+LAST_CHECK_S: Final = 15.0
 """Where nothing tells of changes, the gaps between two looks grow from the first to the last."""
 
 log = logging.getLogger(__name__)
@@ -40,25 +40,25 @@ class FileWatch:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = -1
         self._paths: set[Path] = set()
-        self._look: asyncio.TimerHandle | None = None
-        self._gap_s = FIRST_LOOK_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._delay_s = FIRST_CHECK_S
 
     @property
-    def is_told(self) -> bool:
+    def has_inotify(self) -> bool:
         """Whether the kernel tells of changes, rather than a look now and then."""
-        return self._look is None
+        return self._timer is None
 
     def add(self, path: Path) -> None:
         """Watch this file or folder itself, nothing below it; the one that is there now."""
         self._paths.add(path)
-        if self._look is None and (why := self._watch([path])):
+        if self._timer is None and (why := self._watch([path])):
             log.warning("no notice of changes to %s can be had (%s); it is looked at now and then", path, why)
-            self._look_later()
+            self._check_later()
 
     def close(self) -> None:
         """Watch nothing any longer."""
-        if self._look is not None:
-            self._look.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._drop()
 
     def _watch(self, paths: list[Path]) -> str:
@@ -84,19 +84,19 @@ class FileWatch:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _look_later(self) -> None:
+    def _check_later(self) -> None:
         # Half a watch would only hold what others are short of.
         self._drop()
-        self._look = self._loop.call_later(self._gap_s, self._look_now)
-        self._gap_s = min(self._gap_s * 2, LAST_LOOK_S)
+        self._timer = self._loop.call_later(self._delay_s, self._check_now)
+        self._delay_s = min(self._delay_s * 2, LAST_CHECK_S)
 
-    def _look_now(self) -> None:
+    def _check_now(self) -> None:
         self._changed()
         if self._watch(list(self._paths)):
-            self._look_later()
+            self._check_later()
             return
-        self._look = None
-        self._gap_s = FIRST_LOOK_S
+        self._timer = None
+        self._delay_s = FIRST_CHECK_S
         log.info("changes to %s are told of again", ", ".join(map(str, sorted(self._paths))))
         self._changed()  # what came between the look and the watch
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 ACCEPTS_AT_A_TIME: Final = 64
 """Then those who are already connected get their turn."""
 
-REST_S: Final = 0.5
+RETRY_S: Final = 0.5
 """After an error that may stay a while, as no descriptor being left: trying again at once would spin."""
 
 FIRST_RETRY_S: Final = 0.5
@@ -97,7 +97,7 @@ class Listener:
             except OSError as error:
                 log.error("cannot accept a client: %s", error.strerror)
                 self._loop.remove_reader(listening)
-                self._loop.call_later(REST_S, self._accept_again, listening)
+                self._loop.call_later(RETRY_S, self._accept_again, listening)
                 return
             client.setblocking(False)
             self._admit(client)
@@ -108,4 +108,4 @@ class Listener:
                 self._loop.add_reader(listening, self._accept, listening)
             except OSError as error:
                 log.error("cannot accept clients: %s", error.strerror)
-                self._loop.call_later(REST_S, self._accept_again, listening)
+                self._loop.call_later(RETRY_S, self._accept_again, listening)

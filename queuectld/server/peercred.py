@@ -9,7 +9,7 @@ UCRED: Final = struct.Struct("3i")
 """pid, uid, gid of unix(7)."""
 
 
-def why_not(peer: socket.socket) -> str | None:
+def rejection_reason(peer: socket.socket) -> str | None:
     """Why a process that connected is not let in: only those of this daemon's user are. None: it is let in."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None  # the file's mode 0600 is what keeps others out there

@@ -16,7 +16,7 @@ class OpenBatch:
     queues: set[str] = field(default_factory=set)
 
 
-class Peer(Protocol):
+class Caller(Protocol):
     """What a handler may ask of the connection its call came over."""
 
     @property
@@ -36,7 +36,7 @@ class Peer(Protocol):
         ...
 
 
-Handler = Callable[[Service, Peer, Any], Awaitable[Any]]
+Handler = Callable[[Service, Caller, Any], Awaitable[Any]]
 """Decoded request in, wire value out. The peer also stands for the client as the owner of its workers."""
 
 
@@ -44,5 +44,5 @@ class Route(NamedTuple):
     """One method."""
 
     handle: Handler
-    alone_with: Callable[[Peer, Mapping[str, Any]], bool] | None = None
+    runs_alone: Callable[[Caller, Mapping[str, Any]], bool] | None = None
     """Whether a call with these parameters, not checked yet, looks something up first, so that it goes on its own."""

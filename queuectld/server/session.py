@@ -16,7 +16,7 @@ from queuectld.domain.errors import Refused
 from queuectld.scheduler.bus import EventFilter
 from queuectld.scheduler.service import Service
 from queuectld.server.call_scheduler import CallScheduler
-from queuectld.server.feed import Feed
+from queuectld.server.feed import EventFeed
 from queuectld.server.route import OpenBatch, Route
 from queuectld.server.router import WireError, find_route, wire_error
 
@@ -30,7 +30,7 @@ MAX_WAIT_BYTES: Final = MAX_OWED_BYTES
 CAPABILITIES: Final = ("batch", "cancel", "events")
 
 
-class Link(Protocol):
+class ClientTransport(Protocol):
     """What a session needs of its connection."""
 
     def send(self, frame: bytes) -> None:
@@ -71,21 +71,21 @@ class Call:
 class ClientSession:
     """The calls of one client. Also the owner of the workers that its client has started: they drain when it closes."""
 
-    def __init__(self, service: Service, link: Link) -> None:
+    def __init__(self, service: Service, transport: ClientTransport) -> None:
         self._service = service
-        self._link = link
+        self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._scheduler: CallScheduler[Call] = CallScheduler(self._start, link.may_send)
+        self._scheduler: CallScheduler[Call] = CallScheduler(self._start, transport.may_send)
         self._background: set[asyncio.Task[Any]] = set()
         """The loop itself holds its tasks only weakly."""
         self._waiting: dict[int, Call] = {}
         self._owed_bytes = 0
         self._wait_bytes = 0
-        self._feed: Feed | None = None
+        self._feed: EventFeed | None = None
         self._has_spoken = False
         self.said_hello = False
         self.batches: dict[str, OpenBatch] = {}
-        """See `route.Peer`."""
+        """See `route.Caller`."""
 
     @property
     def has_room(self) -> bool:
@@ -115,20 +115,20 @@ class ClientSession:
 
     def send_error(self, msgid: int | None, error: WireError) -> None:
         """Answer with an error, in the form that this client understands."""
-        self._link.send(rpc.error_response(msgid, *error, plain=not self.said_hello))
+        self._transport.send(rpc.error_response(msgid, *error, plain=not self.said_hello))
 
     async def follow(self, request: EventsSubscribe) -> int:
-        """See `route.Peer`. A second subscription takes the place of the first."""
+        """See `route.Caller`. A second subscription takes the place of the first."""
         if self._feed is not None:
             self._feed.close()
         bus, wanted = self._service.bus, await self._filter(request)
         since = request.since if request.since is not None else (await self._service.jobs.status()).event_seq
-        self._feed = Feed(
+        self._feed = EventFeed(
             lambda after, deliver: bus.subscribe(wanted, after, deliver),
             since,
-            send=self._link.send,
-            may_send=self._link.may_send,
-            lost=self._link.finish,
+            send=self._transport.send,
+            may_send=self._transport.may_send,
+            lost=self._transport.finish,
         )
         await self._feed.start()
         # The answer is written in this same step of the loop, so the events come after it.
@@ -141,8 +141,8 @@ class ClientSession:
         if self._feed is not None:
             self._feed.resume()
 
-    def close(self, *, owner_lives: bool) -> None:
-        """The client is gone, or (`owner_lives`) the daemon is on its way out and the client will come back.
+    def close(self, *, client_returns: bool) -> None:
+        """The client is gone, or (`client_returns`) the daemon is on its way out and the client will come back.
 
         What has begun goes on to its end unheard; what waits is ended; what has not begun never does.
         """
@@ -151,13 +151,13 @@ class ClientSession:
             self._feed.close()
         for call in list(self._waiting.values()):
             self._stop_waiting(call)
-        if owner_lives:
+        if client_returns:
             return  # open batches are dropped when the next daemon starts
         for token in self.batches:
             discarding = self._loop.create_task(self._service.jobs.batch_discard(token))
             self._background.add(discarding)
             discarding.add_done_callback(self._background.discard)
-        self._service.workers.owner_gone(self)
+        self._service.workers.client_gone(self)
 
     async def _filter(self, request: EventsSubscribe) -> EventFilter:
         seq = None if request.job is None else (await self._service.jobs.get(request.job))[0].seq
@@ -166,23 +166,23 @@ class ClientSession:
 
     def _take(self, request: rpc.Request, size: int) -> None:
         if request.method == "hello":
-            self._link.send(rpc.response(request.msgid, self._hello(request.params)))
+            self._transport.send(rpc.response(request.msgid, self._hello(request.params)))
             return
-        params = _named(request.params)
+        params = _params_map(request.params)
         if request.method == "ping":
             # Out of turn: a client asks whether the daemon lives because an earlier call of it takes long.
-            self._link.send(rpc.response(request.msgid, {}))
+            self._transport.send(rpc.response(request.msgid, {}))
             return
         route = find_route(request.method)
         method = METHODS[request.method]
         effect = Effect.WAIT if method.waits(params) else method.effect
-        if route.alone_with is not None and route.alone_with(self, params):
+        if route.runs_alone is not None and route.runs_alone(self, params):
             effect = Effect.CHANGE
         call = Call(request.msgid, request.method, route, effect, params, size)
         if effect is Effect.WAIT:
             if size > MAX_WAIT_BYTES:
-                said = f"a call that waits may have {MAX_WAIT_BYTES:,} bytes, and this one has {size:,}"
-                raise Refused(ErrorCode.TOO_LARGE, f"{said}; name fewer jobs, or use a selector such as 1-100000")
+                message = f"a call that waits may have {MAX_WAIT_BYTES:,} bytes, and this one has {size:,}"
+                raise Refused(ErrorCode.TOO_LARGE, f"{message}; name fewer jobs, or use a selector such as 1-100000")
             if self._scheduler.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:
                 message = (
                     f"{self._scheduler.waits} calls of this connection wait already, with {self._wait_bytes:,} bytes;"
@@ -199,7 +199,7 @@ class ClientSession:
         if self._has_spoken:
             raise Refused(ErrorCode.WRONG_STATE, "hello is the first call of a connection, or it is not made")
         self.said_hello = True
-        request = Hello.from_map(_named(params))
+        request = Hello.from_map(_params_map(params))
         if request.protocol > rpc.PROTOCOL_VERSION:
             message = (
                 f"this daemon (queuectld {__version__}) speaks protocol {rpc.PROTOCOL_VERSION}, this client"
@@ -235,7 +235,7 @@ class ClientSession:
             answer = None
             self.send_error(call.msgid, wire_error(error))
         if answer is not None:
-            self._link.send(answer)
+            self._transport.send(answer)
         self._ended(call)
 
     def _ended(self, call: Call) -> None:
@@ -246,12 +246,12 @@ class ClientSession:
         else:
             self._owed_bytes -= call.size
         self._scheduler.ended(call.effect)
-        self._link.call_ended()
+        self._transport.call_ended()
 
     def _cancel(self, params: Any) -> None:
         """End a waiting call. Others are answered soon anyway, and what they write is written."""
         try:
-            msgid = _named(params).get("msgid")
+            msgid = _params_map(params).get("msgid")
         except Refused:
             return
         if isinstance(msgid, int) and (call := self._waiting.get(msgid)) is not None:
@@ -264,7 +264,7 @@ class ClientSession:
             self._loop.call_soon(call.task.cancel)
 
 
-def _named(params: Any) -> Mapping[str, Any]:
+def _params_map(params: Any) -> Mapping[str, Any]:
     try:
         return rpc.params_of(params)
     except ValueError as error:

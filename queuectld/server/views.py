@@ -15,10 +15,10 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job, Options
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.hints import Hint
-from queuectld.scheduler.jobs.bulk import Changed
+from queuectld.scheduler.jobs.bulk import BulkResult
 from queuectld.scheduler.jobs.service import Status
-from queuectld.scheduler.jobs.wait_calls import Waited
-from queuectld.scheduler.service import WorkerTold
+from queuectld.scheduler.jobs.wait_calls import WaitPage
+from queuectld.scheduler.service import WorkerDescription
 from queuectld.scheduler.settings import SettingValue
 from queuectld.store.records import Added, AddedOne, Event, Explanation, QueueRow, Rows
 
@@ -122,7 +122,7 @@ def _job_view(job: Job, options: Sequence[Any]) -> JobMap:
     return dict(zip(SHOWN, _pick((*values, *options, held, job.updated_ms)), strict=True))
 
 
-def waited_view(waited: Waited, keys: Sequence[str] | None) -> dict[str, Any]:
+def waited_view(waited: WaitPage, keys: Sequence[str] | None) -> dict[str, Any]:
     """The answer of a wait: counts of what it is about, the first failure, and a page of the jobs."""
     ends, page = waited.ends, waited.page
     return {
@@ -186,7 +186,7 @@ _ROW_SHAPES: Final[Mapping[str, Callable[[Any], Any] | None]] = {
 """What a page of single keys has is as it is stored: true is 1."""
 
 
-def changed_view(changed: Changed) -> dict[str, Any]:
+def changed_view(changed: BulkResult) -> dict[str, Any]:
     """What was done to jobs. `count` are all of them, `jobs` the first; `selected` were named by no id of their own."""
     return {
         "jobs": [job_view(job) if isinstance(job, Job) else job._asdict() for job in changed.jobs],
@@ -306,7 +306,7 @@ def queue_views(rows: Iterable[QueueRow]) -> list[dict[str, Any]]:
     ]
 
 
-def worker_views(workers: Iterable[WorkerTold]) -> list[dict[str, Any]]:
+def worker_views(workers: Iterable[WorkerDescription]) -> list[dict[str, Any]]:
     """Workers with what they do."""
     return [
         {

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from queuectl_client.protocol.selectors import Last, Pick
+from queuectl_client.protocol.selectors import Criteria, Last
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Attempt, Job
 from queuectld.store.reads import dependency_selectors, listings, lookups, ordering, selectors
@@ -45,7 +45,7 @@ class Queries:
         """The number of the newest job that anybody can see; None when there is none."""
         return await self._reader.ask(selectors.newest)
 
-    async def parents_seen(self, selector: Last | Pick) -> Seen:
+    async def parents_seen(self, selector: Last | Criteria) -> Seen:
         """The jobs that a selector names to wait for, as far as there are any now; somewhat more than are allowed."""
         upto = await self.last_seq()
         seqs: list[int] = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from queuectl_client.protocol.filters import Filter
-from queuectl_client.protocol.selectors import Last, Pick
+from queuectl_client.protocol.selectors import Criteria, Last
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed, Job, Now
@@ -78,7 +78,7 @@ class Anchor(NamedTuple):
 class Seen(NamedTuple):
     """What a selector named in a first look: jobs up to the number `upto`."""
 
-    selector: Last | Pick
+    selector: Last | Criteria
     upto: int
     seqs: Sequence[int]
 

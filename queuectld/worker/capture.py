@@ -65,11 +65,11 @@ class Capture:
         self._retry_at = 0.0
 
     @property
-    def standing(self) -> list[Any]:
+    def snapshot(self) -> list[Any]:
         """[size, inline, files] as it is now."""
         if not self._through:
             return [self.size, bytes(self._memory or b""), []]
-        return [self.size, None, self._files.standing]
+        return [self.size, None, self._files.snapshot]
 
     def write_through(self) -> None:
         """From now on output goes to a file as soon as it is read, starting with what is in memory."""

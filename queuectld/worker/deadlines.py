@@ -21,18 +21,18 @@ class Deadlines:
         self._loop = loop
         self._timeout = 0.0
         self._stall = 0.0
-        self._passed: Callable[[str, str], None] = _nobody
+        self._on_expiry: Callable[[str, str], None] = _no_run
         self._last_output = 0.0
         self._paused_at = 0.0
         self._left: dict[str, float] = {}
 
     def begin(
-        self, now: float, timeout_ms: int | None, stall_timeout_ms: int | None, passed: Callable[[str, str], None]
+        self, now: float, timeout_ms: int | None, stall_timeout_ms: int | None, on_expiry: Callable[[str, str], None]
     ) -> None:
         """A run has started at `now` (time.monotonic seconds). `passed(kind, words)` is called once at most."""
         self._timeout = (timeout_ms or 0) / 1000
         self._stall = (stall_timeout_ms or 0) / 1000
-        self._passed = passed
+        self._on_expiry = on_expiry
         self._last_output = now
         if self._timeout:
             self._loop.at("timeout", now + self._timeout, self._timed_out)
@@ -59,22 +59,22 @@ class Deadlines:
     def clear(self) -> None:
         """Nothing will be due any more, and the run is let go."""
         self._cancel()
-        self._passed = _nobody
+        self._on_expiry = _no_run
 
     def _cancel(self) -> None:
         self._loop.cancel("timeout")
         self._loop.cancel("stall")
 
     def _timed_out(self) -> None:
-        self._passed("timeout", f"it ran longer than {self._timeout:g} s")
+        self._on_expiry("timeout", f"it ran longer than {self._timeout:g} s")
 
     def _maybe_stalled(self) -> None:
         due = self._last_output + self._stall
         if due > time.monotonic():
             self._loop.at("stall", due, self._maybe_stalled)
         else:
-            self._passed("stalled", f"no output for {self._stall:g} s")
+            self._on_expiry("stalled", f"no output for {self._stall:g} s")
 
 
-def _nobody(_kind: str, _words: str) -> None:
+def _no_run(_kind: str, _words: str) -> None:
     """There is no run."""

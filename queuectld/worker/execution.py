@@ -75,7 +75,7 @@ class Execution:
     def begin(self) -> None:
         """Write down that this run is in hand, then start it. The outcome may be there when this returns."""
         # Before the process exists: a run without a record never began, and may begin elsewhere at once.
-        self._write_down(0, None)
+        self._write_state(0, None)
         failpoints.reached("worker.noted")
         self._start()
 
@@ -105,7 +105,7 @@ class Execution:
             self._cannot_start(f"the process could not be made: {error.strerror}", None)
             return
         if self._tries == START_TRIES:
-            self._go_back(error.strerror or str(error))
+            self._return_to_daemon(error.strerror or str(error))
             return
         gap = START_GAP_SECONDS * 2 ** (self._tries - 1)
         self._loop.at("start", time.monotonic() + gap, self._start)
@@ -142,12 +142,12 @@ class Execution:
             "start_time": procfs.start_time(self.pid),
             "started_ms": self._started_ms,
         }
-        self._write_down(self.pid, self._announced["start_time"])
+        self._write_state(self.pid, self._announced["start_time"])
         self._worker.uplink.send("running", self._announced)
         failpoints.reached("worker.announced")
         self._pipes.write_through()
 
-    def _write_down(self, pid: int, start_time: int | None) -> None:
+    def _write_state(self, pid: int, start_time: int | None) -> None:
         record = {
             "seq": self.seq,
             "run": self.run,
@@ -164,10 +164,10 @@ class Execution:
             statefile.write(self._worker.state_fd, record)
         except OSError as error:
             # Its block was set aside. Should it fail all the same, the run is still found by its environment.
-            self._worker.say(f"cannot write the state file: {error}")
+            self._worker.log(f"cannot write the state file: {error}")
 
     @property
-    def standing(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """What hello tells of it."""
         if self._announced is None and self.pid and self._status is None:
             self._pipes.watch(self._output_came)
@@ -241,7 +241,7 @@ class Execution:
         if not self.pid:
             self._loop.cancel("start")
             if kind == "interrupted":
-                self._go_back(None)
+                self._return_to_daemon(None)
             else:
                 self._cannot_start(words, None)
             return
@@ -250,9 +250,9 @@ class Execution:
         when = time.monotonic() + grace
         kill_at = self._loop.when("kill")
         if kill_at is None or when < kill_at:
-            self._climb(when)
+            self._start_kill_ladder(when)
 
-    def _climb(self, kill_at: float) -> None:
+    def _start_kill_ladder(self, kill_at: float) -> None:
         """TERM (and CONT: a stopped process hears no TERM) to everyone, KILL at `kill_at` to those still there."""
         self._ending = True
         self.paused = False
@@ -271,7 +271,7 @@ class Execution:
         self._loop.at("kill", now + KILL_AGAIN_SECONDS, self._kill)
         self._finish_if_all_ended()
         if self._worker.execution is self:
-            survivors = unkillable.stuck(self._tree.living(), now - self._killed)
+            survivors = unkillable.survivors_of(self._tree.living(), now - self._killed)
             if survivors:
                 self._finish(survivors)
 
@@ -282,7 +282,7 @@ class Execution:
             self._loop.at("tell", now + frames.TELL_EVERY_MS / 1000, self._tell_output)
 
     def _tell_output(self) -> None:
-        self._worker.uplink.send("output", {"seq": self.seq, "run": self.run, "output": self._pipes.standing})
+        self._worker.uplink.send("output", {"seq": self.seq, "run": self.run, "output": self._pipes.snapshot})
 
     # The end
 
@@ -299,7 +299,7 @@ class Execution:
             self._finish()
         elif not self._ending:
             self._pipes.watch(self._output_came)
-            self._climb(time.monotonic() + self._grace)
+            self._start_kill_ladder(time.monotonic() + self._grace)
         else:
             self._finish_if_all_ended()
 
@@ -356,7 +356,7 @@ class Execution:
             return "signal", None, int(signal.SIGTERM)
         return self._kind or "exit", status.si_status, None
 
-    def _go_back(self, short: str | None) -> None:
+    def _return_to_daemon(self, short: str | None) -> None:
         """It has not begun, and somebody else may begin it."""
         if self._stdin is not None:
             self._stdin.close()

@@ -37,7 +37,7 @@ class Host(Protocol):
     def not_begun(self, seq: int, run: int, short: str | None) -> None:
         """This run did not begin, and it is not the job's fault."""
 
-    def say(self, words: str) -> None:
+    def log(self, words: str) -> None:
         """A line for the daemon's log."""
 
     def discard(self, whose: str, pipe: int) -> None:

@@ -24,12 +24,12 @@ DISCARD_BYTES: Final = 1024 * 1024
 
 
 class LeftoverPipes:
-    """The reading ends. `forked(pid)` is told of every child; `say` gets a line where one could not be made."""
+    """The reading ends. `forked(pid)` is told of every child; `log` gets a line where one could not be made."""
 
-    def __init__(self, loop: Loop, *, forked: Callable[[int], None], say: Callable[[str], None]) -> None:
+    def __init__(self, loop: Loop, *, forked: Callable[[int], None], log: Callable[[str], None]) -> None:
         self._loop = loop
         self._forked = forked
-        self._say = say
+        self._log = log
         self._held: list[int] = []
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._complained = False
@@ -50,7 +50,7 @@ class LeftoverPipes:
             pid = os.fork()
         except OSError as error:
             if not self._complained:
-                self._say(f"cannot hand over the pipes of what was left behind: {error.strerror}; tried again")
+                self._log(f"cannot hand over the pipes of what was left behind: {error.strerror}; tried again")
             self._complained = True
             return
         if pid == 0:

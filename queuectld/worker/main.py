@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 10.0
 """How long an idle worker waits for a daemon that is gone before it ends."""
-AGAIN_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 5.0
 """Until a file that could not be removed is tried again."""
 OPTIONS: Final = ("--id", "--socket", "--state", "--logs", "--nofile", "--patience")
 
@@ -79,11 +79,11 @@ class Worker:
         self._spooled: set[tuple[int, int]] = set()
         self._jobs_done = 0
         self._draining = False
-        self._is_short = False
+        self._is_short_of_resources = False
         """Whether the newest run could not be begun for want of descriptors, memory or processes."""
-        self._leftover_pipes = LeftoverPipes(self.loop, forked=self.tree.set_apart, say=self.say)
+        self._leftover_pipes = LeftoverPipes(self.loop, forked=self.tree.disown, log=self.log)
         self.uplink = Uplink(self.loop, socket, connected=self._hello, frame=self._frame, lost=self._lost)
-        self._told: dict[str, Callable[[dict[str, Any]], None]] = {
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "welcome": lambda _body: self.loop.cancel("patience"),
             "run": self._run,
             "stored": self._stored,
@@ -105,11 +105,11 @@ class Worker:
             self.loop.on_signal(number, self.drain)
         self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
         try:
-            spool.set_aside(self._state, self.number)
+            spool.create_reserve(self._state, self.number)
             self.uplink.connect()
             self.loop.run()
         except OSError as error:
-            self.say(f"ends, as a system call failed: {error}")
+            self.log(f"ends, as a system call failed: {error}")
             self._spool()
             return 1
         self.uplink.close()
@@ -131,7 +131,7 @@ class Worker:
     def finished(self, outcome: dict[str, Any]) -> None:
         """The execution is over. Its outcome is told, or spooled where nobody listens, and kept until it is stored."""
         self.execution = None
-        self._is_short = False
+        self._is_short_of_resources = False
         if self.tree.has_left_some:
             self.loop.on_signal(signal.SIGCHLD, self._reap_left)
         else:
@@ -152,23 +152,23 @@ class Worker:
         record = {"seq": 0, "run": 0, "pid": 0, "cgroup": self.tree.group_path, **self.identity}
         with contextlib.suppress(OSError):  # it stands for a run in hand; without one there was none
             statefile.write(self.state_fd, record)
-        if short is not None and not self._is_short:
-            self.say(f"cannot begin a job: {short}; what it is given goes back until it can")
-            self._is_short = True
+        if short is not None and not self._is_short_of_resources:
+            self.log(f"cannot begin a job: {short}; what it is given goes back until it can")
+            self._is_short_of_resources = True
         # Where nobody listens the next hello tells that nothing runs here.
         self.uplink.send("returned", {"seq": seq, "run": run, "short": short})
         if not self.uplink.is_up:
             self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
         self._end_if_drained()
 
-    def say(self, words: str) -> None:
+    def log(self, words: str) -> None:
         """A line for the daemon's log, if there is room for it."""
         with contextlib.suppress(OSError):
             print(f"worker w{self.number}: {words}", file=sys.stderr, flush=True)
 
     def discard(self, whose: str, pipe: int) -> None:
         """Take over the reading end of a pipe that something left behind still holds: read, and drop."""
-        self.say(f"{whose} left something behind that still holds its output; what it writes is dropped")
+        self.log(f"{whose} left something behind that still holds its output; what it writes is dropped")
         self._leftover_pipes.take(pipe)
 
     # What it is told
@@ -179,9 +179,9 @@ class Worker:
         self._end_if_drained()
 
     def _frame(self, kind: str, body: dict[str, Any]) -> None:
-        told = self._told.get(kind)
-        if told is not None:  # a newer daemon may say more
-            told(body)
+        handler = self._handlers.get(kind)
+        if handler is not None:  # a newer daemon may say more
+            handler(body)
 
     def _run(self, job: dict[str, Any]) -> None:
         failpoints.reached("worker.told")
@@ -224,12 +224,12 @@ class Worker:
             try:
                 spool.remove(spool.path_of(self._state, self.number, seq, run))
             except OSError:
-                self.loop.at("unspool", time.monotonic() + AGAIN_SECONDS, self._unspool)
+                self.loop.at("unspool", time.monotonic() + RETRY_SECONDS, self._unspool)
             else:
                 self._spooled.discard((seq, run))
 
     def _kill(self, body: dict[str, Any]) -> None:
-        execution = self._named(body)
+        execution = self._execution_of(body)
         if execution is None:
             return
         if body.get("only_signal"):
@@ -238,29 +238,29 @@ class Worker:
             execution.end(body["reason"], body["grace_ms"] / 1000)
 
     def _pause(self, body: dict[str, Any]) -> None:
-        execution = self._named(body)
+        execution = self._execution_of(body)
         if execution is not None:
             execution.pause()
 
     def _resume(self, body: dict[str, Any]) -> None:
-        execution = self._named(body)
+        execution = self._execution_of(body)
         if execution is not None:
             execution.resume()
 
     def _follow(self, body: dict[str, Any]) -> None:
-        execution = self._named(body)
+        execution = self._execution_of(body)
         if execution is not None:
             execution.follow(body.get("on", True))
 
     def _send(self, body: dict[str, Any]) -> None:
-        execution = self._named(body)
+        execution = self._execution_of(body)
         if execution is not None:
             execution.send(body["number"], body["data"], body["eof"])
         else:
-            told = {"seq": body["seq"], "run": body["run"], "number": body["number"], "refused": "ended"}
-            self.uplink.send("sent", told)
+            answer = {"seq": body["seq"], "run": body["run"], "number": body["number"], "refused": "ended"}
+            self.uplink.send("sent", answer)
 
-    def _named(self, body: dict[str, Any]) -> Execution | None:
+    def _execution_of(self, body: dict[str, Any]) -> Execution | None:
         """The execution that the frame means; None when it ended before the frame came."""
         execution = self.execution
         if execution is not None and (execution.seq, execution.run) == (body["seq"], body["run"]):
@@ -283,7 +283,7 @@ class Worker:
                 "jobs_done": self._jobs_done,
                 "draining": self._draining,
                 "knows": frames.KNOWS,
-                "running": self.execution.standing if self.execution is not None else None,
+                "running": self.execution.snapshot if self.execution is not None else None,
                 "ended": list(self._unacknowledged.values()),
             },
         )
@@ -321,7 +321,7 @@ class Worker:
                 try:
                     spool.save(self._state, self.number, outcome)
                 except OSError as error:
-                    self.say(f"cannot spool an outcome: {error}")
+                    self.log(f"cannot spool an outcome: {error}")
                 else:
                     self._spooled.add(key)
 

@@ -21,7 +21,7 @@ class Pipes:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._came = _nobody
+        self._came = _no_run
         self._captures: list[Capture] = []
 
     def open(self, files: list[tuple[str, OutputFiles]], limit: int, writing_ends: list[int]) -> None:
@@ -45,9 +45,9 @@ class Pipes:
             capture.write_through()
 
     @property
-    def standing(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """By stream [size, inline, files] as it is now."""
-        return {capture.stream: capture.standing for capture in self._captures}
+        return {capture.stream: capture.snapshot for capture in self._captures}
 
     def finish(self, seq: int, run: int) -> tuple[dict[str, Any], str]:
         """The job has ended: by stream [size, inline, files] for its outcome, and in words what was lost."""
@@ -69,7 +69,7 @@ class Pipes:
             else:
                 os.close(capture.fd)
         self._captures.clear()
-        self._came = _nobody  # it is a method of the run, which would keep itself alive by it
+        self._came = _no_run  # it is a method of the run, which would keep itself alive by it
 
     def _take(self, capture: Capture, _events: int) -> None:
         try:
@@ -80,5 +80,5 @@ class Pipes:
         self._came()
 
 
-def _nobody() -> None:
+def _no_run() -> None:
     """There is no run."""

@@ -115,7 +115,7 @@ class ProcessTree:
             self._group.expel()
         return living
 
-    def set_apart(self, child: int) -> None:
+    def disown(self, child: int) -> None:
         """This child of the worker belongs to no job."""
         process = procfs.look(child)
         if process is not None:

@@ -118,12 +118,12 @@ class Runner:
             if job["umask"] != WORKER_UMASK:
                 os.umask(job["umask"])
             self._oom.raise_for_child()
-            self.marks.put_on(mark)
+            self.marks.apply(mark)
             if isinstance(command, str):
                 return _spawn_shell(job["shell"], command, environ, descriptors)
             return _spawn_argv(command, environ, descriptors)
         finally:
-            self.marks.take_off()
+            self.marks.clear()
             self._oom.lower()
             if job["umask"] != WORKER_UMASK:
                 os.umask(WORKER_UMASK)

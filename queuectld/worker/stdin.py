@@ -25,14 +25,14 @@ MOST_BYTES: Final = 1024 * 1024
 class OpenStdin:
     """A pipe to a job. `told(number, refused)` answers what was taken under that number; None: the job has it."""
 
-    def __init__(self, loop: Loop, first: bytes, told: Callable[[int, str | None], None]) -> None:
+    def __init__(self, loop: Loop, first: bytes, answered: Callable[[int, str | None], None]) -> None:
         self._loop = loop
-        self._told = told
+        self._answered = answered
         self._unwritten = bytearray(first)
         self._waiting: list[int] = []
         self._reading: int | None = None
         self._writing: int | None = None
-        self._ends = False
+        self._eof = False
         """Nothing more comes: the pipe is closed once all of it is written."""
         self._refused: str | None = None
 
@@ -52,13 +52,13 @@ class OpenStdin:
 
     def take(self, number: int, data: bytes, eof: bool) -> None:
         """Write this too, and close the pipe behind it at `eof`."""
-        if self._refused is None and self._ends:
-            self._told(number, "closed")
+        if self._refused is None and self._eof:
+            self._answered(number, "closed")
         elif self._refused is not None or len(self._unwritten) > MOST_BYTES:
-            self._told(number, self._refused or "full")
+            self._answered(number, self._refused or "full")
         else:
             self._unwritten += data
-            self._ends = eof
+            self._eof = eof
             self._waiting.append(number)
             self._write()
 
@@ -84,7 +84,7 @@ class OpenStdin:
             self.close("closed")
         else:
             self._loop.unwatch(self._writing)
-            if self._ends:
+            if self._eof:
                 self._close_pipe()
         if len(self._unwritten) <= ROOM_BYTES:
             self._answer(None)
@@ -92,7 +92,7 @@ class OpenStdin:
     def _answer(self, refused: str | None) -> None:
         waiting, self._waiting = self._waiting, []
         for number in waiting:
-            self._told(number, refused)
+            self._answered(number, refused)
 
     def _close_pipe(self) -> None:
         if self._writing is not None:

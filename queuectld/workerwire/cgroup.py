@@ -100,7 +100,7 @@ def delegated() -> str | None:
     return path if any(_mark(path, name) == b"1" for name in DELEGATED_MARKS) else None
 
 
-def step_out() -> None:
+def leave_worker_group() -> None:
     """Leave the group of a worker, if this process was started by its job: it must not end with that job."""
     path = own()
     if path is not None and os.path.basename(path).startswith(PREFIX):

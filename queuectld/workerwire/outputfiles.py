@@ -55,7 +55,7 @@ class OutputFiles:
         self._limit = limit
 
     @property
-    def standing(self) -> list[list[object]]:
+    def snapshot(self) -> list[list[object]]:
         """[[file below the log folder, offset, length], …] as they are now, oldest first."""
         return [[os.path.relpath(piece.path, self._folder), piece.offset, piece.length] for piece in self._pieces]
 

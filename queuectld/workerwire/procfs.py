@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Identity = tuple[int, int]
 
-BLINDED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+RESOURCE_ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What was taken for dead because of these could run a second time beside itself."""
 SWEEPS: Final = 20
 """A tree that forks while it is being signalled is listed again until nobody is new, at most this often."""
@@ -90,7 +90,7 @@ def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
-def everybody() -> list[Process]:
+def all_processes() -> list[Process]:
     """Every process that /proc shows."""
     return [found for pid in pids() if (found := look(pid))]
 
@@ -105,7 +105,7 @@ def children(pid: int) -> list[int]:
     for thread in threads:
         listed = _read(f"/proc/{pid}/task/{thread}/children")
         if listed is None:  # a kernel without this file, or the thread just ended
-            return [process.pid for process in everybody() if process.parent == pid]
+            return [process.pid for process in all_processes() if process.parent == pid]
         found.extend(int(child) for child in listed.split())
     return found
 
@@ -128,7 +128,7 @@ def descendants(pid: int) -> list[Process]:
 
 def session_members(session: int) -> list[Process]:
     """Every process of this session."""
-    return [process for process in everybody() if process.session == session]
+    return [process for process in all_processes() if process.session == session]
 
 
 def environ(pid: int) -> dict[bytes, bytes]:
@@ -206,6 +206,6 @@ def _read(path: str) -> bytes | None:
         with open(path, "rb", buffering=0) as file:
             return file.read()
     except OSError as error:
-        if error.errno in BLINDED:
+        if error.errno in RESOURCE_ERRORS:
             raise
         return None

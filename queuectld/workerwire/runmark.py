@@ -39,12 +39,12 @@ class Marks:
         self._last += 1
         return self._last
 
-    def put_on(self, mark: int | None) -> None:
+    def apply(self, mark: int | None) -> None:
         """Processes that are started from now on have this mark."""
         if mark is not None:
             _set_soft(mark)
 
-    def take_off(self) -> None:
+    def clear(self) -> None:
         """Processes that are started from now on have none."""
         _set_soft(self._unmarked[0])
 
@@ -55,7 +55,7 @@ def _set_soft(soft: int) -> None:
         resource.setrlimit(RLIMIT_LOCKS, (soft, resource.getrlimit(RLIMIT_LOCKS)[1]))
 
 
-def shed() -> None:
+def clear_own() -> None:
     """Take off this process's mark, if it was started by a job: it must not end with that job."""
     soft, hard = resource.getrlimit(RLIMIT_LOCKS)
     if soft >= LOWEST:
@@ -71,7 +71,7 @@ def of(pid: int) -> int | None:
     return None
 
 
-def bearers(mark: int) -> list[int]:
+def pids_with(mark: int) -> list[int]:
     """Who has this mark, by pid."""
     number = b" %d " % mark
     return [pid for pid in procfs.pids() if number in procfs.limits(pid)]

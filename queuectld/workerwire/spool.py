@@ -32,7 +32,7 @@ def path_of(state_folder: str, worker: int, seq: int, run: int) -> str:
     return os.path.join(folder_of(state_folder), f"{worker}.{seq}.{run}")
 
 
-def set_aside(state_folder: str, worker: int) -> None:
+def create_reserve(state_folder: str, worker: int) -> None:
     """Make the folder (0700) and, where there is room, the worker's reserve. A disk too full for it is no error."""
     os.makedirs(folder_of(state_folder), mode=0o700, exist_ok=True)
     path = _reserve(state_folder, worker)

@@ -21,7 +21,7 @@ STUCK_SECONDS: Final = 3.0
 """How long after the first KILL one that hangs in the kernel may still go by itself."""
 
 
-def stuck(processes: Sequence[procfs.Process], since_kill: float) -> list[list[Any]]:
+def survivors_of(processes: Sequence[procfs.Process], since_kill: float) -> list[list[Any]]:
     """All of them as survivors of their run (`domain.outcome.Survivor`), or none while one may still end."""
     survivors = []
     boot = boot_id()

@@ -61,13 +61,13 @@ def _request(data: bytes) -> int:
 
 def _worker(data: bytes) -> int:
     """As a worker sends it."""
-    from queuectld.pool.link import MAX_TOLD_BYTES, MAX_TOLD_CONTAINERS
+    from queuectld.pool.link import MAX_CONTAINERS, MAX_FRAME_BYTES
     from queuectld.pool.outcomes import outcome_from_map
     from queuectld.workerwire.frames import Frames, WireError
 
     count = 0
     try:
-        for kind, body in Frames(MAX_TOLD_BYTES, MAX_TOLD_CONTAINERS).feed(data):
+        for kind, body in Frames(MAX_FRAME_BYTES, MAX_CONTAINERS).feed(data):
             count += 1
             if kind == "ended":
                 outcome_from_map(body)

@@ -10,7 +10,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.permits import Verb
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.jobs import bulk, selection
-from queuectld.scheduler.jobs.bulk import Bulk, Changed, LeftOut, Place
+from queuectld.scheduler.jobs.bulk import BulkCursor, BulkExecutor, BulkResult, LeftOut
 from queuectld.store.records import Done
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
@@ -18,7 +18,7 @@ from tests.store.lab import Lab, in_lab, new
 ENDED = "it has ended and cannot be cancelled"
 
 
-class Wanted(NamedTuple):
+class Request(NamedTuple):
     """What a request says besides."""
 
     dry_run: bool = False
@@ -27,22 +27,22 @@ class Wanted(NamedTuple):
     after: str | None = None
 
 
-async def do(lab: Lab, verb: Verb, *refs: str, **wanted: Any) -> Changed:
+async def do(lab: Lab, verb: Verb, *refs: str, **wanted: Any) -> BulkResult:
     """The verb on these jobs."""
 
-    async def act(seqs: Sequence[int], _: Place, picked: bool) -> Done:
+    async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
         return await lab.store.act(verb, seqs, now=lab.now, picked=picked)
 
-    return await _bulk(lab).each(verb, refs, Wanted(**wanted), act)
+    return await _bulk(lab).apply(verb, refs, Request(**wanted), act)
 
 
-def _bulk(lab: Lab) -> Bulk:
+def _bulk(lab: Lab) -> BulkExecutor:
     class Turned:
         def now(self) -> Any:
             lab.pass_time(1)
             return lab.now
 
-    return Bulk(lab.store, Turned())  # type: ignore[arg-type]
+    return BulkExecutor(lab.store, Turned())  # type: ignore[arg-type]
 
 
 async def states(lab: Lab) -> dict[str, JobState]:
@@ -163,11 +163,11 @@ async def test_a_removed_name_does_not_stop_the_next_page(lab: Lab) -> None:
 
 @in_lab
 async def test_many_jobs_are_changed_slice_by_slice_and_an_answer_tells_the_first(lab: Lab) -> None:
-    count = bulk.MAX_TOLD + 1_100
+    count = bulk.MAX_REPORTED + 1_100
     await lab.store.intake.add_many([new() for _ in range(count)], now=lab.now)
     before = len(lab.commits)
     changed = await do(lab, Verb.HOLD, "all")
-    assert (changed.total, len(changed.jobs), changed.next) == (count, bulk.MAX_TOLD, None)
+    assert (changed.total, len(changed.jobs), changed.next) == (count, bulk.MAX_REPORTED, None)
     assert len(lab.commits) - before >= count // bulk.SLICE, "others get their turn in between"
     assert max(len(commit.events) for commit in lab.commits[before:]) <= bulk.SLICE
 
@@ -191,17 +191,17 @@ async def test_jobs_that_are_looked_up_for_one_call_have_a_limit(lab: Lab) -> No
     limit, selection.MAX_SELECTED = selection.MAX_SELECTED, 3
     try:
         with pytest.raises(Refused, match="more than 3 jobs") as refused:
-            await selection.several(lab.store, ["job_1", "all"])
+            await selection.resolve_all(lab.store, ["job_1", "all"])
         assert refused.value.code is ErrorCode.TOO_LARGE
-        assert await selection.several(lab.store, ["job_5", "2-3", "@dead"]) == [5, 2, 3]
+        assert await selection.resolve_all(lab.store, ["job_5", "2-3", "@dead"]) == [5, 2, 3]
     finally:
         selection.MAX_SELECTED = limit
     for several in ("all", "2-3", "name:x"):
         with pytest.raises(Refused, match="several jobs") as refused:
-            await selection.one(lab.store, several)
+            await selection.resolve_one(lab.store, several)
         assert refused.value.code is ErrorCode.INVALID_PARAMS
     with pytest.raises(Refused, match="no job matches") as refused:
-        await selection.one(lab.store, "@dead")
+        await selection.resolve_one(lab.store, "@dead")
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 

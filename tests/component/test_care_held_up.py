@@ -74,11 +74,11 @@ def test_a_claim_that_reached_nobody_is_given_back_when_there_is_room(
     async def scenario(lab: Lab) -> None:
         (worker,) = await lab.hire()
         await lab.add()
-        give_back = Failing(lab.store.return_claims, FULL)
-        monkeypatch.setattr(lab.store, "return_claims", give_back)
+        return_claim = Failing(lab.store.return_claims, FULL)
+        monkeypatch.setattr(lab.store, "return_claims", return_claim)
         turns = Dispatcher(lab.store, Clock(None), lambda _: 3, LostWorkers(worker), Inbox())
         going = asyncio.create_task(turns.run())
-        await asyncio.wait_for(give_back.done.wait(), PATIENCE)
+        await asyncio.wait_for(return_claim.done.wait(), PATIENCE)
         assert not going.done(), "a full disk ends no daemon"
         going.cancel()
         await asyncio.gather(going, return_exceptions=True)
@@ -140,15 +140,15 @@ def test_a_pool_whose_client_is_gone_ends_when_there_is_room(tmp_path: Path, mon
 
     @in_lab
     async def scenario(lab: Lab) -> None:
-        workers = cast(Any, SimpleNamespace(workers={}, dedication={}, ownerless=set()))
+        workers = cast(Any, SimpleNamespace(workers={}, dedication={}, awaiting_client=set()))
         subject = Supervisor(lab.store, Clock(None), workers)
         pool = await subject._new_pool(supervisor.FOREGROUND, 2)
-        pool.owner = "a client"
+        pool.client = "a client"
         note = Failing(lab.store.pool_set, FULL)
         forget = Failing(lab.store.pool_remove, FULL)
         monkeypatch.setattr(lab.store, "pool_set", note)
         monkeypatch.setattr(lab.store, "pool_remove", forget)
-        subject.owner_gone("a client")
+        subject.client_gone("a client")
         await asyncio.wait_for(forget.done.wait(), PATIENCE)
         assert note.done.is_set()
         assert await lab.store.queries.pools() == []

@@ -205,12 +205,12 @@ def test_a_daemon_that_comes_back_is_noticed_at_once(paths: Paths) -> None:
     home.mkdir()
     server = FakeServer(Path(paths.socket))
 
-    def come_back() -> None:
+    def restore_pools() -> None:
         server.start()
         # A real daemon writes its lock once it listens, for between bind and listen nobody can connect.
         Path(paths.lock).write_text(f'{{"pid": 1, "socket": "{paths.socket}", "version": "1"}}\n')
 
-    thread = threading.Timer(0.1, come_back)
+    thread = threading.Timer(0.1, restore_pools)
     thread.start()
     try:
         with wait_for_daemon(paths, 20) as connection:
@@ -227,11 +227,11 @@ def test_a_socket_that_is_there_before_it_listens_is_not_missed(paths: Paths) ->
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(paths.socket)
 
-        def come_back() -> None:
+        def restore_pools() -> None:
             listener.listen()
             lock.write_text(f'{{"pid": 1, "socket": "{paths.socket}", "version": "1"}}\n')
 
-        thread = threading.Timer(0.1, come_back)
+        thread = threading.Timer(0.1, restore_pools)
         thread.start()
         try:
             wait_for_daemon(paths, 20).close()

@@ -84,7 +84,7 @@ def test_workers_that_leave_or_wait_for_their_client_take_no_jobs() -> None:
         assert pool.runs.capacity() == Capacity(8, 8)
         pool.workers[1].draining = True
         pool.workers[5].is_refused = True
-        pool.ownerless.add(2)
+        pool.awaiting_client.add(2)
         assert pool.runs.capacity() == Capacity(4, 4)
         pool.dedication[3] = 7
         assert pool.runs.capacity() == Capacity(2, 4), "those that are kept for one job are slots all the same"

@@ -58,7 +58,7 @@ def test_a_removed_file_is_noticed_by_a_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, error: int
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", Short(call, error))
-    monkeypatch.setattr(filewatch, "FIRST_LOOK_S", 0.01)
+    monkeypatch.setattr(filewatch, "FIRST_CHECK_S", 0.01)
     path = tmp_path / "file"
     path.touch()
 
@@ -82,7 +82,7 @@ def test_the_kernel_tells_again_once_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", Short(call, error, times=3))
-    monkeypatch.setattr(filewatch, "FIRST_LOOK_S", 0.01)
+    monkeypatch.setattr(filewatch, "FIRST_CHECK_S", 0.01)
     path = tmp_path / "file"
     path.touch()
 
@@ -90,7 +90,7 @@ def test_the_kernel_tells_again_once_it_can(
         looked = asyncio.Event()
         files = FileWatch(asyncio.get_running_loop(), looked.set)
         files.add(path)
-        while not files.is_told:
+        while not files.has_inotify:
             looked.clear()
             await asyncio.wait_for(looked.wait(), 20)
         looked.clear()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from queuectld.pool import orphans
-from queuectld.pool.orphans import Trace
+from queuectld.pool.orphans import Remains
 from queuectld.pool.process import RunKey
 from queuectld.workerwire import procfs
 
@@ -32,9 +32,9 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def ended(process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
-    def find(*_: Any) -> Trace:
+    def find(*_: Any) -> Remains:
         one = procfs.look(process.pid)
-        return Trace(RECORD, [one] if one is not None and one.is_alive else [])
+        return Remains(RECORD, [one] if one is not None and one.is_alive else [])
 
     monkeypatch.setattr(orphans, "find", find)
     return asyncio.run(orphans.end(Path("/state"), 1, RunKey(1, 1), "job_1", "", 10))
@@ -53,7 +53,7 @@ def test_one_that_ignores_term_is_killed_with_its_group_after_the_grace(
 
 
 def test_one_that_cannot_be_ended_is_named_after_it_was_asked(done: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans.unkillable, "stuck", lambda living, _: [[each.pid] for each in living])
+    monkeypatch.setattr(orphans.unkillable, "survivors_of", lambda living, _: [[each.pid] for each in living])
     command = ["/bin/sh", "-c", "trap '' TERM; echo; exec sleep 1000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

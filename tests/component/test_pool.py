@@ -48,7 +48,7 @@ async def test_of_outcomes_that_workers_left_the_living_bring_their_own(lab: Lab
     state = str(lab.path.parent)
     for worker in (1, 2):
         outcome = {"seq": 10 + worker, "run": 1, "kind": "exit", "started_ms": 1, "finished_ms": 2, "duration_ms": 1}
-        spool.set_aside(state, worker)
+        spool.create_reserve(state, worker)
         spool.save(state, worker, outcome | {"exit_code": 0, "worker": worker})
     assert [outcome.seq for outcome in pool.adopt_spool([1])] == [12]
     assert RunKey(12, 1) in pool.pending_outcomes

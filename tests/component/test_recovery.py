@@ -46,7 +46,7 @@ def test_a_run_ended_as_what_its_killed_worker_was_to_end_it_for(
         reports = cast(Any, SimpleNamespace(report=reported.append))
         settling = Recovery(lab.store, Clock(None), cast(Any, pool), reports, lambda _: None)
         worker, key = Worker(claimed.worker, 1, 1, 0), RunKey(1, 1)
-        worker.overdue = None if why is None else (key, why)
+        worker.unfinished_run = None if why is None else (key, why)
         await settling.settle(worker, key, "job_1")
 
     scenario(tmp_path)

@@ -10,7 +10,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.permits import Verb
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection, waiting
-from queuectld.scheduler.jobs.bulk import Bulk, Place
+from queuectld.scheduler.jobs.bulk import BulkCursor, BulkExecutor
 from queuectld.scheduler.jobs.dependency_selectors import first_look
 from queuectld.store.records import Done
 from tests.store import verbs
@@ -62,7 +62,7 @@ NONSENSE = {
 }
 
 
-class Wanted(NamedTuple):
+class Request(NamedTuple):
     """What a request says besides."""
 
     dry_run: bool = True
@@ -83,27 +83,27 @@ class Clock:
 
 async def listed(lab: Lab, text: str) -> list[int]:
     """As `list` does."""
-    return await selection.several(lab.store, [text])
+    return await selection.resolve_all(lab.store, [text])
 
 
 async def one(lab: Lab, text: str) -> list[int]:
     """As `show`, `logs`, `send` and a dry run of `move` do: it must be one job."""
-    return [await selection.one(lab.store, text)]
+    return [await selection.resolve_one(lab.store, text)]
 
 
 async def plain_or_one(lab: Lab, text: str) -> list[int]:
     """As `edit`, `move` and `explain` do."""
-    named = await selection.plain_or_one(lab.store, text)
+    named = await selection.id_or_seq(lab.store, text)
     return [(await lab.store.edit(named, {}, now=lab.now)).seq]
 
 
 async def cancelled(lab: Lab, text: str) -> list[int]:
     """As `cancel` and the other verbs on many jobs do."""
 
-    async def act(_: Sequence[int], __: Place, ___: bool) -> Done:
+    async def act(_: Sequence[int], __: BulkCursor, ___: bool) -> Done:
         raise AssertionError("it was to be looked at alone")
 
-    changed = await Bulk(lab.store, Clock(lab)).each(Verb.CANCEL, [text], Wanted(), act)  # type: ignore[arg-type]
+    changed = await BulkExecutor(lab.store, Clock(lab)).apply(Verb.CANCEL, [text], Request(), act)  # type: ignore[arg-type]
     return [job.seq for job in changed.jobs]
 
 
@@ -111,7 +111,7 @@ async def awaited(lab: Lab, text: str) -> list[int]:
     """As `wait` does."""
     wait = await waiting.for_jobs(lab.store, Bus(lab.store), [text])
     try:
-        return [seq for _, seq in wait.awaited.order(waiting.Place())]
+        return [seq for _, seq in wait.wait_set.order(waiting.WaitCursor())]
     finally:
         wait.close()
 

@@ -10,7 +10,7 @@ from queuectl_client.protocol import rpc
 from queuectl_client.protocol.messages import REQUESTS
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
-from queuectld.scheduler.jobs.bulk import Changed
+from queuectld.scheduler.jobs.bulk import BulkResult
 from queuectld.server import session
 from queuectld.server.router import ROUTES
 from tests.support.eventually import eventually_async
@@ -127,7 +127,7 @@ async def test_an_error_nobody_foresaw_tells_no_secrets_and_harms_nobody(
 @scene
 async def test_an_answer_larger_than_a_message_is_refused_in_words(tmp_path: Path) -> None:
     async with FrontDoor(tmp_path) as door:
-        door.recorder.replies["jobs.cancel"] = Changed([a_job(command="x" * 1_000_000)] * 9, 9, 9, [], None)
+        door.recorder.replies["jobs.cancel"] = BulkResult([a_job(command="x" * 1_000_000)] * 9, 9, 9, [], None)
         client = await door.connect()
         with pytest.raises(CallFailed) as failed:
             await client.call("job.cancel", ids=["all"])

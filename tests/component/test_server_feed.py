@@ -9,7 +9,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import EventKind
 from queuectld.scheduler.bus import Bus, EventFilter
 from queuectld.server import feed
-from queuectld.server.feed import Feed
+from queuectld.server.feed import EventFeed
 from queuectld.store.records import Committed, Due, Event
 
 
@@ -39,7 +39,7 @@ def test_a_reader_that_cannot_be_told_an_event_is_let_go_and_nobody_else(monkeyp
         bus = Bus(cast(Any, NoEvents()))
         sent: list[bytes] = []
         lost: list[bool] = []
-        reader = Feed(
+        reader = EventFeed(
             lambda after, deliver: bus.subscribe(EventFilter(), after, deliver), 0,
             send=sent.append, may_send=lambda: True, lost=lambda: lost.append(True),
         )  # fmt: skip

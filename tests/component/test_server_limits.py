@@ -29,7 +29,7 @@ async def other_client(door: FrontDoor) -> AsyncIterator[None]:
 
 def is_held(door: FrontDoor) -> bool:
     """Whether a connection reads no more for now."""
-    return any(connection._is_held for connection in door.connections._since)
+    return any(connection._is_paused for connection in door.connections._since)
 
 
 def deep(levels: int) -> bytes:

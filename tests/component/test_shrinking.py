@@ -9,7 +9,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind
 from queuectld.domain.errors import Refused
 from queuectld.scheduler import shrinking
-from queuectld.scheduler.shrinking import Shrinking
+from queuectld.scheduler.shrinking import Shrinker
 from queuectld.store.records import Committed, Due, Event
 from tests.support.eventually import eventually_async
 
@@ -34,17 +34,17 @@ def commit(*kinds: EventKind) -> Committed:
     return Committed([Event(1, 0, kind, None, 1, None, None, None, {}) for kind in kinds], False, Due(None, None))
 
 
-def shrinks(*answers: bool | Exception) -> Callable[[Callable[[FakeStore, Shrinking], Awaitable[None]]], Any]:
+def shrinks(*answers: bool | Exception) -> Callable[[Callable[[FakeStore, Shrinker], Awaitable[None]]], Any]:
     """A test with a store that answers so, at 20 ms instead of seconds."""
 
-    def decorate(scenario: Callable[[FakeStore, Shrinking], Awaitable[None]]) -> Callable[[pytest.MonkeyPatch], None]:
+    def decorate(scenario: Callable[[FakeStore, Shrinker], Awaitable[None]]) -> Callable[[pytest.MonkeyPatch], None]:
         def test(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(shrinking, "SOON_S", 0.02)
             monkeypatch.setattr(shrinking, "LATER_S", 0.02)
 
             async def run() -> None:
                 store = FakeStore(*answers)
-                subject = Shrinking(cast(Any, store))
+                subject = Shrinker(cast(Any, store))
                 task = asyncio.get_running_loop().create_task(subject.run())
                 await eventually_async(lambda: store.asked >= 1)
                 await scenario(store, subject)
@@ -61,7 +61,7 @@ def shrinks(*answers: bool | Exception) -> Callable[[Callable[[FakeStore, Shrink
 
 
 @shrinks(True)
-async def test_it_is_done_at_the_start_and_once_after_many_removals(store: FakeStore, subject: Shrinking) -> None:
+async def test_it_is_done_at_the_start_and_once_after_many_removals(store: FakeStore, subject: Shrinker) -> None:
     for _ in range(100):
         subject.committed(commit(EventKind.JOB_REMOVED))
     await eventually_async(lambda: store.asked == 2)
@@ -69,7 +69,7 @@ async def test_it_is_done_at_the_start_and_once_after_many_removals(store: FakeS
 
 
 @shrinks(True)
-async def test_nothing_is_armed_where_nothing_was_removed(store: FakeStore, subject: Shrinking) -> None:
+async def test_nothing_is_armed_where_nothing_was_removed(store: FakeStore, subject: Shrinker) -> None:
     subject.committed(commit(EventKind.JOB_COMPLETED, EventKind.JOB_CANCELLED))
     assert subject._timer is None
     subject.committed(commit(EventKind.JOBS_REMOVED))
@@ -77,6 +77,6 @@ async def test_nothing_is_armed_where_nothing_was_removed(store: FakeStore, subj
 
 
 @shrinks(False, Refused(ErrorCode.NO_SPACE, "The disk is full."), True)
-async def test_it_is_tried_again_until_it_is_done(store: FakeStore, subject: Shrinking) -> None:
+async def test_it_is_tried_again_until_it_is_done(store: FakeStore, subject: Shrinker) -> None:
     await eventually_async(lambda: store.asked == 3)
     assert subject._timer is None

@@ -29,13 +29,13 @@ def denied(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_that_may_still_end_is_waited_for() -> None:
-    assert unkillable.stuck([process("S")], 1000) == []
-    assert unkillable.stuck([process("D")], 0) == []
-    assert unkillable.stuck([process("D"), process("R")], 1000) == []
+    assert unkillable.survivors_of([process("S")], 1000) == []
+    assert unkillable.survivors_of([process("D")], 0) == []
+    assert unkillable.survivors_of([process("D"), process("R")], 1000) == []
 
 
 def test_one_that_hangs_in_the_kernel_is_left_after_a_while() -> None:
-    [left] = unkillable.stuck([process("D")], unkillable.STUCK_SECONDS)
+    [left] = unkillable.survivors_of([process("D")], unkillable.STUCK_SECONDS)
     survivor = Survivor(*left)
     assert (survivor.pid, survivor.start_time, survivor.boot_id) == (
         os.getpid(), procfs.start_time(os.getpid()), boot_id()
@@ -55,7 +55,7 @@ def test_to_look_whether_it_may_be_signalled_does_it_no_harm() -> None:
 
 @pytest.mark.usefixtures("denied")
 def test_one_that_may_not_be_signalled_is_left_at_once() -> None:
-    [left] = unkillable.stuck([process("S")], 0)
+    [left] = unkillable.survivors_of([process("S")], 0)
     survivor = Survivor(*left)
     assert survivor.denied
     assert survivor.words == unkillable.words([left]) == f"not permitted to signal pid {os.getpid()} ({survivor.name})"

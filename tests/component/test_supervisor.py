@@ -30,7 +30,7 @@ class Workers:
     def __init__(self) -> None:
         self.workers: dict[int, Worker] = {}
         self.dedication: dict[int, int] = {}
-        self.ownerless: set[int] = set()
+        self.awaiting_client: set[int] = set()
         self.drained: list[int] = []
         self.killed: list[tuple[int, str]] = []
         self.survivors = SimpleNamespace(words=list)
@@ -39,8 +39,8 @@ class Workers:
     def capacity(self) -> Capacity:
         return Capacity(0, len(self.workers))
 
-    def owned(self, pool_id: int) -> None:
-        self.ownerless.discard(pool_id)
+    def client_attached(self, pool_id: int) -> None:
+        self.awaiting_client.discard(pool_id)
 
     async def add(self, pool_id: int, number: int) -> Worker:
         worker = Worker(100 * pool_id + number, pool_id, number, 0)
@@ -68,8 +68,8 @@ class Stage:
         """Another daemon over the same store, whose workers of before have ended."""
         self.workers = Workers()
         self.supervisor = Supervisor(self.lab.store, Clock(None), self.workers)  # type: ignore[arg-type]
-        await self.supervisor.come_back(by_hand=False)
-        await self.supervisor.settle_in()
+        await self.supervisor.restore_pools(by_hand=False)
+        await self.supervisor.start_pools()
 
 
 def staged(scenario: Callable[[Stage], Awaitable[None]]) -> Callable[[Path], None]:
@@ -119,13 +119,13 @@ async def test_a_pool_is_taken_up_by_its_number_while_it_is_a_clients_and_has_no
     started = await stage.supervisor.start(WorkerStart(2), ME)
     detached = await stage.supervisor.start(WorkerStart(1, detach=True), ME)
     await stage.next_daemon()
-    assert started.pool in stage.workers.ownerless
+    assert started.pool in stage.workers.awaiting_client
     again = await stage.supervisor.start(WorkerStart(2, pool=started.pool), "the client, come back")
     assert again.pool == started.pool
     await eventually_async(lambda: sum(each.pool_id == started.pool for each in stage.workers.workers.values()) == 2)
-    assert not stage.workers.ownerless
+    assert not stage.workers.awaiting_client
     pools = {pool.id for pool in await stage.lab.store.queries.pools()}
-    stage.supervisor.owner_gone("the client, come back")
+    stage.supervisor.client_gone("the client, come back")
     await eventually_async(lambda: len(stage.workers.drained) == 2)
     for pool in (started.pool, *(pools - {started.pool}), 99):
         with pytest.raises(Refused, match="no worker pool") as refused:
@@ -155,7 +155,7 @@ async def test_stop_now_ends_the_jobs_and_names_a_worker_that_does_not_go(stage:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "STOP_SECONDS", 0)
         stopped = await stage.supervisor.stop(WorkerStop(now=True))
-    assert (stopped.workers, stopped.remaining, stopped.left) == ([], 1, [worker.left_words])
+    assert (stopped.workers, stopped.remaining, stopped.left) == ([], 1, [worker.describe_leftover])
     assert stage.workers.killed == [(number, "shutdown")]
 
 
@@ -180,7 +180,7 @@ async def test_a_pool_that_is_asked_for_again_is_the_same_until_it_has_drained(s
     first = await stage.supervisor.start(wanted, ME)
     again = await stage.supervisor.start(wanted, ME)
     assert (again.pool, len(stage.workers.workers)) == (first.pool, 1)
-    stage.supervisor.owner_gone(ME)
+    stage.supervisor.client_gone(ME)
     await eventually_async(lambda: stage.workers.drained)
     assert (await stage.supervisor.start(wanted, ME)).pool not in (None, first.pool)
 

@@ -43,7 +43,7 @@ def test_what_a_survivor_started_in_its_session_is_waited_for_too() -> None:
     async def play(leader: "subprocess.Popen[bytes]", child: int) -> None:
         store = Store({7: (left_behind(leader.pid),)})
         watch = Survivors(store, Clock(None))  # type: ignore[arg-type]
-        watch.look()
+        watch.watch_new()
         leader.kill()
         leader.wait()
         async with asyncio.timeout(DEADLINE_S):

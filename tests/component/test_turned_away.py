@@ -101,7 +101,7 @@ def first_path(folder: Path) -> Path:
 def test_a_listener_that_cannot_be_watched_again_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "REST_S", 0.05)
+    monkeypatch.setattr(listener, "RETRY_S", 0.05)
 
     @scene
     async def play() -> None:

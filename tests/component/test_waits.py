@@ -12,7 +12,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import wait_calls as waits_module
-from queuectld.scheduler.jobs.wait_calls import Waited, Waits
+from queuectld.scheduler.jobs.wait_calls import WaitPage, WaitService
 from queuectld.store.records import Committed, Page
 from tests.bench.effort import Meter
 from tests.store import verbs
@@ -26,21 +26,21 @@ class Front(Lab):
     """A store whose commits are told on a bus, and the waits over both."""
 
     bus: Bus
-    waits: Waits
+    waits: WaitService
 
     def open(self) -> None:
         super().open()
         self.bus = Bus(self.store)
-        self.waits = Waits(self.store, self.bus)
+        self.waits = WaitService(self.store, self.bus)
 
     def _committed(self, committed: Committed) -> None:
         super()._committed(committed)
         self.bus.committed(committed)
 
-    async def wait(self, *ids: str, **how: Any) -> Waited:
+    async def wait(self, *ids: str, **how: Any) -> WaitPage:
         return await self.waits.wait(JobWait.from_map({"ids": ids, **how} if ids else how))
 
-    async def whole(self, waited: Waited, **how: Any) -> list[int]:
+    async def whole(self, waited: WaitPage, **how: Any) -> list[int]:
         """The numbers of all jobs of an answer, page by page."""
         found: list[int] = []
         while True:
@@ -106,7 +106,7 @@ async def test_pages_are_about_the_jobs_that_were_waited_for_whatever_a_selector
 ) -> None:
     seqs = await front.fill(10)
     waiting = asyncio.create_task(front.wait("@pending", limit=4))
-    await eventually_async(lambda: front.bus._ends)
+    await eventually_async(lambda: front.bus._end_watches)
     await front.end(seqs)
     waited = await waiting
     await front.fill(5)
@@ -119,7 +119,7 @@ async def test_a_job_that_ends_asks_the_store_for_nothing_however_many_are_waite
     for count in (10, 10, MANY):  # the first one makes the rows of counts
         seqs = await front.fill(count)
         waiting = asyncio.create_task(front.wait(f"{seqs[0]}-{seqs[-1]}", limit=1))
-        await eventually_async(lambda: front.bus._ends)
+        await eventually_async(lambda: front.bus._end_watches)
         looked = await front.wait(f"{seqs[0]}-{seqs[-1]}", timeout=0, limit=1)
         assert not looked.ends.done
         meter = Meter(front.store)
@@ -161,7 +161,7 @@ async def test_any_ends_with_the_first_and_a_timeout_tells_how_they_stand(front:
     assert waited.ends.counts[JobState.PENDING] == 1_500
     assert waited.ends.first_failure is None
     waiting = asyncio.create_task(front.wait("all", any=True, limit=0))
-    await eventually_async(lambda: front.bus._ends)
+    await eventually_async(lambda: front.bus._end_watches)
     await front.end(seqs[700:701])
     waited = await waiting
     assert waited.ends.done
@@ -174,7 +174,7 @@ async def test_any_ends_with_the_first_and_a_timeout_tells_how_they_stand(front:
 async def test_removed_jobs_are_waited_for_no_longer(front: Front) -> None:
     seqs = await front.fill(10)
     waiting = asyncio.create_task(front.wait("all"))
-    await eventually_async(lambda: front.bus._ends)
+    await eventually_async(lambda: front.bus._end_watches)
     await verbs.remove(front.store, seqs[:6], now=front.now)
     await front.end(seqs[6:])
     waited = await waiting
@@ -187,7 +187,7 @@ async def test_what_no_longer_is_kept_is_gone_and_what_was_never_told_is_refused
     await front.end(await front.fill(10))
     first = await front.wait("all", limit=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(waits_module, "MOST_KEPT", 3)
+        patch.setattr(waits_module, "MAX_CACHED", 3)
         for _ in range(3):
             await front.wait("all", limit=2)
     assert first.next is not None
@@ -213,7 +213,7 @@ async def test_a_place_beyond_all_jobs_is_the_end(front: Front) -> None:
 async def test_an_answer_that_is_being_read_is_kept_longer_than_others(front: Front) -> None:
     await front.end(await front.fill(10))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(waits_module, "MOST_KEPT", 3)
+        patch.setattr(waits_module, "MAX_CACHED", 3)
         read = await front.wait("all", limit=2)
         others = [await front.wait("all", limit=2) for _ in range(2)]
         read = await front.wait(after=read.next, limit=2)
@@ -227,10 +227,10 @@ async def test_an_answer_that_is_being_read_is_kept_longer_than_others(front: Fr
 async def test_a_wait_that_is_given_up_leaves_nothing_behind(front: Front) -> None:
     await front.fill(10)
     waiting = asyncio.create_task(front.wait("all"))
-    await eventually_async(lambda: front.bus._ends)
+    await eventually_async(lambda: front.bus._end_watches)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     with pytest.raises(Refused):
         await front.wait("job_1", "nobody")
-    assert not front.bus._ends
-    assert not front.waits._kept
+    assert not front.bus._end_watches
+    assert not front.waits._cache

@@ -40,7 +40,7 @@ def killed_when(expect: Callable[[Watchdog, Worker], None]) -> Worker:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MARGIN_SECONDS", "ANSWER_SECONDS", "HELLO_SECONDS", "LOOK_AGAIN_SECONDS"):
+    for name in ("MARGIN_SECONDS", "ANSWER_SECONDS", "HELLO_SECONDS", "RECHECK_SECONDS"):
         monkeypatch.setattr(watchdog, name, 0.01)
 
 
@@ -48,15 +48,15 @@ def test_one_that_hangs_at_its_start_is_killed() -> None:
     killed_when(lambda looks, worker: looks.hello(worker, is_new=True))
 
 
-@pytest.mark.parametrize("why", watchdog.TOLD_TO_END)
+@pytest.mark.parametrize("why", watchdog.END_REQUESTED)
 def test_one_that_does_not_end_its_run_when_told_is_killed_for_that(why: str) -> None:
     key = RunKey(1, 1)
 
     def expect(looks: Watchdog, worker: Worker) -> None:
         worker.job = key
-        looks.end_of_run(worker, key, 0, why)
+        looks.expect_run_end(worker, key, 0, why)
 
-    assert killed_when(expect).overdue == (key, why)
+    assert killed_when(expect).unfinished_run == (key, why)
 
 
 def test_a_time_out_that_stands_still_in_a_pause_does_not_keep_an_order_to_end_from_being_looked_after() -> None:
@@ -64,10 +64,10 @@ def test_a_time_out_that_stands_still_in_a_pause_does_not_keep_an_order_to_end_f
 
     def expect(looks: Watchdog, worker: Worker) -> None:
         worker.job = key
-        looks.end_of_run(worker, key, 0, "timeout")
-        looks.end_of_run(worker, key, 50, "cancelled")
+        looks.expect_run_end(worker, key, 0, "timeout")
+        looks.expect_run_end(worker, key, 50, "cancelled")
 
-    assert killed_when(expect).overdue == (key, "cancelled")
+    assert killed_when(expect).unfinished_run == (key, "cancelled")
 
 
 def test_one_of_an_earlier_daemon_that_is_not_stopped_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,8 +82,8 @@ def test_each_run_has_a_mark_of_its_own_and_the_worker_none(daemon: FakeDaemon) 
 
 
 def test_a_process_that_a_job_started_sheds_its_mark_when_it_is_not_to_end_with_it() -> None:
-    code = "from queuectld.workerwire import runmark; import os; marks = runmark.Marks(); marks.put_on(marks.next());"
-    code += "before = runmark.of(os.getpid()); runmark.shed(); print(before is not None, runmark.of(os.getpid()))"
+    code = "from queuectld.workerwire import runmark; import os; marks = runmark.Marks(); marks.apply(marks.next());"
+    code += "before = runmark.of(os.getpid()); runmark.clear_own(); print(before is not None, runmark.of(os.getpid()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True None\n"
 

@@ -102,7 +102,7 @@ def test_no_file_is_no_record(tmp_path: Path) -> None:
 def test_the_spool_keeps_what_was_saved_and_leaves_out_what_is_torn(tmp_path: Path) -> None:
     state = str(tmp_path)
     descriptors = len(os.listdir("/proc/self/fd"))
-    spool.set_aside(state, 12)
+    spool.create_reserve(state, 12)
     first, second = {"seq": 9, "run": 1, "words": "a"}, {"seq": 10, "run": 2, "words": "b" * 100_000}
     spool.save(state, 12, first)
     spool.save(state, 12, second)  # without a reserve, and longer than one
@@ -120,10 +120,10 @@ def test_the_spool_keeps_what_was_saved_and_leaves_out_what_is_torn(tmp_path: Pa
 
 def test_a_reserve_takes_its_room_and_gives_it_back(tmp_path: Path) -> None:
     state = str(tmp_path)
-    spool.set_aside(state, 12)
+    spool.create_reserve(state, 12)
     spool.save(state, 12, {"seq": 1, "run": 1})
     assert os.stat(spool.path_of(state, 12, 1, 1)).st_size < 100
-    spool.set_aside(state, 12)
+    spool.create_reserve(state, 12)
     spool.drop_reserve(state, 12)
     assert os.listdir(spool.folder_of(state)) == ["12.1.1"]
 
@@ -218,8 +218,8 @@ def test_where_a_job_has_lowered_its_workers_hard_limit_the_next_goes_without_a_
     marks = runmark.Marks()
     before = resource.getrlimit(runmark.RLIMIT_LOCKS)
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    marks.put_on(runmark.LOWEST)
-    marks.take_off()
+    marks.apply(runmark.LOWEST)
+    marks.clear()
     assert resource.getrlimit(runmark.RLIMIT_LOCKS) == before
 
 

@@ -92,7 +92,7 @@ class Owner:
 async def test_who_says_nothing_at_the_workers_socket_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(links, "HELLO_WITHIN_S", 0.2)
+    monkeypatch.setattr(links, "HELLO_TIMEOUT_S", 0.2)
     owner = Owner()
     loop = asyncio.get_running_loop()
     async with await loop.create_unix_server(lambda: WorkerLink(owner), tmp_path / "w.sock"):

@@ -165,7 +165,7 @@ def test_the_daemon_uses_no_folder_and_no_socket_of_another_user(place: Path) ->
     assert sorted(place.iterdir()) == [place / "q.sock"]
 
 
-def owned(folder: Path, uid: int, mode: int) -> Path:
+def client_attached(folder: Path, uid: int, mode: int) -> Path:
     folder.mkdir()
     if MAY_CHANGE_USER:
         os.chown(folder, uid, -1)
@@ -176,8 +176,8 @@ def owned(folder: Path, uid: int, mode: int) -> Path:
 def test_a_sticky_folder_is_used_only_where_its_owner_is_to_be_trusted(place: Path) -> None:
     """In a sticky folder its owner may remove what others have put there (unlink(2))."""
     assert weakness(Path("/tmp")) is None
-    assert weakness(owned(place / "ours", os.geteuid(), 0o1777)) is None
-    theirs = owned(place / "theirs", STRANGER, 0o1777)
+    assert weakness(client_attached(place / "ours", os.geteuid(), 0o1777)) is None
+    theirs = client_attached(place / "theirs", STRANGER, 0o1777)
     if MAY_CHANGE_USER:
         assert weakness(theirs) == f"the folder {theirs} belongs to user {STRANGER}, who could remove what lies there"
         with pytest.raises(SocketRefused, match=f"belongs to user {STRANGER}"):
@@ -199,7 +199,7 @@ def test_a_sticky_folder_is_used_only_where_its_owner_is_to_be_trusted(place: Pa
 def test_the_folders_above_are_looked_at_as_by_sshd(place: Path) -> None:
     """Who may write above could put another folder in the place of ours (StrictModes, sshd_config(5))."""
     inner = place / "above" / "home"
-    above = owned(inner.parent, os.geteuid(), 0o755)
+    above = client_attached(inner.parent, os.geteuid(), 0o755)
     inner.mkdir(mode=0o700)
     for mode, is_safe in ((0o755, True), (0o1777, True), (0o777, False), (0o757, False), (0o700, True)):
         above.chmod(mode)

@@ -4,7 +4,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.scheduler.jobs.selection import several
+from queuectld.scheduler.jobs.selection import resolve_all
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import ListQuery
 from tests.store import verbs
@@ -27,7 +27,7 @@ async def test_an_open_batch_is_seen_by_nobody(lab: Lab) -> None:
     assert await verbs.find(lab.store, str(added.seqs[1])) is None
     assert await lab.store.queries.get(added.seqs[0]) is None
     assert await lab.store.queries.many(added.seqs) == []
-    assert await several(lab.store, ["all"]) == [1, 4]
+    assert await resolve_all(lab.store, ["all"]) == [1, 4]
     assert lab.store.due == (None, None)
     assert "jobs.added" not in lab.kinds()
     with pytest.raises(Refused) as refused:

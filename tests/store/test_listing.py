@@ -7,7 +7,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
-from queuectld.scheduler.jobs.selection import several
+from queuectld.scheduler.jobs.selection import resolve_all
 from queuectld.store.records import Anchor, ListQuery
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
@@ -76,7 +76,7 @@ async def test_a_page_is_bounded_in_rows_looked_at_and_in_bytes(lab: Lab) -> Non
 @in_lab
 async def test_a_filter_finds_the_last_of_many(lab: Lab) -> None:
     await lab.store.intake.add_many([new() for _ in range(5100)] + [new(name="rare")], now=lab.now)
-    assert await several(lab.store, ["name:rare"]) == [5101]
+    assert await resolve_all(lab.store, ["name:rare"]) == [5101]
 
 
 @in_lab

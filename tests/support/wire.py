@@ -13,9 +13,9 @@ from queuectld.domain.job import Job, Options
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.hints import Hint
-from queuectld.scheduler.jobs.bulk import Changed
+from queuectld.scheduler.jobs.bulk import BulkResult
 from queuectld.scheduler.jobs.service import Status
-from queuectld.scheduler.jobs.wait_calls import Ends, Waited
+from queuectld.scheduler.jobs.wait_calls import WaitOutcome, WaitPage
 from queuectld.server.connections import Connections
 from queuectld.server.listener import Listener
 from queuectld.server.socketfile import bind
@@ -107,7 +107,7 @@ class _Noun:
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
         return lambda *args: self._recorder.take(f"{self._noun}.{verb}", args)
 
-    def owner_gone(self, owner: object) -> None:
+    def client_gone(self, owner: object) -> None:
         self._recorder.owners_gone += 1
 
     def info(self) -> Mapping[str, Any]:
@@ -130,9 +130,9 @@ class FakeService:
             "jobs.batch_open": "token-1",
             "jobs.batch_add": Added(["job_1"], [1]),
             "jobs.batch_commit": AddedSummary(1, 1, 1),
-            "jobs.wait": Waited(Ends(True, {}, None), Page([], None), None),
+            "jobs.wait": WaitPage(WaitOutcome(True, {}, None), Page([], None), None),
             "jobs.enqueue": AddedOne(a_job()),
-            "jobs.cancel": Changed([a_job()], 1, 0, [], None),
+            "jobs.cancel": BulkResult([a_job()], 1, 0, [], None),
             "jobs.get": (a_job(), []),
             "jobs.page": Page([a_job()], None),
         }

@@ -47,5 +47,5 @@ def test_who_was_started_by_a_job_leaves_the_group_of_its_worker_and_nobody_else
     written: list[tuple[str, str, bytes]] = []
     monkeypatch.setattr(cgroup, "own", lambda: own)
     monkeypatch.setattr(cgroup, "_write", lambda *what: written.append(what))
-    cgroup.step_out()
+    cgroup.leave_worker_group()
     assert written == moved

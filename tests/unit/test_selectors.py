@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from queuectl_client.protocol import filters
 from queuectl_client.protocol.checks import BadParams
-from queuectl_client.protocol.selectors import Last, One, Pick, is_selector, number, parse
+from queuectl_client.protocol.selectors import Criteria, Last, One, is_selector, number, parse
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ from queuectl_client.protocol.selectors import Last, One, Pick, is_selector, num
     ],
 )
 def test_a_selector_is_short_for_a_filter(text: str, filtered: str) -> None:
-    assert parse(text) == Pick(filters.parse(filtered), may_be_empty=text.startswith("@"))
+    assert parse(text) == Criteria(filters.parse(filtered), may_be_empty=text.startswith("@"))
 
 
 def test_the_others() -> None:
-    assert parse("all") == Pick(None, may_be_empty=True)
-    assert parse("3-9") == Pick(None, 3, 9)
+    assert parse("all") == Criteria(None, may_be_empty=True)
+    assert parse("3-9") == Criteria(None, 3, 9)
     assert isinstance(parse("last"), Last)
     for text in ("17", "job_7", "a-9", "-9", "3-", "1-2-3", "9" * 40, "1-" + "9" * 40, "x:y", "LAST", ""):
         selector = parse(text)
@@ -39,7 +39,7 @@ def test_the_others() -> None:
 @given(st.one_of(st.text(max_size=20), st.from_regex(r"(@|label:|name:|batch:|\d+-)\w*", fullmatch=True)))
 def test_any_text_is_one_of_these_or_refused(text: str) -> None:
     with suppress(BadParams):
-        assert isinstance(parse(text), One | Last | Pick)
+        assert isinstance(parse(text), One | Last | Criteria)
 
 
 def test_a_bad_one_names_the_parameter() -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from queuectld.pool.link import WorkerLink
 from queuectld.pool.process import RunKey, Worker
-from queuectld.pool.stdin import Sending
+from queuectld.pool.stdin import StdinSender
 
 RUN = RunKey(1, 1)
 
@@ -28,20 +28,20 @@ def a_worker(*, job: RunKey | None = RUN, takes_input: bool = True) -> tuple[Wor
     return worker, link
 
 
-async def _asked(sending: Sending, worker: Worker | None, data: bytes = b"x") -> "asyncio.Task[str | None]":
-    task = asyncio.create_task(sending.send(worker, RUN, data, eof=False))
+async def _asked(stdin_sender: StdinSender, worker: Worker | None, data: bytes = b"x") -> "asyncio.Task[str | None]":
+    task = asyncio.create_task(stdin_sender.send(worker, RUN, data, eof=False))
     await asyncio.sleep(0)
     return task
 
 
 def test_a_worker_that_has_it_says_so() -> None:
     async def play() -> None:
-        sending, (worker, link) = Sending(), a_worker()
-        first, second = await _asked(sending, worker, b"1"), await _asked(sending, worker, b"2")
+        stdin_sender, (worker, link) = StdinSender(), a_worker()
+        first, second = await _asked(stdin_sender, worker, b"1"), await _asked(stdin_sender, worker, b"2")
         assert [body["data"] for body in link.sent] == [b"1", b"2"]
-        sending.told({"number": link.sent[1]["number"], "refused": "full"})
-        sending.told({"number": link.sent[0]["number"], "refused": None})
-        sending.told({"number": 99, "refused": None})
+        stdin_sender.told({"number": link.sent[1]["number"], "refused": "full"})
+        stdin_sender.told({"number": link.sent[0]["number"], "refused": None})
+        stdin_sender.told({"number": 99, "refused": None})
         assert (await first, await second) == (None, "full")
 
     asyncio.run(play())
@@ -49,12 +49,12 @@ def test_a_worker_that_has_it_says_so() -> None:
 
 def test_it_waits_for_a_worker_that_was_not_given_the_job_yet() -> None:
     async def play() -> None:
-        sending, (worker, link) = Sending(), a_worker(job=None)
-        task = await _asked(sending, worker)
+        stdin_sender, (worker, link) = StdinSender(), a_worker(job=None)
+        task = await _asked(stdin_sender, worker)
         assert link.sent == []
         worker.job = RUN
-        sending.begun(worker, RUN)
-        sending.told({"number": link.sent[0]["number"], "refused": None})
+        stdin_sender.begun(worker, RUN)
+        stdin_sender.told({"number": link.sent[0]["number"], "refused": None})
         assert await task is None
 
     asyncio.run(play())
@@ -62,16 +62,16 @@ def test_it_waits_for_a_worker_that_was_not_given_the_job_yet() -> None:
 
 def test_it_waits_for_a_worker_that_is_about_to_connect_again() -> None:
     async def play() -> None:
-        sending, (worker, link) = Sending(), a_worker()
-        over_the_old_link = await _asked(sending, worker)
+        stdin_sender, (worker, link) = StdinSender(), a_worker()
+        over_the_old_link = await _asked(stdin_sender, worker)
         worker.link = None
-        waiting = await _asked(sending, worker, b"2")
-        sending.lost(RUN)
+        waiting = await _asked(stdin_sender, worker, b"2")
+        stdin_sender.lost(RUN)
         assert await over_the_old_link == "lost"
         worker.link = cast(WorkerLink, link)
-        sending.begun(worker, RUN)
+        stdin_sender.begun(worker, RUN)
         assert link.sent[-1]["data"] == b"2"
-        sending.over(RUN)
+        stdin_sender.over(RUN)
         assert await waiting == "ended"
 
     asyncio.run(play())
@@ -79,9 +79,9 @@ def test_it_waits_for_a_worker_that_is_about_to_connect_again() -> None:
 
 def test_an_older_worker_is_not_sent_what_it_would_never_answer() -> None:
     async def play() -> None:
-        sending, (worker, link) = Sending(), a_worker(takes_input=False)
-        assert await sending.send(worker, RUN, b"x", eof=False) == "old"
-        assert await sending.send(None, RUN, b"x", eof=False) == "lost"
+        stdin_sender, (worker, link) = StdinSender(), a_worker(takes_input=False)
+        assert await stdin_sender.send(worker, RUN, b"x", eof=False) == "old"
+        assert await stdin_sender.send(None, RUN, b"x", eof=False) == "lost"
         assert link.sent == []
 
     asyncio.run(play())

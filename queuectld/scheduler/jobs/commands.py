@@ -14,7 +14,7 @@ from queuectld.domain.permits import Verb
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import dependency_selectors, editing, selection
-from queuectld.scheduler.jobs.bulk import Bulk, Changed, Place
+from queuectld.scheduler.jobs.bulk import Action, BulkCursor, BulkExecutor, BulkResult
 from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Done, Explanation, Rule, Target
@@ -45,74 +45,74 @@ class JobCommands:
         self._runs = runs
         self._remove_files = remove_files
         self._is_draining = is_draining
-        self._bulk = Bulk(store, clock)
+        self._bulk = BulkExecutor(store, clock)
 
-    async def cancel(self, wanted: JobIds) -> Changed:
+    async def cancel(self, request: JobIds) -> BulkResult:
         """End jobs for good. Recorded before the first signal; their workers stay busy until the processes are gone."""
-        return await self._bulk.each(Verb.CANCEL, wanted.ids, wanted, partial(self._cancel, wanted.brief))
+        return await self._each(Verb.CANCEL, request, partial(self._cancel, request.brief))
 
-    async def kill(self, wanted: JobIds, signal: str | int) -> Changed:
+    async def kill(self, request: JobIds, signal: str | int) -> BulkResult:
         """Send a signal to all of each running job; what comes of it is an ordinary end."""
         number = _signal_number(signal)
 
-        async def act(seqs: Sequence[int], _: Place, picked: bool) -> Done:
+        async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
             done = await self._store.look(Verb.KILL, seqs, picked=picked)
             for job in done.jobs:
                 assert job.worker is not None
                 self._runs.signal(job.worker, job.seq, job.run, number)
             return done
 
-        return await self._bulk.each(Verb.KILL, wanted.ids, wanted, act)
+        return await self._each(Verb.KILL, request, act)
 
-    async def pause(self, wanted: JobIds) -> Changed:
+    async def pause(self, request: JobIds) -> BulkResult:
         """Stop running jobs where they stand."""
-        return await self._bulk.each(Verb.PAUSE, wanted.ids, wanted, partial(self._pause, Verb.PAUSE))
+        return await self._each(Verb.PAUSE, request, partial(self._pause, Verb.PAUSE))
 
-    async def resume(self, wanted: JobIds) -> Changed:
+    async def resume(self, request: JobIds) -> BulkResult:
         """Let paused jobs go on."""
-        return await self._bulk.each(Verb.RESUME, wanted.ids, wanted, partial(self._pause, Verb.RESUME))
+        return await self._each(Verb.RESUME, request, partial(self._pause, Verb.RESUME))
 
-    async def hold(self, wanted: JobIds) -> Changed:
+    async def hold(self, request: JobIds) -> BulkResult:
         """Keep waiting jobs back until released."""
-        return await self._bulk.each(Verb.HOLD, wanted.ids, wanted, partial(self._act, Verb.HOLD, wanted.brief))
+        return await self._each(Verb.HOLD, request, partial(self._act, Verb.HOLD, request.brief))
 
-    async def release(self, wanted: JobIds) -> Changed:
+    async def release(self, request: JobIds) -> BulkResult:
         """Let held jobs go."""
-        return await self._bulk.each(Verb.RELEASE, wanted.ids, wanted, partial(self._act, Verb.RELEASE, wanted.brief))
+        return await self._each(Verb.RELEASE, request, partial(self._act, Verb.RELEASE, request.brief))
 
-    async def retry(self, wanted: JobIds) -> Changed:
+    async def retry(self, request: JobIds) -> BulkResult:
         """Run ended jobs again, in place; a failed one at once."""
-        return await self._bulk.each(Verb.RETRY, wanted.ids, wanted, partial(self._act, Verb.RETRY, wanted.brief))
+        return await self._each(Verb.RETRY, request, partial(self._act, Verb.RETRY, request.brief))
 
-    async def remove(self, wanted: JobIds) -> Changed:
+    async def remove(self, request: JobIds) -> BulkResult:
         """Forget jobs that do not run, their attempts and their output."""
-        return await self._bulk.each(Verb.REMOVE, wanted.ids, wanted, partial(self._act, Verb.REMOVE, wanted.brief))
+        return await self._each(Verb.REMOVE, request, partial(self._act, Verb.REMOVE, request.brief))
 
     async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
         """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
-        job = await selection.plain_or_one(self._store, ref)
+        job = await selection.id_or_seq(self._store, ref)
         edited = editing.stored_changes(changes, self._config.value)
         seen = await dependency_selectors.first_look(self._store, [edited.get("depends_on")])
         return await self._store.edit(job, edited, rev=rev, now=self._clock.now(), seen=seen)
 
-    async def move(self, wanted: JobMove) -> Job:
+    async def move(self, request: JobMove) -> Job:
         """Give a waiting job another place."""
-        if wanted.dry_run:
-            named = [each for each in (wanted.id, wanted.before) if each is not None]
-            seqs = [await selection.one(self._store, each) for each in named]
+        if request.dry_run:
+            named = [each for each in (request.id, request.before) if each is not None]
+            seqs = [await selection.resolve_one(self._store, each) for each in named]
             return (await self._store.look(Verb.MOVE, seqs)).jobs[0]
-        job = await selection.plain_or_one(self._store, wanted.id)
-        before = None if wanted.before is None else await selection.plain_or_one(self._store, wanted.before)
-        end = "first" if wanted.first else "last" if wanted.last else None
-        return await self._store.move(job, Target(end, before, wanted.queue), now=self._clock.now())
+        job = await selection.id_or_seq(self._store, request.id)
+        before = None if request.before is None else await selection.id_or_seq(self._store, request.before)
+        end = "first" if request.first else "last" if request.last else None
+        return await self._store.move(job, Target(end, before, request.queue), now=self._clock.now())
 
     async def explain(self, ref: str) -> Explanation:
         """Why a job does not run now, and when it may."""
-        told = await self._store.explain(await selection.plain_or_one(self._store, ref), now=self._clock.now())
+        told = await self._store.explain(await selection.id_or_seq(self._store, ref), now=self._clock.now())
         if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
             told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
             return told._replace(starts_ms=None)
-        if told.state in WAITING_STATES and (words := self._runs.why_none_is_open()) is not None:
+        if told.state in WAITING_STATES and (words := self._runs.why_unavailable()) is not None:
             told.rules[:] = [rule for rule in told.rules if rule.rule != "workers-busy"]
             told.rules.append(Rule("workers", words))
             return told._replace(starts_ms=None)
@@ -122,12 +122,15 @@ class JobCommands:
             told.rules[0] = Rule("recovery", words)
         return told
 
-    async def _act(self, verb: Verb, brief: bool, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+    async def _each(self, verb: Verb, request: JobIds, action: Action) -> BulkResult:
+        return await self._bulk.apply(verb, request.ids, request, action)
+
+    async def _act(self, verb: Verb, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
         done = await self._store.act(verb, seqs, now=self._clock.now(), picked=picked, brief=brief)
         self._remove_files(done.files)
         return done
 
-    async def _cancel(self, brief: bool, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+    async def _cancel(self, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
         done = await self._store.act(Verb.CANCEL, seqs, now=self._clock.now(), picked=picked, brief=brief)
         failpoints.reached("cancel.committed")
         for job, run, worker in done.running:
@@ -136,7 +139,7 @@ class JobCommands:
             self._runs.kill(worker, job.seq, run, grace_ms=job.options.kill_grace_ms, why="cancelled")
         return done
 
-    async def _pause(self, verb: Verb, seqs: Sequence[int], _: Place, picked: bool) -> Done:
+    async def _pause(self, verb: Verb, seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
         paused = verb is Verb.PAUSE
         done = await self._store.look(verb, seqs, picked=picked)
         for job in done.jobs:

@@ -10,14 +10,14 @@ from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
-from queuectl_client.protocol.selectors import Pick
+from queuectl_client.protocol.selectors import Criteria
 from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain.permits import Verb
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import editing
-from queuectld.scheduler.jobs.bulk import Bulk, Changed, Place
-from queuectld.scheduler.jobs.selection import both
+from queuectld.scheduler.jobs.bulk import BulkCursor, BulkExecutor, BulkResult
+from queuectld.scheduler.jobs.selection import all_of
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Done, ListQuery, Page
 from queuectld.store.store import Store
@@ -43,68 +43,68 @@ class DlqService:
         self._clock = clock
         self._config = config
         self._remove_files = remove_files
-        self._bulk = Bulk(store, clock)
+        self._bulk = BulkExecutor(store, clock)
 
-    async def list(self, wanted: DlqList) -> Page:
+    async def list(self, request: DlqList) -> Page:
         """One page of dead jobs, oldest first."""
-        query = ListQuery(where=_dead(wanted), now_ms=self._clock.now().wall_ms, after=wanted.after, limit=wanted.limit)
+        now_ms = self._clock.now().wall_ms
+        query = ListQuery(where=_dead(request), now_ms=now_ms, after=request.after, limit=request.limit)
         return await self._store.queries.page(query)
 
-    async def retry(self, wanted: DlqRetry) -> Changed:
+    async def retry(self, request: DlqRetry) -> BulkResult:
         """Dead jobs back to pending with no attempts counted; their history stays. At a rate: one after the other."""
-        rate = None if wanted.rate == "none" else read_rate(wanted.rate)
+        rate = None if request.rate == "none" else read_rate(request.rate)
         how: dict[str, Any] = {}
-        if wanted.changes:
-            how["changes"] = editing.stored_changes(wanted.changes, self._config.value)
+        if request.changes:
+            how["changes"] = editing.stored_changes(request.changes, self._config.value)
 
-        async def act(seqs: Sequence[int], place: Place, picked: bool) -> Done:
-            delay = None if rate is None else partial(_spaced, rate, place.done)
+        async def act(seqs: Sequence[int], cursor: BulkCursor, picked: bool) -> Done:
+            delay = None if rate is None else partial(_spaced, rate, cursor.done)
             # Delays count from when the first of them began, however many slices and calls it takes.
-            now = self._clock.now() if rate is None else place.since
+            now = self._clock.now() if rate is None else cursor.since
             spaced = {**how, "delay_ms": delay}
             return await self._store.act(
-                Verb.DLQ_RETRY, seqs, now=now, picked=picked, brief=wanted.brief, how=spaced
+                Verb.DLQ_RETRY, seqs, now=now, picked=picked, brief=request.brief, how=spaced
             )  # fmt: skip
 
-        return await self._each(Verb.DLQ_RETRY, wanted, act)
+        return await self._each(Verb.DLQ_RETRY, request, act)
 
-    async def purge(self, wanted: DlqPurge) -> Changed:
+    async def purge(self, request: DlqPurge) -> BulkResult:
         """Dead jobs removed for good, with their attempts and output."""
         before_ms = None
-        if wanted.older_than is not None:
-            before_ms = self._clock.now().wall_ms - round(wanted.older_than * 1000)
+        if request.older_than is not None:
+            before_ms = self._clock.now().wall_ms - round(request.older_than * 1000)
 
-        async def act(seqs: Sequence[int], _: Place, picked: bool) -> Done:
+        async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
             now = self._clock.now()
-            done = await self._store.act(Verb.DLQ_PURGE, seqs, now=now, picked=picked, brief=wanted.brief)
+            done = await self._store.act(Verb.DLQ_PURGE, seqs, now=now, picked=picked, brief=request.brief)
             self._remove_files(done.files)
             return done
 
-        return await self._each(Verb.DLQ_PURGE, wanted, act, before_ms)
+        return await self._each(Verb.DLQ_PURGE, request, act, before_ms)
 
-    async def _each(self, verb: Verb, wanted: DeadJobs, act: Any, before_ms: int | None = None) -> Changed:
+    async def _each(self, verb: Verb, request: DeadJobs, act: Any, before_ms: int | None = None) -> BulkResult:
         old = None if before_ms is None else Comparison(_FINISHED, "<=", (before_ms,))
-        if wanted.ids is None:
-            return await self._bulk.each(verb, (), wanted, act, listing=Pick(both(_dead(wanted), old)))
-        return await self._bulk.each(verb, wanted.ids, wanted, act, narrowed=old)
+        if request.ids is None:
+            return await self._bulk.apply(verb, (), request, act, listing=Criteria(all_of(_dead(request), old)))
+        return await self._bulk.apply(verb, request.ids, request, act, condition=old)
 
 
-def _dead(wanted: DeadFilter) -> Filter:
+def _dead(request: DeadFilter) -> Filter:
     """The filter that a request has put together of its parameters."""
     parts: list[Filter | None] = [DEAD]
-    if wanted.queue is not None:
-        parts.append(Comparison(Key("queue", ValueKind.TEXT), "=", (wanted.queue,)))
-    for key, value in (wanted.label or {}).items():
-        parts.append(Comparison(Key("label", ValueKind.TEXT, key), "=", (value,)))
-    if wanted.name is not None:
-        parts.append(Comparison(Key("name", ValueKind.TEXT), "~", (wanted.name,)))
-    if wanted.since is not None:
-        parts.append(Comparison(_FINISHED, ">=", (wanted.since,)))
-    if wanted.reason is not None:
-        parts += _died_of(wanted.reason)
-    if wanted.filter is not None:
-        parts.append(filters.parse(wanted.filter))
-    whole = both(*parts)
+    if request.queue is not None:
+        parts.append(Comparison(Key("queue", ValueKind.TEXT), "=", (request.queue,)))
+    parts += [Comparison(Key("label", ValueKind.TEXT, key), "=", (value,)) for key, value in (request.label or {}).items()]
+    if request.name is not None:
+        parts.append(Comparison(Key("name", ValueKind.TEXT), "~", (request.name,)))
+    if request.since is not None:
+        parts.append(Comparison(_FINISHED, ">=", (request.since,)))
+    if request.reason is not None:
+        parts += _died_of(request.reason)
+    if request.filter is not None:
+        parts.append(filters.parse(request.filter))
+    whole = all_of(*parts)
     assert whole is not None
     return whole
 

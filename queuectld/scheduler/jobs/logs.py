@@ -15,7 +15,7 @@ from queuectld.domain.job import Attempt, Job, Output
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection
-from queuectld.scheduler.run_control import Follow, RunControl
+from queuectld.scheduler.run_control import LiveOutput, RunControl
 from queuectld.store.store import Store
 
 LINE_BYTES: Final = 64 * 1024
@@ -54,48 +54,48 @@ class LogService:
         self._runs = runs
         self._folder = folder
 
-    async def read(self, wanted: JobLogs) -> LogPage:
+    async def read(self, request: JobLogs) -> LogPage:
         """The next piece of output from `wanted.offset` on; with `wait` not before there is one, or it has ended."""
-        seq = await selection.one(self._store, wanted.id)
+        seq = await selection.resolve_one(self._store, request.id)
         watch = self._bus.watch_job(seq)
         try:
             while True:
-                page = await self._look(seq, wanted)
+                page = await self._look(seq, request)
                 if page is not None:
                     return page
                 await watch.woken()
         finally:
             watch.close()
 
-    async def _look(self, seq: int, wanted: JobLogs) -> LogPage | None:
+    async def _look(self, seq: int, request: JobLogs) -> LogPage | None:
         """A page, or None when there is nothing yet and the next event of the job may change that."""
         # The job first: an execution that ends between the two reads is among its attempts then, and not missed.
         jobs = await self._store.queries.many([seq])
         if not jobs:
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no job {wanted.id!r}", {"id": wanted.id})
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no job {request.id!r}", {"id": request.id})
         job = jobs[0]
         attempts = await self._store.queries.attempts(seq)
-        number = wanted.attempt if wanted.attempt is not None else _newest(job, attempts)
+        number = request.attempt if request.attempt is not None else _newest(job, attempts)
         if 1 <= number <= len(attempts):
-            return self._page(attempts[number - 1].output, job, wanted, number, over=True)
+            return self._page(attempts[number - 1].output, job, request, number, over=True)
         if number == len(attempts) + 1 and job.state is JobState.PROCESSING:
-            return await self._live(job, wanted, number)
-        if wanted.wait and not has_ended(job.state):
+            return await self._live(job, request, number)
+        if request.wait and not has_ended(job.state):
             return None
-        if wanted.attempt is not None:
-            message = f"{job.id} has no attempt {wanted.attempt}; it has had {len(attempts)}"
+        if request.attempt is not None:
+            message = f"{job.id} has no attempt {request.attempt}; it has had {len(attempts)}"
             raise Refused(ErrorCode.NOT_FOUND, message, {"id": job.id, "attempts": len(attempts)})
         return LogPage(b"", 0, 0, 0, has_ended(job.state), 0)
 
-    async def _live(self, job: Job, wanted: JobLogs, number: int) -> LogPage | None:
+    async def _live(self, job: Job, request: JobLogs, number: int) -> LogPage | None:
         assert job.worker is not None
         follow = self._runs.follow(job.worker, job.seq, job.run)
         if follow is None:
-            return None if wanted.wait else LogPage(b"", 0, 0, 0, False, number)
-        may_hold = wanted.wait
+            return None if request.wait else LogPage(b"", 0, 0, 0, False, number)
+        may_hold = request.wait
         while not follow.over:
             if follow.output is not None:
-                page = self._page(follow.output, job, wanted, number, over=False)
+                page = self._page(follow.output, job, request, number, over=False)
                 if page.data and page.next > PROMPT_BYTES:
                     lines = _whole_lines(page)
                     if lines is None and may_hold:
@@ -103,22 +103,22 @@ class LogService:
                         await _change_within(follow, HOLD_S)
                         continue
                     page = lines or page
-                if page.data or not wanted.wait:
+                if page.data or not request.wait:
                     return page
             await follow.changed()
         # It has ended meanwhile, and its outcome is stored: look again at what is there now.
-        return await self._look(job.seq, wanted)
+        return await self._look(job.seq, request)
 
     def _page(
-        self, streams: Mapping[str, Output], job: Job, wanted: JobLogs, number: int, *, over: bool
+        self, streams: Mapping[str, Output], job: Job, request: JobLogs, number: int, *, over: bool
     ) -> LogPage:
-        parts = _parts(streams, job, wanted.stream)
+        parts = _parts(streams, job, request.stream)
         size, lost = sum(part.size for part in parts), sum(part.dropped for part in parts)
-        offset = wanted.offset if wanted.offset >= 0 else max(0, size + wanted.offset)
+        offset = request.offset if request.offset >= 0 else max(0, size + request.offset)
         base = 0
         for part in parts:
             if offset < base + part.size:
-                data, start = read_output(part, self._folder, max(0, offset - base), wanted.limit, over=over)
+                data, start = read_output(part, self._folder, max(0, offset - base), request.limit, over=over)
                 if data:
                     start += base
                     end = start + len(data)
@@ -132,7 +132,7 @@ class LogService:
         return LogPage(b"", end, end, max(0, end - offset), over, number, lost)
 
 
-async def _change_within(follow: Follow, seconds: float) -> None:
+async def _change_within(follow: LiveOutput, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await follow.changed()

@@ -7,7 +7,7 @@ from queuectl_client.protocol import selectors
 from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.filters import All, Comparison, Filter, Key
-from queuectl_client.protocol.selectors import Last, One, Pick, Selector
+from queuectl_client.protocol.selectors import Criteria, Last, One, Selector
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
@@ -16,43 +16,46 @@ from queuectld.store.store import Store
 
 MAX_SELECTED: Final = 100_000
 """Jobs that are looked up for one call and held in memory; a verb that goes on in slices has no such limit."""
-NAMES_A_QUESTION: Final = 1_000
+NAMES_PER_QUERY: Final = 1_000
 SEQ: Final = Key("seq", ValueKind.NUMBER)
 
 
-class Chosen(NamedTuple):
+class Selection(NamedTuple):
     """Jobs that were named, each by itself, in the order named; and selectors, in theirs."""
 
     named: list[int]
-    picks: list[Pick]
+    selectors: list[Criteria]
 
 
-async def choose(store: Store, refs: Sequence[str], *, again: bool = False) -> Chosen:
-    """What the references stand for. Refused (not_found) for one that fits none; with `again` it has gone since."""
+async def resolve(store: Store, refs: Sequence[str], *, ignore_missing: bool = False) -> Selection:
+    """Resolve references to jobs and selectors.
+
+    Raises Refused (not_found) for an id or number that no job has; `ignore_missing` skips it.
+    """
     named: dict[int, None] = {}
-    picks: list[Pick] = []
-    for start in range(0, len(refs), NAMES_A_QUESTION):
-        some = refs[start : start + NAMES_A_QUESTION]
-        for ref, seq in zip(some, await store.queries.find_each(some), strict=True):
+    selectors: list[Criteria] = []
+    for start in range(0, len(refs), NAMES_PER_QUERY):
+        batch = refs[start : start + NAMES_PER_QUERY]
+        for ref, seq in zip(batch, await store.queries.find_each(batch), strict=True):
             if seq is None:
                 selector = parse(ref)
-                if isinstance(selector, Pick):
-                    picks.append(selector)
+                if isinstance(selector, Criteria):
+                    selectors.append(selector)
                     continue
                 seq = await store.queries.newest() if isinstance(selector, Last) else None
-                if seq is None and again:
+                if seq is None and ignore_missing:
                     continue
                 if seq is None:
                     message = f"there is no job {ref!r}" if isinstance(selector, One) else "there is no job yet"
                     raise Refused(ErrorCode.NOT_FOUND, message, {"id": ref})
             named[seq] = None
-    return Chosen(list(named), picks)
+    return Selection(list(named), selectors)
 
 
-async def one(store: Store, ref: str) -> int:
+async def resolve_one(store: Store, ref: str) -> int:
     """The seq of the job that `ref` names. Refused (not_found, or invalid_params when it names several)."""
-    chosen = await choose(store, [ref])
-    found = chosen.named or [seq for pick in chosen.picks for seq in await _few(store, pick, 2)]
+    selected = await resolve(store, [ref])
+    found = selected.named or [seq for selector in selected.selectors for seq in await _first_seqs(store, selector, 2)]
     if not found:
         raise Refused(ErrorCode.NOT_FOUND, no_match([ref]), {"id": ref})
     if len(found) > 1:
@@ -61,20 +64,20 @@ async def one(store: Store, ref: str) -> int:
     return found[0]
 
 
-async def plain_or_one(store: Store, ref: str) -> int | str:
-    """An id or number as it is, for the store to look up where it is needed; else as `one`."""
-    return ref if isinstance(parse(ref), One) else await one(store, ref)
+async def id_or_seq(store: Store, ref: str) -> int | str:
+    """An id or number as it is, for the store to look up where it is needed; else as `resolve_one`."""
+    return ref if isinstance(parse(ref), One) else await resolve_one(store, ref)
 
 
-async def several(store: Store, refs: Sequence[str]) -> list[int]:
+async def resolve_all(store: Store, refs: Sequence[str]) -> list[int]:
     """The seqs of all jobs named, each once, in the order named. Refused (not_found) for a name that fits none.
 
     A selector may fit none. Refused (too_large) for more than can be held.
     """
-    chosen = await choose(store, refs)
-    seqs = dict.fromkeys(chosen.named)
-    for pick in chosen.picks:
-        seqs.update(dict.fromkeys(await _few(store, pick, MAX_SELECTED + 1)))
+    selected = await resolve(store, refs)
+    seqs = dict.fromkeys(selected.named)
+    for selector in selected.selectors:
+        seqs.update(dict.fromkeys(await _first_seqs(store, selector, MAX_SELECTED + 1)))
         if len(seqs) > MAX_SELECTED:
             message = f"these are more than {MAX_SELECTED:,} jobs; name fewer, or list them by a filter"
             raise Refused(ErrorCode.TOO_LARGE, message)
@@ -96,18 +99,18 @@ def parse(ref: str, key: str = "ids") -> Selector:
         raise Refused(ErrorCode.INVALID_PARAMS, bad.message, bad.data) from None
 
 
-def both(*parts: Filter | None) -> Filter | None:
+def all_of(*parts: Filter | None) -> Filter | None:
     """What passes all of these filters."""
     given = tuple(part for part in parts if part is not None)
     return All(given) if len(given) > 1 else next(iter(given), None)
 
 
-def whole(pick: Pick) -> Filter:
+def as_filter(selector: Criteria) -> Filter:
     """All of a pick as one filter."""
-    span: list[Filter] = [Comparison(SEQ, ">=", (pick.first,))]
-    if pick.last is not None:
-        span.append(Comparison(SEQ, "<=", (pick.last,)))
-    return All(tuple(span) if pick.where is None else (pick.where, *span))
+    span: list[Filter] = [Comparison(SEQ, ">=", (selector.first,))]
+    if selector.last is not None:
+        span.append(Comparison(SEQ, "<=", (selector.last,)))
+    return All(tuple(span) if selector.where is None else (selector.where, *span))
 
 
 def no_match(refs: Sequence[str]) -> str:
@@ -115,12 +118,12 @@ def no_match(refs: Sequence[str]) -> str:
     return f"no job matches {', '.join(map(repr, refs[:3]))}{' or the others' if len(refs) > 3 else ''}"
 
 
-async def _few(store: Store, pick: Pick, limit: int) -> list[int]:
+async def _first_seqs(store: Store, selector: Criteria, limit: int) -> list[int]:
     """At most so many of the jobs of a pick, oldest first."""
     found: list[int] = []
-    after: str | None = str(max(pick.first - 1, 0))
+    after: str | None = str(max(selector.first - 1, 0))
     while after is not None and len(found) < limit:
-        query = ListQuery(where=pick.where, after=after, upto=pick.last, limit=limit - len(found))
+        query = ListQuery(where=selector.where, after=after, upto=selector.last, limit=limit - len(found))
         page = await store.queries.rows(query, (SEQ.name,))
         found += [seq for (seq,) in page.rows]
         after = page.next

@@ -16,7 +16,7 @@ from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import dependency_selectors, selection, stdin
 from queuectld.scheduler.jobs.commands import JobCommands, RemoveFiles
 from queuectld.scheduler.jobs.submission import Submission
-from queuectld.scheduler.jobs.wait_calls import Waited, Waits
+from queuectld.scheduler.jobs.wait_calls import WaitPage, WaitService
 from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Added, AddedOne, AddedSummary, ListQuery, Page, Rows
@@ -50,7 +50,7 @@ class JobService:
         self._config = config
         self._runs = runs
         self.commands = JobCommands(store, clock, config, runs, remove_files, is_draining)
-        self._waits = Waits(store, bus)
+        self._waits = WaitService(store, bus)
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
         """Store one job. A repeated `request` gives the job of the first time."""
@@ -94,45 +94,45 @@ class JobService:
         counts = await self._store.counts()
         return Status(counts.by_state, self._runs.capacity().slots, counts.paused, self._store.last_event_seq)
 
-    async def page(self, wanted: ListJobs) -> Page:
+    async def page(self, request: ListJobs) -> Page:
         """One page of jobs, oldest or newest first; of named ones in the order named."""
-        return await self._store.queries.page(await self._listing(wanted))
+        return await self._store.queries.page(await self._listing(request))
 
-    async def rows(self, wanted: ListJobs, keys: Sequence[str]) -> Rows:
+    async def rows(self, request: ListJobs, keys: Sequence[str]) -> Rows:
         """As `page`, but these keys alone."""
-        return await self._store.queries.rows(await self._listing(wanted), keys)
+        return await self._store.queries.rows(await self._listing(request), keys)
 
-    async def _listing(self, wanted: ListJobs) -> ListQuery:
-        seqs = wanted.seqs if wanted.ids is None else await selection.several(self._store, wanted.ids)
+    async def _listing(self, request: ListJobs) -> ListQuery:
+        seqs = request.seqs if request.ids is None else await selection.resolve_all(self._store, request.ids)
         query = ListQuery(
-            states=frozenset(wanted.state or ()),
-            queue=wanted.queue,
-            labels=wanted.label or {},
-            name=wanted.name,
-            batch=wanted.batch,
-            since_ms=wanted.since,
-            where=None if wanted.filter is None else filters.parse(wanted.filter),
+            states=frozenset(request.state or ()),
+            queue=request.queue,
+            labels=request.label or {},
+            name=request.name,
+            batch=request.batch,
+            since_ms=request.since,
+            where=None if request.filter is None else filters.parse(request.filter),
             now_ms=self._clock.now().wall_ms,
             seqs=seqs,
-            newest_first=wanted.order == "newest",
-            after=wanted.after,
-            limit=wanted.limit,
+            newest_first=request.order == "newest",
+            after=request.after,
+            limit=request.limit,
         )
-        if wanted.sort is None:
+        if request.sort is None:
             return query
-        return await self._store.queries.first_by(query, wanted.sort, descending=wanted.descending)
+        return await self._store.queries.first_by(query, request.sort, descending=request.descending)
 
     async def get(self, ref: str) -> tuple[Job, list[Attempt]]:
         """A job and its attempts that have ended, oldest first."""
-        seq = await selection.one(self._store, ref)
+        seq = await selection.resolve_one(self._store, ref)
         jobs = await selection.load(self._store, [seq])
         if not jobs:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
         return jobs[0], await self._store.queries.attempts(seq)
 
-    def wait(self, wanted: JobWait) -> Awaitable[Waited]:
+    def wait(self, request: JobWait) -> Awaitable[WaitPage]:
         """Wait for jobs to end; see `Waits.wait`."""
-        return self._waits.wait(wanted)
+        return self._waits.wait(request)
 
     async def send(self, ref: str, data: bytes, *, eof: bool) -> Job:
         """Give a running job this to read; `eof`: no more comes. Its worker has it when this returns."""

@@ -25,7 +25,7 @@ async def send(store: Store, runs: RunControl, ref: str, data: bytes, *, eof: bo
 
     Refused (wrong_state) for a job that does not run, was not enqueued with `stdin_open`, or reads no more.
     """
-    seq = await selection.one(store, ref)
+    seq = await selection.resolve_one(store, ref)
     jobs = await selection.load(store, [seq])
     if not jobs:
         raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})

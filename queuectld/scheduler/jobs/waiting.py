@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from queuectl_client.protocol.selectors import Pick
+from queuectl_client.protocol.selectors import Criteria
 from queuectl_client.protocol.vocabulary import EventKind, JobState
 from queuectld.domain.seqset import SeqSet
 from queuectld.domain.states import has_ended
@@ -25,7 +25,7 @@ STATE_OF: Final[Mapping[EventKind, JobState]] = {EventKind(f"job.{state}"): stat
 NAMED: Final = 0
 
 
-class Place(NamedTuple):
+class WaitCursor(NamedTuple):
     """How far an answer has been told: which part of the jobs, and after which of them.
 
     Part 0 are those named by ids, counted from 1; the others are the selectors, each by the numbers of its jobs.
@@ -35,12 +35,12 @@ class Place(NamedTuple):
     after: int = 0
 
 
-class Awaited:
+class WaitSet:
     """The jobs that one call waits for, in the order in which they were named, and what is known of their ends."""
 
     def __init__(self) -> None:
         self._named = array("q")
-        self._picked: list[SeqSet] = []
+        self._selected: list[SeqSet] = []
         self._all = SeqSet()
         self.open = SeqSet()
         """Those that have not ended."""
@@ -53,11 +53,11 @@ class Awaited:
     @property
     def bytes(self) -> int:
         """About what it takes up in memory."""
-        sets = (self._all, self.open, self._failed, *self._picked)
+        sets = (self._all, self.open, self._failed, *self._selected)
         return self._named.itemsize * len(self._named) + sum(each.bytes for each in sets)
 
     @property
-    def any_ended(self) -> bool:
+    def has_ended_any(self) -> bool:
         """Whether one of them has ended, or is gone."""
         return len(self.open) < len(self._all)
 
@@ -69,30 +69,30 @@ class Awaited:
     def __len__(self) -> int:
         return len(self._all)
 
-    def look(self) -> None:
+    def lookup_started(self) -> None:
         """A look into the store begins: what has ended before is in it."""
         self._lately = {}
 
-    def name(self, seqs: Sequence[int], states: Mapping[int, JobState]) -> None:
+    def add_named(self, seqs: Sequence[int], states: Mapping[int, JobState]) -> None:
         """These were named by their ids, and were found to be so."""
         for seq in seqs:
             if seq in states and self._take(seq, states[seq]):
                 self._named.append(seq)
 
-    def new_pick(self) -> None:
+    def next_selector(self) -> None:
         """Those of another selector come now."""
-        self._picked.append(SeqSet())
+        self._selected.append(SeqSet())
 
-    def pick(self, seq: int, state: JobState) -> None:
+    def add_selected(self, seq: int, state: JobState) -> None:
         """A selector stands for this one, too."""
         if self._take(seq, state):
-            self._picked[-1].add(seq)
+            self._selected[-1].add(seq)
 
-    def all_found(self) -> None:
+    def lookup_done(self) -> None:
         """No more are waited for than are known now."""
         self._lately = None
 
-    def told_of(self, seq: int, kind: EventKind) -> bool:
+    def job_ended(self, seq: int, kind: EventKind) -> bool:
         """A job has ended, or (job.removed) is gone: whether it is one of these. A few steps, however many they are."""
         state = STATE_OF.get(kind)
         if self._lately is not None:
@@ -102,19 +102,19 @@ class Awaited:
         self._note(seq, state)
         return True
 
-    def order(self, place: Place) -> Iterator[tuple[Place, int]]:
+    def order(self, cursor: WaitCursor) -> Iterator[tuple[WaitCursor, int]]:
         """The jobs after this place, each with its own."""
-        if place.part == NAMED:
-            for index in range(place.after, len(self._named)):
-                yield Place(NAMED, index + 1), self._named[index]
-        for part in range(max(place.part, 1), len(self._picked) + 1):
-            for seq in self._picked[part - 1].after(place.after if part == place.part else 0):
-                yield Place(part, seq), seq
+        if cursor.part == NAMED:
+            for index in range(cursor.after, len(self._named)):
+                yield WaitCursor(NAMED, index + 1), self._named[index]
+        for part in range(max(cursor.part, 1), len(self._selected) + 1):
+            for seq in self._selected[part - 1].after(cursor.after if part == cursor.part else 0):
+                yield WaitCursor(part, seq), seq
 
     def failures(self) -> Iterator[int]:
         """Those that have ended, and not well, in order."""
         if len(self._failed):
-            yield from (seq for _, seq in self.order(Place()) if seq in self._failed)
+            yield from (seq for _, seq in self.order(WaitCursor()) if seq in self._failed)
 
     def _take(self, seq: int, state: JobState) -> bool:
         if not self._all.add(seq):
@@ -144,7 +144,7 @@ async def for_jobs(store: Store, bus: Bus, refs: Sequence[str]) -> "Wait":
     """
     wait = Wait(bus)
     try:
-        wait.may_be_empty = await _find(store, wait.awaited, refs)
+        wait.may_be_empty = await _look_up(store, wait.wait_set, refs)
     except BaseException:
         wait.close()
         raise
@@ -155,15 +155,15 @@ class Wait:
     """Wakes once the jobs have ended. The watch is up before the first look, so that no end is missed."""
 
     def __init__(self, bus: Bus) -> None:
-        self.awaited = Awaited()
+        self.wait_set = WaitSet()
         self.may_be_empty = False
         """Whether it is nothing unusual that nothing is waited for: it was named by states, or `all`."""
-        self._watch = bus.watch_ends(self.awaited.told_of)
+        self._watch = bus.watch_job_ends(self.wait_set.job_ended)
 
     async def over(self, *, any_one: bool, timeout: float | None) -> bool:
         """Wait until each of the jobs (or any one) has ended or is gone; False: `timeout` seconds were over first."""
         deadline = _deadline(timeout)
-        while len(self.awaited.open) and not (any_one and self.awaited.any_ended):
+        while len(self.wait_set.open) and not (any_one and self.wait_set.has_ended_any):
             if not await self._watch.woken(deadline):
                 return False
         return True
@@ -173,18 +173,18 @@ class Wait:
         self._watch.close()
 
 
-async def counts(store: Store, awaited: Awaited) -> dict[JobState, int]:
+async def counts(store: Store, wait_set: WaitSet) -> dict[JobState, int]:
     """How many of the jobs are in which state; those that are gone are left out."""
-    found: dict[JobState, int] = {state: awaited.ended.get(state, 0) for state in JobState}
-    place = 0
-    while seqs := list(islice(awaited.open.after(place), SLICE)):
+    found: dict[JobState, int] = {state: wait_set.ended.get(state, 0) for state in JobState}
+    cursor = 0
+    while seqs := list(islice(wait_set.open.after(cursor), SLICE)):
         for state in (await store.queries.states(seqs)).values():
             found[state] += 1
-        place = seqs[-1]
+        cursor = seqs[-1]
     return found
 
 
-async def for_quiet(store: Store, bus: Bus, *, timeout: float | None) -> bool:
+async def until_idle(store: Store, bus: Bus, *, timeout: float | None) -> bool:
     """Wait until nothing is ready in an open queue, failed or processing; False when `timeout` seconds were over first.
 
     Held, delayed, paused and blocked jobs do not count.
@@ -200,28 +200,28 @@ async def for_quiet(store: Store, bus: Bus, *, timeout: float | None) -> bool:
         watch.close()
 
 
-async def _find(store: Store, awaited: Awaited, refs: Sequence[str]) -> bool:
+async def _look_up(store: Store, wait_set: WaitSet, refs: Sequence[str]) -> bool:
     """Look for the jobs. Whether it is nothing unusual when there are none."""
-    chosen = await selection.choose(store, refs)
-    for start in range(0, len(chosen.named), SLICE):
-        some = chosen.named[start : start + SLICE]
-        awaited.look()
-        awaited.name(some, await store.queries.states(some))
-    for pick in chosen.picks:
-        awaited.new_pick()
-        await _find_picked(store, awaited, pick)
-    awaited.all_found()
-    return not chosen.named and all(pick.may_be_empty for pick in chosen.picks)
+    selected = await selection.resolve(store, refs)
+    for start in range(0, len(selected.named), SLICE):
+        some = selected.named[start : start + SLICE]
+        wait_set.lookup_started()
+        wait_set.add_named(some, await store.queries.states(some))
+    for selector in selected.selectors:
+        wait_set.next_selector()
+        await _look_up_selector(store, wait_set, selector)
+    wait_set.lookup_done()
+    return not selected.named and all(selector.may_be_empty for selector in selected.selectors)
 
 
-async def _find_picked(store: Store, awaited: Awaited, pick: Pick) -> None:
-    after: str | None = str(max(pick.first - 1, 0))
+async def _look_up_selector(store: Store, wait_set: WaitSet, selector: Criteria) -> None:
+    after: str | None = str(max(selector.first - 1, 0))
     while after is not None:
-        awaited.look()
-        query = ListQuery(where=pick.where, after=after, upto=pick.last, limit=MAX_LOOKED_AT)
+        wait_set.lookup_started()
+        query = ListQuery(where=selector.where, after=after, upto=selector.last, limit=MAX_LOOKED_AT)
         page = await store.queries.rows(query, ("seq", "state"))
         for seq, state in page.rows:
-            awaited.pick(seq, JobState(state))
+            wait_set.add_selected(seq, JobState(state))
         after = page.next
 
 

@@ -11,21 +11,21 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.jobs.submission import queues_of
 from queuectld.scheduler.service import Service
-from queuectld.server.lookups import looks_up
-from queuectld.server.route import OpenBatch, Peer, Route
+from queuectld.server.exclusive_calls import has_dependency_selector
+from queuectld.server.route import Caller, OpenBatch, Route
 from queuectld.server.views import many_view
 
 
-async def open_batch(service: Service, peer: Peer, request: wire.BatchOpen) -> Any:
+async def open_batch(service: Service, caller: Caller, request: wire.BatchOpen) -> Any:
     """The token of the batch."""
     token = await service.jobs.batch_open()
-    peer.batches[token] = OpenBatch(request.defaults)
+    caller.batches[token] = OpenBatch(request.defaults)
     return {"token": token}
 
 
-async def add(service: Service, peer: Peer, request: wire.BatchAdd) -> Any:
+async def add(service: Service, caller: Caller, request: wire.BatchAdd) -> Any:
     """Ids and seqs of the jobs, invisible to everybody until the commit."""
-    batch = peer.batches.get(request.token)
+    batch = caller.batches.get(request.token)
     if batch is None:
         message = f"no batch {request.token!r} is open on this connection"
         raise Refused(ErrorCode.NOT_FOUND, message, {"token": request.token})
@@ -35,11 +35,11 @@ async def add(service: Service, peer: Peer, request: wire.BatchAdd) -> Any:
     return many_view(added)
 
 
-async def commit(service: Service, peer: Peer, request: wire.BatchCommit) -> Any:
+async def commit(service: Service, caller: Caller, request: wire.BatchCommit) -> Any:
     """How many jobs became visible, and which; and what keeps them from starting."""
     added = await service.jobs.batch_commit(request.token, request.request)
     # Not before the commit: of a batch that could not be committed, what is there is dropped with the connection.
-    batch = peer.batches.pop(request.token, None)
+    batch = caller.batches.pop(request.token, None)
     hint = service.hints.of(batch.queues if batch is not None else ())
     return {
         "count": added.count, "first_seq": added.first_seq, "last_seq": added.last_seq, "hint": hint._asdict()
@@ -48,6 +48,6 @@ async def commit(service: Service, peer: Peer, request: wire.BatchCommit) -> Any
 
 ROUTES: Final[Mapping[str, Route]] = {
     "batch.open": Route(open_batch),
-    "batch.add": Route(add, alone_with=looks_up),
+    "batch.add": Route(add, runs_alone=has_dependency_selector),
     "batch.commit": Route(commit),
 }

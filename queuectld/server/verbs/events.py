@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
 from queuectld.scheduler.service import Service
-from queuectld.server.route import Peer, Route
+from queuectld.server.route import Caller, Route
 
 
-async def subscribe(_service: Service, peer: Peer, request: wire.EventsSubscribe) -> Any:
+async def subscribe(_service: Service, caller: Caller, request: wire.EventsSubscribe) -> Any:
     """The number of the event after which the notifications begin. They follow this answer."""
-    return {"event_seq": await peer.follow(request)}
+    return {"event_seq": await caller.follow(request)}
 
 
 ROUTES: Final[Mapping[str, Route]] = {

@@ -7,7 +7,7 @@ write; the writing thread adds what has come since, so that nothing is missed be
 import sqlite3
 from typing import Final
 
-from queuectl_client.protocol.selectors import Last, Pick
+from queuectl_client.protocol.selectors import Criteria, Last
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.reads import listings, selectors
@@ -18,7 +18,7 @@ MOST_PARENTS: Final = 10_000
 
 
 def first_look(
-    connection: sqlite3.Connection, selector: Last | Pick, upto: int, after: int
+    connection: sqlite3.Connection, selector: Last | Criteria, upto: int, after: int
 ) -> tuple[list[int], int | None]:
     """The next jobs that the selector names, after the number `after` and up to `upto`; and where to go on."""
     if isinstance(selector, Last):

@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 
 from queuectl_client.protocol.messages import Defaults
-from queuectld.server.lookups import looks_up
-from queuectld.server.route import OpenBatch, Peer
+from queuectld.server.exclusive_calls import has_dependency_selector
+from queuectld.server.route import Caller, OpenBatch
 
 PEER = cast(
-    Peer,
+    Caller,
     SimpleNamespace(
         batches={
             "looks": OpenBatch(Defaults({"depends_on": ["last"]})),
@@ -31,7 +31,7 @@ PEER = cast(
     ],
 )
 def test_a_selector_among_the_parents(params: dict[str, Any]) -> None:
-    assert looks_up(PEER, params)
+    assert has_dependency_selector(PEER, params)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_a_selector_among_the_parents(params: dict[str, Any]) -> None:
     ],
 )
 def test_none_or_rubbish(params: dict[str, Any]) -> None:
-    assert not looks_up(PEER, params)
+    assert not has_dependency_selector(PEER, params)

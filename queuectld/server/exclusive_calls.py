@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from queuectl_client.protocol.selectors import is_selector
-from queuectld.server.route import Peer
+from queuectld.server.route import Caller
 
 _SPELLINGS = ("depends_on", "dependsOn")
 
 
-def looks_up(peer: Peer, params: Mapping[str, Any]) -> bool:
+def has_dependency_selector(caller: Caller, params: Mapping[str, Any]) -> bool:
     """Whether this call of `enqueue`, `enqueue_many` or `batch.add` has a selector among what its jobs wait for."""
     token, defaults, jobs = params.get("token"), params.get("defaults"), params.get("jobs")
-    opened = peer.batches.get(token) if isinstance(token, str) else None
+    opened = caller.batches.get(token) if isinstance(token, str) else None
     if opened is not None and any(is_selector(reference) for reference, _ in opened.defaults.depends_on):
         return True
     if _has_selector(params) or _has_selector(defaults):
