@@ -215,9 +215,11 @@ def test_a_daemon_that_a_job_has_started_does_not_end_with_it(group: Scratch | N
     """It goes out of the group of the job's worker, into the one that was delegated."""
     code = "from queuectld.workerwire import cgroup\n{}\nprint(cgroup.own(), cgroup.delegated())"
     if group is None:
-        assert printed(sys.executable, code.format("cgroup.leave_worker_group()")) == printed(sys.executable, code.format(""))
+        left = printed(sys.executable, code.format("cgroup.leave_worker_group()"))
+        assert left == printed(sys.executable, code.format(""))
         return
     inside = printed(group.python, code.format("cgroup.enter(7)"))
     assert inside.startswith(f"{group.path}/queuectl-w7-")
     assert inside.endswith(" None\n")
-    assert printed(group.python, code.format("cgroup.enter(7); cgroup.leave_worker_group()")) == f"{group.path} {group.path}\n"
+    code = code.format("cgroup.enter(7); cgroup.leave_worker_group()")
+    assert printed(group.python, code) == f"{group.path} {group.path}\n"
