@@ -169,7 +169,7 @@ def _store(paths: Paths, progress: Progress) -> Iterator[Finding]:
         yield Finding(OK, "store", f"{path} is not there yet")
         return
     for said in wrong:
-        yield Finding(PROBLEM, "store", said, REPAIR if maintenance.can_mend(said) else _rescue(path))
+        yield Finding(PROBLEM, "store", said, REPAIR if maintenance.can_repair(said) else _rescue(path))
     if not wrong:
         older = version < maintenance.SCHEMA_VERSION
         said = f"{path}, schema version {version}" + (", to be migrated by the next daemon" if older else "")
@@ -193,7 +193,7 @@ def _room(paths: Paths) -> Iterator[Finding]:
             continue
         free = shutil.disk_usage(path).free
         said = f"{free // (1024 * 1024):,} MiB are free at {path}"
-        if free < maintenance.ROOM_BYTES:
+        if free < maintenance.MIN_FREE_BYTES:
             yield Finding(PROBLEM, subject, said, "make room; the daemon goes on by itself")
         elif free < ROOM_BYTES:
             yield Finding(WARNING, subject, said, "make room, for instance by removing jobs (queuectl rm)")

@@ -68,7 +68,7 @@ class Options(NamedTuple):
         return f"Options(name={self.name!r}, cwd={self.cwd!r})"
 
 
-OF_THE_PROCESS: Final = (
+PROCESS_OPTIONS: Final = (
     "cwd", "umask", "env", "stdin", "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "split_output", "stdin_open",
 )  # fmt: skip
 """The options that a worker is told; the daemon alone needs the others."""
@@ -92,7 +92,7 @@ class NewJob(NamedTuple):
     environment: Mapping[str, str] = {}
     depends_on: tuple[tuple[str, str], ...] = ()
     """Pairs of an id, `batch:NAME` or a selector, and `completed`, `dead` or `any`."""
-    seen: Mapping[str, Any] = {}
+    resolved: Mapping[str, Any] = {}
     """Where there is a selector among them: what it was found to name (`store.records.Seen`)."""
     batch: str | None = None
     """The batch that it belongs to, for those that wait for all of it."""

@@ -86,7 +86,7 @@ class Running(NamedTuple):
     retry: RetryPolicy
 
 
-class Change(NamedTuple):
+class Transition(NamedTuple):
     """A transition of one job out of `processing`, to be written where `(seq, run)` still stand so.
 
     `delay_ms` is the time until it may run again (None: it has ended). `crashes` and `attempts` are the new totals.
@@ -101,34 +101,34 @@ class Change(NamedTuple):
     delay_ms: int | None
 
 
-def settled(job: Running, outcome: Outcome, *, crash_limit: int, chance: float = 0.0) -> Change:
+def apply_outcome(job: Running, outcome: Outcome, *, crash_limit: int, chance: float = 0.0) -> Transition:
     """What `outcome` makes of the job, whatever kind of end it was."""
     match outcome.kind:
         case EndKind.CRASHED:
-            return crashed(job, crash_limit=crash_limit, words=outcome.words or "its worker died")
+            return after_crash(job, crash_limit=crash_limit, words=outcome.words or "its worker died")
         case EndKind.INTERRUPTED:
-            return interrupted(job, words=outcome.words or "its worker was stopped")
+            return after_interruption(job, words=outcome.words or "its worker was stopped")
         case _:
-            return ended(job, outcome, chance=chance)
+            return after_end(job, outcome, chance=chance)
 
 
-def ended(job: Running, outcome: Outcome, *, chance: float = 0.0) -> Change:
+def after_end(job: Running, outcome: Outcome, *, chance: float = 0.0) -> Transition:
     """What an execution that ended by itself, or was ended, makes of its job.
 
     Completed with exit code 0; else failed until its backoff is over; else dead.
     `chance` (0 to 1) is the dice of the backoff's jitter.
     """
     if outcome.succeeded:
-        return Change(job.seq, job.run, JobState.COMPLETED, job.attempts, job.crashes, None, None)
+        return Transition(job.seq, job.run, JobState.COMPLETED, job.attempts, job.crashes, None, None)
     attempts = job.attempts + 1
     reason = failure_reason(outcome)
     if job.retry.allows(attempts, outcome.exit_code, signal_name(outcome.signal)):
         delay_ms = job.retry.backoff_ms(attempts, chance)
-        return Change(job.seq, job.run, JobState.FAILED, attempts, job.crashes, reason, delay_ms)
-    return Change(job.seq, job.run, JobState.DEAD, attempts, job.crashes, reason, None)
+        return Transition(job.seq, job.run, JobState.FAILED, attempts, job.crashes, reason, delay_ms)
+    return Transition(job.seq, job.run, JobState.DEAD, attempts, job.crashes, reason, None)
 
 
-def crashed(job: Running, *, crash_limit: int, words: str) -> Change:
+def after_crash(job: Running, *, crash_limit: int, words: str) -> Transition:
     """What a crash of worker, daemon or machine makes of the job that was running: no failed attempt.
 
     Back to pending; past `crash_limit` crashes dead; a `once` job is dead at once.
@@ -136,27 +136,27 @@ def crashed(job: Running, *, crash_limit: int, words: str) -> Change:
     crashes = job.crashes + 1
     if job.once:
         reason = Reason.of(ReasonCode.INTERRUPTED, f"{words}, and the job may run only once")
-        return Change(job.seq, job.run, JobState.DEAD, job.attempts, crashes, reason, None)
+        return Transition(job.seq, job.run, JobState.DEAD, job.attempts, crashes, reason, None)
     if crashes > crash_limit:
         reason = Reason.of(ReasonCode.CRASH_LIMIT, f"{words}; {crashes} crashes, {crash_limit} are allowed")
-        return Change(job.seq, job.run, JobState.DEAD, job.attempts, crashes, reason, None)
-    return Change(job.seq, job.run, JobState.PENDING, job.attempts, crashes, None, 0)
+        return Transition(job.seq, job.run, JobState.DEAD, job.attempts, crashes, reason, None)
+    return Transition(job.seq, job.run, JobState.PENDING, job.attempts, crashes, None, 0)
 
 
-def interrupted(job: Running, *, words: str) -> Change:
+def after_interruption(job: Running, *, words: str) -> Transition:
     """What a stop by a person's hand makes of a running job: neither a failure nor a crash, so pending as before.
 
     A `once` job has begun and may not run again: dead.
     """
     if job.once:
         reason = Reason.of(ReasonCode.INTERRUPTED, f"{words}, and the job may run only once")
-        return Change(job.seq, job.run, JobState.DEAD, job.attempts, job.crashes, reason, None)
-    return Change(job.seq, job.run, JobState.PENDING, job.attempts, job.crashes, None, 0)
+        return Transition(job.seq, job.run, JobState.DEAD, job.attempts, job.crashes, reason, None)
+    return Transition(job.seq, job.run, JobState.PENDING, job.attempts, job.crashes, None, 0)
 
 
-def never_started(job: Running) -> Change:
+def after_failed_start(job: Running) -> Transition:
     """A claim that never reached its worker: pending as before, and counted nowhere."""
-    return Change(job.seq, job.run, JobState.PENDING, job.attempts, job.crashes, None, 0)
+    return Transition(job.seq, job.run, JobState.PENDING, job.attempts, job.crashes, None, 0)
 
 
 def failure_reason(outcome: Outcome) -> Reason:

@@ -11,7 +11,7 @@ S = JobState
 RUNNING: Final = frozenset({S.PROCESSING})
 
 
-class Verb(StrEnum):
+class JobAction(StrEnum):
     """What a person does to jobs."""
 
     CANCEL = "cancel"
@@ -38,22 +38,22 @@ class Permit(NamedTuple):
     at_rest: bool = False
 
 
-PERMITS: Final[Mapping[Verb, Permit]] = {
-    Verb.CANCEL: Permit(WAITING_STATES | RUNNING, "it has ended and cannot be cancelled"),
-    Verb.KILL: Permit(RUNNING, "only a running job can be sent a signal"),
-    Verb.PAUSE: Permit(RUNNING, "only a running job can be paused"),
-    Verb.RESUME: Permit(RUNNING, "only a running job can be resumed"),
-    Verb.HOLD: Permit(WAITING_STATES, "only a waiting job can be held"),
-    Verb.RELEASE: Permit(frozenset({S.HELD}), "only a held job can be released"),
-    Verb.RETRY: Permit(
+PERMITS: Final[Mapping[JobAction, Permit]] = {
+    JobAction.CANCEL: Permit(WAITING_STATES | RUNNING, "it has ended and cannot be cancelled"),
+    JobAction.KILL: Permit(RUNNING, "only a running job can be sent a signal"),
+    JobAction.PAUSE: Permit(RUNNING, "only a running job can be paused"),
+    JobAction.RESUME: Permit(RUNNING, "only a running job can be resumed"),
+    JobAction.HOLD: Permit(WAITING_STATES, "only a waiting job can be held"),
+    JobAction.RELEASE: Permit(frozenset({S.HELD}), "only a held job can be released"),
+    JobAction.RETRY: Permit(
         ENDED_STATES | {S.FAILED},
         "only a job that has failed, or has ended, can be retried",
         at_rest=True,
     ),
-    Verb.REMOVE: Permit(WAITING_STATES | ENDED_STATES, "cancel it before it is removed", at_rest=True),
-    Verb.MOVE: Permit(WAITING_STATES, "only a waiting job can be moved"),
-    Verb.DLQ_RETRY: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
-    Verb.DLQ_PURGE: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
+    JobAction.REMOVE: Permit(WAITING_STATES | ENDED_STATES, "cancel it before it is removed", at_rest=True),
+    JobAction.MOVE: Permit(WAITING_STATES, "only a waiting job can be moved"),
+    JobAction.DLQ_RETRY: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
+    JobAction.DLQ_PURGE: Permit(frozenset({S.DEAD}), "it is not in the dead letter queue", at_rest=True),
 }
 
 
@@ -65,7 +65,7 @@ def backs_off(state: JobState, attempts: int, waits: bool) -> bool:
     return state is S.FAILED or (state is S.PENDING and attempts > 0 and waits)
 
 
-def refusal(verb: Verb, state: JobState) -> str | None:
+def refusal(action: JobAction, state: JobState) -> str | None:
     """Why it cannot be done to a job in this state; None: it can."""
-    permit = PERMITS[verb]
+    permit = PERMITS[action]
     return None if state in permit.states else permit.otherwise

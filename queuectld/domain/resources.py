@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from queuectl_client.protocol.amounts import amount, has_unit, is_resource_name
 
 SLOTS: Final = "slots"
-MOST_IDS: Final = 1024
+MAX_NUMBERED: Final = 1024
 """A resource of so many, written without a unit, is one of numbered things; of memory no job is told which bytes."""
 VISIBLE_DEVICES: Final = "CUDA_VISIBLE_DEVICES"
 """What programs that use a GPU look at."""
@@ -63,7 +63,7 @@ def read_supplies(text: str | None) -> dict[str, Supply]:
         if not equals or not is_resource_name(name) or name in supplies:
             raise ValueError(text)
         number = amount(much)
-        supplies[name] = Supply(number, number <= MOST_IDS and not has_unit(much))
+        supplies[name] = Supply(number, number <= MAX_NUMBERED and not has_unit(much))
     return supplies
 
 
@@ -88,15 +88,15 @@ class Resources:
         """How much nobody uses; below 0 where the total was lowered meanwhile."""
         return self.total(name) - self.used.get(name, 0)
 
-    def lacking(self, wanted: Demand) -> list[tuple[str, int]]:
+    def exceeding_total(self, wanted: Demand) -> list[tuple[str, int]]:
         """What of it there is not enough of even when nobody else runs, and how much was asked for."""
         return [(name, much) for name, much in _parts(wanted) if much > self.total(name)]
 
-    def short(self, wanted: Demand, reserved: Mapping[str, int]) -> list[str]:
+    def shortages(self, wanted: Demand, reserved: Mapping[str, int]) -> list[str]:
         """What there is not enough of now, besides what others have reserved."""
         return [name for name, much in _parts(wanted) if self.free(name) - reserved.get(name, 0) < much]
 
-    def choose(self, wanted: Demand) -> Granted:
+    def pick_numbers(self, wanted: Demand) -> Granted:
         """The lowest free numbers of those resources that are numbered."""
         granted = {}
         for name, much in wanted.needs:
@@ -106,14 +106,14 @@ class Resources:
                 granted[name] = tuple([number for number in range(supply.amount) if number not in busy][:much])
         return granted
 
-    def take(self, wanted: Demand, granted: Granted) -> None:
+    def acquire(self, wanted: Demand, granted: Granted) -> None:
         """Use so much, and these numbers of it."""
         for name, much in _parts(wanted):
             self.used[name] = self.used.get(name, 0) + much
         for name, numbers in granted.items():
             self.taken.setdefault(name, set()).update(numbers)
 
-    def give_back(self, wanted: Demand, granted: Granted) -> None:
+    def release(self, wanted: Demand, granted: Granted) -> None:
         """Use so much no longer."""
         for name, much in _parts(wanted):
             self.used[name] -= much
@@ -121,22 +121,22 @@ class Resources:
             self.taken[name].difference_update(numbers)
 
 
-def reserve(wanted: Demand, short: list[str], reserved: dict[str, int]) -> None:
+def reserve(wanted: Demand, shortages: list[str], reserved: dict[str, int]) -> None:
     """Keep what a job that does not fit needs from those that come after it."""
     for name, much in _parts(wanted):
-        if name != SLOTS or short == [SLOTS]:
+        if name != SLOTS or shortages == [SLOTS]:
             reserved[name] = reserved.get(name, 0) + much
 
 
 def variables(granted: Granted, needs: Mapping[str, int]) -> dict[str, str]:
     """What a job finds in its environment of the resources it has: numbers of things, else amounts."""
-    told = {}
+    values = {}
     for name, much in needs.items():
         numbers = granted.get(name)
-        told[variable(name)] = str(much) if numbers is None else ",".join(map(str, numbers))
+        values[variable(name)] = str(much) if numbers is None else ",".join(map(str, numbers))
     if "gpu" in granted:
-        told[VISIBLE_DEVICES] = told[variable("gpu")]
-    return told
+        values[VISIBLE_DEVICES] = values[variable("gpu")]
+    return values
 
 
 def variable(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from queuectld.domain.job import OF_THE_PROCESS, Claimed, Output
+from queuectld.domain.job import PROCESS_OPTIONS, Claimed, Output
 from queuectld.domain.outcome import EndKind, Outcome, Survivor
 
 
@@ -67,7 +67,7 @@ def run_body(claimed: Claimed, *, shell: list[str], socket: str, log_max_bytes: 
     options = body.pop("options")
     return {
         **body,
-        **{name: getattr(options, name) for name in OF_THE_PROCESS},
+        **{name: getattr(options, name) for name in PROCESS_OPTIONS},
         "env": dict(options.env),
         "shell": shell,
         "socket": socket,

@@ -55,10 +55,10 @@ class Survivors:
                 if each.boot_id == self._clock.boot_id:
                     await _end_of(each)
             if children := self._children(survivors):
-                await self._store.survivors_noted(seq, children)
+                await self._store.set_survivors(seq, children)
                 self._watch(seq)
                 return
-            await self._store.survivors_gone(seq, now=self._clock.now())
+            await self._store.clear_survivors(seq, now=self._clock.now())
             self._watched.discard(seq)
             log.info("all that was left of job %d has ended", seq)
         except (OSError, Refused) as error:  # no descriptor is left, or the store is locked or full

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from queuectld.boot import boot_id, shift_ns
 from queuectld.domain.job import Now
-from queuectld.store.records import Anchor
+from queuectld.store.records import TimeAnchor
 
 
 def boottime_ms() -> int:
@@ -31,7 +31,7 @@ class Clock:
 
     def __init__(
         self,
-        anchor: Anchor | None,
+        anchor: TimeAnchor | None,
         *,
         boot: str | None = None,
         boottime: Callable[[], int] = boottime_ms,
@@ -50,12 +50,12 @@ class Clock:
         """One reading of both times."""
         return Now(self._wall(), self._boottime() + self.offset_ms)
 
-    def anchor(self) -> Anchor:
+    def anchor(self) -> TimeAnchor:
         """What the next daemon needs to go on with store time."""
         boottime = self._boottime()
-        return Anchor(self.boot_id, boottime - self._shift_ms, self._wall(), boottime + self.offset_ms)
+        return TimeAnchor(self.boot_id, boottime - self._shift_ms, self._wall(), boottime + self.offset_ms)
 
-    def _passed_since(self, anchor: Anchor) -> int:
+    def _passed_since(self, anchor: TimeAnchor) -> int:
         passed = self._boottime() - self._shift_ms - anchor.boottime_ms
         if anchor.boot_id == self.boot_id and passed >= 0:
             return passed

@@ -162,7 +162,7 @@ class Dispatcher:
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._inbox.wake)
 
     def _is_due(self) -> bool:
-        return self._store.due.has_come(self._clock.now())
+        return self._store.due.is_past(self._clock.now())
 
     def _alarm_fired(self) -> None:
         if self._is_due():

@@ -10,7 +10,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
-from queuectld.store.records import Added, AddedOne, AddedSummary, Seen
+from queuectld.store.records import Added, AddedOne, AddedSummary, ResolvedSelector
 from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import idempotency, many_parents, uploads
 
@@ -38,9 +38,7 @@ class Intake:
 
         A repeat of `request` stores nothing and gives the same job.
         """
-        many = {
-            selector: seen for selector, seen in new.seen.items() if len(seen.seqs) > many_parents.AT_ONCE
-        }  # fmt: skip
+        many = {name: found for name, found in new.resolved.items() if len(found.seqs) > many_parents.AT_ONCE}
         # Who else has its unique key, and whether it would wait for itself, is for one commit to tell.
         if many and new.options.unique_key is None and new.batch is None:
             return await self._add_with_many_parents(new, frozenset(many), now, request)
@@ -57,7 +55,7 @@ class Intake:
         try:
             named: list[tuple[str, str]] = []
             for selector, on in left:
-                named += await self._wait_for(child, selector, on, new.seen[selector], now)
+                named += await self._wait_for(child, selector, on, new.resolved[selector], now)
             added = await self._writer.submit(partial(
                 many_parents.commit, token=token, new=new, child=child, named=named, now=now, request=request
             ))  # fmt: skip
@@ -69,9 +67,11 @@ class Intake:
         return added
 
     async def _wait_for(
-        self, child: int, selector: str, on: str, seen: Seen, now: Now
+        self, child: int, selector: str, on: str, resolved: ResolvedSelector, now: Now
     ) -> list[tuple[str, str]]:
-        parents = await self._writer.submit(partial(many_parents.parents_of, selector=selector, seen=seen, child=child))
+        parents = await self._writer.submit(
+            partial(many_parents.matching_parents, selector=selector, resolved=resolved, child=child)
+        )
         named: list[tuple[str, str]] = []
         for start in range(0, len(parents), many_parents.AT_ONCE):
             some = parents[start : start + many_parents.AT_ONCE]

@@ -28,7 +28,7 @@ class Due(NamedTuple):
     store_ms: int | None
     wall_ms: int | None
 
-    def has_come(self, now: Now) -> bool:
+    def is_past(self, now: Now) -> bool:
         """Whether one of the two is not in the future."""
         return (self.store_ms is not None and self.store_ms <= now.store_ms) or (
             self.wall_ms is not None and self.wall_ms <= now.wall_ms
@@ -55,7 +55,7 @@ class Committed(NamedTuple):
     `unfinished`: jobs of a batch wait to be let in, or children of an ended job to be told; a turn does some of them,
     whether or not a worker is free.
 
-    `counts` and `queues` are what it changed, for the `Tally`.
+    `counts` and `queues` are what it changed, for the `LiveCounts`.
     """
 
     events: Sequence[Event]
@@ -66,7 +66,7 @@ class Committed(NamedTuple):
     queues: Sequence[tuple[int, str, bool]] = ()
 
 
-class Anchor(NamedTuple):
+class TimeAnchor(NamedTuple):
     """One reading of all clocks together, by which store time goes on after a restart."""
 
     boot_id: str
@@ -75,7 +75,7 @@ class Anchor(NamedTuple):
     store_ms: int
 
 
-class Seen(NamedTuple):
+class ResolvedSelector(NamedTuple):
     """What a selector named in a first look: jobs up to the number `upto`."""
 
     selector: Last | Criteria
@@ -83,7 +83,7 @@ class Seen(NamedTuple):
     seqs: Sequence[int]
 
 
-SeenBy = Mapping[str, Seen]
+ResolvedSelectors = Mapping[str, ResolvedSelector]
 """By what was written."""
 
 
@@ -137,7 +137,7 @@ class Cancelled(NamedTuple):
     worker: int | None
 
 
-class Named(NamedTuple):
+class JobName(NamedTuple):
     """A job, and no more of it than what it is called."""
 
     id: str
@@ -151,11 +151,11 @@ class Removed(NamedTuple):
     """
 
     jobs: list[Job]
-    names: list[Named]
+    names: list[JobName]
     files: list[str]
 
 
-class Done(NamedTuple):
+class ActionResult(NamedTuple):
     """The jobs it was done to, as they are now, and why it was not done to others.
 
     There are no `jobs` where nobody wants more than their names. `running`: those cancelled that a worker has still to
@@ -163,13 +163,13 @@ class Done(NamedTuple):
     """
 
     jobs: list[Job]
-    names: list[Named]
-    left: list[Refused]
+    names: list[JobName]
+    refused: list[Refused]
     running: list[Cancelled]
     files: list[str]
 
 
-class Target(NamedTuple):
+class MoveTarget(NamedTuple):
     """Where a job is to go: `first` or `last` of its queue, `before` a job (its seq or id), to a `queue` by name."""
 
     end: str | None = None

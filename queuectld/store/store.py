@@ -12,33 +12,34 @@ from typing import Any, Final
 
 from queuectld.domain.job import Job, Now
 from queuectld.domain.outcome import Outcome, Survivor
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.store.intake import Intake
 from queuectld.store.mapping import files, schema  # fmt: skip
 from queuectld.store.mapping.connection import open_reader, open_writer
 from queuectld.store.queries import Queries
-from queuectld.store.reads import lookups
+from queuectld.store.reads import point_queries
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
-    Anchor,
+    ActionResult,
     Committed,
     Counts,
-    Done,
     Due,
     Event,
     Explanation,
+    MoveTarget,
     QueueRow,
-    SeenBy,
+    ResolvedSelectors,
     StoreFailed,
-    Target,
+    TimeAnchor,
     Turn,
 )  # fmt: skip
 from queuectld.store.upkeep import Upkeep
 from queuectld.store.writer import cache  # fmt: skip
-from queuectld.store.writer.counts import Tally
+from queuectld.store.writer.counts import LiveCounts
 from queuectld.store.writer.session import NOTHING, Session
 from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import (  # fmt: skip
+    actions,
     changes,
     edits,
     explaining,
@@ -47,7 +48,6 @@ from queuectld.store.writes import (  # fmt: skip
     repair,
     survivors,
     turn,
-    verbs,
 )
 
 FLAG: Final = "flag:"
@@ -70,20 +70,20 @@ class Store:
     ) -> None:
         """Not to be called: `Store.open` looks at the file first."""
         connection = open_writer(path)
-        repair.once(connection)
+        repair.repair_once(connection)
         session = Session(connection, host)
         self._subscribers: list[Callable[[Committed], None]] = []
         self._settings, self._values = cache.read_settings(connection)
         self.survivors: Mapping[int, tuple[Survivor, ...]] = cache.read_survivors(self._values)
         """By job: the processes that outlived its last run, as of the last commit. Another object when it changes."""
-        self.due: Due = session.memory.due
+        self.due: Due = session.cache.due
         """When the next waiting job comes due, as of the last commit."""
-        self.first_seq: int = session.memory.last_seq + 1
+        self.first_seq: int = session.cache.last_seq + 1
         """The number of the first job that is added from now on."""
-        self._tally = Tally(connection)
-        self.paused: Set[str] = self._tally.paused
+        self._live_counts = LiveCounts(connection)
+        self.paused: Set[str] = self._live_counts.paused
         """The names of paused queues, as of the last commit."""
-        self.last_event_seq: int = session.memory.last_event_seq
+        self.last_event_seq: int = session.cache.last_event_seq
         """The number of the newest event, as of the last commit."""
         self._loop = loop
         self._writer = Writer(path, connection, session, loop, self._deliver, on_broken)
@@ -108,16 +108,16 @@ class Store:
         """
         path = Path(path)
         schema.prepare(path)
-        store = files.refusing(path, lambda: cls(path, host=host, loop=loop, on_broken=on_broken))
-        files.refusing(path, store._begin)
+        store = files.refuse_on_error(path, lambda: cls(path, host=host, loop=loop, on_broken=on_broken))
+        files.refuse_on_error(path, store._begin)
         return store
 
-    def subscribe(self, told: Callable[[Committed], None]) -> None:
-        """Have `told` called on the loop with each commit from now on, before its requests are answered.
+    def subscribe(self, subscriber: Callable[[Committed], None]) -> None:
+        """Have `subscriber` called on the loop with each commit from now on, before its requests are answered.
 
         Subscribers are told in the order in which they came.
         """
-        self._subscribers.append(told)
+        self._subscribers.append(subscriber)
 
     async def close(self) -> None:
         """Carry out what waits, put all of it into the file, end both threads.
@@ -143,28 +143,26 @@ class Store:
             except RuntimeError:  # no thread can be started to wait in, and nobody needs the loop meanwhile
                 stop()
 
-    def _deliver(
-        self, committed: Committed, settings: dict[str, Any] | None, values: dict[str, Any] | None
-    ) -> None:
+    def _deliver(self, committed: Committed, settings: dict[str, Any] | None, values: dict[str, Any] | None) -> None:
         if settings is not None and values is not None:
             self._settings, self._values = settings, values
             self.survivors = cache.read_survivors(values)
         self.due = committed.due
-        self._tally.change(committed.counts, committed.queues)
+        self._live_counts.change(committed.counts, committed.queues)
         if committed.events:
             self.last_event_seq = committed.events[-1].event_seq
-        for told in self._subscribers:
-            told(committed)
+        for subscriber in self._subscribers:
+            subscriber(committed)
 
     # -- events
 
     async def events_since(self, event_seq: int, limit: int) -> list[Event]:
         """The events that follow this one, oldest first."""
-        return await self._reader.ask(partial(lookups.events_since, event_seq=event_seq, limit=limit))
+        return await self._reader.submit(partial(point_queries.events_since, event_seq=event_seq, limit=limit))
 
     async def oldest_event(self) -> int:
         """The number of the oldest event that is kept; 0 when there is none."""
-        return await self._reader.ask(lookups.oldest_event)
+        return await self._reader.submit(point_queries.oldest_event)
 
     # -- the turn
 
@@ -193,31 +191,41 @@ class Store:
 
     # -- what people do to jobs; of several, all or none
 
-    async def act(
-        self, verb: Verb, seqs: Sequence[int], *, now: Now, picked: bool = False, brief: bool = False,
+    async def apply(
+        self, action: JobAction, seqs: Sequence[int], *, now: Now, picked: bool = False, brief: bool = False,
         how: Mapping[str, Any] = NOTHING,
-    ) -> Done:  # fmt: skip
+    ) -> ActionResult:  # fmt: skip
         """Do it to each of the jobs, with more arguments in `how`. Refused when it cannot be done to one of them.
 
         `picked`: those to which it cannot be done are left out. `brief`: the jobs are only named.
         """
-        work = partial(verbs.act, verb=verb, seqs=seqs, now=now, picked=picked, brief=brief, how=how)
+        work = partial(actions.apply, action=action, seqs=seqs, now=now, picked=picked, brief=brief, how=how)
         return await self._writer.submit(work, weight=len(seqs))
 
-    async def look(self, verb: Verb, seqs: Sequence[int], *, picked: bool = False, brief: bool = False) -> Done:
+    async def preview(
+        self, action: JobAction, seqs: Sequence[int], *, picked: bool = False, brief: bool = False
+    ) -> ActionResult:
         """As `act`, and nothing is changed."""
-        look = partial(verbs.look, verb=verb, seqs=seqs, picked=picked, brief=brief)
-        return await self._writer.submit(look, weight=len(seqs))
+        preview = partial(actions.preview, action=action, seqs=seqs, picked=picked, brief=brief)
+        return await self._writer.submit(preview, weight=len(seqs))
 
     async def edit(
-        self, job: int | str, edited: Mapping[str, Any], *, now: Now, rev: int | None = None, seen: SeenBy | None = None
+        self,
+        job: int | str,
+        edited: Mapping[str, Any],
+        *,
+        now: Now,
+        rev: int | None = None,
+        resolved: ResolvedSelectors | None = None,
     ) -> Job:
         """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
-        return await self._writer.submit(partial(edits.edit, named=job, changes=edited, rev=rev, now=now, seen=seen))
+        return await self._writer.submit(
+            partial(edits.edit, named=job, changes=edited, rev=rev, now=now, resolved=resolved)
+        )
 
-    async def move(self, job: int | str, target: Target, *, now: Now) -> Job:
+    async def move(self, job: int | str, target: MoveTarget, *, now: Now) -> Job:
         """Give a waiting job another place among the others, or another queue."""
-        return await self._writer.submit(partial(edits.relocate, named=job, target=target, now=now))
+        return await self._writer.submit(partial(edits.move, named=job, target=target, now=now))
 
     async def explain(self, job: int | str, *, now: Now) -> Explanation:
         """Why a job does not run now. Told by the writing thread, which knows what is in hand; it writes nothing."""
@@ -239,7 +247,7 @@ class Store:
 
     async def counts(self) -> Counts:
         """How many jobs there are, by state, and ready ones by queue, as of the last commit; nothing is read."""
-        return self._tally.counts()
+        return self._live_counts.counts()
 
     def config(self) -> Mapping[str, Any]:
         """All settings that were set, as of the last commit."""
@@ -253,22 +261,22 @@ class Store:
         """The value under a name, as of the last commit; None when there is none."""
         return self._values.get(FLAG + name)
 
-    def time_anchor(self) -> Anchor | None:
+    def time_anchor(self) -> TimeAnchor | None:
         """The anchor that was saved last; None in a new store."""
         saved = self._values.get(ANCHOR)
-        return Anchor(*saved) if isinstance(saved, list) else None
+        return TimeAnchor(*saved) if isinstance(saved, list) else None
 
-    async def save_anchor(self, anchor: Anchor) -> None:
+    async def save_anchor(self, anchor: TimeAnchor) -> None:
         """Keep a reading of all clocks, by which store time goes on after a restart."""
         await self._writer.submit(partial(registry.set_value, key=ANCHOR, value=list(anchor)))
 
-    async def survivors_noted(self, seq: int, found: Sequence[Survivor]) -> None:
+    async def set_survivors(self, seq: int, found: Sequence[Survivor]) -> None:
         """Others have taken the place of those that the job waits for."""
-        await self._writer.submit(partial(survivors.note, seq=seq, survivors=found))
+        await self._writer.submit(partial(survivors.replace, seq=seq, survivors=found))
 
-    async def survivors_gone(self, seq: int, *, now: Now) -> None:
+    async def clear_survivors(self, seq: int, *, now: Now) -> None:
         """They have ended: the job may run again."""
-        await self._writer.submit(partial(survivors.gone, seq=seq, now=now))
+        await self._writer.submit(partial(survivors.clear, seq=seq, now=now))
 
     async def queue_set(self, name: str, *, now: Now, **fields: Any) -> QueueRow:
         """Set `paused`, `concurrency`, `rate` or `failure_limit` (None: none) of a queue, which exists afterwards."""

@@ -29,7 +29,7 @@ class Upkeep:
         """All jobs that have ended, some at a time: number, state, wall time."""
         after = 0
         while True:
-            after, ended = await self._reader.ask(partial(housekeeping.ended_jobs, after=after))
+            after, ended = await self._reader.submit(partial(housekeeping.ended_jobs, after=after))
             yield ended
             if not after:
                 return
@@ -45,11 +45,11 @@ class Upkeep:
 
     async def present(self, seqs: set[int]) -> set[int]:
         """Those of the jobs that are in the store."""
-        return await self._reader.ask(partial(housekeeping.present, seqs=seqs))
+        return await self._reader.submit(partial(housekeeping.present, seqs=seqs))
 
     async def oldest_request(self) -> int | None:
         """The wall time of the oldest answer that is kept for a repeat; None when there is none."""
-        return await self._reader.ask(housekeeping.oldest_request)
+        return await self._reader.submit(housekeeping.oldest_request)
 
     async def prune_events(self, keep: int = 100_000) -> None:
         """Forget all events but the newest, in slices."""

@@ -17,7 +17,7 @@ worker to daemon:
   drained  {}   the last frame of a worker that was told to drain
 daemon to worker:
   welcome  {}   answers hello; unknown keys are ignored, as unknown kinds are on both sides
-  run      the fields of `queuectld.domain.job.Claimed`, of its options those OF_THE_PROCESS, environment (see
+  run      the fields of `queuectld.domain.job.Claimed`, of its options those PROCESS_OPTIONS, environment (see
            RecentEnvironments), shell (argv before the command text), socket (for QUEUECTL_SOCKET), log_max_bytes
   stored   {runs: [[seq, run], ...]}   these outcomes are on disk, or of no use to anybody
   kill     {seq, run, reason, grace_ms, only_signal}   the kill ladder (`cancelled`, `timeout`, `stalled`, `shutdown`),

@@ -161,7 +161,7 @@ class Bench:
         """What `doctor` asks of the store."""
 
         async def run() -> None:
-            assert await self.core.store._reader.ask(findings) == []
+            assert await self.core.store._reader.submit(findings) == []
 
         effort = await self._meter.of(1, run)
         return Cost(effort.statements, effort.commits, effort.steps, 0)

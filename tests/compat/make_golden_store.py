@@ -13,7 +13,7 @@ from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.mapping import files
-from queuectld.store.records import Anchor
+from queuectld.store.records import TimeAnchor
 from tests.store import verbs
 from tests.store.lab import Lab, new
 
@@ -28,7 +28,7 @@ def golden_path(version: int) -> Path:
 async def fill(lab: Lab) -> None:
     """One of everything: each state, each table."""
     now = lab.now
-    await lab.store.save_anchor(Anchor("3ad1c5b2", 1000, now.wall_ms, now.store_ms))
+    await lab.store.save_anchor(TimeAnchor("3ad1c5b2", 1000, now.wall_ms, now.store_ms))
     await lab.store.config_set("max_retries", 5, now=now)
     await lab.store.queue_pause("slow", True, now=now)
     (worker,) = await lab.hire()

@@ -11,7 +11,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Output
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.mapping import files, schema
-from queuectld.store.records import Anchor
+from queuectld.store.records import TimeAnchor
 from tests.compat.make_golden_store import golden_path
 from tests.store.lab import ENVIRONMENT, Lab, in_lab
 
@@ -53,7 +53,7 @@ async def _is_as_it_was(lab: Lab) -> None:
     assert (jobs["failed"].attempts, jobs["failed"].due_ms) == (1, 7000)
     assert (processing.options.stdin, processing.options.stall_timeout_ms, processing.run) == ("in", 6, 1)
     assert jobs["blocked"].depends_on == (("held", "completed"),)
-    assert lab.store.time_anchor() == Anchor("3ad1c5b2", 1000, 1_700_000_000_000, 5000)
+    assert lab.store.time_anchor() == TimeAnchor("3ad1c5b2", 1000, 1_700_000_000_000, 5000)
     assert lab.store.config() == {"max_retries": 5}
     counts = await lab.store.counts()
     assert counts.paused == ["slow"]
@@ -90,7 +90,7 @@ def test_a_migrated_store_has_the_schema_of_a_fresh_one(version: int, tmp_path: 
 def _schema(path: Path) -> dict[str, str]:
     connection = sqlite3.connect(path)
     try:
-        return schema.described(connection)
+        return schema.definitions(connection)
     finally:
         connection.close()
 

@@ -32,8 +32,8 @@ def test_an_id_or_a_number_takes_no_question_of_its_own(tmp_path: Path, method: 
             await verbs.add(core.store, new(id="a"), now=now)
             await core.store.intake.add_many([new()] * 2, now=now)
             asked = []
-            ask = core.store._reader.ask
-            core.store._reader.ask = lambda question: asked.append(question) or ask(question)  # type: ignore[func-returns-value,method-assign]
+            ask = core.store._reader.submit
+            core.store._reader.submit = lambda question: asked.append(question) or ask(question)  # type: ignore[func-returns-value,method-assign]
             route = find_route(method)
             request = REQUESTS[method].from_map
             await route.handle(core.service, None, request(params))  # type: ignore[arg-type]

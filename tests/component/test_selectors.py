@@ -7,12 +7,12 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.jobs import selection, waiting
 from queuectld.scheduler.jobs.bulk import BulkCursor, BulkExecutor
 from queuectld.scheduler.jobs.dependency_selectors import first_look
-from queuectld.store.records import Done
+from queuectld.store.records import ActionResult
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
@@ -100,10 +100,10 @@ async def plain_or_one(lab: Lab, text: str) -> list[int]:
 async def cancelled(lab: Lab, text: str) -> list[int]:
     """As `cancel` and the other verbs on many jobs do."""
 
-    async def act(_: Sequence[int], __: BulkCursor, ___: bool) -> Done:
+    async def act(_: Sequence[int], __: BulkCursor, ___: bool) -> ActionResult:
         raise AssertionError("it was to be looked at alone")
 
-    changed = await BulkExecutor(lab.store, Clock(lab)).apply(Verb.CANCEL, [text], Request(), act)  # type: ignore[arg-type]
+    changed = await BulkExecutor(lab.store, Clock(lab)).apply(JobAction.CANCEL, [text], Request(), act)  # type: ignore[arg-type]
     return [job.seq for job in changed.jobs]
 
 
@@ -120,7 +120,7 @@ async def depended_on(lab: Lab, text: str) -> list[int]:
     """As `enqueue --after` does."""
     parents = [(text, "any")]
     seen = await first_look(lab.store, [parents])
-    job = await verbs.add(lab.store, new(depends_on=tuple(parents), seen=seen), now=lab.now)
+    job = await verbs.add(lab.store, new(depends_on=tuple(parents), resolved=seen), now=lab.now)
     await verbs.remove(lab.store, [job.seq], now=lab.now)
     return await _seqs(lab, job)
 

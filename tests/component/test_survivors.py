@@ -24,11 +24,11 @@ class Store:
         self.noted: asyncio.Queue[Sequence[Survivor]] = asyncio.Queue()
         self.gone: asyncio.Queue[int] = asyncio.Queue()
 
-    async def survivors_noted(self, seq: int, survivors: Sequence[Survivor]) -> None:
+    async def set_survivors(self, seq: int, survivors: Sequence[Survivor]) -> None:
         self.survivors = {seq: tuple(survivors)}
         self.noted.put_nowait(survivors)
 
-    async def survivors_gone(self, seq: int, *, now: object) -> None:
+    async def clear_survivors(self, seq: int, *, now: object) -> None:
         self.survivors = {}
         self.gone.put_nowait(seq)
 

@@ -133,7 +133,7 @@ async def test_a_job_that_ends_asks_the_store_for_nothing_however_many_are_waite
 @in_front
 async def test_an_end_between_the_look_and_its_answer_is_not_missed(front: Front) -> None:
     seqs = await front.fill(10)
-    ask = front.store._reader.ask
+    ask = front.store._reader.submit
 
     def late(question: Any) -> Any:
         """Jobs end when the store has been read and the answer is on its way."""
@@ -141,12 +141,12 @@ async def test_an_end_between_the_look_and_its_answer_is_not_missed(front: Front
 
     async def after(answered: Any) -> Any:
         found = await answered
-        front.store._reader.ask = ask  # type: ignore[method-assign]
+        front.store._reader.submit = ask  # type: ignore[method-assign]
         await front.end(seqs)
         return found
 
     for named in (["1-10"], [f"job_{seq}" for seq in seqs]):
-        front.store._reader.ask = late  # type: ignore[method-assign]
+        front.store._reader.submit = late  # type: ignore[method-assign]
         waited = await asyncio.wait_for(front.wait(*named), 20)
         assert waited.ends.done
         assert waited.ends.counts[JobState.CANCELLED] == 10

@@ -11,10 +11,10 @@ from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
-from queuectld.store.records import Target
+from queuectld.store.records import MoveTarget
 from queuectld.store.writer import cache
 from tests.store import verbs
 from tests.store.lab import Lab, new
@@ -34,7 +34,7 @@ class Walk:
         self.batch: str | None = None
 
     async def add(self, n: int) -> None:
-        last = self.lab.store._writer._session.memory.last_seq
+        last = self.lab.store._writer._session.cache.last_seq
         parents = ((str(max(last - n, 1)), ("any", "completed", "dead")[n % 3]),) if n > 3 and last else ()
         try:
             await self.lab.add(
@@ -96,14 +96,21 @@ class Walk:
 
     async def by_people(self, n: int) -> None:
         store, now = self.lab.store, self.lab.now
-        verbs = (Verb.CANCEL, Verb.HOLD, Verb.RELEASE, Verb.RETRY, Verb.DLQ_RETRY, Verb.REMOVE)
+        verbs = (
+            JobAction.CANCEL,
+            JobAction.HOLD,
+            JobAction.RELEASE,
+            JobAction.RETRY,
+            JobAction.DLQ_RETRY,
+            JobAction.REMOVE,
+        )
         for seq in range(n, n + 3):
             try:
-                await store.act(verbs[(seq + len(self.lab.events)) % 6], [seq + 1], now=now)
+                await store.apply(verbs[(seq + len(self.lab.events)) % 6], [seq + 1], now=now)
             except Refused:
                 continue
         verb = verbs[len(self.lab.events) % 6 - 1]
-        await store.act(verb, [*range(n, 3 * n), n], now=now, picked=True)
+        await store.apply(verb, [*range(n, 3 * n), n], now=now, picked=True)
 
     async def edit(self, n: int) -> None:
         store, now = self.lab.store, self.lab.now
@@ -111,7 +118,7 @@ class Walk:
             try:
                 if seq % 2:
                     end = ("first", "last", None)[n % 3]
-                    await store.move(seq, Target(end, None if end else n + 1, "q1" if n == 4 else None), now=now)
+                    await store.move(seq, MoveTarget(end, None if end else n + 1, "q1" if n == 4 else None), now=now)
                 else:
                     keys = {"priority": n - 2, "key": "k" if n > 2 else None, "slots": 1 + n % 3}
                     await store.edit(seq, keys | ({"delay_ms": 0} if n == 5 else {}), now=now)
@@ -152,15 +159,15 @@ class Walk:
         """What is counted in memory is what a daemon would count that starts now."""
         session = self.lab.store._writer._session
         fresh = cache.load(self.lab.store._reader._connection)
-        limits, anew = session.memory.limits, fresh.limits
-        assert (limits.in_hand, limits.keys) == (anew.in_hand, anew.keys)
+        limits, anew = session.cache.limits, fresh.limits
+        assert (limits.allocations, limits.keys) == (anew.allocations, anew.keys)
         used = {name: much for name, much in limits.resources.used.items() if much}
         assert used == {name: much for name, much in anew.resources.used.items() if much}
         for queue, kept in limits.queues.items():
-            assert (kept.in_hand, kept.failures, kept.starts, kept.is_open) == (
-                anew.queues[queue].in_hand, anew.queues[queue].failures, anew.queues[queue].starts, kept.may_open
+            assert (kept.running, kept.failures, kept.starts, kept.is_open) == (
+                anew.queues[queue].running, anew.queues[queue].failures, anew.queues[queue].starts, kept.may_open
             )  # fmt: skip
-            for lane in session.memory.lanes_of[queue]:
+            for lane in session.cache.lanes_of[queue]:
                 assert session.lanes.is_open(lane) is kept.is_open
 
 

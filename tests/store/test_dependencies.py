@@ -134,9 +134,9 @@ def test_who_waits_for_whom_is_followed_through_each_job_once_up_to_a_limit(
             on = tuple((each, "any") for each in level)
             level = [(await lab.add(id=f"{side}{number}", depends_on=on)).id for side in "ab"]
         top = await lab.add(id="top", depends_on=tuple((each, "any") for each in level))
-        monkeypatch.setattr(dependencies, "MOST_FOLLOWED", 7)
+        monkeypatch.setattr(dependencies, "MAX_VISITED", 7)
         await lab.store.edit(1, {"depends_on": (("top", "any"),)}, now=lab.now)
-        monkeypatch.setattr(dependencies, "MOST_FOLLOWED", 6)
+        monkeypatch.setattr(dependencies, "MAX_VISITED", 6)
         with pytest.raises(Refused, match="Too many jobs wait for one another") as refused:
             await lab.store.edit(1, {"depends_on": ((top.id, "any"),)}, now=lab.now)
         assert refused.value.code is ErrorCode.TOO_LARGE

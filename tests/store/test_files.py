@@ -114,7 +114,7 @@ def test_a_newer_store_whose_version_is_in_the_log_alone_is_refused_too(tmp_path
         shutil.copyfile(f"{made}{end}", f"{path}{end}")
     newer.close()
     before = path.read_bytes()
-    assert files.look_at(path) == files.SCHEMA_VERSION
+    assert files.read_version(path) == files.SCHEMA_VERSION
     with pytest.raises(StoreRefused, match=f"schema version {NEWER}"):
         _open(path)
     assert path.read_bytes() == before
@@ -186,10 +186,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_fresh_store_has_the_schema_of_the_models(tmp_path: Path) -> None:
     path = tmp_path / "queuectl.db"
     schema.prepare(path)
-    assert files.look_at(path) == files.SCHEMA_VERSION
+    assert files.read_version(path) == files.SCHEMA_VERSION
     made = sqlite3.connect(path)
     assert made.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    assert len(schema.described(made)) == sum(line.startswith("CREATE ") for line in schema.ddl())
+    assert len(schema.definitions(made)) == sum(line.startswith("CREATE ") for line in schema.ddl())
     made.close()
 
 

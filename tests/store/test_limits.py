@@ -142,7 +142,7 @@ async def test_what_a_refused_request_changed_of_limits_is_taken_back(lab: Lab) 
     await lab.hire(2)
     claimed = await lab.claim(lab.workers[0])
     writer = lab.store._writer
-    before = deepcopy(writer._session.memory.limits.queues)
+    before = deepcopy(writer._session.cache.limits.queues)
 
     def fail(session: Session, free: Sequence[int]) -> None:
         turn(session, [lab.end(claimed)], free, {}, lab.now, 3, 0.0)
@@ -152,8 +152,8 @@ async def test_what_a_refused_request_changed_of_limits_is_taken_back(lab: Lab) 
     for free in ([], lab.workers):
         with pytest.raises(Refused):
             await writer.submit(partial(fail, free=free))
-        limits = writer._session.memory.limits
+        limits = writer._session.cache.limits
         assert limits.queues == before
-        assert set(limits.in_hand) == {1}
+        assert set(limits.allocations) == {1}
     assert (await lab.get(1)).state is JobState.PROCESSING
     assert (await lab.turn(free=lab.workers[1:])).claimed == []

@@ -108,7 +108,7 @@ async def test_old_answers_are_forgotten(lab: Lab) -> None:
 @in_lab
 async def test_settings_flags_and_the_anchor_survive_a_restart(lab: Lab) -> None:
     assert lab.store.time_anchor() is None
-    anchor = Anchor("boot", 1, 2, 3)
+    anchor = TimeAnchor("boot", 1, 2, 3)
     await lab.store.save_anchor(anchor)
     await lab.store.config_set("max_retries", 5, now=lab.now)
     await lab.store.config_set("shell", ["/bin/sh", "-c"], now=lab.now)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.store.reads.invariants import check_invariants
-from queuectld.store.records import Done
+from queuectld.store.records import ActionResult
 from queuectld.store.writes import transitions
 from tests.bench.effort import Meter
 from tests.store import verbs
@@ -30,8 +30,17 @@ async def test_of_jobs_that_are_alike_nothing_but_the_events_takes_a_statement_e
     meter = Meter(lab.store)
 
     async def act() -> None:
-        for verb in (Verb.HOLD, Verb.RELEASE, Verb.CANCEL, Verb.RETRY, Verb.HOLD, Verb.CANCEL, Verb.RETRY, Verb.REMOVE):
-            done = await lab.store.act(verb, seqs, now=lab.now)
+        for verb in (
+            JobAction.HOLD,
+            JobAction.RELEASE,
+            JobAction.CANCEL,
+            JobAction.RETRY,
+            JobAction.HOLD,
+            JobAction.CANCEL,
+            JobAction.RETRY,
+            JobAction.REMOVE,
+        ):
+            done = await lab.store.apply(verb, seqs, now=lab.now)
             assert [job.seq for job in done.jobs] == seqs
             assert [name.seq for name in done.names] == seqs
 
@@ -56,9 +65,9 @@ async def test_old_ones_go_without_a_statement_each(lab: Lab) -> None:
 @in_lab
 async def test_where_nobody_wants_more_than_names_no_job_is_read(lab: Lab) -> None:
     seqs = await _filled(lab)
-    for verb in (Verb.HOLD, Verb.CANCEL, Verb.RETRY, Verb.REMOVE):
-        looked = await lab.store.look(verb, seqs, brief=True)
-        done = await lab.store.act(verb, seqs, now=lab.now, brief=True)
+    for verb in (JobAction.HOLD, JobAction.CANCEL, JobAction.RETRY, JobAction.REMOVE):
+        looked = await lab.store.preview(verb, seqs, brief=True)
+        done = await lab.store.apply(verb, seqs, now=lab.now, brief=True)
         assert looked.names == done.names == [(f"job_{seq}", seq) for seq in seqs]
         assert looked.jobs == done.jobs == []
 
@@ -67,7 +76,7 @@ KINDS: tuple[dict[str, Any], ...] = (
     {}, {}, {"queue": "other"}, {"key": "k"}, {"key": "k", "key_limit": 2}, {"batch": "b"}, {"unique_key": None},
     {"delay_ms": 5_000}, {"hold": True}, {"depends_on": True}, {"priority": 3}, {"needs": {"gpu": 1}},
 )  # fmt: skip
-VERBS = (Verb.HOLD, Verb.RELEASE, Verb.CANCEL, Verb.RETRY, Verb.HOLD, Verb.REMOVE)
+VERBS = (JobAction.HOLD, JobAction.RELEASE, JobAction.CANCEL, JobAction.RETRY, JobAction.HOLD, JobAction.REMOVE)
 
 
 async def _mixed(lab: Lab, dice: random.Random) -> list[int]:
@@ -91,12 +100,12 @@ async def _life(lab: Lab, seed: int) -> list[Any]:
     seqs = await _mixed(lab, dice)
     told: list[Any] = []
     for verb in VERBS:
-        done: Done = await lab.store.act(verb, dice.sample(seqs, 45), now=lab.now, picked=True)
+        done: ActionResult = await lab.store.apply(verb, dice.sample(seqs, 45), now=lab.now, picked=True)
         while (await lab.turn()).more:
             pass
         assert check_invariants(lab.path) == []
         there: Sequence[Any] = [await lab.store.queries.get(seq) for seq in sorted(seqs)]
-        told += [[job.seq for job in done.jobs], [str(left) for left in done.left], there, lab.store.due]
+        told += [[job.seq for job in done.jobs], [str(left) for left in done.refused], there, lab.store.due]
     return [told, [event[2:] for event in lab.events]]
 
 
@@ -123,16 +132,16 @@ def test_jobs_that_go_together_end_up_as_if_each_went_by_itself(
 @in_lab
 async def test_one_that_stands_elsewhere_than_it_was_read_stops_all_of_it(lab: Lab) -> None:
     await lab.store.intake.add_many([new() for _ in range(4)], now=lab.now)
-    read = transitions.standings
+    read = transitions.snapshots
     lying = pytest.MonkeyPatch()
     lying.setattr(
-        "queuectld.store.writes.changes.standings",
+        "queuectld.store.writes.changes.snapshots",
         lambda session, seqs: {
             seq: each._replace(lane=None) if seq == 3 else each for seq, each in read(session, seqs).items()
         },
     )
     with pytest.raises(RuntimeError, match="job 3 no longer stands"), lying.context():
-        await lab.store.act(Verb.CANCEL, [1, 2, 3, 4], now=lab.now)
+        await lab.store.apply(JobAction.CANCEL, [1, 2, 3, 4], now=lab.now)
     lying.undo()
     assert [(await lab.get(seq)).state for seq in range(1, 5)] == [JobState.PENDING] * 4
 

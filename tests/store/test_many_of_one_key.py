@@ -6,7 +6,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.writes import transitions
@@ -14,7 +14,7 @@ from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
 S = JobState
-FREEING = (Verb.REMOVE, Verb.CANCEL, Verb.HOLD)
+FREEING = (JobAction.REMOVE, JobAction.CANCEL, JobAction.HOLD)
 
 
 @in_lab
@@ -25,7 +25,7 @@ async def test_those_that_stay_start_whatever_was_done_to_the_others(lab: Lab) -
             first = (await lab.store.queries.last_seq()) + 1
             key = f"{verb}{limit}"
             await lab.store.intake.add_many([new(key=key, key_limit=limit) for _ in range(8)], now=lab.now)
-            await lab.store.act(verb, [first + 1, first, first + 4, first, first + 2], now=lab.now)
+            await lab.store.apply(verb, [first + 1, first, first + 4, first, first + 2], now=lab.now)
             ready = [seq for seq in (first + 3, *range(first + 5, first + 8)) if (await lab.get(seq)).ready]
             assert ready == [first + 3, first + 5, first + 6][:limit], (verb, limit)
             assert await lab.drain(worker) == [f"job_{first + n}" for n in (3, 5, 6, 7)], (verb, limit)
@@ -34,12 +34,12 @@ async def test_those_that_stay_start_whatever_was_done_to_the_others(lab: Lab) -
 @in_lab
 async def test_a_key_is_emptied_in_several_calls_while_its_queue_is_paused(lab: Lab) -> None:
     await lab.store.queue_pause("default", True, now=lab.now)
-    for verb in (Verb.HOLD, Verb.CANCEL, Verb.REMOVE):
+    for verb in (JobAction.HOLD, JobAction.CANCEL, JobAction.REMOVE):
         first = (await lab.store.queries.last_seq()) + 1
         await lab.store.intake.add_many([new(key="k", key_limit=1 + n % 2) for n in range(30)], now=lab.now)
         for start in range(first, first + 30, 7):
             seqs = range(start, min(start + 7, first + 30))
-            assert len((await lab.store.act(verb, seqs, now=lab.now, picked=True)).jobs) == len(seqs)
+            assert len((await lab.store.apply(verb, seqs, now=lab.now, picked=True)).jobs) == len(seqs)
             assert check_invariants(lab.path) == []
 
 
@@ -88,7 +88,7 @@ async def test_a_dead_job_that_is_left_out_is_not_changed_either(lab: Lab) -> No
         await lab.add("old", unique_key="u", retry=RetryPolicy(1, 2, 2))
         await lab.turn([lab.end(await lab.claim(), 1)])
     how = {"changes": {"command": "new"}}
-    done = await lab.store.act(Verb.DLQ_RETRY, [1, 2], now=lab.now, picked=True, how=how)
+    done = await lab.store.apply(JobAction.DLQ_RETRY, [1, 2], now=lab.now, picked=True, how=how)
     assert [(job.seq, job.command) for job in done.jobs] == [(1, "new")]
     assert ((await lab.get(2)).state, (await lab.get(2)).command) == (S.DEAD, "old")
 
@@ -98,17 +98,17 @@ async def test_what_was_read_before_another_of_its_key_moved_is_never_written(la
     await lab.store.intake.add_many([new(key="k") for _ in range(2)], now=lab.now)
 
     def stale(session: Any, write: Any) -> None:
-        old = transitions.standing(session, 2)
+        old = transitions.snapshot(session, 2)
         assert old is not None
-        first = transitions.standing(session, 1)
+        first = transitions.snapshot(session, 1)
         assert first is not None
-        transitions.drop(session, first)
+        transitions.delete_job(session, first)
         write(session, old)
 
-    def moved(session: Any, old: transitions.Standing) -> None:
-        transitions.move(session, old, old._replace(state=S.HELD), lab.now)
+    def moved(session: Any, old: transitions.JobSnapshot) -> None:
+        transitions.transition(session, old, old._replace(state=S.HELD), lab.now)
 
-    for write in (moved, transitions.drop):
+    for write in (moved, transitions.delete_job):
         with pytest.raises(RuntimeError, match="job 2 no longer stands as it was read"):
             await lab.store._writer.submit(lambda session, write=write: stale(session, write))  # type: ignore[misc]
     assert [(await lab.get(seq)).ready for seq in (1, 2)] == [True, False]

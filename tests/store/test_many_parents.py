@@ -34,7 +34,7 @@ async def _parents(lab: Lab) -> None:
 async def _child(lab: Lab, **keys: Any) -> Any:
     """A job that waits for both groups."""
     depends_on = ((A, "completed"), (B, "any"))
-    child = new(depends_on=depends_on, seen=await seen(lab, A, B), **{"id": "child", **keys})
+    child = new(depends_on=depends_on, resolved=await seen(lab, A, B), **{"id": "child", **keys})
     return await verbs.add(lab.store, child, now=lab.now, request="r")
 
 
@@ -172,7 +172,7 @@ async def test_a_repeat_of_the_request_gives_the_same_job_also_while_the_first_i
 
     again: list[Any] = []
     depends_on = ((A, "any"), (B, "any"))
-    late = new(depends_on=depends_on, seen=await seen(lab, A, B))
+    late = new(depends_on=depends_on, resolved=await seen(lab, A, B))
     with _before_each_write(lab, first_again):
         assert (await verbs.add(lab.store, late, now=lab.now, request="q")).id == "other"
     for task in list(lab.store.intake._clearing):
@@ -185,13 +185,13 @@ async def test_refusals_are_those_for_a_job_with_few_parents(lab: Lab) -> None:
     await _parents(lab)
     look = await seen(lab, A)
     with pytest.raises(Refused, match=r"^There is no job 'nobody' to depend on\.$") as refused:
-        await lab.add(depends_on=((A, "any"), ("nobody", "any")), seen=look)
+        await lab.add(depends_on=((A, "any"), ("nobody", "any")), resolved=look)
     assert (refused.value.code, refused.value.data) == (ErrorCode.NOT_FOUND, {"id": "nobody"})
     with pytest.raises(Refused, match=r"^The id 'job_7' is taken") as refused:
-        await lab.add(id="job_7", depends_on=((A, "any"),), seen=look)
+        await lab.add(id="job_7", depends_on=((A, "any"),), resolved=look)
     assert refused.value.code is ErrorCode.CONFLICT
     await verbs.remove(lab.store, list(range(1, PARENTS + 1)), now=lab.now)
     with pytest.raises(Refused, match="names no job"):
-        await lab.add(depends_on=((A, "any"),), seen=look)
+        await lab.add(depends_on=((A, "any"),), resolved=look)
     for task in list(lab.store.intake._clearing):
         await task

@@ -52,7 +52,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_older_store_is_migrated_after_a_backup(old: Path) -> None:
     schema.prepare(old, {files.SCHEMA_VERSION - 1: _add_column}, NEXT)
     assert _look(old) == {"version": NEXT, "colour": True, "queues": [("default",)]}
-    assert files.look_at(old) == NEXT, "an older queuectl sees it in the header"
+    assert files.read_version(old) == NEXT, "an older queuectl sees it in the header"
     (backup,) = old.parent.glob("*.backup")
     assert _look(backup) == {"version": NEXT - 1, "colour": False, "queues": [("default",)]}
     assert backup.stat().st_mode & 0o777 == 0o600
@@ -166,5 +166,5 @@ def test_without_room_to_be_written_anew_a_store_of_version_1_is_migrated_all_th
             return connection.execute(text)
 
     connection = sqlite3.connect(":memory:")
-    files.let_shrink(cast(sqlite3.Connection, Full()))
+    files.enable_auto_vacuum(cast(sqlite3.Connection, Full()))
     connection.close()

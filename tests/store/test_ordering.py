@@ -71,7 +71,7 @@ async def test_the_first_of_those_that_a_listing_asks_for(lab: Lab) -> None:
 @in_lab
 async def test_no_more_is_kept_of_a_slice_than_is_asked_for(lab: Lab) -> None:
     await lab.store.intake.add_many([new()] * 500, now=lab.now)
-    rows, after = await lab.store._reader.ask(
+    rows, after = await lab.store._reader.submit(
         lambda connection: ordering.slice_of(connection, ListQuery(), "priority", False, 3)
     )
     assert [seq for _, seq in rows] == [1, 2, 3]

@@ -6,7 +6,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.store.records import Target
+from queuectld.store.records import MoveTarget
 from queuectld.store.writes import explaining
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
@@ -21,11 +21,11 @@ async def _order(lab: Lab, *names: str) -> str:
 @in_lab
 async def test_first_last_and_before(lab: Lab) -> None:
     await _order(lab, *"abcde")
-    await lab.store.move(4, Target("first"), now=lab.now)
-    await lab.store.move(1, Target("last"), now=lab.now)
+    await lab.store.move(4, MoveTarget("first"), now=lab.now)
+    await lab.store.move(1, MoveTarget("last"), now=lab.now)
     await lab.add(id="f")
-    await lab.store.move(5, Target(before=2), now=lab.now)
-    await lab.store.move(3, Target(before=2), now=lab.now)
+    await lab.store.move(5, MoveTarget(before=2), now=lab.now)
+    await lab.store.move(3, MoveTarget(before=2), now=lab.now)
     await lab.restart()
     (worker,) = await lab.hire()
     assert "".join(await lab.drain(worker)) == "decbaf"
@@ -36,7 +36,7 @@ async def test_what_is_moved_to_the_end_again_and_again_is_before_what_is_added_
     names = [f"n{number:03}" for number in range(120)]
     await _order(lab, *names)
     for seq in range(1, 121):
-        await lab.store.move(seq, Target("last"), now=lab.now)
+        await lab.store.move(seq, MoveTarget("last"), now=lab.now)
     await lab.add(id="next")
     assert await lab.drain((await lab.hire())[0]) == [*names, "next"]
 
@@ -46,8 +46,8 @@ async def test_first_is_first_whatever_the_priorities(lab: Lab) -> None:
     await lab.add(id="low", priority=-5)
     await lab.add(id="high", priority=9)
     await lab.add(id="mid")
-    assert (await lab.store.move(1, Target("first"), now=lab.now)).priority == 9
-    assert (await lab.store.move(2, Target("last"), now=lab.now)).priority == 0
+    assert (await lab.store.move(1, MoveTarget("first"), now=lab.now)).priority == 9
+    assert (await lab.store.move(2, MoveTarget("last"), now=lab.now)).priority == 0
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["low", "mid", "high"]
 
@@ -58,7 +58,7 @@ async def test_room_is_made_where_there_is_none(lab: Lab) -> None:
     await _order(lab, *names, "end")
     end = 151
     for seq in range(1, 151):
-        await lab.store.move(seq, Target(before=end), now=lab.now)
+        await lab.store.move(seq, MoveTarget(before=end), now=lab.now)
     assert await lab.drain((await lab.hire())[0]) == [*names, "end"]
 
 
@@ -68,13 +68,13 @@ async def test_to_another_queue_also_before_a_job_of_it(lab: Lab) -> None:
     await lab.add(id="b", queue="q")
     await lab.add(id="c", queue="q", hold=True)
     await lab.store.queue_pause("default", True, now=lab.now)
-    assert (await lab.store.move(1, Target(before=2), now=lab.now)).queue == "q"
-    moved = await lab.store.move(3, Target("first", queue="q"), now=lab.now)
+    assert (await lab.store.move(1, MoveTarget(before=2), now=lab.now)).queue == "q"
+    moved = await lab.store.move(3, MoveTarget("first", queue="q"), now=lab.now)
     assert moved.state is JobState.HELD
     await verbs.release(lab.store, [3], now=lab.now)
     assert await lab.drain((await lab.hire())[0]) == ["c", "a", "b"]
     with pytest.raises(Refused) as refused:
-        await lab.store.move(1, Target("first"), now=lab.now)
+        await lab.store.move(1, MoveTarget("first"), now=lab.now)
     assert refused.value.code is ErrorCode.WRONG_STATE
 
 
@@ -82,7 +82,7 @@ async def test_to_another_queue_also_before_a_job_of_it(lab: Lab) -> None:
 async def test_a_job_of_a_key_that_is_moved_goes_before_the_others_of_it(lab: Lab) -> None:
     for name in "abc":
         await lab.add(id=name, key="k")
-    await lab.store.move(3, Target("first"), now=lab.now)
+    await lab.store.move(3, MoveTarget("first"), now=lab.now)
     assert await lab.drain((await lab.hire())[0]) == ["c", "a", "b"]
 
 
@@ -101,7 +101,7 @@ def test_jobs_that_are_not_ready_and_are_moved_keep_the_order_of_the_moves(
         for name, key in zip("abcd", keys, strict=True):
             await lab.add(id=name, key=None if key == "-" else key, delay_ms=500 if key == "-" else 0)
         for end, seq in (("last", 4), ("last", 3), ("first", 6), ("first", 5)):
-            await lab.store.move(seq, Target(end), now=lab.now)
+            await lab.store.move(seq, MoveTarget(end), now=lab.now)
             if restart:
                 await lab.restart()
         lab.pass_time(1000)
@@ -224,7 +224,7 @@ async def test_explain_tells_of_limits_and_when_they_open(lab: Lab) -> None:
 def test_explain_counts_the_jobs_ahead_up_to_a_limit_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explaining, "MOST_COUNTED", 2)
+    monkeypatch.setattr(explaining, "MAX_COUNTED", 2)
 
     @in_lab
     async def scenario(lab: Lab) -> None:

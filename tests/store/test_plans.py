@@ -13,7 +13,7 @@ from queuectl_client.protocol.attributes import KINDS
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping import functions, schema
 from queuectld.store.mapping.connection import open_writer
-from queuectld.store.reads import listings, lookups, selectors
+from queuectld.store.reads import listings, point_queries, selectors
 from queuectld.store.records import ListQuery
 from queuectld.store.writer import cache, session
 from queuectld.store.writes import (
@@ -38,7 +38,8 @@ from queuectld.store.writes import (
 
 MODULES = (
     adding, batches, cache, changes, claims, concurrency_keys, dependencies, dependents, edits, explaining,
-    housekeeping, idempotency, lookups, ranking, registry, removal, selectors, session, transitions, turn, uploads,
+    housekeeping, idempotency, point_queries, ranking, registry, removal, selectors, session, transitions, turn,
+    uploads,
 )  # fmt: skip
 BIG = ("job", "event", "attempt", "request", "environment", "dependency")
 PAGED = {"housekeeping._UNUSED"}
@@ -119,7 +120,7 @@ def test_no_statement_walks_a_big_table_or_sorts_one(connection: sqlite3.Connect
         (ranking._AHEAD, "job_ready (lane=? AND priority=? AND rank<?)"),
         (concurrency_keys._NEXT, "job_in_line (key=?)"),
         (concurrency_keys._WORST, "job_let_in (key=?)"),
-        (lookups._PROCESSING, "job_worker"),
+        (point_queries._PROCESSING, "job_worker"),
         (registry._END_ENDING, "job_ending (ending=?)"),
         (adding._KEY_HOLDER, "job_unique_key (unique_key=?)"),
         (dependents._WAITS, "dependency_child (child=?)"),
@@ -197,7 +198,7 @@ def test_a_filter_that_names_a_rare_state_or_a_batch_reads_its_index(connection:
 
 def _plans_of(connection: sqlite3.Connection, query: ListQuery, keys: list[str] | None = None) -> list[list[str]]:
     """The plans of what is executed for a page that is not the first."""
-    functions.give(connection)
+    functions.register(connection)
     executed: list[str] = []
     connection.set_trace_callback(executed.append)
     asked = replace(query, after=None if query.seqs else "9")

@@ -80,16 +80,16 @@ def test_a_start_that_cannot_write_leaves_it_to_the_next(path: Path) -> None:
     stranger = sqlite3.connect(path, isolation_level=None)
     stranger.execute("BEGIN IMMEDIATE")
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
-    repair.once(connection)
+    repair.repair_once(connection)
     assert len(check_invariants(path)) == 2
     stranger.close()
-    repair.once(connection)
+    repair.repair_once(connection)
     connection.close()
     assert check_invariants(path) == []
 
 
 def test_it_is_mended_when_that_is_asked_for_and_kept_as_it_was(path: Path) -> None:
-    assert all(map(repair.can_mend, check_invariants(path)))
+    assert all(map(repair.can_repair, check_invariants(path)))
     mended, backup = repair.repair(path)
     assert mended == {"counts that differ from the jobs": 2, "jobs in line for a key that nobody holds": 2}
     assert check_invariants(path) == []
@@ -109,7 +109,7 @@ def test_what_can_be_mended_is_and_every_job_runs(words: str, tmp_path: Path) ->
     path = tmp_path / "queuectl.db"
     make(path)
     _do(path, BROKEN[words])
-    assert all(map(repair.can_mend, check_invariants(path))), check_invariants(path)
+    assert all(map(repair.can_repair, check_invariants(path))), check_invariants(path)
     repair.repair(path)
 
     async def all_runs(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.jobs.dependency_selectors import first_look
 from queuectld.store.reads import dependency_selectors
-from queuectld.store.records import SeenBy
+from queuectld.store.records import ResolvedSelectors
 from queuectld.store.writes import many_parents
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
@@ -18,13 +18,13 @@ def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(many_parents, "AT_ONCE", request.param)
 
 
-async def seen(lab: Lab, *selectors: str) -> SeenBy:
+async def seen(lab: Lab, *selectors: str) -> ResolvedSelectors:
     return await first_look(lab.store, [[(selector, "any") for selector in selectors], None])
 
 
 async def parents(lab: Lab, *selectors: str, on: str = "completed", **keys: object) -> list[str]:
     depends_on = tuple((selector, on) for selector in selectors)
-    job = await lab.add(depends_on=depends_on, seen=await seen(lab, *selectors), **keys)
+    job = await lab.add(depends_on=depends_on, resolved=await seen(lab, *selectors), **keys)
     assert {on for _, on in job.depends_on} == {on}
     return [parent for parent, _ in job.depends_on]
 
@@ -57,9 +57,9 @@ async def test_what_came_between_the_look_and_the_commit_counts_too(lab: Lab) ->
     await lab.add(id="a", labels={"k": "v"})
     early = await seen(lab, "label:k=v", "last")
     await lab.add(id="b", labels={"k": "v"})
-    job = await lab.add(depends_on=(("label:k=v", "any"),), seen=early)
+    job = await lab.add(depends_on=(("label:k=v", "any"),), resolved=early)
     assert job.depends_on == (("a", "any"), ("b", "any"))
-    job = await lab.add(depends_on=(("last", "any"),), seen=early)
+    job = await lab.add(depends_on=(("last", "any"),), resolved=early)
     assert job.depends_on == (("job_3", "any"),)
 
 
@@ -67,7 +67,7 @@ async def test_what_came_between_the_look_and_the_commit_counts_too(lab: Lab) ->
 async def test_jobs_of_the_same_request_do_not_count(lab: Lab) -> None:
     await lab.add(id="before", labels={"k": "v"})
     looked = await seen(lab, "label:k=v", "last")
-    jobs = [new(labels={"k": "v"}, depends_on=((ref, "any"),), seen=looked) for ref in ("label:k=v", "last") * 2]
+    jobs = [new(labels={"k": "v"}, depends_on=((ref, "any"),), resolved=looked) for ref in ("label:k=v", "last") * 2]
     added = await lab.store.intake.add_many(jobs, now=lab.now)
     for job in await lab.store.queries.many(added.seqs):
         assert job.depends_on == (("before", "any"),)
@@ -82,13 +82,13 @@ async def test_a_removed_one_is_none_and_an_ended_one_counts_as_it_ended(lab: La
     await lab.turn([lab.end(await lab.claim())])
     looked = await seen(lab, "all", "@held")
     await verbs.remove(lab.store, [1], now=lab.now)
-    job = await lab.add(depends_on=(("all", "completed"),), seen=looked)
+    job = await lab.add(depends_on=(("all", "completed"),), resolved=looked)
     assert (job.depends_on, job.state) == ((("done", "completed"),), JobState.PENDING)
-    job = await lab.add(depends_on=(("2-2", "dead"),), seen=await seen(lab, "2-2"))
+    job = await lab.add(depends_on=(("2-2", "dead"),), resolved=await seen(lab, "2-2"))
     assert job.state is JobState.CANCELLED
     assert "done" in (job.reason or "")
     with pytest.raises(Refused) as refused:
-        await lab.add(depends_on=(("@held", "any"),), seen=looked)
+        await lab.add(depends_on=(("@held", "any"),), resolved=looked)
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 
@@ -100,11 +100,11 @@ async def test_a_selector_that_names_none_or_too_many_is_refused(lab: Lab) -> No
         assert refused.value.code is ErrorCode.NOT_FOUND
     with pytest.raises(Refused, match="unknown state"):
         await parents(lab, "@nonsense")
-    await lab.store.intake.add_many([new() for _ in range(dependency_selectors.MOST_PARENTS + 1)], now=lab.now)
+    await lab.store.intake.add_many([new() for _ in range(dependency_selectors.MAX_PARENTS + 1)], now=lab.now)
     with pytest.raises(Refused) as refused:
         await parents(lab, "all")
     assert refused.value.code is ErrorCode.TOO_LARGE
-    assert len(await parents(lab, f"2-{dependency_selectors.MOST_PARENTS + 1}")) == dependency_selectors.MOST_PARENTS
+    assert len(await parents(lab, f"2-{dependency_selectors.MAX_PARENTS + 1}")) == dependency_selectors.MAX_PARENTS
 
 
 @in_lab
@@ -112,7 +112,7 @@ async def test_many_jobs_with_many_parents_are_refused(lab: Lab) -> None:
     await lab.store.intake.add_many([new(hold=True) for _ in range(1000)], now=lab.now)
     looked = await seen(lab, "@held")
     with pytest.raises(Refused) as refused:
-        await lab.store.intake.add_many([new(depends_on=(("@held", "any"),), seen=looked)] * 201, now=lab.now)
+        await lab.store.intake.add_many([new(depends_on=(("@held", "any"),), resolved=looked)] * 201, now=lab.now)
     assert refused.value.code is ErrorCode.TOO_LARGE
     assert refused.value.data is not None
     assert refused.value.data["index"] == 200
@@ -124,7 +124,7 @@ async def test_an_edit_names_parents_by_a_selector_too(lab: Lab) -> None:
     await lab.add(id="edited", depends_on=(("a", "completed"),))
     looked = await seen(lab, "label:k=v", "all")
     await lab.add(id="b", labels={"k": "v"})
-    job = await lab.store.edit(2, {"depends_on": (("label:k=v", "any"),)}, now=lab.now, seen=looked)
+    job = await lab.store.edit(2, {"depends_on": (("label:k=v", "any"),)}, now=lab.now, resolved=looked)
     assert job.depends_on == (("a", "any"), ("b", "any"))
     with pytest.raises(Refused, match="would wait for itself"):
-        await lab.store.edit(2, {"depends_on": (("all", "any"),)}, now=lab.now, seen=looked)
+        await lab.store.edit(2, {"depends_on": (("all", "any"),)}, now=lab.now, resolved=looked)

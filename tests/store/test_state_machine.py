@@ -28,9 +28,9 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed, Job
 from queuectld.domain.outcome import EndKind, Outcome
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.store.reads.invariants import check_invariants
-from queuectld.store.records import Target
+from queuectld.store.records import MoveTarget
 from tests.store import verbs
 from tests.store.lab import Lab
 from tests.store.model import BATCH, CRASH_LIMIT, ENDED, WAITING, Model, Refusal, Wanted
@@ -208,15 +208,15 @@ class StoreMachine(RuleBasedStateMachine):
     # -- people
 
     @rule(verb=st.sampled_from(VERBS), which=MANY, picked=st.booleans())
-    def by_people(self, verb: Verb, which: list[int] | str, picked: bool) -> None:
+    def by_people(self, verb: JobAction, which: list[int] | str, picked: bool) -> None:
         seqs = self._some(which)
         one = getattr(self.model, verb.replace(" ", "_"))
         expected = self._expect(lambda: self.model.each(one, seqs, picked=picked))
-        got = self._try(self.lab.store.act(verb, seqs, now=self.lab.now, picked=picked))
+        got = self._try(self.lab.store.apply(verb, seqs, now=self.lab.now, picked=picked))
         self._agree(got, expected)
 
     @rule(key=st.sampled_from(["k", "l"]), count=st.integers(3, 6), verb=st.sampled_from(VERBS[:2] + VERBS[4:5]))
-    def all_but_one_of_a_key(self, key: str, count: int, verb: Verb) -> None:
+    def all_but_one_of_a_key(self, key: str, count: int, verb: JobAction) -> None:
         self.enqueue_many([Wanted(key=key)] * count)
         self.by_people(verb, key, True)
 
@@ -240,7 +240,7 @@ class StoreMachine(RuleBasedStateMachine):
         for seq in self._some(which):
             expected = self._expect(lambda seq=seq: self.model.move(seq))  # type: ignore[misc]
             before = self._places(seq)
-            self._agree(self._try(self.lab.store.move(seq, Target(end), now=self.lab.now)), expected)
+            self._agree(self._try(self.lab.store.move(seq, MoveTarget(end), now=self.lab.now)), expected)
             assert self._places(seq) == before
             for other, *place in self.lab.store._writer._connection.execute("SELECT seq, priority, rank FROM job"):
                 self.model.jobs[other].priority, self.model.jobs[other].rank = place
@@ -358,7 +358,7 @@ class StoreMachine(RuleBasedStateMachine):
         return list(self.do(self.lab.store.queries.many(range(1, self._last_seq() + 1))))
 
     def _last_seq(self) -> int:
-        return self.lab.store._writer._session.memory.last_seq
+        return self.lab.store._writer._session.cache.last_seq
 
     def _expect(self, change: Any) -> Any:
         try:

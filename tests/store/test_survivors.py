@@ -51,11 +51,11 @@ def test_it_does_not_run_before_they_are_gone(tmp_path: Path, way: str) -> None:
             await lab.restart()
         turn = await lab.turn(free=[worker])
         assert (turn.claimed, turn.more) == ([], False)
-        assert not lab.store.due.has_come(lab.now), "a turn would follow a turn"
+        assert not lab.store.due.is_past(lab.now), "a turn would follow a turn"
         told = await lab.store.explain(seq, now=lab.now)
         assert told.rules[0].words.startswith(f"Its last run may still run as pid 4711: {LEFT[0].words}.")
         assert told.starts_ms is None
-        await lab.store.survivors_gone(seq, now=lab.now)
+        await lab.store.clear_survivors(seq, now=lab.now)
         assert lab.store.survivors == {}
         assert [each.seq for each in (await lab.turn(free=[worker])).claimed] == [seq]
 
@@ -69,7 +69,7 @@ def test_one_that_is_held_when_they_go_runs_when_it_is_released(tmp_path: Path) 
         lab.pass_time(3_600_000)
         await lab.turn()
         await verbs.hold(lab.store, [seq], now=lab.now)
-        await lab.store.survivors_gone(seq, now=lab.now)
+        await lab.store.clear_survivors(seq, now=lab.now)
         await verbs.release(lab.store, [seq], now=lab.now)
         assert (await lab.get(seq)).state is JobState.PENDING
         assert len((await lab.turn(free=lab.workers)).claimed) == 1
@@ -83,7 +83,7 @@ def test_of_one_that_was_removed_they_are_forgotten_as_they_end(tmp_path: Path) 
         seq = await outlived(lab)
         await verbs.remove(lab.store, [seq], now=lab.now)
         assert list(lab.store.survivors) == [seq]
-        await lab.store.survivors_gone(seq, now=lab.now)
+        await lab.store.clear_survivors(seq, now=lab.now)
         assert lab.store.survivors == {}
 
     scenario(tmp_path)
@@ -94,7 +94,7 @@ def test_those_that_took_their_place_are_known_to_the_next_daemon(tmp_path: Path
     async def scenario(lab: Lab) -> None:
         seq = await outlived(lab)
         child = (LEFT[0]._replace(pid=4712),)
-        await lab.store.survivors_noted(seq, child)
+        await lab.store.set_survivors(seq, child)
         assert lab.store.survivors == {seq: child}
         await lab.restart()
         assert lab.store.survivors == {seq: child}

@@ -4,7 +4,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
-from queuectld.store.writer.counts import Tally
+from queuectld.store.writer.counts import LiveCounts
 from tests.bench.effort import Meter
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
@@ -12,7 +12,9 @@ from tests.store.lab import Lab, in_lab, new
 
 async def _as_stored(lab: Lab) -> None:
     """The counts in memory are those that a daemon that starts now would read."""
-    assert await lab.store.counts() == await lab.store._reader.ask(lambda connection: Tally(connection).counts())
+    assert await lab.store.counts() == await lab.store._reader.submit(
+        lambda connection: LiveCounts(connection).counts()
+    )
 
 
 @in_lab

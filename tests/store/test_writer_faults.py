@@ -38,11 +38,11 @@ def _hand_over(lab: Lab, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(thread, "read_settings", fail)
 
 
-def _standing(lab: Lab, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lab.store._writer._standing, "lost", fail)
+def _file_identity(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lab.store._writer._file_identity, "changed_path", fail)
 
 
-@pytest.mark.parametrize("place", [_flush, _committed, _hand_over, _standing])
+@pytest.mark.parametrize("place", [_flush, _committed, _hand_over, _file_identity])
 def test_a_fault_outside_a_request_answers_all_who_wait_and_ends_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Callable[[Lab, pytest.MonkeyPatch], None]
 ) -> None:
@@ -100,5 +100,5 @@ async def test_an_error_that_no_future_can_hold_is_an_answer_all_the_same(lab: L
     with pytest.raises(RuntimeError, match="StopIteration"):
         await asyncio.wait_for(lab.store._writer.submit(lambda _: next(iter(()))), PATIENCE)
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(lab.store._reader.ask(lambda _: next(iter(()))), PATIENCE)
+        await asyncio.wait_for(lab.store._reader.submit(lambda _: next(iter(()))), PATIENCE)
     await lab.add()

@@ -5,7 +5,7 @@ from typing import Any
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Job, NewJob, Now
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.store.records import Cancelled, Pruned, Removed
 from queuectld.store.store import Store
 
@@ -23,29 +23,29 @@ async def find(store: Store, ref: str) -> int | None:
 
 async def cancel(store: Store, seqs: Sequence[int], *, now: Now, **how: Any) -> list[Cancelled]:
     """End jobs for good; with each the run that a worker still has to end."""
-    done = await store.act(Verb.CANCEL, seqs, now=now, how=how)
+    done = await store.apply(JobAction.CANCEL, seqs, now=now, how=how)
     running = {each.job.seq: each for each in done.running}
     return [running.get(job.seq, Cancelled(job, None, None)) for job in done.jobs]
 
 
 async def hold(store: Store, seqs: Sequence[int], *, now: Now) -> list[Job]:
     """Keep waiting jobs back."""
-    return (await store.act(Verb.HOLD, seqs, now=now)).jobs
+    return (await store.apply(JobAction.HOLD, seqs, now=now)).jobs
 
 
 async def release(store: Store, seqs: Sequence[int], *, now: Now) -> list[Job]:
     """Let held jobs wait as others do."""
-    return (await store.act(Verb.RELEASE, seqs, now=now)).jobs
+    return (await store.apply(JobAction.RELEASE, seqs, now=now)).jobs
 
 
 async def retry(store: Store, seqs: Sequence[int], *, now: Now) -> list[Job]:
     """Let ended jobs run again."""
-    return (await store.act(Verb.RETRY, seqs, now=now)).jobs
+    return (await store.apply(JobAction.RETRY, seqs, now=now)).jobs
 
 
 async def remove(store: Store, seqs: Sequence[int], *, now: Now) -> Removed:
     """Delete ended or waiting jobs."""
-    done = await store.act(Verb.REMOVE, seqs, now=now)
+    done = await store.apply(JobAction.REMOVE, seqs, now=now)
     return Removed(done.jobs, done.names, done.files)
 
 
@@ -53,12 +53,12 @@ async def dlq_retry(
     store: Store, seqs: Sequence[int], *, now: Now, delay_ms: Callable[[int], int] | None = None
 ) -> list[Job]:
     """Let dead jobs run again, each after the delay for its index."""
-    return (await store.act(Verb.DLQ_RETRY, seqs, now=now, how={"delay_ms": delay_ms})).jobs
+    return (await store.apply(JobAction.DLQ_RETRY, seqs, now=now, how={"delay_ms": delay_ms})).jobs
 
 
 async def dlq_purge(store: Store, seqs: Sequence[int], *, now: Now) -> Removed:
     """Delete dead jobs."""
-    done = await store.act(Verb.DLQ_PURGE, seqs, now=now)
+    done = await store.apply(JobAction.DLQ_PURGE, seqs, now=now)
     return Removed(done.jobs, done.names, done.files)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from queuectld.domain.job import NewJob
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from tests.store.lab import new
 from tests.store.model import BATCH, LIMITS, Wanted
@@ -16,7 +16,15 @@ MANY: Final = st.lists(st.integers(0, 20), min_size=1, max_size=8) | st.sampled_
 """Which jobs, of those there are; also one twice, and now and then one that is not there. Or all but the newest of a
 key, or of the batch."""
 ENDS: Final = ("success", "success", "1", "2", "signal", "crash")
-VERBS: Final = (Verb.CANCEL, Verb.HOLD, Verb.RELEASE, Verb.RETRY, Verb.REMOVE, Verb.DLQ_RETRY, Verb.DLQ_PURGE)
+VERBS: Final = (
+    JobAction.CANCEL,
+    JobAction.HOLD,
+    JobAction.RELEASE,
+    JobAction.RETRY,
+    JobAction.REMOVE,
+    JobAction.DLQ_RETRY,
+    JobAction.DLQ_PURGE,
+)
 PARENTS: Final = st.tuples(SEQS | st.just(BATCH), st.sampled_from(["completed", "dead", "any"]))
 WANTED: Final = st.builds(
     Wanted,

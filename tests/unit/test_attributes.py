@@ -27,7 +27,7 @@ from queuectl_client.protocol.attributes import (
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.jobspec import CHECKS, JobSpec, is_known_key
 from queuectld.domain.errors import Refused
-from queuectld.domain.job import OF_THE_PROCESS, Options
+from queuectld.domain.job import PROCESS_OPTIONS, Options
 from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.settings import SETTINGS, setting_value
 from queuectld.scheduler.jobs.editing import stored_changes
@@ -141,7 +141,7 @@ def test_an_option_that_is_given_is_a_field_of_the_record_and_a_column_of_its_na
     fields = {GIVEN[key].field for key in JobSpec._fields[first:]}
     assert fields == {*Options._fields, *RetryPolicy._fields} - {"retry", "umask"}
     assert {*OPTION_COLUMNS} == fields | {"umask"}
-    assert {*OF_THE_PROCESS} <= {*Options._fields}
+    assert {*PROCESS_OPTIONS} <= {*Options._fields}
 
 
 def test_a_new_job_has_a_value_in_each_column() -> None:

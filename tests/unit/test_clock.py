@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectld.scheduler.clock import Clock
-from queuectld.store.records import Anchor
+from queuectld.store.records import TimeAnchor
 
 
 class FakeTimes:
@@ -14,7 +14,7 @@ class FakeTimes:
         self.boottime = boottime
         self.wall = wall
 
-    def clock(self, anchor: Anchor | None, boot: str = "boot-1", shift_ms: int = 0) -> Clock:
+    def clock(self, anchor: TimeAnchor | None, boot: str = "boot-1", shift_ms: int = 0) -> Clock:
         """As a reader has it who is shown the boot time shifted by so much."""
         times = {"boottime": lambda: self.boottime + shift_ms, "wall": lambda: self.wall}
         return Clock(anchor, boot=boot, shift_ms=shift_ms, **times)

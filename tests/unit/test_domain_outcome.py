@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld.domain import outcome, states
-from queuectld.domain.outcome import Change, EndKind, Outcome, Running
+from queuectld.domain.outcome import EndKind, Outcome, Running, Transition
 from queuectld.domain.reason import Reason
 from queuectld.domain.retry import RetryPolicy
 
@@ -56,43 +56,43 @@ def begins_with_its_code(reason: Reason) -> bool:
 
 
 def test_exit_0_completes() -> None:
-    assert outcome.ended(running(attempts=1, crashes=2), end(exit_code=0)) == Change(
+    assert outcome.after_end(running(attempts=1, crashes=2), end(exit_code=0)) == Transition(
         seq=7, run=4, to=JobState.COMPLETED, attempts=1, crashes=2, reason=None, delay_ms=None
     )
 
 
 def test_a_failure_waits_for_its_backoff() -> None:
-    change = outcome.ended(running(attempts=1), end(exit_code=3))
+    change = outcome.after_end(running(attempts=1), end(exit_code=3))
     reason = Reason(ReasonCode.EXIT, "exit 3")
-    assert change == Change(7, 4, JobState.FAILED, attempts=2, crashes=0, reason=reason, delay_ms=4_000)
+    assert change == Transition(7, 4, JobState.FAILED, attempts=2, crashes=0, reason=reason, delay_ms=4_000)
 
 
 def test_the_last_failure_is_dead() -> None:
-    change = outcome.ended(running(attempts=2), end(exit_code=127, words="not found"))
+    change = outcome.after_end(running(attempts=2), end(exit_code=127, words="not found"))
     reason = Reason(ReasonCode.EXIT, "exit 127: not found")
-    assert change == Change(7, 4, JobState.DEAD, attempts=3, crashes=0, reason=reason, delay_ms=None)
+    assert change == Transition(7, 4, JobState.DEAD, attempts=3, crashes=0, reason=reason, delay_ms=None)
 
 
 @pytest.mark.parametrize("max_retries", [0, 1])
 def test_no_retries_means_one_execution(max_retries: int) -> None:
-    assert outcome.ended(running(max_retries=max_retries), end(exit_code=1)).to is JobState.DEAD
+    assert outcome.after_end(running(max_retries=max_retries), end(exit_code=1)).to is JobState.DEAD
 
 
 @pytest.mark.parametrize("kind", [EndKind.TIMED_OUT, EndKind.STALLED, EndKind.SIGNALLED, EndKind.CANNOT_START])
 def test_exit_code_0_alone_is_no_success(kind: EndKind) -> None:
     """A shell that traps TERM may exit 0 after its timeout."""
     assert not end(kind, exit_code=0).succeeded
-    assert outcome.ended(running(), end(kind, exit_code=0)).to is JobState.FAILED
+    assert outcome.after_end(running(), end(kind, exit_code=0)).to is JobState.FAILED
 
 
 def test_a_crash_is_no_failed_attempt() -> None:
-    change = outcome.crashed(running(attempts=1, crashes=1), crash_limit=3, words="worker w2 died")
-    assert change == Change(7, 4, JobState.PENDING, attempts=1, crashes=2, reason=None, delay_ms=0)
+    change = outcome.after_crash(running(attempts=1, crashes=1), crash_limit=3, words="worker w2 died")
+    assert change == Transition(7, 4, JobState.PENDING, attempts=1, crashes=2, reason=None, delay_ms=0)
 
 
 def test_past_the_crash_limit_it_is_dead() -> None:
-    assert outcome.crashed(running(crashes=2), crash_limit=3, words="").to is JobState.PENDING
-    change = outcome.crashed(running(attempts=1, crashes=3), crash_limit=3, words="worker w2 died")
+    assert outcome.after_crash(running(crashes=2), crash_limit=3, words="").to is JobState.PENDING
+    change = outcome.after_crash(running(attempts=1, crashes=3), crash_limit=3, words="worker w2 died")
     assert change.to is JobState.DEAD
     assert (change.attempts, change.crashes, change.delay_ms) == (1, 4, None)
     assert change.reason is not None
@@ -101,23 +101,23 @@ def test_past_the_crash_limit_it_is_dead() -> None:
 
 
 def test_a_limit_of_none_makes_the_first_crash_the_last() -> None:
-    assert outcome.crashed(running(), crash_limit=0, words="").to is JobState.DEAD
+    assert outcome.after_crash(running(), crash_limit=0, words="").to is JobState.DEAD
 
 
 def test_a_once_job_never_runs_a_second_time_after_a_crash() -> None:
-    change = outcome.crashed(running(once=True), crash_limit=3, words="worker w2 died")
+    change = outcome.after_crash(running(once=True), crash_limit=3, words="worker w2 died")
     assert change.to is JobState.DEAD
     assert change.reason is not None
     assert change.reason.code is ReasonCode.INTERRUPTED
 
 
 def test_a_once_job_that_fails_is_retried_like_any_other() -> None:
-    assert outcome.ended(running(once=True), end(exit_code=1)).to is JobState.FAILED
+    assert outcome.after_end(running(once=True), end(exit_code=1)).to is JobState.FAILED
 
 
 def test_a_claim_that_never_reached_its_worker_counts_nowhere() -> None:
-    change = outcome.never_started(running(attempts=1, crashes=3, once=True))
-    assert change == Change(7, 4, JobState.PENDING, attempts=1, crashes=3, reason=None, delay_ms=0)
+    change = outcome.after_failed_start(running(attempts=1, crashes=3, once=True))
+    assert change == Transition(7, 4, JobState.PENDING, attempts=1, crashes=3, reason=None, delay_ms=0)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_every_kind_of_end_has_the_code_of_its_reason() -> None:
 
 @given(RUNNING, ENDS, st.floats(0, 1))
 def test_every_end_leads_where_the_table_allows(job: Running, ending: Outcome, chance: float) -> None:
-    change = outcome.ended(job, ending, chance=chance)
+    change = outcome.after_end(job, ending, chance=chance)
     assert (change.seq, change.run) == (job.seq, job.run)
     assert states.may_follow(JobState.PROCESSING, change.to)
     assert change.crashes == job.crashes
@@ -170,7 +170,7 @@ def test_every_end_leads_where_the_table_allows(job: Running, ending: Outcome, c
 
 @given(RUNNING, st.integers(0, 10))
 def test_every_crash_leads_where_the_table_allows(job: Running, crash_limit: int) -> None:
-    change = outcome.crashed(job, crash_limit=crash_limit, words="the machine went down")
+    change = outcome.after_crash(job, crash_limit=crash_limit, words="the machine went down")
     assert (change.seq, change.run) == (job.seq, job.run)
     assert states.may_follow(JobState.PROCESSING, change.to)
     assert (change.attempts, change.crashes) == (job.attempts, job.crashes + 1)
@@ -183,9 +183,9 @@ def test_a_job_is_run_a_bounded_number_of_times(job: Running, ending: Outcome) -
     """Fed with its own results, a job that fails each time is dead after `max_retries` failures."""
     executions = 0
     job = job._replace(attempts=0)
-    change = outcome.ended(job, ending)
+    change = outcome.after_end(job, ending)
     while change.to is JobState.FAILED:
         executions += 1
         assert executions <= job.retry.max_retries
-        change = outcome.ended(job._replace(attempts=change.attempts), ending)
+        change = outcome.after_end(job._replace(attempts=change.attempts), ending)
     assert states.has_ended(change.to)

@@ -54,12 +54,12 @@ def test_a_demand_is_the_same_however_its_needs_were_written() -> None:
 def test_numbers_are_the_lowest_free_ones() -> None:
     there = Resources(4, read_supplies("gpu=3"))
     first, second = Demand(1, (("gpu", 1),)), Demand(1, (("gpu", 2),))
-    assert there.choose(first) == {"gpu": (0,)}
-    there.take(first, {"gpu": (0,)})
-    there.take(second, there.choose(second))
-    assert there.short(first, {}) == ["gpu"]
-    there.give_back(first, {"gpu": (0,)})
-    assert there.choose(first) == {"gpu": (0,)}
+    assert there.pick_numbers(first) == {"gpu": (0,)}
+    there.acquire(first, {"gpu": (0,)})
+    there.acquire(second, there.pick_numbers(second))
+    assert there.shortages(first, {}) == ["gpu"]
+    there.release(first, {"gpu": (0,)})
+    assert there.pick_numbers(first) == {"gpu": (0,)}
     assert variables({"gpu": (1, 2)}, {"gpu": 2, "mem": 5}) == {
         "QUEUECTL_GPU": "1,2", "CUDA_VISIBLE_DEVICES": "1,2", "QUEUECTL_MEM": "5"
     }  # fmt: skip
@@ -68,14 +68,14 @@ def test_numbers_are_the_lowest_free_ones() -> None:
 def test_who_does_not_fit_keeps_things_from_those_behind_and_slots_only_when_nothing_else_is_short() -> None:
     there = Resources(2, read_supplies("gpu=1"))
     wanted = Demand(2, (("gpu", 1),))
-    there.take(Demand(1, (("gpu", 1),)), {"gpu": (0,)})
+    there.acquire(Demand(1, (("gpu", 1),)), {"gpu": (0,)})
     reserved: dict[str, int] = {}
-    reserve(wanted, there.short(wanted, {}), reserved)
+    reserve(wanted, there.shortages(wanted, {}), reserved)
     assert reserved == {"gpu": 1}
-    there.give_back(Demand(1, (("gpu", 1),)), {"gpu": (0,)})
-    there.take(PLAIN, {})
+    there.release(Demand(1, (("gpu", 1),)), {"gpu": (0,)})
+    there.acquire(PLAIN, {})
     reserved = {}
-    reserve(wanted, there.short(wanted, {}), reserved)
+    reserve(wanted, there.shortages(wanted, {}), reserved)
     assert reserved == {"gpu": 1, SLOTS: 2}
-    assert there.short(PLAIN, reserved) == [SLOTS]
-    assert there.lacking(Demand(3)) == [(SLOTS, 3)]
+    assert there.shortages(PLAIN, reserved) == [SLOTS]
+    assert there.exceeding_total(Demand(3)) == [(SLOTS, 3)]

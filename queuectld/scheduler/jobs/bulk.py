@@ -12,17 +12,17 @@ from queuectl_client.protocol.selectors import Criteria
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
-from queuectld.domain.permits import Verb, refusal
+from queuectld.domain.permits import JobAction, refusal
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import selection
 from queuectld.scheduler.jobs.selection import Selection
-from queuectld.store.records import MAX_LOOKED_AT, Done, ListQuery, Named
+from queuectld.store.records import MAX_LOOKED_AT, ActionResult, ListQuery, JobName
 from queuectld.store.store import Store
 
 SLICE: Final = 250
 """Jobs changed in one commit, for which others wait: some 10 ms where they are alike, 30 where they have a key."""
 MAX_AT_ONCE: Final = 1_000
-"""Named jobs that are changed in one commit. Of more, all are looked at first."""
+"""JobName jobs that are changed in one commit. Of more, all are looked at first."""
 MAX_NAMED: Final = 100_000
 PAGES_A_CALL: Final = 20
 """Pages that a call with a `limit` looks at, so that it is short also where it finds nothing."""
@@ -61,7 +61,7 @@ class BulkResult(NamedTuple):
     They are no more than named where no more was wanted. `next`: where to go on; None when all is done.
     """
 
-    jobs: Sequence[Job | Named]
+    jobs: Sequence[Job | JobName]
     total: int
     selected: int
     left_out: list[LeftOut]
@@ -85,7 +85,7 @@ class BulkCursor(NamedTuple):
         return Now(self.wall_ms, self.store_ms)
 
 
-Action = Callable[[Sequence[int], BulkCursor, bool], Awaitable[Done]]
+Action = Callable[[Sequence[int], BulkCursor, bool], Awaitable[ActionResult]]
 """Do it to these jobs; the last argument: leave out those to which it cannot be done."""
 
 
@@ -98,7 +98,7 @@ class BulkExecutor:
 
     async def apply(
         self,
-        verb: Verb,
+        verb: JobAction,
         refs: Sequence[str],
         request: BulkRequest,
         act: Action,
@@ -133,21 +133,21 @@ class BulkExecutor:
             raise Refused(ErrorCode.NOT_FOUND, selection.no_match(refs), {"ids": list(refs[:3])})
         return call.result(next=None)
 
-    async def _filtered(self, verb: Verb, selected: Selection, condition: Filter) -> Selection:
+    async def _filtered(self, verb: JobAction, selected: Selection, condition: Filter) -> Selection:
         """Those of the jobs that pass the filter. Refused when it cannot be done to a named one, passed or not."""
         named: list[int] = []
         for batch in _slices(selected.named):
-            await self._store.look(verb, batch, brief=True)
+            await self._store.preview(verb, batch, brief=True)
             page = await self._store.queries.rows(ListQuery(where=condition, seqs=batch), KEYS)
             named += [seq for seq, *_ in page.rows]
         return Selection(
             named, [each._replace(where=selection.all_of(each.where, condition)) for each in selected.selectors]
         )
 
-    def _dry_run(self, verb: Verb, brief: bool) -> Action:
-        async def look(seqs: Sequence[int], cursor: BulkCursor, picked: bool) -> Done:
+    def _dry_run(self, verb: JobAction, brief: bool) -> Action:
+        async def look(seqs: Sequence[int], cursor: BulkCursor, picked: bool) -> ActionResult:
             del cursor
-            return await self._store.look(verb, seqs, picked=picked, brief=brief)
+            return await self._store.preview(verb, seqs, picked=picked, brief=brief)
 
         return look
 
@@ -155,7 +155,7 @@ class BulkExecutor:
 class _BulkCall:
     """One call on its way."""
 
-    def __init__(self, store: Store, verb: Verb, selected: Selection, request: BulkRequest, act: Action) -> None:
+    def __init__(self, store: Store, verb: JobAction, selected: Selection, request: BulkRequest, act: Action) -> None:
         self._store = store
         self._verb = verb
         self._selection = selected
@@ -163,7 +163,7 @@ class _BulkCall:
         self._refusals = {str(state): refusal(verb, state) for state in JobState}
         self._request = request
         self._act = act
-        self._reported: list[Job | Named] = []
+        self._reported: list[Job | JobName] = []
         self._bytes = 0
         self._left: dict[tuple[str, str], int] = {}
         self.total = 0
@@ -181,7 +181,7 @@ class _BulkCall:
         else:
             # Too many for one commit. All are looked at before the first is changed; what changes between is left out.
             for batch in _slices(seqs):
-                await self._store.look(self._verb, batch, picked=False, brief=True)
+                await self._store.preview(self._verb, batch, picked=False, brief=True)
             for batch in _slices(seqs):
                 self._take(await self._act(batch, cursor._replace(done=self.total), True))
         return cursor._replace(done=self.total, matched=len(seqs))
@@ -224,21 +224,21 @@ class _BulkCall:
         self, selector: Criteria, cursor: BulkCursor, start: int
     ) -> tuple[list[tuple[Any, ...]], int | None]:
         # Where jobs do not change, exclude what earlier selectors matched, so that no job is reported twice.
-        changes_nothing = self._request.dry_run or self._verb is Verb.KILL
+        changes_nothing = self._request.dry_run or self._verb is JobAction.KILL
         earlier = self._selection.selectors[: cursor.selector] if changes_nothing else []
         where = selection.all_of(selector.where, *(Not(selection.as_filter(each)) for each in earlier))
         query = ListQuery(where=where, now_ms=cursor.wall_ms, after=str(start), upto=selector.last, limit=MAX_LOOKED_AT)
         page = await self._store.queries.rows(query, KEYS)
         return page.rows, None if page.next is None else int(page.next)
 
-    def _take(self, done: Done) -> None:
+    def _take(self, done: ActionResult) -> None:
         self.total += len(done.names)
         for job in done.names if self._request.brief else done.jobs:
             self._bytes += _size(job) if isinstance(job, Job) else NAME_BYTES
             if len(self._reported) >= MAX_REPORTED or self._bytes > MAX_REPORTED_BYTES:
                 break
             self._reported.append(job)
-        for refused in done.left:
+        for refused in done.refused:
             data = refused.data or {}
             # One without a state went while this was under way.
             if "state" in data:

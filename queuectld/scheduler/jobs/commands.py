@@ -10,14 +10,14 @@ from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, JobSt
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import dependency_selectors, editing, selection
 from queuectld.scheduler.jobs.bulk import Action, BulkCursor, BulkExecutor, BulkResult
 from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
-from queuectld.store.records import Done, Explanation, Rule, Target
+from queuectld.store.records import ActionResult, Explanation, MoveTarget, Rule
 from queuectld.store.store import Store
 
 RemoveFiles = Callable[[Sequence[str]], None]
@@ -49,58 +49,58 @@ class JobCommands:
 
     async def cancel(self, request: JobIds) -> BulkResult:
         """End jobs for good. Recorded before the first signal; their workers stay busy until the processes are gone."""
-        return await self._each(Verb.CANCEL, request, partial(self._cancel, request.brief))
+        return await self._each(JobAction.CANCEL, request, partial(self._cancel, request.brief))
 
     async def kill(self, request: JobIds, signal: str | int) -> BulkResult:
         """Send a signal to all of each running job; what comes of it is an ordinary end."""
         number = _signal_number(signal)
 
-        async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
-            done = await self._store.look(Verb.KILL, seqs, picked=picked)
+        async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
+            done = await self._store.preview(JobAction.KILL, seqs, picked=picked)
             for job in done.jobs:
                 assert job.worker is not None
                 self._runs.signal(job.worker, job.seq, job.run, number)
             return done
 
-        return await self._each(Verb.KILL, request, act)
+        return await self._each(JobAction.KILL, request, act)
 
     async def pause(self, request: JobIds) -> BulkResult:
         """Stop running jobs where they stand."""
-        return await self._each(Verb.PAUSE, request, partial(self._pause, Verb.PAUSE))
+        return await self._each(JobAction.PAUSE, request, partial(self._pause, JobAction.PAUSE))
 
     async def resume(self, request: JobIds) -> BulkResult:
         """Let paused jobs go on."""
-        return await self._each(Verb.RESUME, request, partial(self._pause, Verb.RESUME))
+        return await self._each(JobAction.RESUME, request, partial(self._pause, JobAction.RESUME))
 
     async def hold(self, request: JobIds) -> BulkResult:
         """Keep waiting jobs back until released."""
-        return await self._each(Verb.HOLD, request, partial(self._act, Verb.HOLD, request.brief))
+        return await self._each(JobAction.HOLD, request, partial(self._act, JobAction.HOLD, request.brief))
 
     async def release(self, request: JobIds) -> BulkResult:
         """Let held jobs go."""
-        return await self._each(Verb.RELEASE, request, partial(self._act, Verb.RELEASE, request.brief))
+        return await self._each(JobAction.RELEASE, request, partial(self._act, JobAction.RELEASE, request.brief))
 
     async def retry(self, request: JobIds) -> BulkResult:
         """Run ended jobs again, in place; a failed one at once."""
-        return await self._each(Verb.RETRY, request, partial(self._act, Verb.RETRY, request.brief))
+        return await self._each(JobAction.RETRY, request, partial(self._act, JobAction.RETRY, request.brief))
 
     async def remove(self, request: JobIds) -> BulkResult:
         """Forget jobs that do not run, their attempts and their output."""
-        return await self._each(Verb.REMOVE, request, partial(self._act, Verb.REMOVE, request.brief))
+        return await self._each(JobAction.REMOVE, request, partial(self._act, JobAction.REMOVE, request.brief))
 
     async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
         """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
         job = await selection.id_or_seq(self._store, ref)
         edited = editing.stored_changes(changes, self._config.value)
         seen = await dependency_selectors.first_look(self._store, [edited.get("depends_on")])
-        return await self._store.edit(job, edited, rev=rev, now=self._clock.now(), seen=seen)
+        return await self._store.edit(job, edited, rev=rev, now=self._clock.now(), resolved=seen)
 
     async def move(self, request: JobMove) -> Job:
         """Give a waiting job another place."""
         if request.dry_run:
             named = [each for each in (request.id, request.before) if each is not None]
             seqs = [await selection.resolve_one(self._store, each) for each in named]
-            return (await self._store.look(Verb.MOVE, seqs)).jobs[0]
+            return (await self._store.preview(JobAction.MOVE, seqs)).jobs[0]
         job = await selection.id_or_seq(self._store, request.id)
         before = None if request.before is None else await selection.id_or_seq(self._store, request.before)
         end = "first" if request.first else "last" if request.last else None
@@ -122,16 +122,16 @@ class JobCommands:
             told.rules[0] = Rule("recovery", words)
         return told
 
-    async def _each(self, verb: Verb, request: JobIds, action: Action) -> BulkResult:
+    async def _each(self, verb: JobAction, request: JobIds, action: Action) -> BulkResult:
         return await self._bulk.apply(verb, request.ids, request, action)
 
-    async def _act(self, verb: Verb, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
+    async def _act(self, verb: JobAction, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
         done = await self._store.act(verb, seqs, now=self._clock.now(), picked=picked, brief=brief)
         self._remove_files(done.files)
         return done
 
-    async def _cancel(self, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
-        done = await self._store.act(Verb.CANCEL, seqs, now=self._clock.now(), picked=picked, brief=brief)
+    async def _cancel(self, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
+        done = await self._store.act(JobAction.CANCEL, seqs, now=self._clock.now(), picked=picked, brief=brief)
         failpoints.reached("cancel.committed")
         for job, run, worker in done.running:
             assert run is not None
@@ -139,9 +139,9 @@ class JobCommands:
             self._runs.kill(worker, job.seq, run, grace_ms=job.options.kill_grace_ms, why="cancelled")
         return done
 
-    async def _pause(self, verb: Verb, seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
-        paused = verb is Verb.PAUSE
-        done = await self._store.look(verb, seqs, picked=picked)
+    async def _pause(self, verb: JobAction, seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
+        paused = verb is JobAction.PAUSE
+        done = await self._store.preview(verb, seqs, picked=picked)
         for job in done.jobs:
             assert job.worker is not None
             if await self._store.set_paused(job.seq, job.run, paused, now=self._clock.now()):

@@ -12,14 +12,14 @@ from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
 from queuectl_client.protocol.selectors import Criteria
 from queuectl_client.protocol.vocabulary import JobState, ReasonCode
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import editing
 from queuectld.scheduler.jobs.bulk import BulkCursor, BulkExecutor, BulkResult
 from queuectld.scheduler.jobs.selection import all_of
 from queuectld.scheduler.settings import ConfigService
-from queuectld.store.records import Done, ListQuery, Page
+from queuectld.store.records import ActionResult, ListQuery, Page
 from queuectld.store.store import Store
 
 DEAD: Final = Comparison(Key("state", ValueKind.STATE), "=", (str(JobState.DEAD),))
@@ -58,16 +58,16 @@ class DlqService:
         if request.changes:
             how["changes"] = editing.stored_changes(request.changes, self._config.value)
 
-        async def act(seqs: Sequence[int], cursor: BulkCursor, picked: bool) -> Done:
+        async def act(seqs: Sequence[int], cursor: BulkCursor, picked: bool) -> ActionResult:
             delay = None if rate is None else partial(_spaced, rate, cursor.done)
             # Delays count from when the first of them began, however many slices and calls it takes.
             now = self._clock.now() if rate is None else cursor.since
             spaced = {**how, "delay_ms": delay}
             return await self._store.act(
-                Verb.DLQ_RETRY, seqs, now=now, picked=picked, brief=request.brief, how=spaced
+                JobAction.DLQ_RETRY, seqs, now=now, picked=picked, brief=request.brief, how=spaced
             )  # fmt: skip
 
-        return await self._each(Verb.DLQ_RETRY, request, act)
+        return await self._each(JobAction.DLQ_RETRY, request, act)
 
     async def purge(self, request: DlqPurge) -> BulkResult:
         """Dead jobs removed for good, with their attempts and output."""
@@ -75,15 +75,15 @@ class DlqService:
         if request.older_than is not None:
             before_ms = self._clock.now().wall_ms - round(request.older_than * 1000)
 
-        async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> Done:
+        async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
             now = self._clock.now()
-            done = await self._store.act(Verb.DLQ_PURGE, seqs, now=now, picked=picked, brief=request.brief)
+            done = await self._store.act(JobAction.DLQ_PURGE, seqs, now=now, picked=picked, brief=request.brief)
             self._remove_files(done.files)
             return done
 
-        return await self._each(Verb.DLQ_PURGE, request, act, before_ms)
+        return await self._each(JobAction.DLQ_PURGE, request, act, before_ms)
 
-    async def _each(self, verb: Verb, request: DeadJobs, act: Any, before_ms: int | None = None) -> BulkResult:
+    async def _each(self, verb: JobAction, request: DeadJobs, act: Any, before_ms: int | None = None) -> BulkResult:
         old = None if before_ms is None else Comparison(_FINISHED, "<=", (before_ms,))
         if request.ids is None:
             return await self._bulk.apply(verb, (), request, act, listing=Criteria(all_of(_dead(request), old)))

@@ -15,19 +15,21 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Options
 from queuectld.domain.resources import VISIBLE_DEVICES, read_supplies, variable
 from queuectld.domain.retry import RetryPolicy
-from queuectld.store.records import SeenBy
+from queuectld.store.records import ResolvedSelectors
 
 DEFAULT_QUEUE: Final = "default"
 DEFAULT_UMASK: Final = 0o077
-JOB_VARIABLES: Final = frozenset({
-    "QUEUECTL_JOB_ID",
-    "QUEUECTL_ATTEMPT",
-    "QUEUECTL_RUN",
-    "QUEUECTL_QUEUE",
-    "QUEUECTL_WORKER",
-    "QUEUECTL_SOCKET",
-    "QUEUECTL_ARRAY_INDEX",
-})
+JOB_VARIABLES: Final = frozenset(
+    {
+        "QUEUECTL_JOB_ID",
+        "QUEUECTL_ATTEMPT",
+        "QUEUECTL_RUN",
+        "QUEUECTL_QUEUE",
+        "QUEUECTL_WORKER",
+        "QUEUECTL_SOCKET",
+        "QUEUECTL_ARRAY_INDEX",
+    }
+)
 """Set anew for each execution; a job that enqueues a job must not hand its own on."""
 
 
@@ -44,7 +46,7 @@ class Submission:
     Jobs that follow one another mostly have the same options, so those that were worked out for one serve the next.
     """
 
-    def __init__(self, setting: Callable[[str], Any], seen: SeenBy | None = None) -> None:
+    def __init__(self, setting: Callable[[str], Any], seen: ResolvedSelectors | None = None) -> None:
         """`seen`: what selectors among `depends_on` were found to name."""
         self._setting = setting
         self._seen = seen or {}
@@ -74,7 +76,7 @@ class Submission:
             run_at_ms=spec.run_at,
             environment=self._environment,
             depends_on=spec.depends_on or (),
-            seen=self._seen if spec.depends_on else {},
+            resolved=self._seen if spec.depends_on else {},
             batch=spec.batch,
             hold=bool(spec.hold),
         )

@@ -36,7 +36,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
     _set(connection, "query_only", "ON")
     _set(connection, "cache_size", "-4096")
-    functions.give(connection)
+    functions.register(connection)
     _harden(connection)
     return connection
 

@@ -24,12 +24,12 @@ MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100
 INCREMENTAL: Final = 2
 """What `PRAGMA auto_vacuum` says of a file that can shrink in slices."""
-ROOM_BYTES: Final = 64 * 1024
+MIN_FREE_BYTES: Final = 64 * 1024
 """Less than this, and not even a few commits fit."""
-WAY_OUT: Final = "`queuectl doctor` tells more; to begin with an empty store, move the file away"
+ADVICE: Final = "`queuectl doctor` tells more; to begin with an empty store, move the file away"
 
 
-def look_at(path: Path) -> int | None:
+def read_version(path: Path) -> int | None:
     """The schema version in the file's header; None where there is no file.
 
     Raises StoreRefused, naming the file, when it is not a whole store that this version can read.
@@ -42,11 +42,11 @@ def look_at(path: Path) -> int | None:
     except OSError as error:
         raise StoreRefused(f"The store {path} cannot be read: {error.strerror}.") from error
     if not size:
-        raise StoreRefused(f"The store {path} is an empty file. It was left as it is; {WAY_OUT}.")
+        raise StoreRefused(f"The store {path} is an empty file. It was left as it is; {ADVICE}.")
     if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
-        raise StoreRefused(f"The store {path} is damaged or not a database. It was left as it is; {WAY_OUT}.")
+        raise StoreRefused(f"The store {path} is damaged or not a database. It was left as it is; {ADVICE}.")
     if _number(header, 68) != APPLICATION_ID:
-        raise StoreRefused(f"The file {path} is a database of another program. It was left as it is; {WAY_OUT}.")
+        raise StoreRefused(f"The file {path} is a database of another program. It was left as it is; {ADVICE}.")
     refuse_newer(path, _number(header, 60))
     _refuse_truncated(path, header, size)
     return _number(header, 60)
@@ -79,7 +79,7 @@ def _refuse_truncated(path: Path, header: bytes, size: int) -> None:
     wanted = _number(header, 28) * (65536 if page_bytes == 1 else page_bytes)
     if size < wanted:
         raise StoreRefused(
-            f"The store {path} is cut short: {size} of {wanted} bytes are there. It was left as it is; {WAY_OUT}."
+            f"The store {path} is cut short: {size} of {wanted} bytes are there. It was left as it is; {ADVICE}."
         )
 
 
@@ -130,7 +130,7 @@ def _fill(draft: Path, schema: list[str]) -> None:
         connection.close()
 
 
-def let_shrink(connection: sqlite3.Connection) -> None:
+def enable_auto_vacuum(connection: sqlite3.Connection) -> None:
     """Write the file anew, once, in the form that gives space back in slices (`PRAGMA incremental_vacuum`).
 
     It needs as much room again. Where there is none, the store works as it is, and keeps its free pages for new jobs.
@@ -163,7 +163,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def free_name(path: Path, what: str) -> Path:
+def backup_path(path: Path, what: str) -> Path:
     """Where a copy of the store goes; one of an earlier try is kept too, because nobody knows which was whole."""
     number = 1
     while (backup := path.with_name(f"{path.name}.{what}-{number}.backup")).exists():
@@ -180,14 +180,14 @@ def copy_of(path: Path, target: Path) -> None:
         connection.close()
 
 
-class Standing:
+class FileIdentity:
     """Which files a store is made of, so that it is noticed when they are removed or replaced under its daemon."""
 
     def __init__(self, path: Path) -> None:
         self._paths = (str(path), f"{path}-wal")
         self._known: dict[str, tuple[int, int]] = {}
 
-    def lost(self) -> str | None:
+    def changed_path(self) -> str | None:
         """The path at which the file of the first call no longer lies. None: all are where they were."""
         for path in self._paths:
             try:
@@ -200,7 +200,7 @@ class Standing:
         return None
 
 
-def is_out_of_room(folder: Path) -> bool:
+def is_disk_full(folder: Path) -> bool:
     """Whether the disk, or the user's share of it, is used up.
 
     SQLite tells a full disk (ENOSPC) apart, but calls a used-up quota (EDQUOT) an I/O error.
@@ -208,7 +208,7 @@ def is_out_of_room(folder: Path) -> bool:
     try:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, ROOM_BYTES)
+            os.posix_fallocate(descriptor, 0, MIN_FREE_BYTES)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -216,7 +216,7 @@ def is_out_of_room(folder: Path) -> bool:
     return False
 
 
-def refusing(path: Path, opening: Callable[[], T]) -> T:
+def refuse_on_error(path: Path, opening: Callable[[], T]) -> T:
     """Do what opens the store; what SQLite then says, or Python of a thread, is a refusal that names the file."""
     try:
         return opening()

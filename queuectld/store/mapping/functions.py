@@ -6,7 +6,7 @@ import sqlite3
 from queuectld.store.mapping.rows import pack, read_command
 
 
-def give(connection: sqlite3.Connection) -> None:
+def register(connection: sqlite3.Connection) -> None:
     """Make the functions known to a connection."""
     connection.create_function("command_text", 2, command_text, deterministic=True)
     connection.create_function("command_packed", 2, command_packed, deterministic=True)

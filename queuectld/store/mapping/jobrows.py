@@ -24,7 +24,7 @@ from queuectld.store.mapping import models, rows
 from queuectld.store.mapping.rows import Row
 
 
-class Place(NamedTuple):
+class NewRow(NamedTuple):
     """Where a new job comes to stand."""
 
     seq: int
@@ -111,17 +111,17 @@ COMMON: Final = tuple(name for name in _COLUMNS if name in _BOUND)
 _RARE: Final = tuple(name for name in _COLUMNS if name not in _BOUND and name not in FRESH)
 
 
-def _places(names: Iterable[str], among: Sequence[str]) -> Callable[[Row], Row]:
+def _picker(names: Iterable[str], among: Sequence[str]) -> Callable[[Row], Row]:
     """What takes the items of these names out of a tuple whose items have the names `among`."""
     return itemgetter(*map(among.index, names))
 
 
 def _conversions(names: Iterable[str], known: Mapping[str, Convert | None]) -> Sequence[tuple[int, Convert]]:
     """By place: how the items of these names are converted."""
-    return [(place, convert) for place, name in enumerate(names) if (convert := known.get(name)) is not None]
+    return [(position, convert) for position, name in enumerate(names) if (convert := known.get(name)) is not None]
 
 
-_NEW: Final = (*Place._fields, *(f"new.{name}" for name in NewJob._fields), *Options._fields, *RetryPolicy._fields)
+_NEW: Final = (*NewRow._fields, *(f"new.{name}" for name in NewJob._fields), *Options._fields, *RetryPolicy._fields)
 """Names of a new job's values: where it comes to stand, then what it is."""
 _WRITES: Final = {
     **_WRITE, **{name: codec.write for name, codec in (*_OPTIONS.items(), *_RETRY.items())},
@@ -133,7 +133,7 @@ def _source(column: str) -> str:
     return name if name in _NEW else f"new.{name}"
 
 
-def _values_of(new: NewJob, at: Place) -> Row:
+def _values_of(new: NewJob, at: NewRow) -> Row:
     """What `_NEW` names."""
     options = new.options
     return (*at, *new, *options, *options.retry)
@@ -141,12 +141,12 @@ def _values_of(new: NewJob, at: Place) -> Row:
 
 def _row_of(columns: Sequence[str]) -> Callable[[Row], Row]:
     """What makes the values of these columns of those that `_NEW` names."""
-    pick, conversions = _places(map(_source, columns), _NEW), _conversions(columns, _WRITES)
+    pick, conversions = _picker(map(_source, columns), _NEW), _conversions(columns, _WRITES)
 
     def row(values: Row) -> Row:
         picked = list(pick(values))
-        for place, convert in conversions:
-            picked[place] = convert(picked[place])
+        for position, convert in conversions:
+            picked[position] = convert(picked[position])
         return tuple(picked)
 
     return row
@@ -158,7 +158,7 @@ _rare_row: Final = _row_of(_RARE)
 
 def _reads(codecs: Mapping[str, _Codec]) -> Sequence[tuple[int, Convert, Any]]:
     """By place: how the items of these names are read, and what NULL is."""
-    return [(place, c.read, c.absent) for place, c in enumerate(codecs.values()) if c.read is not None]
+    return [(position, c.read, c.absent) for position, c in enumerate(codecs.values()) if c.read is not None]
 
 
 _RETRY_READS: Final = _reads(_RETRY)
@@ -169,8 +169,8 @@ _OPTION_READS: Final = _reads(_OPTIONS)
 def read_retry(*columns: Any) -> RetryPolicy:
     """The retry policy in its columns. Most jobs share a few."""
     values = list(columns)
-    for place, read, absent in _RETRY_READS:
-        values[place] = absent if values[place] is None else read(values[place])
+    for position, read, absent in _RETRY_READS:
+        values[position] = absent if values[position] is None else read(values[position])
     return RetryPolicy._make(values)
 
 
@@ -183,23 +183,23 @@ _KEPT: Final = 256
 def _options_from(values: Row) -> Options:
     """The options of these columns: `_OPTIONS` in their order, then `_RETRY`."""
     options = list(values[:_OPTION_COUNT])
-    for place, read, absent in _OPTION_READS:
-        value = options[place]
-        options[place] = absent if value is None else read(value)
+    for position, read, absent in _OPTION_READS:
+        value = options[position]
+        options[position] = absent if value is None else read(value)
     return _make_options((read_retry(*values[_OPTION_COUNT:]), *options))
 
 
 _OPTION_COUNT: Final = len(_OPTIONS)
 _OWN: Final = ("name", "labels", "env", "stdin", "unique_key", "key")
 """Options that a job often has for itself, or that are large; a job without them mostly has those of many others."""
-_pick_own: Final = _places(_OWN, tuple(_OPTIONS))
+_pick_own: Final = _picker(_OWN, tuple(_OPTIONS))
 _NOTHING: Final = (None,) * len(_OWN)
 _known_options: Final = lru_cache(maxsize=_KEPT)(_options_from)
 
 
 def _options_of(columns: Sequence[str]) -> Callable[[Row], Options]:
     """What reads the options in a row of these columns."""
-    pick = _places((*_OPTIONS, *_RETRY), columns)
+    pick = _picker((*_OPTIONS, *_RETRY), columns)
 
     def read(row: Row) -> Options:
         values = pick(row)
@@ -214,8 +214,8 @@ _ROW: Final = (*_COLUMNS, "queue_name", "batch_name")
 """What `read_job` is given."""
 _options_in_row: Final = _options_of(_ROW)
 _CONVERTED: Final = ("command", "argv", "state", "lane", "paused", "reason_code", "depends_on", "granted")
-_pick_converted: Final = _places(_CONVERTED, _ROW)
-_pick_plain: Final = _places(
+_pick_converted: Final = _picker(_CONVERTED, _ROW)
+_pick_plain: Final = _picker(
     ({"queue": "queue_name", "batch": "batch_name"}.get(name, name) for name in Job._fields[3:-5]), _ROW
 )
 """The fields of a Job between those that are converted, which stand at its ends."""
@@ -236,28 +236,28 @@ def read_job(row: Row) -> Job:
 
 _USUAL: Final = _values_of(
     NewJob("", Options(RetryPolicy(0, 1, 0))),
-    Place(0, "", JobState.PENDING, 0, 0, None, None, None, 0, None, None, (), 0),
+    NewRow(0, "", JobState.PENDING, 0, 0, None, None, None, 0, None, None, (), 0),
 )
 RARE: Final[Mapping[str, Any]] = dict(zip(_RARE, _rare_row(_USUAL), strict=True))
 """Columns that most new jobs have as here."""
-_pick_rare: Final = _places((_source(name) for name in _RARE if name != "argv"), _NEW)
+_pick_rare: Final = _picker((_source(name) for name in _RARE if name != "argv"), _NEW)
 _USUAL_RARE: Final = _pick_rare(_USUAL)
 
 
-def ordinary_row(new: NewJob, at: Place) -> Row | None:
+def ordinary_row(new: NewJob, at: NewRow) -> Row | None:
     """The common columns of a new job, in their order; None when it has something in a rare one."""
     values = _values_of(new, at)
     # Compared before they are converted, which takes longer.
     return _common_row(values) if isinstance(new.command, str) and _pick_rare(values) == _USUAL_RARE else None
 
 
-def job_values(new: NewJob, at: Place) -> dict[str, Any]:
+def job_values(new: NewJob, at: NewRow) -> dict[str, Any]:
     """All columns that a new job is given, by name."""
     values = _values_of(new, at)
     return dict(zip((*COMMON, *_RARE), _common_row(values) + _rare_row(values), strict=True))
 
 
-def read_new_job(new: NewJob, at: Place) -> Job:
+def read_new_job(new: NewJob, at: NewRow) -> Job:
     """The job that a new one is when it has just been stored: as `read_job` would read it."""
     reason, reason_code = rows.stored_reason(at.reason)
     return Job(

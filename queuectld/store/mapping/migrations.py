@@ -7,7 +7,7 @@ How to write the next one:
 2. Change the models. A new column stands last in its model, where ALTER TABLE puts it.
 3. Write `to_version_N` here and enter it in `MIGRATIONS`, which raises the version. Spell tables, indexes, words and
    rules out as they are in that version, literally: models and vocabulary go on changing. Fresh and migrated stores
-   must have the same (`schema.described`); a column with a CHECK goes by `_give_reasons_codes`, a table that is made
+   must have the same (`schema.definitions`); a column with a CHECK goes by `_give_reasons_codes`, a table that is made
    anew by `_count_environments`.
 4. Do the work in SQL, one statement a table: a store may have millions of rows. No VACUUM, no COMMIT: all steps are one
    transaction. Whatever an old row may hold, the step must not fail: the daemon would not start.

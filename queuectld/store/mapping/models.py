@@ -46,7 +46,7 @@ WAITS_FOR_STORE_TIME: Final = f"due_ms IS NOT NULL AND batch IS NULL AND {one_of
 WAITS_FOR_WALL_TIME: Final = (
     "run_at_ms IS NOT NULL AND lane IS NULL AND due_ms IS NULL AND batch IS NULL AND in_line = 0 AND state = 'pending'"
 )
-LET_IN: Final = "key IS NOT NULL AND lane IS NOT NULL"
+ADMITTED: Final = "key IS NOT NULL AND lane IS NOT NULL"
 """Jobs with a key that are in their lane: no more of one key than its limit."""
 LISTED_STATES: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.HELD, JobState.BLOCKED})
 """States with an index of their own: few of many jobs are in one, and people ask for exactly these."""
@@ -256,7 +256,7 @@ Job.add_index(SQL("CREATE INDEX job_worker ON job (worker) WHERE worker IS NOT N
 Job.add_index(SQL("CREATE INDEX job_ending ON job (ending) WHERE ending IS NOT NULL"))
 Job.add_index(SQL(f"CREATE INDEX job_listed ON job (state, seq) WHERE {one_of(LISTED_STATES)}"))
 Job.add_index(SQL("CREATE INDEX job_in_line ON job (key, priority DESC, rank) WHERE in_line = 1"))
-Job.add_index(SQL(f"CREATE INDEX job_let_in ON job (key, priority, rank DESC) WHERE {LET_IN}"))
+Job.add_index(SQL(f"CREATE INDEX job_let_in ON job (key, priority, rank DESC) WHERE {ADMITTED}"))
 Job.add_index(SQL("CREATE INDEX job_bundle ON job (bundle, seq) WHERE bundle IS NOT NULL"))
 Job.add_index(SQL(f"CREATE UNIQUE INDEX job_unique_key ON job (unique_key) WHERE {HOLDS_KEY}"))
 

@@ -15,9 +15,9 @@ from queuectld.store.mapping.migrations import MIGRATIONS, Step
 from queuectld.store.mapping.models import TABLES
 from queuectld.store.records import StoreRefused
 
-MENDED: Final = "mended"
-IS_MENDED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{MENDED}', '1')"
-"""That there is nothing in the store of what an older queuectl did wrong (`repair.once`)."""
+REPAIRED: Final = "mended"
+MARK_REPAIRED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{REPAIRED}', '1')"
+"""That there is nothing in the store of what an older queuectl did wrong (`repair.repair_once`)."""
 SMALL_STORE_BYTES: Final = 4 * 1024 * 1024
 """Up to this size a store is checked whole before it is opened for writing (about 20 ms)."""
 
@@ -30,11 +30,11 @@ def ddl() -> list[str]:
         lines.append(maker._create_table(safe=False).query()[0])
         lines.extend(index.query()[0] for index in maker._create_indexes(safe=False))
     lines.append("INSERT INTO queue (id, name, paused, failures) VALUES (1, 'default', 0, 0)")
-    lines.append(IS_MENDED)
+    lines.append(MARK_REPAIRED)
     return lines
 
 
-def described(connection: sqlite3.Connection) -> dict[str, str]:
+def definitions(connection: sqlite3.Connection) -> dict[str, str]:
     """Every table and index of a store, by name, as it was made."""
     rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
     return dict(rows.fetchall())
@@ -46,7 +46,7 @@ def prepare(path: Path, steps: Mapping[int, Step] = MIGRATIONS, version: int = f
     Raises StoreRefused, naming the file and the way out; the file is then as it was.
     """
     files.make_folder(path)
-    if files.look_at(path) is None:
+    if files.read_version(path) is None:
         files.create(path, ddl())
         return
     found = _probe(path)
@@ -60,9 +60,9 @@ def _probe(path: Path) -> int:
     try:
         connection = sqlite3.connect(files.read_only(path), uri=True, isolation_level=None)
         try:
-            names = described(connection)
+            names = definitions(connection)
             if "job" not in names or "event" not in names:
-                raise StoreRefused(f"The store {path} lacks its tables. It was left as it is; {files.WAY_OUT}.")
+                raise StoreRefused(f"The store {path} lacks its tables. It was left as it is; {files.ADVICE}.")
             if path.stat().st_size <= SMALL_STORE_BYTES:
                 _refuse_damaged(path, [row[0] for row in connection.execute("PRAGMA quick_check(1)")])
             found: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -72,23 +72,23 @@ def _probe(path: Path) -> int:
     except sqlite3.OperationalError as error:
         raise StoreRefused(f"The store {path} cannot be opened: {error}.") from error
     except sqlite3.DatabaseError as error:
-        raise StoreRefused(f"The store {path} is damaged: {error}. It was left as it is; {files.WAY_OUT}.") from error
+        raise StoreRefused(f"The store {path} is damaged: {error}. It was left as it is; {files.ADVICE}.") from error
 
 
 def _refuse_damaged(path: Path, findings: list[str]) -> None:
     if findings != ["ok"]:
-        raise StoreRefused(f"The store {path} is damaged: {findings[0]}. It was left as it is; {files.WAY_OUT}.")
+        raise StoreRefused(f"The store {path} is damaged: {findings[0]}. It was left as it is; {files.ADVICE}.")
 
 
 def _migrate(path: Path, found: int, steps: Mapping[int, Step], version: int) -> None:
     """All steps in one transaction: killed in the middle, the store is still what it was."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        backup = files.free_name(path, f"v{found}")
+        backup = files.backup_path(path, f"v{found}")
         files.copy(connection, backup)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = FAST").fetchall()
-        files.let_shrink(connection)
+        files.enable_auto_vacuum(connection)
         connection.execute("BEGIN IMMEDIATE")
         for step in range(found, version):
             steps[step](connection)

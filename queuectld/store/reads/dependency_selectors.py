@@ -11,9 +11,9 @@ from queuectl_client.protocol.selectors import Criteria, Last
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.reads import listings, selectors
-from queuectld.store.records import ListQuery, Seen
+from queuectld.store.records import ListQuery, ResolvedSelector
 
-MOST_PARENTS: Final = 10_000
+MAX_PARENTS: Final = 10_000
 """Jobs that one may wait for by naming each, or by a selector. A batch may have any number."""
 
 
@@ -32,17 +32,17 @@ def first_look(
     return found, int(more) if goes_on and more is not None else None
 
 
-def all_named(connection: sqlite3.Connection, reference: str, seen: Seen, before: int) -> list[int]:
+def all_matches(connection: sqlite3.Connection, reference: str, resolved: ResolvedSelector, before: int) -> list[int]:
     """The jobs that the selector names, with a number below `before`: those seen, and those that came since.
 
     Refused (too_large) for more than a job may wait for.
     """
-    found = list(seen.seqs)
-    after: int | None = seen.upto
-    while after is not None and after < before - 1 and len(found) <= MOST_PARENTS:
-        some, after = first_look(connection, seen.selector, before - 1, after)
-        found = (some or found) if isinstance(seen.selector, Last) else found + some
-    if len(found) > MOST_PARENTS:
-        message = f"{reference!r} names more than {MOST_PARENTS:,} jobs to depend on; wait for a batch of them instead"
+    found = list(resolved.seqs)
+    after: int | None = resolved.upto
+    while after is not None and after < before - 1 and len(found) <= MAX_PARENTS:
+        some, after = next_matches(connection, resolved.selector, before - 1, after)
+        found = (some or found) if isinstance(resolved.selector, Last) else found + some
+    if len(found) > MAX_PARENTS:
+        message = f"{reference!r} names more than {MAX_PARENTS:,} jobs to depend on; wait for a batch of them instead"
         raise Refused(ErrorCode.TOO_LARGE, message, {"key": "depends_on"})
     return found

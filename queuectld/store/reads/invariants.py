@@ -136,10 +136,8 @@ def examine(path: Path, progress: Progress = _untold) -> tuple[int | None, list[
 
     Raises StoreRefused, naming the file, when it cannot be read as a store at all.
     """
-    version = files.look_at(path)
-    return version, [] if version is None else files.refusing(
-        path, lambda: check_invariants(path, progress)
-    )
+    version = files.read_version(path)
+    return version, [] if version is None else files.refuse_on_error(path, lambda: check_invariants(path, progress))
 
 
 def check_invariants(path: Path | str, progress: Progress = _untold) -> list[str]:

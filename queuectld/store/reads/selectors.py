@@ -14,14 +14,12 @@ from queuectld.store.mapping.statement import arg, statement
 
 _BY_ID: Final = statement(Job.select(Job.seq).where((Job.id == arg("id")) & VISIBLE))
 _BY_SEQ: Final = statement(Job.select(Job.seq).where((Job.seq == arg("seq")) & VISIBLE))
-_BY_IDS: Final = statement(
-    Job.select(Job.id, Job.seq).where(AMONG_IDS & VISIBLE)
-)
+_BY_IDS: Final = statement(Job.select(Job.id, Job.seq).where(AMONG_IDS & VISIBLE))
 _BY_SEQS: Final = statement(Job.select(Job.seq).where(AMONG_SEQS & VISIBLE))
 _NEWEST: Final = statement(
     Job.select(Job.seq).where((Job.seq <= arg("upto")) & VISIBLE).order_by(Job.seq.desc()).limit(arg("one"))
 )
-MOST: Final = 2**62
+MAX_SEQ: Final = 2**62
 """No number of a job is higher."""
 
 
@@ -33,7 +31,7 @@ def find(connection: sqlite3.Connection, reference: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def needed(connection: sqlite3.Connection, reference: int | str) -> int:
+def require(connection: sqlite3.Connection, reference: int | str) -> int:
     """The number of the job that an id or a number stands for; a number known before stays. Refused (not_found)."""
     if isinstance(reference, int):
         return reference
@@ -60,7 +58,7 @@ def find_each(connection: sqlite3.Connection, references: Sequence[str]) -> list
     return [by_id.get(reference, by_number.get(reference)) for reference in references]
 
 
-def newest(connection: sqlite3.Connection, upto: int = MOST) -> int | None:
+def newest(connection: sqlite3.Connection, upto: int = MAX_SEQ) -> int | None:
     """The number of the newest job, or of the newest with a number up to this; None when there is none."""
     row = connection.execute(_NEWEST, {"upto": upto, "one": 1}).fetchone()
     return None if row is None else int(row[0])

@@ -31,7 +31,7 @@ from queuectld.store.mapping.rows import read_granted, read_needs
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.records import Due
 from queuectld.store.writer.lanes import Lanes
-from queuectld.store.writer.limits import InHand, Limits, QueueLimits, earliest
+from queuectld.store.writer.limits import Allocation, Limits, QueueLimits, earliest
 
 KNOWN_ENVIRONMENTS: Final = 256
 """Digests kept in memory; others are looked up."""
@@ -57,7 +57,7 @@ _META: Final = statement(Meta.select(Meta.value).where(Meta.key == arg("key")))
 
 
 @dataclass(slots=True)
-class Memory:
+class WriterCache:
     """The writing thread's memory. `hidden` are the batches whose jobs nobody sees; `sweeping` those being let in."""
 
     last_seq: int
@@ -94,7 +94,7 @@ class Memory:
         """Know it no longer: it was not stored after all."""
         del self.queue_ids[self.queue_names.pop(number)]
         del self.limits.queues[number], self.lanes_of[number]
-        self.limits.shut.discard(number)
+        self.limits.rate_limited.discard(number)
 
     def add_lane(self, number: int, queue: int, needs: str) -> None:
         """Know a lane of the store, closed while its queue is."""
@@ -126,41 +126,41 @@ class Memory:
         self.environments[digest] = number
 
 
-def load(connection: sqlite3.Connection) -> Memory:
+def load(connection: sqlite3.Connection) -> WriterCache:
     """The memory of a store that has just been opened."""
     # Numbers of jobs that are gone stay used up: the highest one is noted when its job is removed.
     noted = json.loads(_one(connection, _META, {"key": LAST_SEQ_KEY}) or "0")
-    memory = Memory(
+    cache = WriterCache(
         last_seq=max(noted, _one(connection, _LAST_SEQ) or 0),
         last_event_seq=_one(connection, _LAST_EVENT) or 0,
         due=Due(None, None),
     )
-    memory.first_rank, memory.last_rank = json.loads(_one(connection, _META, {"key": RANKS_KEY}) or "[1.0, 0.0]")
+    cache.first_rank, cache.last_rank = json.loads(_one(connection, _META, {"key": RANKS_KEY}) or "[1.0, 0.0]")
     for number, name, *limits in connection.execute(_QUEUES):
-        memory.add_queue(number, name, _queue_limits(*limits))
+        cache.add_queue(number, name, _queue_limits(*limits))
     for number, queue, needs in connection.execute(statement(Lane.select(Lane.id, Lane.queue, Lane.needs))):
-        memory.add_lane(number, queue, needs)
+        cache.add_lane(number, queue, needs)
     for number, state in connection.execute(statement(Batch.select(Batch.id, Batch.state).order_by(Batch.id))):
         if state == "committed":
-            memory.sweeping.append(number)
+            cache.sweeping.append(number)
         else:
-            memory.hidden.add(number)
-    memory.resolving.update(row[0] for row in connection.execute(statement(Resolving.select(Resolving.parent))))
+            cache.hidden.add(number)
+    cache.resolving.update(row[0] for row in connection.execute(statement(Resolving.select(Resolving.parent))))
     for number, pool, place in connection.execute(statement(Worker.select(Worker.id, Worker.pool, Worker.number))):
-        memory.workers[number] = (pool, place)
-    memory.limits.resources.workers = len(memory.workers)
+        cache.workers[number] = (pool, place)
+    cache.limits.resources.workers = len(cache.workers)
     settings, values = read_settings(connection)
-    supply(memory.limits.resources, settings)
-    memory.survivors = read_survivors(values)
+    supply(cache.limits.resources, settings)
+    cache.survivors = read_survivors(values)
     for statement_ in (_PROCESSING, _ENDING):
         for row in connection.execute(statement_):
-            memory.limits.take(_in_hand(*row))
-    for queue, limits in memory.limits.queues.items():
+            cache.limits.allocate(_allocation(*row))
+    for queue, limits in cache.limits.queues.items():
         if limits.opens_ms is not None:
-            memory.limits.shut.add(queue)
-        memory.set_open(queue, limits.may_open)
-    memory.due = next_due(connection, memory.limits.next_opening())
-    return memory
+            cache.limits.rate_limited.add(queue)
+        cache.set_open(queue, limits.may_open)
+    cache.due = next_due(connection, cache.limits.next_opening())
+    return cache
 
 
 def _queue_limits(
@@ -169,11 +169,11 @@ def _queue_limits(
 ) -> QueueLimits:  # fmt: skip
     limits = QueueLimits(bool(paused), because, concurrency, read_rate(rate), (), failure_limit, failures)
     limits.starts = tuple((at_ms, count) for at_ms, count in json.loads(starts or "[]"))
-    limits.opens_ms = shut_until(limits)
+    limits.opens_ms = reopening_ms(limits)
     return limits
 
 
-def shut_until(limits: QueueLimits) -> int | None:
+def reopening_ms(limits: QueueLimits) -> int | None:
     """Until when the rate keeps a queue closed after its last start; None: it does not."""
     if limits.rate is None or not limits.starts:
         return None
@@ -182,10 +182,10 @@ def shut_until(limits: QueueLimits) -> int | None:
     return opens_ms if opens_ms > last_ms else None
 
 
-def _in_hand(
+def _allocation(
     seq: int, queue: int, worker: int, key: str | None, slots: int, needs: str | None, granted: str | None
-) -> InHand:
-    return InHand(seq, queue, worker, key, demand(slots, read_needs(needs)), read_granted(granted))
+) -> Allocation:
+    return Allocation(seq, queue, worker, key, demand(slots, read_needs(needs)), read_granted(granted))
 
 
 def supply(resources: Resources, settings: Mapping[str, Any]) -> None:

@@ -15,9 +15,9 @@ from queuectld.store.mapping.rows import STATES
 from queuectld.store.mapping.statement import statement
 from queuectld.store.records import Counts
 
-Kind = tuple[int, int, str, int]
+CountKey = tuple[int, int, str, int]
 """The batch that hides the jobs (0: none does), their queue, their state, and whether they are in their lane."""
-Named = tuple[int, str, bool]
+QueueState = tuple[int, str, bool]
 """A queue's number and name, and whether it is paused."""
 COUNTS: Final = statement(
     Count.select(Count.queue, Count.state, Count.ready, Count.n).where(Count.batch == SQL("0"))
@@ -25,7 +25,7 @@ COUNTS: Final = statement(
 _QUEUES: Final = statement(Queue.select(Queue.id, Queue.name, Queue.paused))
 
 
-class Tally:
+class LiveCounts:
     """Counts by state, ready jobs by queue, and paused queues."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -35,13 +35,13 @@ class Tally:
         self._names: dict[int, str] = {}
         self.paused: set[str] = set()
         """The names of paused queues. The same object at all times."""
-        self._told: Counts | None = None
+        self._cached: Counts | None = None
         self.change(
             {(0, queue, state, ready): n for queue, state, ready, n in connection.execute(COUNTS)},
             [(number, name, bool(paused)) for number, name, paused in connection.execute(_QUEUES)],
         )
 
-    def change(self, counts: Mapping[Kind, int], queues: Sequence[Named]) -> None:
+    def change(self, counts: Mapping[CountKey, int], queues: Sequence[QueueState]) -> None:
         """A commit has made so many more, or less, of each kind, and has left these queues so."""
         for number, name, is_paused in queues:
             self._names[number] = name
@@ -55,11 +55,11 @@ class Tally:
                 if left:
                     self._ready[queue] = left
         if counts or queues:
-            self._told = None
+            self._cached = None
 
     def counts(self) -> Counts:
         """The counts as they are now."""
-        if self._told is None:
+        if self._cached is None:
             ready = {self._names[queue]: n for queue, n in self._ready.items()}
-            self._told = Counts(dict(self._by_state), ready, sorted(self.paused))
-        return self._told
+            self._cached = Counts(dict(self._by_state), ready, sorted(self.paused))
+        return self._cached

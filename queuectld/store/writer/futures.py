@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 
-def answer(future: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+def complete(future: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
     """Called on the loop: tell who waits, if anybody still does. Afterwards the future is done, come what may."""
     if future.done():
         return

@@ -14,7 +14,7 @@ SPARE_ENTRIES: Final = 64
 """Outdated entries the heap may hold beyond one for each lane, before it is built anew."""
 
 
-class Head(NamedTuple):
+class LaneHead(NamedTuple):
     """The first job of a lane. Sorts as claims do: highest priority, then lowest rank."""
 
     descent: int
@@ -29,20 +29,20 @@ class Lanes:
     """Which job comes next, over all open lanes. Heads of closed lanes are kept in step, but out of the heap."""
 
     def __init__(self) -> None:
-        self._heads: dict[int, Head] = {}
-        self._heap: list[Head] = []
+        self._heads: dict[int, LaneHead] = {}
+        self._heap: list[LaneHead] = []
         self._unknown: set[int] = set()
         """Open lanes whose head the store has to be asked for."""
         self._closed: set[int] = set()
         self._unknown_closed: set[int] = set()
-        self._aside: set[int] = set()
+        self._skipped: set[int] = set()
 
     def invalidate(self, lane: int) -> None:
         """Ask the store for the lane's head when it is needed next."""
         self._heads.pop(lane, None)
         (self._unknown_closed if lane in self._closed else self._unknown).add(lane)
 
-    def offer(self, head: Head) -> None:
+    def add(self, head: LaneHead) -> None:
         """A job has entered its lane."""
         if head.lane in self._unknown or head.lane in self._unknown_closed:
             return
@@ -52,7 +52,7 @@ class Lanes:
             if head.lane not in self._closed:
                 self._push(head)
 
-    def withdraw(self, lane: int, seqs: Collection[int]) -> None:
+    def discard(self, lane: int, seqs: Collection[int]) -> None:
         """Jobs have left their lane."""
         known = self._heads.get(lane)
         if known is not None and known.seq in seqs:
@@ -78,18 +78,18 @@ class Lanes:
         """Whether claims may take from this lane."""
         return lane not in self._closed
 
-    def set_aside(self, lane: int) -> None:
-        """Look past this lane until `put_back`."""
-        self._aside.add(lane)
+    def skip(self, lane: int) -> None:
+        """Look past this lane until `unskip_all`."""
+        self._skipped.add(lane)
 
-    def put_back(self) -> None:
+    def unskip_all(self) -> None:
         """Look at all lanes again."""
-        aside, self._aside = self._aside, set()
-        for lane in aside:
+        skipped, self._skipped = self._skipped, set()
+        for lane in skipped:
             if lane in self._heads and lane not in self._closed:
                 self._push(self._heads[lane])
 
-    def best(self, fetch: Callable[[int], Head | None]) -> Head | None:
+    def best(self, fetch: Callable[[int], LaneHead | None]) -> LaneHead | None:
         """The job to claim next, left where it is. `fetch` reads a lane's head from the store; None: it is empty."""
         while self._unknown:
             lane = self._unknown.pop()
@@ -99,12 +99,12 @@ class Lanes:
                 heapq.heappush(self._heap, head)
         while self._heap:
             head = self._heap[0]
-            if self._heads.get(head.lane) is head and head.lane not in self._closed and head.lane not in self._aside:
+            if self._heads.get(head.lane) is head and head.lane not in self._closed and head.lane not in self._skipped:
                 return head
             heapq.heappop(self._heap)
         return None
 
-    def _push(self, head: Head) -> None:
+    def _push(self, head: LaneHead) -> None:
         """Without the trimming, jobs of ever higher priority would pile up here while nobody claims."""
         heapq.heappush(self._heap, head)
         if len(self._heap) > 2 * len(self._heads) + SPARE_ENTRIES:

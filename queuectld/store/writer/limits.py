@@ -12,7 +12,7 @@ from queuectld.domain.rate import Rate, Starts
 from queuectld.domain.resources import Demand, Granted, Resources
 
 
-class InHand(NamedTuple):
+class Allocation(NamedTuple):
     """A job that a worker has: processing, or cancelled and not yet gone."""
 
     seq: int
@@ -34,7 +34,7 @@ class QueueLimits:
     starts: Starts = ()
     failure_limit: int | None = None
     failures: int = 0
-    in_hand: int = 0
+    running: int = 0
     opens_ms: int | None = None
     """Store time until which the rate keeps it closed."""
     is_open: bool = True
@@ -43,7 +43,7 @@ class QueueLimits:
     @property
     def may_open(self) -> bool:
         """Whether nothing closes it."""
-        full = self.concurrency is not None and self.in_hand >= self.concurrency
+        full = self.concurrency is not None and self.running >= self.concurrency
         return not (self.paused or full or self.opens_ms is not None)
 
 
@@ -52,41 +52,41 @@ class Limits:
     """All of them. Changed through the session alone, which can take it back."""
 
     queues: dict[int, QueueLimits] = field(default_factory=dict)
-    in_hand: dict[int, InHand] = field(default_factory=dict)
+    allocations: dict[int, Allocation] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
     """By key: how many jobs of it are in hand."""
     resources: Resources = field(default_factory=Resources)
-    shut: set[int] = field(default_factory=set)
+    rate_limited: set[int] = field(default_factory=set)
     """Queues that their rate keeps closed for a while."""
 
-    def take(self, taken: InHand) -> None:
+    def allocate(self, allocation: Allocation) -> None:
         """A worker has this job."""
-        self.in_hand[taken.seq] = taken
-        self.queues[taken.queue].in_hand += 1
-        if taken.key is not None:
-            self.keys[taken.key] = self.keys.get(taken.key, 0) + 1
-        self.resources.take(taken.demand, taken.granted)
+        self.allocations[allocation.seq] = allocation
+        self.queues[allocation.queue].running += 1
+        if allocation.key is not None:
+            self.keys[allocation.key] = self.keys.get(allocation.key, 0) + 1
+        self.resources.acquire(allocation.demand, allocation.granted)
 
-    def let_go(self, seq: int) -> InHand | None:
+    def release(self, seq: int) -> Allocation | None:
         """No worker has this job any more. None: none had it."""
-        taken = self.in_hand.pop(seq, None)
-        if taken is None:
+        allocation = self.allocations.pop(seq, None)
+        if allocation is None:
             return None
-        self.queues[taken.queue].in_hand -= 1
-        if taken.key is not None:
-            left = self.keys.pop(taken.key) - 1
+        self.queues[allocation.queue].running -= 1
+        if allocation.key is not None:
+            left = self.keys.pop(allocation.key) - 1
             if left:
-                self.keys[taken.key] = left
-        self.resources.give_back(taken.demand, taken.granted)
-        return taken
+                self.keys[allocation.key] = left
+        self.resources.release(allocation.demand, allocation.granted)
+        return allocation
 
-    def of_worker(self, worker: int) -> list[InHand]:
+    def allocations_of(self, worker: int) -> list[Allocation]:
         """What this worker has."""
-        return [taken for taken in self.in_hand.values() if taken.worker == worker]
+        return [allocation for allocation in self.allocations.values() if allocation.worker == worker]
 
     def next_opening(self) -> int | None:
         """When a rate opens the next queue, in store time."""
-        return earliest(self.queues[queue].opens_ms for queue in self.shut)
+        return earliest(self.queues[queue].opens_ms for queue in self.rate_limited)
 
 
 def earliest(times: Iterable[int | None]) -> int | None:

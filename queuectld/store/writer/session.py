@@ -1,6 +1,6 @@
 """What the requests of the writing thread work with: the connection, and the memory that goes with it.
 
-Everything a request changes here is taken back when its savepoint is rolled back (`mark`, `rewind`).
+Everything a request changes here is taken back when its savepoint is rolled back (`savepoint`, `rollback`).
 It decides nothing about jobs; that is for the modules that call it.
 """
 
@@ -23,8 +23,8 @@ from queuectld.store.mapping.rows import event_rows, pack
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.records import Committed, Due, Event
 from queuectld.store.writer import cache
-from queuectld.store.writer.lanes import Head
-from queuectld.store.writer.limits import InHand, QueueLimits
+from queuectld.store.writer.lanes import LaneHead
+from queuectld.store.writer.limits import Allocation, QueueLimits
 
 _COUNT_KEY = (
     (Count.batch == arg("batch"))
@@ -54,7 +54,7 @@ DIGEST_BYTES: Final = 16
 NOTHING: Final[Mapping[str, Any]] = {}
 
 
-class Mark(NamedTuple):
+class Savepoint(NamedTuple):
     """How the memory stood when a request began."""
 
     last_seq: int
@@ -76,12 +76,12 @@ class Session:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.host = host
-        self.memory = cache.load(connection)
-        self.lanes = self.memory.lanes
+        self.cache = cache.load(connection)
+        self.lanes = self.cache.lanes
         self.ready = False
         self.due_changed = False
         self.settings_changed = False
-        self.left_keys: Counter[str] | None = None
+        self.deferred_keys: Counter[str] | None = None
         """Keys of which so many jobs have left, while those who come next are to be let in at the end; else None."""
         self._used: set[int] = set()
         """Queues whose starts or failures are to be written."""
@@ -94,25 +94,25 @@ class Session:
         self._undo: list[Callable[[], object]] = []
         self._touched: int | None = None
 
-    def mark(self) -> Mark:
+    def savepoint(self) -> Savepoint:
         """Where `rewind` goes back to."""
         self._touched = None
-        return Mark(
-            self.memory.last_seq, self.memory.last_event_seq, len(self._events), len(self._undo),
-            dict(self._counts), dict(self._uses), self.ready, self.due_changed, self.memory.due,
+        return Savepoint(
+            self.cache.last_seq, self.cache.last_event_seq, len(self._events), len(self._undo),
+            dict(self._counts), dict(self._uses), self.ready, self.due_changed, self.cache.due,
         )  # fmt: skip
 
-    def rewind(self, mark: Mark) -> None:
+    def rollback(self, savepoint: Savepoint) -> None:
         """Forget what was done since `mark`; the store has rolled it back."""
         self._touched = None
-        self.memory.last_seq, self.memory.last_event_seq = mark.last_seq, mark.last_event_seq
-        del self._events[mark.events :]
-        self._counts, self._uses = dict(mark.counts), dict(mark.uses)
-        self.ready, self.due_changed, self.memory.due = mark.ready, mark.due_changed, mark.due
-        while len(self._undo) > mark.undo:
+        self.cache.last_seq, self.cache.last_event_seq = savepoint.last_seq, savepoint.last_event_seq
+        del self._events[savepoint.events :]
+        self._counts, self._uses = dict(savepoint.counts), dict(savepoint.uses)
+        self.ready, self.due_changed, self.cache.due = savepoint.ready, savepoint.due_changed, savepoint.due
+        while len(self._undo) > savepoint.undo:
             self._undo.pop()()
 
-    def on_rewind(self, undo: Callable[[], object]) -> None:
+    def on_rollback(self, undo: Callable[[], object]) -> None:
         """Have `undo` called when what is being done now is rolled back."""
         self._undo.append(undo)
 
@@ -131,31 +131,31 @@ class Session:
             if jobs <= 0:
                 self._forget_unused(environment)
         for queue in self._used:
-            limits = self.memory.limits.queues.get(queue)
+            limits = self.cache.limits.queues.get(queue)
             if limits is None:
                 continue  # the request that first named it was rolled back
             values = {"id": queue, "starts": json.dumps(limits.starts), "failures": limits.failures}
             self.execute(_SET_USED, values)
         if self.due_changed:
-            self.memory.due = cache.next_due(self.connection, self.memory.limits.next_opening())
+            self.cache.due = cache.next_due(self.connection, self.cache.limits.next_opening())
 
     def committed(self) -> Committed:
         """What has just been committed; the next request starts afresh."""
-        unfinished = bool(self.memory.sweeping or self.memory.resolving)
-        names, limits = self.memory.queue_names, self.memory.limits.queues
+        unfinished = bool(self.cache.sweeping or self.cache.resolving)
+        names, limits = self.cache.queue_names, self.cache.limits.queues
         queues = [(number, names[number], limits[number].paused) for number in self._queues if number in names]
-        done = Committed(self._events, self.ready, self.memory.due, unfinished, self._counts, queues)
+        done = Committed(self._events, self.ready, self.cache.due, unfinished, self._counts, queues)
         self._events, self._counts, self._uses, self._undo, self._used, self._queues = [], {}, {}, [], set(), set()
         self.ready = self.due_changed = False
         return done
 
     def count(self, batch: int | None, queue: int, state: JobState, ready: bool, change: int) -> None:
         """Have so many more (or less) jobs counted as these."""
-        hidden = batch if batch in self.memory.hidden else None
+        hidden = batch if batch in self.cache.hidden else None
         key = (hidden or 0, queue, state._value_, int(ready))
         self._counts[key] = self._counts.get(key, 0) + change
 
-    def tell(
+    def record_event(
         self,
         kind: EventKind,
         now: Now,
@@ -168,13 +168,13 @@ class Session:
         detail: Mapping[str, Any] = NOTHING,
     ) -> None:
         """Record an event, told when it is committed."""
-        self.memory.last_event_seq += 1
-        number = self.memory.last_event_seq
+        self.cache.last_event_seq += 1
+        number = self.cache.last_event_seq
         self._events.append(Event(number, now.wall_ms, kind, job_id, seq, queue, run, worker, detail))
 
-    def enter_lane(self, head: Head) -> None:
+    def enter_lane(self, head: LaneHead) -> None:
         """A job of the store now stands in its lane."""
-        self.lanes.offer(head)
+        self.lanes.add(head)
         self._touch(head.lane)
         if not self.ready and self.lanes.is_open(head.lane):
             self.ready = True
@@ -186,78 +186,78 @@ class Session:
 
     def leave_lane(self, lane: int, *seqs: int) -> None:
         """Jobs of the store no longer stand in their lane."""
-        self.lanes.withdraw(lane, seqs)
+        self.lanes.discard(lane, seqs)
         self._touch(lane)
         self._keeps_nothing_more((lane,))
 
     def _keeps_nothing_more(self, lanes: Iterable[int]) -> None:
         """The head of a lane may have kept resources from jobs that can have them now."""
-        if any(self.memory.demands.get(lane) is not PLAIN for lane in lanes):
+        if any(self.cache.demands.get(lane) is not PLAIN for lane in lanes):
             self.ready = True
 
     def _touch(self, lane: int) -> None:
         if lane != self._touched:
             self._touched = lane
-            self.on_rewind(partial(self.lanes.invalidate, lane))
+            self.on_rollback(partial(self.lanes.invalidate, lane))
 
     def queue_id(self, name: str) -> int:
         """The number of a queue, which exists afterwards."""
-        known = self.memory.queue_ids.get(name)
+        known = self.cache.queue_ids.get(name)
         if known is not None:
             return known
         number = self._inserted(_INSERT_QUEUE, (name, 0, 0))
-        self.memory.add_queue(number, name, QueueLimits())
+        self.cache.add_queue(number, name, QueueLimits())
         self._queues.add(number)
-        self.on_rewind(partial(self.memory.forget_queue, number))
+        self.on_rollback(partial(self.cache.forget_queue, number))
         return number
 
     def lane_id(self, queue: int, needs: str) -> int:
         """The lane of a queue's jobs that need this, which exists afterwards."""
-        known = self.memory.lane_ids.get((queue, needs))
+        known = self.cache.lane_ids.get((queue, needs))
         if known is not None:
             return known
         number = self._inserted(_INSERT_LANE, (queue, needs))
-        self.memory.add_lane(number, queue, needs)
-        self.on_rewind(partial(self.memory.forget_lane, queue, needs))
+        self.cache.add_lane(number, queue, needs)
+        self.on_rollback(partial(self.cache.forget_lane, queue, needs))
         return number
 
-    def take(self, taken: InHand, now: Now) -> None:
+    def allocate(self, allocation: Allocation, now: Now) -> None:
         """A worker has this job from now on: it counts against every limit."""
-        limits = self.memory.limits
-        limits.take(taken)
-        self.on_rewind(partial(limits.let_go, taken.seq))
-        queue = limits.queues[taken.queue]
+        limits = self.cache.limits
+        limits.allocate(allocation)
+        self.on_rollback(partial(limits.release, allocation.seq))
+        queue = limits.queues[allocation.queue]
         if queue.rate is not None:
-            self.limit(taken.queue, starts=queue.rate.after(queue.starts, now.store_ms))
-            self.shut(taken.queue, cache.shut_until(queue))
-            self._used.add(taken.queue)
-        self.open_or_close(taken.queue)
+            self.limit(allocation.queue, starts=queue.rate.after(queue.starts, now.store_ms))
+            self.close_until(allocation.queue, cache.reopening_ms(queue))
+            self._used.add(allocation.queue)
+        self.open_or_close(allocation.queue)
 
-    def let_go(self, seq: int) -> InHand | None:
+    def release(self, seq: int) -> Allocation | None:
         """No worker has this job any more. What was held back by it may be startable. None: nobody had it."""
-        taken = self.memory.limits.let_go(seq)
-        if taken is not None:
-            self.on_rewind(partial(self.memory.limits.take, taken))
-            self.open_or_close(taken.queue)
+        allocation = self.cache.limits.release(seq)
+        if allocation is not None:
+            self.on_rollback(partial(self.cache.limits.allocate, allocation))
+            self.open_or_close(allocation.queue)
             self.ready = True
-        return taken
+        return allocation
 
     def limit(self, queue: int, **values: Any) -> None:
         """Change what is known of a queue's limits, by the names of their fields; `open_or_close` follows."""
-        limits = self.memory.limits.queues[queue]
+        limits = self.cache.limits.queues[queue]
         if "paused" in values:
             self._queues.add(queue)
         for name, value in values.items():
-            self.on_rewind(partial(setattr, limits, name, getattr(limits, name)))
+            self.on_rollback(partial(setattr, limits, name, getattr(limits, name)))
             setattr(limits, name, value)
 
-    def shut(self, queue: int, until_ms: int | None) -> None:
+    def close_until(self, queue: int, until_ms: int | None) -> None:
         """Have the rate keep a queue closed until a store time, or no longer."""
-        shut = self.memory.limits.shut
-        was = queue in shut
+        rate_limited = self.cache.limits.rate_limited
+        was = queue in rate_limited
         if (until_ms is not None) != was:
-            (shut.discard if was else shut.add)(queue)
-            self.on_rewind(partial(shut.add if was else shut.discard, queue))
+            (rate_limited.discard if was else rate_limited.add)(queue)
+            self.on_rollback(partial(rate_limited.add if was else rate_limited.discard, queue))
         self.limit(queue, opens_ms=until_ms)
         self.due_changed = True
 
@@ -268,15 +268,15 @@ class Session:
 
     def open_or_close(self, queue: int) -> None:
         """Let the lanes of a queue be open just when its limits allow it."""
-        limits = self.memory.limits.queues[queue]
+        limits = self.cache.limits.queues[queue]
         may_open = limits.may_open
         if limits.is_open is not may_open:
-            self.memory.set_open(queue, may_open)
-            self.on_rewind(partial(self.memory.set_open, queue, not may_open))
+            self.cache.set_open(queue, may_open)
+            self.on_rollback(partial(self.cache.set_open, queue, not may_open))
             if may_open:
                 self.ready = True
             else:
-                self._keeps_nothing_more(self.memory.lanes_of[queue])
+                self._keeps_nothing_more(self.cache.lanes_of[queue])
 
     def use_environment(self, environment: int, jobs: int) -> None:
         """So many more jobs (or less) have this environment; with the last one it goes, in the same commit."""
@@ -284,25 +284,25 @@ class Session:
 
     def _forget_unused(self, environment: int) -> None:
         for (digest,) in self.execute(_FORGET_UNUSED, {"id": environment}).fetchall():
-            if self.memory.environments.pop(digest, None) is not None:
-                self.on_rewind(partial(self.memory.remember_environment, digest, environment))
+            if self.cache.environments.pop(digest, None) is not None:
+                self.on_rollback(partial(self.cache.remember_environment, digest, environment))
 
     def environment_id(self, environment: Mapping[str, str]) -> int:
         """The number of an environment, stored once for each content. `use_environment` follows."""
         body = pack(dict(sorted(environment.items())))
         digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
-        known = self.memory.environments.get(digest)
+        known = self.cache.environments.get(digest)
         if known is not None:
             return known
         row = self.execute(_FIND_ENVIRONMENT, {"digest": digest}).fetchone()
         number: int = row[0] if row else self._inserted(_INSERT_ENVIRONMENT, (digest, 0, body))
-        self.memory.remember_environment(digest, number)
-        self.on_rewind(partial(self.memory.environments.pop, digest, None))
+        self.cache.remember_environment(digest, number)
+        self.on_rollback(partial(self.cache.environments.pop, digest, None))
         return number
 
     def next_seq(self) -> int:
         """The sequence number that comes next, not yet taken."""
-        return self.memory.last_seq + 1
+        return self.cache.last_seq + 1
 
     def _inserted(self, text: str, values: tuple[Any, ...]) -> int:
         number = self.execute(text, values).lastrowid

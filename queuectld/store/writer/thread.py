@@ -19,11 +19,11 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.store.mapping.connection import BUSY_MS
-from queuectld.store.mapping.files import Standing, is_out_of_room
+from queuectld.store.mapping.files import FileIdentity, is_disk_full
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.writer.cache import read_settings
-from queuectld.store.writer.futures import answer
-from queuectld.store.writer.room import Room
+from queuectld.store.writer.disk_space import DiskSpace
+from queuectld.store.writer.futures import complete
 from queuectld.store.writer.session import Session
 
 T = TypeVar("T")
@@ -46,23 +46,23 @@ GONE_WRONG: Final = frozenset({
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH,
 })  # fmt: skip
-"""Errors that no repeat mends. An fsync is never tried twice: the pages it lost would be taken for written."""
+"""Errors that no repeat mends. An fsync is never tried twice: the pages it changed_path would be taken for written."""
 NOTHING: Final = "nothing was stored"
 STAYS: Final = "the daemon stops. All that was acknowledged is on disk, in the log beside the store"
 UNKNOWN: Final = "All that was acknowledged is on disk; of what was not, it is not known."
 log = logging.getLogger(__name__)
 
 
-class Work(NamedTuple):
-    """A request that waits for its turn. `patient`: its turn comes when nobody else waits."""
+class WriteRequest(NamedTuple):
+    """A request that waits for its turn. `idle_only`: its turn comes when nobody else waits."""
 
     run: Callable[[Session], Any]
     future: "asyncio.Future[Any]"
     weight: int
-    patient: bool = False
+    idle_only: bool = False
 
 
-class Told(NamedTuple):
+class Result(NamedTuple):
     """What became of a request."""
 
     future: "asyncio.Future[Any]"
@@ -83,16 +83,16 @@ class Writer:
         on_broken: Callable[[StoreFailed], None],
     ) -> None:
         self._path = path
-        self._standing = Standing(path)
+        self._file_identity = FileIdentity(path)
         self._connection = connection
-        self._room = Room(path, connection)
+        self._disk_space = DiskSpace(path, connection)
         self._session = session
         self._loop = loop
         self._deliver = deliver
         self._on_broken = on_broken
-        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._queue: SimpleQueue[WriteRequest | None] = SimpleQueue()
         self._broken: StoreFailed | None = None
-        self._patient: deque[Work] = deque()
+        self._idle_requests: deque[WriteRequest] = deque()
         self._commits = 0
         self._changes = connection.total_changes
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -112,19 +112,19 @@ class Writer:
         Who stops waiting before it has begun undoes it; who stops later does not.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(Work(run, future, weight))
+        self._queue.put(WriteRequest(run, future, weight))
         return future
 
     def when_idle(self, run: Callable[[Session], T]) -> "asyncio.Future[T]":
         """As `submit`, in a commit of its own, once nobody else waits. Who comes meanwhile waits for it."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(Work(run, future, 1, patient=True))
+        self._queue.put(WriteRequest(run, future, 1, idle_only=True))
         return future
 
     def empty_log(self) -> "asyncio.Future[bool]":
         """Once nobody else waits, move all of the log into the file and cut it to nothing. False: somebody reads it."""
         future: asyncio.Future[bool] = self._loop.create_future()
-        self._queue.put(Work(_log_is_to_be_empty, future, 1, patient=True))
+        self._queue.put(WriteRequest(_log_is_to_be_empty, future, 1, idle_only=True))
         return future
 
     def stop(self) -> None:
@@ -147,7 +147,7 @@ class Writer:
         # stay as it is for the next daemon, so the reader's connection must then still be open.
         self._connection.close()
 
-    def _fail(self, group: Sequence[Work], error: BaseException) -> None:
+    def _fail(self, group: Sequence[WriteRequest], error: BaseException) -> None:
         """Go on after a fault of ours: were this thread to end, all who ask would wait for ever, and nobody know."""
         log.critical("a fault in the thread that writes", exc_info=error)
         with contextlib.suppress(sqlite3.Error):
@@ -156,56 +156,56 @@ class Writer:
         # Who was answered before the fault keeps that answer: it is under way to the loop already.
         self._refuse(group, broken)
 
-    def _gather(self) -> tuple[list[Work], bool]:
+    def _gather(self) -> tuple[list[WriteRequest], bool]:
         """All that waits, up to a weight; False: nothing comes after it."""
-        group: list[Work] = []
+        group: list[WriteRequest] = []
         weight = 0
         while weight < MAX_GROUP_WEIGHT:
             try:
-                work = self._queue.get(block=not group and not self._patient)
+                request = self._queue.get(block=not group and not self._idle_requests)
             except Empty:
                 break
-            if work is None:
-                return [*group, *self._patient], False
-            if work.patient:
-                self._patient.append(work)
+            if request is None:
+                return [*group, *self._idle_requests], False
+            if request.idle_only:
+                self._idle_requests.append(request)
                 continue
             # Looked at before the work begins: whoever gave up by now is not stored, later ones are.
-            if not work.future.cancelled():
-                group.append(work)
-                weight += work.weight
-        if not group and self._patient:
-            group.append(self._patient.popleft())
+            if not request.future.cancelled():
+                group.append(request)
+                weight += request.weight
+        if not group and self._idle_requests:
+            group.append(self._idle_requests.popleft())
         return group, True
 
-    def _carry_out(self, group: Sequence[Work], *, again: bool = False) -> None:
+    def _carry_out(self, group: Sequence[WriteRequest], *, again: bool = False) -> None:
         """Carry out requests in one commit and answer them. `again`: there was no room, and some has been made."""
         if self._broken is not None:
             self._refuse(group, self._broken)
             return
-        start = self._session.mark()
+        start = self._session.savepoint()
         execute = self._connection.execute
-        told: list[Told] = []
+        results: list[Result] = []
         try:
             execute("BEGIN IMMEDIATE")
-            self._room.begun()
+            self._disk_space.begin()
             failpoints.reached("store.begun")
-            for work in group:
-                told.append(self._run(work, alone=len(group) == 1))
+            for request in group:
+                results.append(self._run(request, alone=len(group) == 1))
             if self._connection.in_transaction:
                 self._session.flush()
-                self._room.look()
+                self._disk_space.check()
                 failpoints.reached("store.written")
                 execute("COMMIT")
                 failpoints.reached("store.committed")
         except sqlite3.Error as error:
             # The whole transaction is gone, whatever the savepoints say.
             self._roll_back()
-            self._session.rewind(start)
+            self._session.rollback(start)
             self._explain(error, group, again=again)
             return
         # What was written to a file that has no name any more is gone with this process: not to be acknowledged.
-        if (path := self._standing.lost()) is not None:
+        if (path := self._file_identity.changed_path()) is not None:
             broken = self._break(
                 f"The store's file {path} was removed or replaced under the daemon, which stops; put it back, or begin"
                 " with an empty store. What it was told just now is not stored."
@@ -216,20 +216,20 @@ class Writer:
         if self._session.settings_changed:
             settings, values = read_settings(self._connection)
             self._session.settings_changed = False
-        self._call(self._answer, self._session.committed(), settings, values, told)
-        self._commits += PATIENT_COMMITS if group[0].patient else 1
+        self._call(self._answer, self._session.committed(), settings, values, results)
+        self._commits += PATIENT_COMMITS if group[0].idle_only else 1
         changes = self._connection.total_changes - self._changes
-        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES or self._room.is_due:
+        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES or self._disk_space.checkpoint_due:
             self._checkpoint("PASSIVE")
 
-    def _run(self, work: Work, *, alone: bool) -> Told:
+    def _run(self, request: WriteRequest, *, alone: bool) -> Result:
         """Carry out one request; when it fails, it alone is undone. A lone one needs no savepoint for that."""
         execute = self._connection.execute
-        mark = self._session.mark()
+        savepoint = self._session.savepoint()
         try:
             if not alone:
                 execute("SAVEPOINT request")
-            value = work.run(self._session)
+            value = request.run(self._session)
             if not alone:
                 execute("RELEASE request")
         except BaseException as error:
@@ -240,16 +240,16 @@ class Writer:
             else:
                 execute("ROLLBACK TO request")
                 execute("RELEASE request")
-            self._session.rewind(mark)
-            return Told(work.future, None, error)
-        return Told(work.future, value, None)
+            self._session.rollback(savepoint)
+            return Result(request.future, None, error)
+        return Result(request.future, value, None)
 
     def _roll_back(self) -> None:
         # After a full disk or an I/O error SQLite has rolled back already, and a second time is an error.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _explain(self, error: sqlite3.Error, group: Sequence[Work], *, again: bool) -> None:
+    def _explain(self, error: sqlite3.Error, group: Sequence[WriteRequest], *, again: bool) -> None:
         """Tell a group of which nothing was stored; when the disk was full, make room, then try each alone first."""
         code = getattr(error, "sqlite_errorcode", 0)
         is_full = self._is_full(error)
@@ -258,8 +258,8 @@ class Writer:
             self._carry_out(group, again=True)
             return
         if len(group) > 1 and (is_full or not (is_fatal(error) or code & 0xFF in BUSY)):
-            for work in group:
-                self._carry_out([work], again=again)
+            for request in group:
+                self._carry_out([request], again=again)
             return
         if is_full:
             reason: Exception = Refused(ErrorCode.NO_SPACE, f"The disk of the store {self._path} is full; {NOTHING}.")
@@ -280,16 +280,16 @@ class Writer:
             self._call(self._on_broken, self._broken)
         return self._broken
 
-    def _refuse(self, group: Sequence[Work], error: Exception) -> None:
+    def _refuse(self, group: Sequence[WriteRequest], error: Exception) -> None:
         """Answer all of a group with this error."""
-        self._call(_answer_all, [Told(work.future, None, error) for work in group])
+        self._call(_answer_all, [Result(request.future, None, error) for request in group])
 
     def _answer(
         self,
         committed: Committed,
         settings: dict[str, object] | None,
         values: dict[str, object] | None,
-        told: Sequence[Told],
+        results: Sequence[Result],
     ) -> None:
         """On the loop: events first, then the answers."""
         try:
@@ -300,8 +300,8 @@ class Writer:
                 f"{_fault(error)} while a commit was told to the daemon, which stops: it may have missed a job."
             )
         finally:
-            for each in told:
-                answer(*each)
+            for each in results:
+                complete(*each)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -328,12 +328,12 @@ class Writer:
         self._changes = self._connection.total_changes
         return all_moved
 
-    def _empty_log(self, group: Sequence[Work]) -> None:
+    def _empty_log(self, group: Sequence[WriteRequest]) -> None:
         if self._broken is None:
             with self._patience_for_readers():
                 self._checkpoint("TRUNCATE")
         is_empty = self._log_bytes() == 0
-        self._call(_answer_all, [Told(work.future, is_empty, self._broken) for work in group])
+        self._call(_answer_all, [Result(request.future, is_empty, self._broken) for request in group])
 
     @contextlib.contextmanager
     def _patience_for_readers(self) -> Iterator[None]:
@@ -350,17 +350,17 @@ class Writer:
 
     def _is_full(self, error: sqlite3.Error) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)
-        return code in FULL or (code == sqlite3.SQLITE_IOERR_WRITE and is_out_of_room(self._path.parent))
+        return code in FULL or (code == sqlite3.SQLITE_IOERR_WRITE and is_disk_full(self._path.parent))
 
 
 def _log_is_to_be_empty(_: Session) -> None:
     """Stands for what is no request of the session: a log cannot be emptied in a transaction."""
 
 
-def _answer_all(told: Sequence[Told]) -> None:
+def _answer_all(results: Sequence[Result]) -> None:
     """On the loop: tell everybody who still waits what became of the request."""
-    for each in told:
-        answer(*each)
+    for each in results:
+        complete(*each)
 
 
 def _fault(error: BaseException) -> str:

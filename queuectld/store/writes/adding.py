@@ -19,7 +19,7 @@ from queuectld.store.mapping.jobrows import (
     COMMON,
     FRESH,
     RARE,
-    Place,
+    NewRow,
     job_values,
     ordinary_row,
     read_new_job,
@@ -27,20 +27,20 @@ from queuectld.store.mapping.jobrows import (
 from queuectld.store.mapping.rows import Row
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.records import Added, AddedOne
-from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.lanes import LaneHead
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import batches, concurrency_keys
 from queuectld.store.writes.dependencies import (
     INSERT_DEPENDENCY,
     INSERT_FORWARD,
     Parents,
-    has_come,
     id_of,
     resolve,
+    take_forward,
     waits_for,
 )
 from queuectld.store.writes.dependents import note_end
-from queuectld.store.writes.transitions import job, move, standing
+from queuectld.store.writes.transitions import job, snapshot, transition
 
 _Job: Final = models.Job
 _AS_MOST: Final = {
@@ -60,9 +60,9 @@ _TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FR
 _KEY_HOLDER: Final = statement(
     _Job.select(_Job.seq, _Job.id, _Job.state).where((_Job.unique_key == arg("key")) & SQL(models.HOLDS_KEY))
 )  # fmt: skip
-ENOUGH: Final = 1_000_000
+MAX_KEY_LIMIT: Final = 1_000_000
 """The highest limit of a key there can be."""
-MOST_EDGES: Final = 200_000
+MAX_EDGES: Final = 200_000
 """Pairs of a job and one that it waits for, in one request: a selector says many with few words."""
 _SPARE: Final = 16
 """Numbers of many looked at beyond those needed, so that a few taken ids cost no second look."""
@@ -72,18 +72,18 @@ _FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobSt
 def add(session: Session, new: NewJob, now: Now) -> AddedOne:
     """Store one job. Refused when its id or its unique key is taken; `skip` gives the job that has the key."""
     adder = Adder(session, now, None, (new,))
-    seq, place = adder.put(new)
+    seq, new_row = adder.put(new)
     adder.close()
-    if place is None:
+    if new_row is None:
         return AddedOne(job(session, seq), skipped=True)
-    added = read_new_job(new, place)
-    tell_added(session, added, now)
+    added = read_new_job(new, new_row)
+    record_added(session, added, now)
     return AddedOne(added, replaced=adder.replaced)
 
 
-def tell_added(session: Session, added: Job, now: Now) -> None:
+def record_added(session: Session, added: Job, now: Now) -> None:
     """Record the event of a job that has come alone."""
-    session.tell(
+    session.record_event(
         _FIRST_STATE_EVENT[added.state], now, job_id=added.id, seq=added.seq, queue=added.queue,
         detail={} if added.reason is None else {"reason": added.reason, "reason_code": added.reason_code},
     )  # fmt: skip
@@ -94,7 +94,7 @@ def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
     added, count = put_all(session, new, now, None)
     if count:
         first, last = min(added.seqs), max(added.seqs)
-        session.tell(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
+        session.record_event(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
     return added
 
 
@@ -104,9 +104,9 @@ def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None
     seqs, skipped = [], []
     for index, each in enumerate(new, first):
         try:
-            seq, place = adder.put(each)
+            seq, new_row = adder.put(each)
             seqs.append(seq)
-            if place is None:
+            if new_row is None:
                 skipped.append(index)
         except Refused as refused:
             data = {**(refused.data or {}), "index": index}
@@ -142,7 +142,7 @@ class Adder:
         self._asked = {each.id for each in new if each.id is not None}
         self._expected = self._asked | {BATCH_PREFIX + each.batch for each in new if each.batch is not None}
         self._numbers_seen = 0
-        self._first = session.memory.last_seq + 1
+        self._first = session.cache.last_seq + 1
         self._edges_owed = 0
         self._taken: set[str] = set()
         self._still_to_number = len(new)
@@ -152,7 +152,7 @@ class Adder:
         self._forward: dict[str, list[tuple[int, str]]] = {}
         self._looked_at: set[int] = set()
 
-    def put(self, new: NewJob) -> tuple[int, Place | None]:
+    def put(self, new: NewJob) -> tuple[int, NewRow | None]:
         """The job's number, and where it stands; None: it was there already. On disk after `flush`."""
         if new.options.unique_key is not None:
             holder = self._holder_of_key(new)
@@ -161,31 +161,31 @@ class Adder:
         parents = None
         if new.depends_on:
             self.flush()
-            parents = Parents(self._session, new.depends_on, self._batch, self._expected, new.seen, self._first)
+            parents = Parents(self._session, new.depends_on, self._batch, self._expected, new.resolved, self._first)
             self._edges_owed += len(parents.waits_for)
-            if self._edges_owed > MOST_EDGES:
-                message = f"Together they would wait for more than {MOST_EDGES:,} jobs; wait for a batch instead."
+            if self._edges_owed > MAX_EDGES:
+                message = f"Together they would wait for more than {MAX_EDGES:,} jobs; wait for a batch instead."
                 raise Refused(ErrorCode.TOO_LARGE, message, {"key": "depends_on"})
             self._refuse_circle(new, parents)
         if new.id is not None:
             self._refuse_taken(new.id)
         seq = self._number(new.id)
-        place = self._place(new, seq, parents)
-        if (row := ordinary_row(new, place)) is not None:
+        new_row = self._new_row(new, seq, parents)
+        if (row := ordinary_row(new, new_row)) is not None:
             self._ordinary.append(row)
         else:
-            self._rows.append(job_values(new, place))
-        self.ids[seq] = place.id
+            self._rows.append(job_values(new, new_row))
+        self.ids[seq] = new_row.id
         if new.id is not None:
             self._named[new.id] = seq
         self.fresh += 1
-        self._enter(new, place)
-        if parents is not None and place.state is not JobState.CANCELLED:
+        self._enter(new, new_row)
+        if parents is not None and new_row.state is not JobState.CANCELLED:
             self._edges.extend((parent, seq, on) for parent, on in parents.waits_for.items())
-            self._look_forward(parents, seq)
-        if new.id is not None and self._has_come(seq, new.id) and place.state is JobState.CANCELLED:
-            note_end(self._session, seq, new.id, place.state)
-        return seq, place
+            self._record_forward(parents, seq)
+        if new.id is not None and self._resolve_forward(seq, new.id) and new_row.state is JobState.CANCELLED:
+            note_end(self._session, seq, new.id, new_row.state)
+        return seq, new_row
 
     def _refuse_circle(self, new: NewJob, parents: Parents) -> None:
         """A job of a batch must not wait for the end of that batch, nor for a job that does."""
@@ -199,7 +199,7 @@ class Adder:
             message = f"The job is of the batch {new.batch!r} and would wait for all of it, so for itself."
             raise Refused(ErrorCode.CONFLICT, message, {"key": "depends_on"})
 
-    def _look_forward(self, parents: Parents, child: int) -> None:
+    def _record_forward(self, parents: Parents, child: int) -> None:
         """Remember which jobs that are still to come this one waits for."""
         if self._batch is not None:
             rows = [(self._batch, parent_id, child, on) for parent_id, on in parents.later.items()]
@@ -208,11 +208,11 @@ class Adder:
         for parent_id, on in parents.later.items():
             self._forward.setdefault(parent_id, []).append((child, on))
 
-    def _has_come(self, parent: int, name: str) -> bool:
+    def _resolve_forward(self, parent: int, name: str) -> bool:
         """Those that named this job or batch before it came wait for it from now on. False: nobody did."""
         children = self._forward.pop(name, [])
         if self._batch is not None:
-            children = has_come(self._session, self._batch, name)
+            children = take_forward(self._session, self._batch, name)
         if not children:
             return False
         self.flush()
@@ -254,12 +254,12 @@ class Adder:
             batches.change(self._session, bundle, jobs=jobs, open_jobs=open_jobs, failed=failed)
         self._bundles.clear()
 
-    def _place(self, new: NewJob, seq: int, parents: Parents | None) -> Place:
+    def _new_row(self, new: NewJob, seq: int, parents: Parents | None) -> NewRow:
         session, now = self._session, self._now
         due_ms = now.store_ms + new.delay_ms if new.delay_ms > 0 else None
         state, reason = JobState.PENDING, None
-        if parents is not None and parents.hopeless:
-            state, reason, due_ms = JobState.CANCELLED, parents.hopeless, None
+        if parents is not None and parents.unsatisfiable:
+            state, reason, due_ms = JobState.CANCELLED, parents.unsatisfiable, None
         elif new.hold:
             state = JobState.HELD
         elif parents is not None and (parents.waits_for or parents.later):
@@ -269,21 +269,21 @@ class Adder:
         waits = due_ms is not None or (new.run_at_ms is not None and new.run_at_ms > now.wall_ms)
         lane, in_line = None, False
         if state is JobState.PENDING and self._batch is None and not waits:
-            in_line = new.options.key is not None and not self._may_enter(new, new.options.key, seq)
+            in_line = new.options.key is not None and not self._admit(new, new.options.key, seq)
             lane = None if in_line else session.lane_id(queue, lane_needs(new))
-        return Place(
+        return NewRow(
             seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, run_at_ms, now.wall_ms,
             now.wall_ms if state is JobState.CANCELLED else None, reason,
             parents.named if parents is not None else (), self._environment_of(new), in_line,
             None if new.batch is None else self._join(new.batch, state),
         )  # fmt: skip
 
-    def _may_enter(self, new: NewJob, key: str, seq: int) -> bool:
-        """As `concurrency_keys.let_in`, without asking the store again for each of many jobs of one key."""
+    def _admit(self, new: NewJob, key: str, seq: int) -> bool:
+        """As `concurrency_keys.admit`, without asking the store again for each of many jobs of one key."""
         use = self._keys.get(key)
         if use is None:
             self.flush()
-            occupied = concurrency_keys.occupied(self._session, key, ENOUGH)
+            occupied = concurrency_keys.occupied(self._session, key, MAX_KEY_LIMIT)
             use = _KeyUse(occupied, concurrency_keys.lowest_priority(self._session, key))
             self._keys[key] = use
         if use.occupied >= new.options.key_limit:
@@ -291,7 +291,7 @@ class Adder:
                 return False
             self.flush()
             keyed = concurrency_keys.Keyed(seq, key, new.options.key_limit, new.priority, seq)
-            if not concurrency_keys.let_in(self._session, keyed):
+            if not concurrency_keys.admit(self._session, keyed):
                 return False
             del self._keys[key]
             return True
@@ -303,19 +303,19 @@ class Adder:
         counted = self._bundles.get(name)
         if counted is None:
             number = batches.number_of(self._session, name)
-            self._has_come(-number, BATCH_PREFIX + name)
+            self._resolve_forward(-number, BATCH_PREFIX + name)
             counted = self._bundles[name] = [number, 0, 0, 0]
         ended = state is JobState.CANCELLED
-        for place, more in enumerate((1, not ended, ended), 1):
-            counted[place] += more
+        for new_row, more in enumerate((1, not ended, ended), 1):
+            counted[new_row] += more
         return counted[0]
 
-    def _enter(self, new: NewJob, place: Place) -> None:
+    def _enter(self, new: NewJob, new_row: NewRow) -> None:
         session = self._session
-        self._counts[place.queue, place.state, place.lane is not None] += 1
-        if place.lane is not None:
-            session.enter_lane(Head(-new.priority, place.seq, place.seq, place.lane, place.state))
-        elif place.due_ms is not None or place.run_at_ms is not None:
+        self._counts[new_row.queue, new_row.state, new_row.lane is not None] += 1
+        if new_row.lane is not None:
+            session.enter_lane(LaneHead(-new.priority, new_row.seq, new_row.seq, new_row.lane, new_row.state))
+        elif new_row.due_ms is not None or new_row.run_at_ms is not None:
             session.due_changed = True
 
     def _environment_of(self, new: NewJob) -> int:
@@ -344,7 +344,7 @@ class Adder:
             seq = session.next_seq()
             if seq > self._numbers_seen:
                 self._look_ahead(seq)
-            session.memory.last_seq = seq
+            session.cache.last_seq = seq
             name = f"job_{seq}"
             if name == wanted or (name not in self._taken and name not in self._asked):
                 self._still_to_number -= 1
@@ -365,16 +365,16 @@ class Adder:
         if row is None:
             return None
         seq, holder_id, state = row
-        holder = standing(session, seq)
+        holder = snapshot(session, seq)
         if conflict == "skip" and (holder is not None or seq in self.ids):
             self.ids[seq] = holder_id
             return int(seq)
         replaceable = holder is not None and holder.state is not JobState.PROCESSING
         if conflict == "replace" and self._batch is None and replaceable and holder is not None:
             why = Reason.of(ReasonCode.CANCELLED, "replaced by a newer job of the same unique key")
-            move(session, holder, holder._replace(
+            transition(session, holder, holder._replace(
                 state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms,
-            ).because(why), self._now)  # fmt: skip
+            ).with_reason(why), self._now)  # fmt: skip
             resolve(session, self._now)
             # It, or a job that waited for its end, may be of a key that was looked at before.
             self._keys.clear()
@@ -394,6 +394,6 @@ class Adder:
 
 
 def lane_needs(new: NewJob) -> str:
-    """What tells the lane of a new job from the others of its queue; as `Standing.lane_needs`."""
+    """What tells the lane of a new job from the others of its queue; as `JobSnapshot.lane_needs`."""
     options = new.options
     return "" if options.slots == 1 and not options.needs else demand(options.slots, options.needs).key()

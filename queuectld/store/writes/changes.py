@@ -12,19 +12,19 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
-from queuectld.domain.permits import PERMITS, Verb, backs_off, refusal
+from queuectld.domain.permits import PERMITS, JobAction, backs_off, refusal
 from queuectld.domain.reason import CANCELLED
 from queuectld.store.mapping import models
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.records import Cancelled
 from queuectld.store.writer.session import Session
-from queuectld.store.writes.bulk_transitions import moves_of_many
+from queuectld.store.writes.bulk_transitions import bulk_transition
 from queuectld.store.writes.dependencies import resolve
 from queuectld.store.writes.dependents import those_waiting
-from queuectld.store.writes.transitions import Standing, jobs, placed, standing, standings
+from queuectld.store.writes.transitions import JobSnapshot, assign_lane, jobs, snapshot, snapshots
 
 S = JobState
-Left = list[Refused] | None
+Refusals = list[Refused] | None
 """Where the refusals of jobs go that are left out; None: the first one is raised."""
 _Job: Final = models.Job
 _PAUSE: Final = statement(
@@ -35,41 +35,43 @@ _PAUSE: Final = statement(
 )  # fmt: skip
 
 
-def needed(session: Session, seq: int) -> Standing:
+def require_snapshot(session: Session, seq: int) -> JobSnapshot:
     """Where the job stands. Raises Refused when there is none."""
-    found = standing(session, seq)
+    found = snapshot(session, seq)
     if found is None:
         raise Refused(ErrorCode.NOT_FOUND, f"There is no job {seq}.", {"seq": seq})
     return found
 
 
-def refuse_state(job: Standing, why: str) -> Refused:
+def wrong_state(job: JobSnapshot, why: str) -> Refused:
     """The refusal for a job in the wrong state. `why` is a sentence without its full stop."""
     data = {"id": job.id, "seq": job.seq, "state": str(job.state), "why": why}
     return Refused(ErrorCode.WRONG_STATE, f"Job {job.id} is {job.state}; {why}.", data)
 
 
-def refuse_unfit(session: Session, verb: Verb, job: Standing) -> None:
+def check_permitted(session: Session, action: JobAction, job: JobSnapshot) -> None:
     """Raises Refused when this cannot be done to the job."""
     # To a retry, one that was held and released during its backoff is the failed job that it was.
-    backing_off = verb is Verb.RETRY and backs_off(job.state, job.attempts, job.due_ms is not None)
-    why = refusal(verb, S.FAILED if backing_off else job.state)
+    backing_off = action is JobAction.RETRY and backs_off(job.state, job.attempts, job.due_ms is not None)
+    why = refusal(action, S.FAILED if backing_off else job.state)
     if why is not None:
-        refused = refuse_state(job, why)
-        if verb in _OF_THE_DLQ:
+        refused = wrong_state(job, why)
+        if action in _OF_THE_DLQ:
             refused.message = f"{job.id} is not in the dead letter queue: it is {job.state}"
         raise refused
-    if PERMITS[verb].at_rest and job.ending is not None:
-        raise refuse_state(job, f"its processes are still being ended by worker w{job.ending}")
-    if verb in _AGAIN:
+    if PERMITS[action].at_rest and job.ending is not None:
+        raise wrong_state(job, f"its processes are still being ended by worker w{job.ending}")
+    if action in _AGAIN:
         _refuse_second_holder(session, job)
 
 
-_OF_THE_DLQ: Final = frozenset({Verb.DLQ_RETRY, Verb.DLQ_PURGE})
-_AGAIN: Final = frozenset({Verb.DLQ_RETRY, Verb.RETRY})
+_OF_THE_DLQ: Final = frozenset({JobAction.DLQ_RETRY, JobAction.DLQ_PURGE})
+_AGAIN: Final = frozenset({JobAction.DLQ_RETRY, JobAction.RETRY})
 
 
-def each_fit(session: Session, verb: Verb, seqs: Iterable[int], left: Left = None) -> Iterator[Standing]:
+def each_permitted(
+    session: Session, action: JobAction, seqs: Iterable[int], refusals: Refusals = None
+) -> Iterator[JobSnapshot]:
     """Where each of the jobs stands, once it is known that this can be done.
 
     One with a key is read as it is asked for: who changes jobs takes one, changes it, and only then takes the next,
@@ -77,51 +79,51 @@ def each_fit(session: Session, verb: Verb, seqs: Iterable[int], left: Left = Non
     whole request, so there is no need to check all first.
     """
     wanted = list(dict.fromkeys(seqs))
-    ahead = standings(session, wanted) if len(wanted) > 1 else {}
+    ahead = snapshots(session, wanted) if len(wanted) > 1 else {}
     for seq in wanted:
         try:
             found = ahead.get(seq)
             if found is None or found.key is not None:
-                found = needed(session, seq)
-            refuse_unfit(session, verb, found)
+                found = require_snapshot(session, seq)
+            check_permitted(session, action, found)
         except Refused as refused:
-            if left is None:
+            if refusals is None:
                 raise
-            left.append(refused)
+            refusals.append(refused)
         else:
-            if left is not None and (why := _is_so_already(verb, found)):
-                left.append(refuse_state(found, why))
+            if refusals is not None and (why := _is_so_already(action, found)):
+                refusals.append(wrong_state(found, why))
             else:
                 yield found
 
 
-def _is_so_already(verb: Verb, job: Standing) -> str | None:
+def _is_so_already(action: JobAction, job: JobSnapshot) -> str | None:
     """Why a job that was picked with others needs it no more; one that is named may be asked for it twice."""
-    if verb is Verb.PAUSE and job.paused:
+    if action is JobAction.PAUSE and job.paused:
         return "it is paused already"
-    return "it is not paused" if verb is Verb.RESUME and not job.paused else None
+    return "it is not paused" if action is JobAction.RESUME and not job.paused else None
 
 
 def cancel_each(
-    session: Session, seqs: Sequence[int], now: Now, left: Left = None
-) -> list[Standing]:  # fmt: skip
+    session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None
+) -> list[JobSnapshot]:  # fmt: skip
     """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then.
 
     Gives how each stood before; so do the others here.
     """
-    ended: list[Standing] = []
-    with moves_of_many(session, now) as move:
-        for each in each_fit(session, Verb.CANCEL, seqs, left):
-            move(each, each._replace(
+    ended: list[JobSnapshot] = []
+    with bulk_transition(session, now) as transition:
+        for each in each_permitted(session, JobAction.CANCEL, seqs, refusals):
+            transition(each, each._replace(
                 state=S.CANCELLED, lane=None, due_ms=None, worker=None, ending=each.worker, paused=0,
                 finished_ms=now.wall_ms,
-            ).because(CANCELLED))  # fmt: skip
+            ).with_reason(CANCELLED))  # fmt: skip
             ended.append(each)
     resolve(session, now)
     return ended
 
 
-def cancelled(session: Session, ended: Sequence[Standing]) -> list[Cancelled]:
+def cancelled(session: Session, ended: Sequence[JobSnapshot]) -> list[Cancelled]:
     """Jobs as they are now, and which run a worker has still to end, from how they stood before."""
     after = jobs(session, [before.seq for before in ended])
     return [
@@ -130,72 +132,72 @@ def cancelled(session: Session, ended: Sequence[Standing]) -> list[Cancelled]:
     ]  # fmt: skip
 
 
-def hold(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Standing]:
+def hold(session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None) -> list[JobSnapshot]:
     """Keep waiting jobs back until they are released. One that is held already stays so."""
 
-    def held(each: Standing) -> Standing:
+    def held(each: JobSnapshot) -> JobSnapshot:
         # Where its time has come, it has come for good: released, it does not wait for the wall clock again.
         has_come = each.lane is not None or bool(each.in_line)
         return each._replace(state=S.HELD, lane=None, due_ms=now.store_ms if has_come else each.due_ms)
 
-    return _change_each(session, each_fit(session, Verb.HOLD, seqs, left), now, held)
+    return _change_each(session, each_permitted(session, JobAction.HOLD, seqs, refusals), now, held)
 
 
-def release(session: Session, seqs: Sequence[int], now: Now, left: Left = None) -> list[Standing]:
+def release(session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None) -> list[JobSnapshot]:
     """Let held jobs run when their time comes and the jobs they depend on have ended."""
 
     waiting = those_waiting(session, seqs)
 
-    def released(each: Standing) -> Standing:
+    def released(each: JobSnapshot) -> JobSnapshot:
         state = S.BLOCKED if each.seq in waiting else S.PENDING
-        return placed(session, each._replace(state=state), now)
+        return assign_lane(session, each._replace(state=state), now)
 
-    return _change_each(session, each_fit(session, Verb.RELEASE, seqs, left), now, released)
+    return _change_each(session, each_permitted(session, JobAction.RELEASE, seqs, refusals), now, released)
 
 
 def retry(
     session: Session,
     seqs: Sequence[int],
     now: Now,
-    left: Left = None,
-) -> list[Standing]:
+    refusals: Refusals = None,
+) -> list[JobSnapshot]:
     """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later."""
-    return retry_each(session, each_fit(session, Verb.RETRY, seqs, left), now)
+    return retry_each(session, each_permitted(session, JobAction.RETRY, seqs, refusals), now)
 
 
 def retry_each(
-    session: Session, fit: Iterator[Standing], now: Now, delay_ms: Callable[[int], int] | None = None
-) -> list[Standing]:
+    session: Session, fit: Iterator[JobSnapshot], now: Now, delay_ms: Callable[[int], int] | None = None
+) -> list[JobSnapshot]:
     """As `retry`, of jobs that are known to be fit for it, each read when its turn comes.
 
     `delay_ms` tells how long the job of each index, of those that run again, is to wait; None: none waits.
     """
     count = 0
 
-    def retried(each: Standing) -> Standing:
+    def retried(each: JobSnapshot) -> JobSnapshot:
         nonlocal count
         if backs_off(each.state, each.attempts, each.due_ms is not None):
-            return placed(session, each._replace(state=S.PENDING, due_ms=None, run_at_ms=None), now)
+            return assign_lane(session, each._replace(state=S.PENDING, due_ms=None, run_at_ms=None), now)
         delay = 0 if delay_ms is None else delay_ms(count)
         count += 1
-        return placed(session, each._replace(
+        return assign_lane(session, each._replace(
             state=S.PENDING, attempts=0, crashes=0, due_ms=now.store_ms + delay if delay else None,
             run_at_ms=now.wall_ms + delay if delay else None, started_ms=None, finished_ms=None,
             exit_code=None, signal=None,
-        ).because(None), now)  # fmt: skip
+        ).with_reason(None), now)  # fmt: skip
 
     return _change_each(session, fit, now, retried)
 
 
 def _change_each(
-    session: Session, fit: Iterator[Standing], now: Now, change: Callable[[Standing], Standing]
-) -> list[Standing]:
-    changed: list[Standing] = []
-    with moves_of_many(session, now) as move:
+    session: Session, fit: Iterator[JobSnapshot], now: Now, change: Callable[[JobSnapshot], JobSnapshot]
+) -> list[JobSnapshot]:
+    changed: list[JobSnapshot] = []
+    with bulk_transition(session, now) as transition:
         for before in fit:
             after = change(before)
             if after != before:
-                move(before, after)
+                transition(before, after)
             changed.append(before)
     return changed
 
@@ -205,7 +207,7 @@ _KEY_HOLDER: Final = statement(
 )
 
 
-def _refuse_second_holder(session: Session, each: Standing) -> None:
+def _refuse_second_holder(session: Session, each: JobSnapshot) -> None:
     """The key was free while the job had ended; another may have taken it."""
     if each.unique_key is None:
         return
@@ -221,8 +223,8 @@ def set_paused(session: Session, seq: int, run: int, paused: bool, now: Now) -> 
     values = {"seq": seq, "run": run, "paused": int(paused), "now": now.wall_ms, "state": S.PROCESSING.value}
     if not session.execute(_PAUSE, values).rowcount:
         return False
-    each = needed(session, seq)
+    each = require_snapshot(session, seq)
     kind = EventKind.JOB_PAUSED if paused else EventKind.JOB_RESUMED
-    queue = session.memory.queue_names[each.queue]
-    session.tell(kind, now, job_id=each.id, seq=seq, queue=queue, run=run, worker=each.worker)
+    queue = session.cache.queue_names[each.queue]
+    session.record_event(kind, now, job_id=each.id, seq=seq, queue=queue, run=run, worker=each.worker)
     return True

@@ -18,13 +18,13 @@ from queuectld.store.mapping import models
 from queuectld.store.mapping.jobrows import OPTION_COLUMNS, read_options
 from queuectld.store.mapping.rows import STATES, read_command, stored_granted
 from queuectld.store.mapping.statement import arg, statement
-from queuectld.store.writer.cache import shut_until
-from queuectld.store.writer.lanes import Head
-from queuectld.store.writer.limits import InHand
+from queuectld.store.writer.cache import reopening_ms
+from queuectld.store.writer.lanes import LaneHead
+from queuectld.store.writer.limits import Allocation
 from queuectld.store.writer.session import Session
-from queuectld.store.writes.transitions import standing, worker_detail
+from queuectld.store.writes.transitions import snapshot, worker_detail
 
-MOST_PASSED: Final = 256
+MAX_SKIPPED: Final = 256
 """Heads that do not fit which one turn looks past; nothing behind them starts before one of them does."""
 _Job: Final = models.Job
 _HEAD: Final = statement(
@@ -46,13 +46,13 @@ _CLAIM: Final = statement(
 )  # fmt: skip
 
 
-def open_again(session: Session, now: Now) -> None:
+def reopen_queues(session: Session, now: Now) -> None:
     """Open the queues that their rate has kept closed until now."""
-    for queue in sorted(session.memory.limits.shut):
-        limits = session.memory.limits.queues[queue]
+    for queue in sorted(session.cache.limits.rate_limited):
+        limits = session.cache.limits.queues[queue]
         if limits.opens_ms is not None and limits.opens_ms <= now.store_ms:
-            until_ms = shut_until(limits)
-            session.shut(queue, until_ms if until_ms is not None and until_ms > now.store_ms else None)
+            until_ms = reopening_ms(limits)
+            session.close_until(queue, until_ms if until_ms is not None and until_ms > now.store_ms else None)
             session.open_or_close(queue)
 
 
@@ -71,51 +71,51 @@ def claim_best(session: Session, free: Sequence[int], now: Now) -> list[Claimed]
                 break
             claimed.append(_claim(session, head, worker, now))
     finally:
-        session.lanes.put_back()
+        session.lanes.unskip_all()
     return claimed
 
 
-def claim_own(session: Session, worker: int, seq: int, now: Now) -> Claimed | None:
+def claim_dedicated(session: Session, worker: int, seq: int, now: Now) -> Claimed | None:
     """Give a worker the one job it is kept for. None: the job may not start now."""
-    job = standing(session, seq)
+    job = snapshot(session, seq)
     if job is None or job.lane is None or not session.lanes.is_open(job.lane):
         return None
-    if session.memory.limits.resources.short(session.memory.demands[job.lane], {}):
+    if session.cache.limits.resources.shortages(session.cache.demands[job.lane], {}):
         return None
-    return _claim(session, Head(-job.priority, job.rank, seq, job.lane, job.state), worker, now)
+    return _claim(session, LaneHead(-job.priority, job.rank, seq, job.lane, job.state), worker, now)
 
 
-def read_head(session: Session, lane: int) -> Head | None:
+def read_head(session: Session, lane: int) -> LaneHead | None:
     """The first job of a lane, from the index."""
     row = session.execute(_HEAD, {"lane": lane, "one": 1}).fetchone()
-    return None if row is None else Head(-row[0], row[1], row[2], lane, STATES[row[3]])
+    return None if row is None else LaneHead(-row[0], row[1], row[2], lane, STATES[row[3]])
 
 
-def passed_over(session: Session, head: Head, reserved: dict[str, int]) -> list[str]:
+def find_shortages(session: Session, head: LaneHead, reserved: dict[str, int]) -> list[str]:
     """What there is not enough of for this head; it keeps that from those behind. Empty: it fits."""
-    resources = session.memory.limits.resources
-    wanted = session.memory.demands[head.lane]
-    short = resources.short(wanted, reserved)
-    if short and not resources.lacking(wanted):
+    resources = session.cache.limits.resources
+    wanted = session.cache.demands[head.lane]
+    short = resources.shortages(wanted, reserved)
+    if short and not resources.exceeding_total(wanted):
         reserve(wanted, short, reserved)
     return short
 
 
-def _best_fitting(session: Session, fetch: "partial[Head | None]", reserved: dict[str, int]) -> Head | None:
-    resources = session.memory.limits.resources
-    for _ in range(MOST_PASSED):
+def _best_fitting(session: Session, fetch: "partial[LaneHead | None]", reserved: dict[str, int]) -> LaneHead | None:
+    resources = session.cache.limits.resources
+    for _ in range(MAX_SKIPPED):
         if resources.free(SLOTS) <= reserved.get(SLOTS, 0):
             return None
         head = session.lanes.best(fetch)
-        if head is None or not passed_over(session, head, reserved):
+        if head is None or not find_shortages(session, head, reserved):
             return head
-        session.lanes.set_aside(head.lane)
+        session.lanes.skip(head.lane)
     return None
 
 
-def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
-    wanted = session.memory.demands[head.lane]
-    granted = session.memory.limits.resources.choose(wanted)
+def _claim(session: Session, head: LaneHead, worker: int, now: Now) -> Claimed:
+    wanted = session.cache.demands[head.lane]
+    granted = session.cache.limits.resources.pick_numbers(wanted)
     values = {
         "seq": head.seq, "lane": head.lane, "worker": worker, "now": now.wall_ms, "granted": stored_granted(granted)
     }  # fmt: skip
@@ -128,9 +128,9 @@ def _claim(session: Session, head: Head, worker: int, now: Now) -> Claimed:
     session.leave_lane(head.lane, head.seq)
     session.count(None, queue, head.state, True, -1)
     session.count(None, queue, JobState.PROCESSING, False, 1)
-    session.take(InHand(head.seq, queue, worker, options.key, wanted, granted), now)
-    name = session.memory.queue_names[queue]
-    session.tell(
+    session.allocate(Allocation(head.seq, queue, worker, options.key, wanted, granted), now)
+    name = session.cache.queue_names[queue]
+    session.record_event(
         EventKind.JOB_PROCESSING, now, job_id=id_, seq=head.seq, queue=name, run=run, worker=worker,
         detail={"attempt": attempts + 1} | worker_detail(session, worker),
     )  # fmt: skip

@@ -13,16 +13,16 @@ from peewee import SQL
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.resources import demand
-from queuectld.store.mapping.models import LET_IN, Job
+from queuectld.store.mapping.models import ADMITTED, Job
 from queuectld.store.mapping.rows import STATES, read_needs
 from queuectld.store.mapping.statement import arg, statement
-from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.lanes import LaneHead
 from queuectld.store.writer.session import Session
 
 SLICE: Final = 500
 """Most that are let in when one leaves; the others follow when these do."""
-_OF_KEY: Final = (Job.key == arg("key")) & SQL(LET_IN) & (Job.seq != arg("besides"))
-_LET_IN: Final = statement(
+_OF_KEY: Final = (Job.key == arg("key")) & SQL(ADMITTED) & (Job.seq != arg("besides"))
+_COUNT_ADMITTED: Final = statement(
     Job.select(SQL("count(*)")).from_(Job.select(SQL("1")).where(_OF_KEY).limit(arg("upto")))
 )
 _WORST: Final = statement(
@@ -50,21 +50,21 @@ class Keyed(NamedTuple):
     rank: float
 
 
-def let_in(session: Session, job: Keyed) -> bool:
+def admit(session: Session, job: Keyed) -> bool:
     """Whether the job may stand in its lane now. A worse one of its key, if there is one, goes back in line for it."""
     held = occupied(session, job.key, job.limit + 1, besides=job.seq)
-    return held < job.limit or (held == job.limit and _put_back_worse(session, job))
+    return held < job.limit or (held == job.limit and _demote_worse(session, job))
 
 
 def occupied(session: Session, key: str, upto: int, *, besides: int = 0) -> int:
     """How many others of the key are in their lanes or in hand; counted no further than about `upto`."""
-    limits = session.memory.limits
-    own = limits.in_hand.get(besides)
+    limits = session.cache.limits
+    own = limits.allocations.get(besides)
     in_hand = limits.keys.get(key, 0) - (own is not None and own.key == key)
     if in_hand >= upto:
         return in_hand
     values = {"key": key, "besides": besides, "upto": upto}
-    waiting: int = session.execute(_LET_IN, values).fetchone()[0]
+    waiting: int = session.execute(_COUNT_ADMITTED, values).fetchone()[0]
     return in_hand + waiting
 
 
@@ -75,50 +75,50 @@ def lowest_priority(session: Session, key: str) -> int | None:
 
 
 @contextmanager
-def let_in_at_the_end(session: Session) -> Iterator[None]:
+def deferred_admission(session: Session) -> Iterator[None]:
     """Whoever goes through many jobs in here: who comes next is let in after the last of them, not after each.
 
     So nobody is let in who is to go a moment later, and no job changes its place before it is looked at.
     """
-    left = session.left_keys = Counter()
+    left = session.deferred_keys = Counter()
     try:
         yield
     finally:
-        session.left_keys = None
+        session.deferred_keys = None
     for key, times in left.items():
         for _ in range(times):
-            if not let_next_in(session, key):
+            if not admit_next(session, key):
                 break
 
 
-def let_next_in(session: Session, key: str) -> bool:
+def admit_next(session: Session, key: str) -> bool:
     """One of the key has left: let in who comes next, as long as its own limit allows. False: nobody more may come."""
-    if session.left_keys is not None:
-        session.left_keys[key] += 1
+    if session.deferred_keys is not None:
+        session.deferred_keys[key] += 1
         return False
-    return all(_let_first_in(session, key) for _ in range(SLICE))
+    return all(_admit_first(session, key) for _ in range(SLICE))
 
 
-def set_right(session: Session, key: str) -> None:
+def rebalance(session: Session, key: str) -> None:
     """A job of the key has got another place: one that is in line may now go before one that was let in."""
-    _let_first_in(session, key)
+    _admit_first(session, key)
 
 
-def _let_first_in(session: Session, key: str) -> bool:
+def _admit_first(session: Session, key: str) -> bool:
     row = session.execute(_NEXT, {"key": key, "one": 1}).fetchone()
     if row is None:
         return False
     seq, priority, rank, queue, state, limit, slots, needs = row
-    if not let_in(session, Keyed(seq, key, limit, priority, rank)):
+    if not admit(session, Keyed(seq, key, limit, priority, rank)):
         return False
     lane = session.lane_id(queue, demand(slots, read_needs(needs)).key())
     session.execute(_PUT, {"seq": seq, "lane": lane, "in_line": 0})
-    session.enter_lane(Head(-priority, rank, seq, lane, STATES[state]))
+    session.enter_lane(LaneHead(-priority, rank, seq, lane, STATES[state]))
     _count(session, queue, STATES[state], ready=True)
     return True
 
 
-def _put_back_worse(session: Session, job: Keyed) -> bool:
+def _demote_worse(session: Session, job: Keyed) -> bool:
     row = session.execute(_WORST, {"key": job.key, "besides": job.seq, "one": 1}).fetchone()
     if row is None or (-job.priority, job.rank) >= (-row[1], row[2]):
         return False

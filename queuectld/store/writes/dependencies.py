@@ -16,23 +16,19 @@ from queuectld.domain.reason import Reason
 from queuectld.store.mapping.models import Dependency, Forward, Job, Resolving
 from queuectld.store.mapping.sql import AMONG_SEQS
 from queuectld.store.mapping.statement import arg, insert_row, statement
-from queuectld.store.reads.dependency_selectors import all_named
-from queuectld.store.records import SeenBy
+from queuectld.store.reads.dependency_selectors import all_matches
+from queuectld.store.records import ResolvedSelectors
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import batches
 from queuectld.store.writes.dependents import is_waiting
-from queuectld.store.writes.transitions import MAY_DEPEND, Standing, any_standing, move, placed
+from queuectld.store.writes.transitions import MAY_DEPEND, JobSnapshot, any_snapshot, assign_lane, transition
 
 SLICE: Final = 500
 """Children told in one commit."""
 INSERT_DEPENDENCY: Final = insert_row(Dependency)
 _STATE_BY_ID: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.id == arg("id")))
 _STATE_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.seq == arg("seq")))
-_STATES_BY_SEQ: Final = statement(
-    Job.select(Job.seq, Job.id, Job.state)
-    .where(AMONG_SEQS)
-    .order_by(Job.seq)
-)
+_STATES_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state).where(AMONG_SEQS).order_by(Job.seq))
 _ENDED: Final = frozenset(map(str, ENDED_STATES))
 _FIRST_RESOLVING: Final = statement(
     Resolving.select(Resolving.parent, Resolving.parent_id, Resolving.state)
@@ -60,7 +56,7 @@ _FIRST_FORWARD: Final = statement(
     Forward.select(Forward.parent_id, Forward.child).where(Forward.batch == arg("batch")).limit(arg("one"))
 )
 FORGET_FORWARDS: Final = statement(Forward.delete().where(Forward.batch == arg("batch")))
-MOST_FOLLOWED: Final = 20_000
+MAX_VISITED: Final = 20_000
 """Jobs looked at for one request in search of a cycle, about a tenth of a second."""
 
 
@@ -73,17 +69,19 @@ class Parents:
 
     def __init__(
         self, session: Session, depends_on: Iterable[tuple[str, str]], batch: int | None = None,
-        expected: Container[str] = (), seen: SeenBy | None = None, before: int | None = None,
+        expected: Container[str] = (), resolved: ResolvedSelectors | None = None, before: int | None = None,
     ) -> None:  # fmt: skip
         self.waits_for: dict[int, str] = {}
         self.later: dict[str, str] = {}
         self.named: tuple[tuple[str, str], ...] = ()
-        self.hopeless: Reason | None = None
+        self.unsatisfiable: Reason | None = None
         for reference, on in depends_on:
             found = _look_up(session, reference, batch)
-            if found is None and seen and reference in seen:
-                end = session.memory.last_seq + 1 if before is None else before
-                self._add_all(session, reference, on, all_named(session.connection, reference, seen[reference], end))
+            if found is None and resolved and reference in resolved:
+                end = session.cache.last_seq + 1 if before is None else before
+                self._add_all(
+                    session, reference, on, all_matches(session.connection, reference, resolved[reference], end)
+                )
                 continue
             if found is None and (batch is not None or reference in expected):
                 self.named += ((reference, on),)
@@ -112,14 +110,14 @@ class Parents:
     def _add(self, parent: "_Parent", on: str) -> None:
         if parent.state is None:
             self.waits_for[parent.number] = on
-        elif not _comes_true(on, parent.state):
-            self.hopeless = hopeless_reason(parent.name, parent.state, on)
+        elif not _is_satisfied(on, parent.state):
+            self.unsatisfiable = dependency_reason(parent.name, parent.state, on)
 
 
 def is_id(session: Session, reference: str) -> bool:
     """Whether a job has exactly this id that may be seen; it may look like a selector."""
     row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
-    return row is not None and row[3] not in session.memory.hidden
+    return row is not None and row[3] not in session.cache.hidden
 
 
 def states_of(session: Session, seqs: Iterable[int]) -> list[tuple[int, str, str]]:
@@ -143,7 +141,7 @@ def _look_up(session: Session, reference: str, batch: int | None) -> _Parent | N
     row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
     if row is None and (seq := number(reference)) is not None:
         row = session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone()
-    if row is None or (row[3] in session.memory.hidden and row[3] != batch):
+    if row is None or (row[3] in session.cache.hidden and row[3] != batch):
         return None
     return _parent(row)
 
@@ -166,7 +164,7 @@ def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[
         if each in cleared:
             continue
         cleared.add(each)
-        if len(cleared) > MOST_FOLLOWED:
+        if len(cleared) > MAX_VISITED:
             message = "Too many jobs wait for one another here; put each after those that it depends on."
             raise Refused(ErrorCode.TOO_LARGE, message)
         ahead.extend(row[0] for row in session.execute(_PARENTS, {"child": each}))
@@ -178,7 +176,7 @@ def id_of(session: Session, seq: int) -> str:
     return str(session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone()[1])
 
 
-def has_come(session: Session, batch: int, id: str) -> list[tuple[int, str]]:
+def take_forward(session: Session, batch: int, id: str) -> list[tuple[int, str]]:
     """The children in an open batch that named this id before it was there; the note of it goes."""
     found = session.execute(_WHO_NAMED, {"batch": batch, "id": id}).fetchall()
     if found:
@@ -190,18 +188,18 @@ def refuse_missing(session: Session, batch: int) -> None:
     """Raises Refused when a job of the batch names one that has not come."""
     row = session.execute(_FIRST_FORWARD, {"batch": batch, "one": 1}).fetchone()
     if row is not None:
-        child = any_standing(session, row[1])
+        child = any_snapshot(session, row[1])
         name = child.id if child is not None else row[1]
         message = f"There is no job {row[0]!r}, which {name} is to depend on."
         raise Refused(ErrorCode.NOT_FOUND, message, {"id": row[0], "seq": row[1]})
 
 
-def _comes_true(on: str, state: JobState) -> bool:
+def _is_satisfied(on: str, state: JobState) -> bool:
     """Whether a parent that ended so is what the child waited for. `dead` holds for a cancelled one too."""
     return on == "any" or (on == "completed") == (state is JobState.COMPLETED)
 
 
-def hopeless_reason(parent_id: str, state: JobState, on: str) -> Reason:
+def dependency_reason(parent_id: str, state: JobState, on: str) -> Reason:
     """Why a job was cancelled because of another."""
     code = ReasonCode.DEPENDENCY
     return Reason(code, f"{code} {parent_id} ended {state}, this job was to run only after {_WORDS[on]}")
@@ -211,42 +209,42 @@ _WORDS: Final = {"completed": "its success", "dead": "its failure", "any": "its 
 
 
 def resolve(session: Session, now: Now, budget: int = SLICE) -> None:
-    """Tell up to `budget` children of jobs that have ended. `session.memory.resolving` holds what is left."""
-    while budget > 0 and session.memory.resolving:
+    """Tell up to `budget` children of jobs that have ended. `session.cache.resolving` holds what is left."""
+    while budget > 0 and session.cache.resolving:
         parent, parent_id, state = session.execute(_FIRST_RESOLVING, {"one": 1}).fetchone()
         children = session.execute(_CHILDREN, {"parent": parent, "slice": budget}).fetchall()
         for child, on in children:
             session.execute(_FORGET_EDGE, {"parent": parent, "child": child})
-            _tell_child(session, child, parent_id, JobState(state), on, now)
+            _notify_child(session, child, parent_id, JobState(state), on, now)
         if len(children) < budget:
             session.execute(_FORGET_RESOLVING, {"parent": parent})
-            session.memory.resolving.discard(parent)
-            session.on_rewind(lambda seq=parent: session.memory.resolving.add(seq))  # type: ignore[misc]
+            session.cache.resolving.discard(parent)
+            session.on_rollback(lambda seq=parent: session.cache.resolving.add(seq))  # type: ignore[misc]
         budget -= len(children)
-    if session.memory.resolving:
+    if session.cache.resolving:
         session.ready = True
 
 
-def _tell_child(session: Session, seq: int, parent_id: str, state: JobState, on: str, now: Now) -> None:
-    child = any_standing(session, seq)
+def _notify_child(session: Session, seq: int, parent_id: str, state: JobState, on: str, now: Now) -> None:
+    child = any_snapshot(session, seq)
     if child is None or child.state not in MAY_DEPEND:
         return
-    child = cancel_hopeless(session, child, parent_id, state, on, now)
+    child = cancel_unsatisfiable(session, child, parent_id, state, on, now)
     if child.batch is None:
         unblock(session, child, now)
 
 
-def cancel_hopeless(
-    session: Session, child: Standing, parent_id: str, state: JobState, on: str, now: Now
-) -> Standing:  # fmt: skip
+def cancel_unsatisfiable(
+    session: Session, child: JobSnapshot, parent_id: str, state: JobState, on: str, now: Now
+) -> JobSnapshot:  # fmt: skip
     """End a waiting job, if this end of a parent is not what it waits for."""
-    if _comes_true(on, state):
+    if _is_satisfied(on, state):
         return child
     cancelled = child._replace(state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms)
-    return move(session, child, cancelled.because(hopeless_reason(parent_id, state, on)), now)
+    return transition(session, child, cancelled.with_reason(dependency_reason(parent_id, state, on)), now)
 
 
-def unblock(session: Session, child: Standing, now: Now) -> None:
+def unblock(session: Session, child: JobSnapshot, now: Now) -> None:
     """Let a blocked job go that waits for no other. One of an upload stays: those to come may be what it waits for."""
     if child.state is JobState.BLOCKED and not is_waiting(session, child.seq):
-        move(session, child, placed(session, child._replace(state=JobState.PENDING), now), now)
+        transition(session, child, assign_lane(session, child._replace(state=JobState.PENDING), now), now)

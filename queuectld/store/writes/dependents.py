@@ -25,9 +25,7 @@ _WAITING: Final = statement(
 _PARENTS: Final = statement(
     Dependency.select(Dependency.parent).where(SQL("parent IN (SELECT value FROM json_each(:seqs))")).distinct()
 )
-_FORGET_PARENTS_OF: Final = statement(
-    Dependency.delete().where(SQL("child IN (SELECT value FROM json_each(:seqs))"))
-)
+_FORGET_PARENTS_OF: Final = statement(Dependency.delete().where(SQL("child IN (SELECT value FROM json_each(:seqs))")))
 _RESOLVE: Final = insert_row(Resolving)
 
 
@@ -35,11 +33,11 @@ def note_end(session: Session, parent: int, name: str, state: JobState) -> None:
     """Have those told that wait for a parent, which has ended so. A batch is a parent below 0."""
     if session.execute(_HAS_CHILDREN, {"parent": parent, "one": 1}).fetchone() is None:
         return
-    resolving = session.memory.resolving
+    resolving = session.cache.resolving
     if parent not in resolving:
         session.execute(_RESOLVE, (parent, name, state.value))
         resolving.add(parent)
-        session.on_rewind(partial(resolving.discard, parent))
+        session.on_rollback(partial(resolving.discard, parent))
 
 
 def forget_parents(session: Session, child: int) -> None:

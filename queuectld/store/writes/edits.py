@@ -9,21 +9,21 @@ from queuectl_client.protocol import attributes
 from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now, Options
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.states import CLAIMABLE
 from queuectld.store.mapping import models
-from queuectld.store.mapping.jobrows import OPTION_COLUMNS, Place, job_values
+from queuectld.store.mapping.jobrows import OPTION_COLUMNS, NewRow, job_values
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import selectors
-from queuectld.store.records import SeenBy, Target
+from queuectld.store.records import MoveTarget, ResolvedSelectors
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import concurrency_keys
-from queuectld.store.writes.changes import needed, refuse_state, refuse_unfit
+from queuectld.store.writes.changes import check_permitted, require_snapshot, wrong_state
 from queuectld.store.writes.dependencies import INSERT_DEPENDENCY, Parents, waits_for
 from queuectld.store.writes.dependents import forget_parents
-from queuectld.store.writes.ranking import place_of
-from queuectld.store.writes.transitions import Standing, job, move, placed
+from queuectld.store.writes.ranking import reposition
+from queuectld.store.writes.transitions import JobSnapshot, assign_lane, job, transition
 
 S = JobState
 _Job: Final = models.Job
@@ -43,20 +43,24 @@ _EDIT: Final = statement(
 )
 """Out of the line of its key, because it may have another key now; it is put where it belongs right afterwards."""
 _PLACE: Final = ("priority", "queue", "rank")
-_STANDING_KEYS: Final = ("key", "key_limit", "slots")
+_SNAPSHOT_KEYS: Final = ("key", "key_limit", "slots")
 
 
 def edit(
-    session: Session, named: int | str, changes: Mapping[str, Any], rev: int | None, now: Now,
-    seen: SeenBy | None = None,
+    session: Session,
+    named: int | str,
+    changes: Mapping[str, Any],
+    rev: int | None,
+    now: Now,
+    resolved: ResolvedSelectors | None = None,
 ) -> Job:
     """Change a job that does not run; one that has ended has it so when it is retried.
 
     `changes` are fields of a NewJob, or of its options, by name; what is not named stays. `rev` is the `updated_ms`
     that the caller has read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
     """
-    seq = selectors.needed(session.connection, named)
-    before = needed(session, seq)
+    seq = selectors.require(session.connection, named)
+    before = require_snapshot(session, seq)
     stored = job(session, seq)
     if rev is not None and stored.updated_ms != rev:
         message = f"job {before.id} was changed by somebody else meanwhile; look at it again"
@@ -65,13 +69,13 @@ def edit(
     if unknown:
         raise Refused(ErrorCode.INVALID_PARAMS, f"{min(unknown)!r} of a job cannot be edited.")
     if before.state is S.PROCESSING or before.ending is not None:
-        raise refuse_state(before, "only a job that does not run can be edited")
+        raise wrong_state(before, "only a job that does not run can be edited")
     changes = dict(changes)
     after = _timed(before, changes, now)
     if isinstance(changes.get("retry"), Mapping):
         changes["retry"] = stored.options.retry._replace(**changes["retry"])
     if "depends_on" in changes:
-        after = _rewired(session, after, changes, seen)
+        after = _rewired(session, after, changes, resolved)
     if "env" in changes:
         changes["env"] = _with_kept(changes["env"], stored)
     options = {name: value for name, value in changes.items() if name in Options._fields}
@@ -81,11 +85,11 @@ def edit(
     values = _write_fixed(session, seq, new, now)
     after = after._replace(
         queue=session.queue_id(new.queue), priority=new.priority, needs=values["needs"],
-        **{name: values[name] for name in _STANDING_KEYS},
+        **{name: values[name] for name in _SNAPSHOT_KEYS},
     )  # fmt: skip
     _settle(session, before._replace(in_line=0), after, now)
     detail = {"changed": sorted(changes)}
-    session.tell(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=new.queue, detail=detail)
+    session.record_event(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=new.queue, detail=detail)
     return job(session, seq)
 
 
@@ -98,38 +102,42 @@ def _with_kept(env: Mapping[str, str | bool], stored: Job) -> dict[str, str]:
     return {name: stored.options.env[name] if isinstance(value, bool) else value for name, value in env.items()}
 
 
-def relocate(session: Session, named: int | str, target: Target, now: Now) -> Job:
+def move(session: Session, named: int | str, target: MoveTarget, now: Now) -> Job:
     """Give a waiting job another place, or another queue, or both."""
-    seq = selectors.needed(session.connection, named)
-    before = needed(session, seq)
-    refuse_unfit(session, Verb.MOVE, before)
-    other = None if target.before is None else needed(session, selectors.needed(session.connection, target.before))
+    seq = selectors.require(session.connection, named)
+    before = require_snapshot(session, seq)
+    check_permitted(session, JobAction.MOVE, before)
+    other = (
+        None
+        if target.before is None
+        else require_snapshot(session, selectors.require(session.connection, target.before))
+    )
     if other is not None and other.state not in WAITING_STATES:
-        raise refuse_state(other, "no job can be moved before it")
-    after = place_of(session, before, target, other)
+        raise wrong_state(other, "no job can be moved before it")
+    after = reposition(session, before, target, other)
     _settle(session, before, after, now)
-    queue = session.memory.queue_names[after.queue]
+    queue = session.cache.queue_names[after.queue]
     detail = {"changed": [name for name in _PLACE if getattr(before, name) != getattr(after, name)]}
-    session.tell(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=queue, detail=detail)
+    session.record_event(EventKind.JOB_EDITED, now, job_id=before.id, seq=seq, queue=queue, detail=detail)
     return job(session, seq)
 
 
-def _settle(session: Session, before: Standing, after: Standing, now: Now) -> None:
+def _settle(session: Session, before: JobSnapshot, after: JobSnapshot, now: Now) -> None:
     """Let the job stand where its new keys put it, and the others of its key where that leaves them."""
     if after.state in CLAIMABLE:
-        after = placed(session, after, now)
+        after = assign_lane(session, after, now)
     if after != before:
-        move(session, before, after, now)
+        transition(session, before, after, now)
     if after.key is not None:
-        concurrency_keys.set_right(session, after.key)
+        concurrency_keys.rebalance(session, after.key)
 
 
-def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
+def _timed(before: JobSnapshot, changes: dict[str, Any], now: Now) -> JobSnapshot:
     """A new time to run takes the place of the old one, also of a backoff."""
     if changes.keys().isdisjoint({"delay_ms", "run_at_ms"}):
         return before
     if before.state not in WAITING_STATES:
-        raise refuse_state(before, "only a waiting job has a time to run")
+        raise wrong_state(before, "only a waiting job has a time to run")
     delay_ms, run_at_ms = changes.get("delay_ms") or 0, changes.get("run_at_ms")
     changes |= {"delay_ms": delay_ms, "run_at_ms": run_at_ms}
     before = before._replace(lane=None, in_line=0)
@@ -140,13 +148,17 @@ def _timed(before: Standing, changes: dict[str, Any], now: Now) -> Standing:
     return before._replace(due_ms=None, run_at_ms=run_at_ms)
 
 
-def _rewired(session: Session, before: Standing, changes: dict[str, Any], seen: SeenBy | None) -> Standing:
+def _rewired(
+    session: Session, before: JobSnapshot, changes: dict[str, Any], resolved: ResolvedSelectors | None
+) -> JobSnapshot:
     """Let the job wait for others than until now."""
     if before.state not in WAITING_STATES or before.state is S.FAILED:
-        raise refuse_state(before, "it no longer waits for other jobs")
-    parents = Parents(session, changes["depends_on"], seen=seen)
-    if parents.hopeless is not None:
-        raise Refused(ErrorCode.WRONG_STATE, f"Job {before.id} could never run: {parents.hopeless}.", {"id": before.id})
+        raise wrong_state(before, "it no longer waits for other jobs")
+    parents = Parents(session, changes["depends_on"], resolved=resolved)
+    if parents.unsatisfiable is not None:
+        raise Refused(
+            ErrorCode.WRONG_STATE, f"Job {before.id} could never run: {parents.unsatisfiable}.", {"id": before.id}
+        )
     goals = [before.seq] if before.bundle is None else [before.seq, -before.bundle]
     if any(waits_for(session, parents.waits_for, goal, set()) for goal in goals):
         message = f"Job {before.id} would wait for itself: jobs cannot wait for one another in a circle."
@@ -161,7 +173,7 @@ def _rewired(session: Session, before: Standing, changes: dict[str, Any], seen: 
 
 
 def _write_fixed(session: Session, seq: int, new: NewJob, now: Now) -> dict[str, Any]:
-    place = Place(seq, "", S.PENDING, 0, None, None, None, None, now.wall_ms, None, None, new.depends_on, 0)
-    values = job_values(new, place)
+    new_row = NewRow(seq, "", S.PENDING, 0, None, None, None, None, now.wall_ms, None, None, new.depends_on, 0)
+    values = job_values(new, new_row)
     session.execute(_EDIT, {name: values[name] for name in _FIXED} | {"updated_ms": now.wall_ms, "seq": seq})
     return values

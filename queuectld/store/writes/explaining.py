@@ -18,13 +18,13 @@ from queuectld.store.mapping import models
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import selectors
 from queuectld.store.records import Explanation, Rule
-from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.lanes import LaneHead
 from queuectld.store.writer.session import Session
-from queuectld.store.writes.changes import needed
-from queuectld.store.writes.claims import MOST_PASSED, passed_over, read_head
-from queuectld.store.writes.transitions import UNTIL_THEY_END, Standing
+from queuectld.store.writes.changes import require_snapshot
+from queuectld.store.writes.claims import MAX_SKIPPED, find_shortages, read_head
+from queuectld.store.writes.transitions import UNTIL_THEY_END, JobSnapshot
 
-MOST_COUNTED: Final = 10_000
+MAX_COUNTED: Final = 10_000
 """A place in line is told up to here."""
 SHOWN: Final = 5
 """Jobs named for one rule."""
@@ -49,14 +49,16 @@ _PARENT: Final = statement(_Job.select(_Job.id, _Job.state).where(_Job.seq == ar
 _BUNDLE: Final = statement(
     models.Bundle.select(models.Bundle.name, models.Bundle.open_jobs).where(models.Bundle.id == arg("id"))
 )
-_LET_IN: Final = statement(_Job.select(_Job.id).where((_Job.key == arg("key")) & SQL(models.LET_IN)).limit(arg("most")))
+_ADMITTED: Final = statement(
+    _Job.select(_Job.id).where((_Job.key == arg("key")) & SQL(models.ADMITTED)).limit(arg("most"))
+)
 _ID: Final = statement(_Job.select(_Job.id).where(_Job.seq == arg("seq")))
 _ON: Final = {"completed": "to succeed", "dead": "to fail", "any": "to end"}
 
 
 def explain(session: Session, named: int | str, now: Now) -> Explanation:
     """All that holds the job back, the first obstacle first. No rule: it starts in a moment."""
-    job = needed(session, selectors.needed(session.connection, named))
+    job = require_snapshot(session, selectors.require(session.connection, named))
     ahead, exact = _ahead(session, job)
     rules = list(_rules(session, job, now, ahead))
     starts_ms = now.wall_ms if not rules else max((rule.until_ms or 0 for rule in rules), default=0) or None
@@ -72,8 +74,8 @@ _PASSING: Final = frozenset({"position", "workers-busy"})
 """Rules that say nothing about the earliest moment."""
 
 
-def _rules(session: Session, job: Standing, now: Now, ahead: int) -> Iterator[Rule]:
-    left = session.memory.survivors.get(job.seq)
+def _rules(session: Session, job: JobSnapshot, now: Now, ahead: int) -> Iterator[Rule]:
+    left = session.cache.survivors.get(job.seq)
     if job.state in ENDED_STATES or job.state is JobState.PROCESSING:
         yield _over(job)
         if left:
@@ -97,7 +99,7 @@ def _rules(session: Session, job: Standing, now: Now, ahead: int) -> Iterator[Ru
         yield Rule("position", f"{_many(ahead, 'job')} of its queue {'goes' if ahead == 1 else 'go'} before it.")
 
 
-def _over(job: Standing) -> Rule:
+def _over(job: JobSnapshot) -> Rule:
     if job.state is JobState.PROCESSING:
         stopped = " and stopped until it is resumed" if job.paused else ""
         return Rule("running", f"Worker w{job.worker} runs it{stopped}.")
@@ -113,7 +115,7 @@ def _survivors(left: Sequence[Survivor], then: str) -> Rule:
     return Rule("survivors", f"Its last run may still run as {pids}: {why}.{then}")
 
 
-def _parents(session: Session, job: Standing) -> Iterator[Rule]:
+def _parents(session: Session, job: JobSnapshot) -> Iterator[Rule]:
     rows = session.execute(_PARENTS, {"child": job.seq, "most": SHOWN + 1}).fetchall()
     for parent, on in rows[:SHOWN]:
         if parent < 0:
@@ -127,7 +129,7 @@ def _parents(session: Session, job: Standing) -> Iterator[Rule]:
         yield Rule("dependency", "It waits for more jobs besides.")
 
 
-def _time(job: Standing, now: Now) -> Iterator[Rule]:
+def _time(job: JobSnapshot, now: Now) -> Iterator[Rule]:
     if job.due_ms == UNTIL_THEY_END:
         return
     if job.due_ms is not None and job.due_ms > now.store_ms:
@@ -140,24 +142,24 @@ def _time(job: Standing, now: Now) -> Iterator[Rule]:
         yield Rule("run-at", "Its time to run has not come.", job.run_at_ms)
 
 
-def _key(session: Session, job: Standing, ahead: int) -> Rule:
+def _key(session: Session, job: JobSnapshot, ahead: int) -> Rule:
     values = {"key": job.key, "most": SHOWN}
-    holders = [row[0] for row in session.execute(_LET_IN, values)]
-    for taken in session.memory.limits.in_hand.values():
-        if taken.key == job.key and len(holders) < SHOWN:
-            holders.extend(row[0] for row in session.execute(_ID, {"seq": taken.seq}))
+    holders = [row[0] for row in session.execute(_ADMITTED, values)]
+    for allocation in session.cache.limits.allocations.values():
+        if allocation.key == job.key and len(holders) < SHOWN:
+            holders.extend(row[0] for row in session.execute(_ID, {"seq": allocation.seq}))
     words = f"Of its key {job.key!r} no more than {_many(job.key_limit, 'job')} may run at once"
     first = f", and {_many(ahead, 'job')} of the key {'goes' if ahead == 1 else 'go'} before it" if ahead else ""
     return Rule("key", f"{words}; it waits for {', '.join(holders)}{first}.", jobs=tuple(holders))
 
 
-def _queue(session: Session, job: Standing, now: Now, ahead: int) -> Iterator[Rule]:
-    limits, name = session.memory.limits.queues[job.queue], session.memory.queue_names[job.queue]
+def _queue(session: Session, job: JobSnapshot, now: Now, ahead: int) -> Iterator[Rule]:
+    limits, name = session.cache.limits.queues[job.queue], session.cache.queue_names[job.queue]
     if limits.paused:
         because = f": {limits.paused_because}" if limits.paused_because else ""
         yield Rule("paused", f"The queue {name} is paused{because}.")
-    if limits.concurrency is not None and limits.in_hand >= limits.concurrency:
-        yield Rule("concurrency", f"The queue {name} runs {limits.in_hand} of at most {limits.concurrency} at once.")
+    if limits.concurrency is not None and limits.running >= limits.concurrency:
+        yield Rule("concurrency", f"The queue {name} runs {limits.running} of at most {limits.concurrency} at once.")
     if limits.rate is not None and (job.lane is not None or limits.opens_ms is not None):
         opens_ms = limits.rate.opens_ms(limits.starts, now.store_ms, ahead)
         if opens_ms > now.store_ms:
@@ -166,14 +168,14 @@ def _queue(session: Session, job: Standing, now: Now, ahead: int) -> Iterator[Ru
             yield Rule("rate", words, now.wall_ms + opens_ms - now.store_ms)
 
 
-def _resources(session: Session, job: Standing) -> Iterator[Rule]:
+def _resources(session: Session, job: JobSnapshot) -> Iterator[Rule]:
     assert job.lane is not None
-    resources, wanted = session.memory.limits.resources, session.memory.demands[job.lane]
+    resources, wanted = session.cache.limits.resources, session.cache.demands[job.lane]
     asked = dict(((SLOTS, wanted.slots), *wanted.needs))
-    for name, much in resources.lacking(wanted):
+    for name, much in resources.exceeding_total(wanted):
         if name != SLOTS or resources.workers or resources.slots is not None:
             yield Rule("resources", f"It needs {name}={much}, and there are {resources.total(name)} in all.")
-    short = resources.short(wanted, {})
+    short = resources.shortages(wanted, {})
     for name in short:
         if name == SLOTS and asked[name] == 1 and resources.slots is None:
             continue  # a worker is a slot then, and of workers more is said below
@@ -185,44 +187,44 @@ def _resources(session: Session, job: Standing) -> Iterator[Rule]:
             yield Rule("reserved", f"It needs {name}={asked[name]}, which a bigger job before it is waiting for.")
 
 
-def _kept_by_others(session: Session, job: Standing) -> list[str]:
+def _kept_by_others(session: Session, job: JobSnapshot) -> list[str]:
     """What is short for this job alone because of those before it, as a claim would find it."""
     assert job.lane is not None
     reserved: dict[str, int] = {}
-    own = Head(-job.priority, job.rank, job.seq, job.lane, job.state)
+    own = LaneHead(-job.priority, job.rank, job.seq, job.lane, job.state)
     try:
-        for _ in range(MOST_PASSED):
+        for _ in range(MAX_SKIPPED):
             head = session.lanes.best(partial(read_head, session))
             if head is None or head >= own:
                 break
-            passed_over(session, head, reserved)
-            session.lanes.set_aside(head.lane)
+            find_shortages(session, head, reserved)
+            session.lanes.skip(head.lane)
     finally:
-        session.lanes.put_back()
-    return session.memory.limits.resources.short(session.memory.demands[job.lane], reserved)
+        session.lanes.unskip_all()
+    return session.cache.limits.resources.shortages(session.cache.demands[job.lane], reserved)
 
 
 def _workers(session: Session) -> Iterator[Rule]:
-    workers, busy = len(session.memory.workers), len(session.memory.limits.in_hand)
+    workers, busy = len(session.cache.workers), len(session.cache.limits.allocations)
     if not workers:
         yield Rule("workers", "There are no workers.")
     elif busy >= workers:
         yield Rule("workers-busy", "Its worker is busy." if workers == 1 else f"All {workers} workers are busy.")
 
 
-def _ahead(session: Session, job: Standing) -> tuple[int, bool]:
+def _ahead(session: Session, job: JobSnapshot) -> tuple[int, bool]:
     """How many of its queue, or in line of its key, go before it; and whether all of them were counted."""
     values = {"priority": job.priority, "rank": job.rank}
     where: list[dict[str, object]] = []
     if job.in_line:
         where = [{"key": job.key}]
     elif job.lane is not None:
-        where = [{"lane": lane} for lane in session.memory.lanes_of[job.queue]]
+        where = [{"lane": lane} for lane in session.cache.lanes_of[job.queue]]
     ahead = 0
     for line in where:
         for text in (_AHEAD_IN_LINE if job.in_line else _AHEAD_IN_LANE).values():
-            ahead += session.execute(text, values | line | {"most": MOST_COUNTED - ahead}).fetchone()[0]
-    return ahead, ahead < MOST_COUNTED
+            ahead += session.execute(text, values | line | {"most": MAX_COUNTED - ahead}).fetchone()[0]
+    return ahead, ahead < MAX_COUNTED
 
 
 def _many(count: int, what: str) -> str:

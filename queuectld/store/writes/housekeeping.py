@@ -28,11 +28,8 @@ _OLD_REQUESTS: Final = statement(
 )  # fmt: skip
 _DELETE_REQUESTS: Final = statement(Request.delete().where(Request.n <= arg("upto")))
 _OLDEST_REQUEST: Final = statement(Request.select(Request.created_ms).order_by(Request.n).limit(arg("slice")))
-_STANDINGS: Final = statement(
-    Job.select(Job.seq, Job.state, Job.finished_ms)
-    .where(Job.seq > arg("after"))
-    .order_by(Job.seq)
-    .limit(arg("slice"))
+_SELECT_STATES: Final = statement(
+    Job.select(Job.seq, Job.state, Job.finished_ms).where(Job.seq > arg("after")).order_by(Job.seq).limit(arg("slice"))
 )
 _PRESENT: Final = statement(
     Job.select(Job.seq).where(AMONG_SEQS)
@@ -42,7 +39,7 @@ _PRESENT: Final = statement(
 def prune_events(session: Session, keep: int) -> bool:
     """Forget some of the oldest events, down to the newest `keep`. True: there are more to forget."""
     oldest: int | None = session.execute(_OLDEST).fetchone()[0]
-    below = session.memory.last_event_seq - max(keep, 1) + 1
+    below = session.cache.last_event_seq - max(keep, 1) + 1
     if oldest is None or oldest >= below:
         return False
     session.execute(_DELETE_EVENTS, {"below": min(below, oldest + SLICE)})
@@ -74,7 +71,7 @@ def ended_jobs(connection: sqlite3.Connection, after: int) -> tuple[int, list[tu
 
     By number, without an index on the time: that would cost each job that ends, and this runs now and then.
     """
-    rows = connection.execute(_STANDINGS, {"after": after, "slice": LOOKED_AT}).fetchall()
+    rows = connection.execute(_SELECT_STATES, {"after": after, "slice": LOOKED_AT}).fetchall()
     ended = [(seq, JobState(state), finished) for seq, state, finished in rows if state in ENDED_STATES]
     return (rows[-1][0] if rows else 0), ended
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
-from queuectld.store.mapping.jobrows import Place, read_job, read_new_job
+from queuectld.store.mapping.jobrows import NewRow, read_job, read_new_job
 from queuectld.store.mapping.models import Request
 from queuectld.store.mapping.rows import pack, unpack
 from queuectld.store.mapping.statement import arg, insert_row, statement
@@ -32,18 +32,18 @@ def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> Ad
     if known is not None:
         return known
     added = adding.add(session, new, now)
-    answer_one(session, request, added, now)
+    save_one(session, request, added, now)
     return added
 
 
-def answer_one(session: Session, request: str | None, added: AddedOne, now: Now) -> None:
+def save_one(session: Session, request: str | None, added: AddedOne, now: Now) -> None:
     """Keep the answer of a request for one job."""
-    answer(session, request, ENQUEUE, [added.job.seq, added.job.id, added.skipped, added.replaced], now)
+    save_answer(session, request, ENQUEUE, [added.job.seq, added.job.id, added.skipped, added.replaced], now)
 
 
 def known_one(session: Session, request: str | None, new: NewJob, now: Now) -> AddedOne | None:
     """The job that this request has stored; None when it is new."""
-    known = answered(session, request, ENQUEUE)
+    known = saved_answer(session, request, ENQUEUE)
     if known is None:
         return None
     seq, id_, skipped, replaced = known
@@ -51,8 +51,8 @@ def known_one(session: Session, request: str | None, new: NewJob, now: Now) -> A
     if row is not None:
         return AddedOne(read_job(row), skipped, replaced)
     # It has been removed since; who asks again learns what the first answer was.
-    place = Place(seq, id_, JobState.PENDING, 0, None, None, None, new.run_at_ms, now.wall_ms, None, None, (), 0)
-    return AddedOne(read_new_job(new, place), skipped, replaced)
+    new_row = NewRow(seq, id_, JobState.PENDING, 0, None, None, None, new.run_at_ms, now.wall_ms, None, None, (), 0)
+    return AddedOne(read_new_job(new, new_row), skipped, replaced)
 
 
 def add_many_once(session: Session, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
@@ -61,30 +61,30 @@ def add_many_once(session: Session, new: Sequence[NewJob], now: Now, request: st
     if known is not None:
         return known
     added = adding.add_many(session, new, now)
-    answer(session, request, ENQUEUE_MANY, added, now)
+    save_answer(session, request, ENQUEUE_MANY, added, now)
     return added
 
 
 def known_many(session: Session, request: str | None) -> Added | None:
     """What this request for many jobs has stored; None when it is new."""
-    known = answered(session, request, ENQUEUE_MANY)
+    known = saved_answer(session, request, ENQUEUE_MANY)
     return None if known is None else Added(*known)
 
 
 def commit_many(session: Session, token: str, added: Added, now: Now, request: str | None) -> Added:
     """Commit the batch in which the many jobs of one request came."""
     uploads.commit_batch(session, token, now)
-    answer(session, request, ENQUEUE_MANY, added, now)
+    save_answer(session, request, ENQUEUE_MANY, added, now)
     return added
 
 
 def commit_batch_once(session: Session, token: str, now: Now, request: str | None) -> AddedSummary:
     """Commit a batch, or give what this request has committed."""
-    known = answered(session, request, BATCH_COMMIT)
+    known = saved_answer(session, request, BATCH_COMMIT)
     if known is not None:
         return AddedSummary(*known)
     summary = uploads.commit_batch(session, token, now)
-    answer(session, request, BATCH_COMMIT, summary, now)
+    save_answer(session, request, BATCH_COMMIT, summary, now)
     return summary
 
 
@@ -92,15 +92,15 @@ def add_pool_once(
     session: Session, kind: str, wanted: int, event_seq: int, now: Now, request: str | None
 ) -> tuple[int, int, bool]:
     """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
-    known = answered(session, request, WORKER_START)
+    known = saved_answer(session, request, WORKER_START)
     if known is not None:
         return known[0], known[1], False
     pool = registry.add_pool(session, kind, wanted, None, now)
-    answer(session, request, WORKER_START, [pool, event_seq], now)
+    save_answer(session, request, WORKER_START, [pool, event_seq], now)
     return pool, event_seq, True
 
 
-def answered(session: Session, request: str | None, verb: str) -> Any:
+def saved_answer(session: Session, request: str | None, verb: str) -> Any:
     """The first answer to this request; None when it is new."""
     if request is None:
         return None
@@ -112,7 +112,7 @@ def answered(session: Session, request: str | None, verb: str) -> Any:
     return unpack(row[1])
 
 
-def answer(session: Session, request: str | None, verb: str, value: Any, now: Now) -> None:
+def save_answer(session: Session, request: str | None, verb: str, value: Any, now: Now) -> None:
     """Keep the answer, in the commit that makes it true."""
     if request is not None:
         session.execute(_ADD_REQUEST, (request, verb, pack(value), now.wall_ms))

@@ -16,12 +16,12 @@ from queuectld.domain.job import NewJob, Now
 from queuectld.store.mapping import models
 from queuectld.store.mapping.models import Dependency
 from queuectld.store.mapping.statement import arg, statement
-from queuectld.store.reads.dependency_selectors import all_named
-from queuectld.store.records import AddedOne, Seen
+from queuectld.store.reads.dependency_selectors import all_matches
+from queuectld.store.records import AddedOne, ResolvedSelector
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import adding, idempotency, uploads
-from queuectld.store.writes.dependencies import cancel_hopeless, is_id, states_of
-from queuectld.store.writes.transitions import MAY_DEPEND, any_standing, job, move, placed
+from queuectld.store.writes.dependencies import cancel_unsatisfiable, is_id, states_of
+from queuectld.store.writes.transitions import MAY_DEPEND, any_snapshot, assign_lane, job, transition
 
 AT_ONCE: Final = 1_000
 """Parents noted in one commit, in some 10 ms."""
@@ -60,23 +60,23 @@ def begin(
     return seq, left
 
 
-def parents_of(session: Session, selector: str, seen: Seen, child: int) -> list[int]:
+def matching_parents(session: Session, selector: str, resolved: ResolvedSelector, child: int) -> list[int]:
     """The jobs that a selector names: those that were seen, and those that have come since, before the child."""
-    return all_named(session.connection, selector, seen, child)
+    return all_matches(session.connection, selector, resolved, child)
 
 
 def wait_for(session: Session, child: int, parents: Sequence[int], on: str, now: Now) -> list[str]:
     """Let the hidden job wait for these, too. Gives the ids of those that are there; one removed since is none."""
     found = states_of(session, parents)
-    standing = any_standing(session, child)
-    assert standing is not None
+    snapshot = any_snapshot(session, child)
+    assert snapshot is not None
     for _, name, state in found:
-        if state in ENDED_STATES and standing.state is not JobState.CANCELLED:
-            standing = cancel_hopeless(session, standing, name, JobState(state), on, now)
+        if state in ENDED_STATES and snapshot.state is not JobState.CANCELLED:
+            snapshot = cancel_unsatisfiable(session, snapshot, name, JobState(state), on, now)
     waits = [seq for seq, _, state in found if state not in ENDED_STATES]
-    if waits and (standing.state is JobState.PENDING or standing.state in MAY_DEPEND):
-        if standing.state is JobState.PENDING:
-            move(session, standing, placed(session, standing._replace(state=JobState.BLOCKED), now), now)
+    if waits and (snapshot.state is JobState.PENDING or snapshot.state in MAY_DEPEND):
+        if snapshot.state is JobState.PENDING:
+            transition(session, snapshot, assign_lane(session, snapshot._replace(state=JobState.BLOCKED), now), now)
         session.execute(_WAIT_FOR, {"child": child, "until": on, "parents": json.dumps(waits)})
     return [name for _, name, _ in found]
 
@@ -91,8 +91,8 @@ def commit(
         return known
     few = json.loads(session.execute(_NAMED, {"seq": child}).fetchone()[0] or "[]")
     session.execute(_NAME, {"seq": child, "named": json.dumps([*few, *named], separators=(",", ":"))})
-    uploads.commit_batch(session, token, now, told=False)
+    uploads.commit_batch(session, token, now, announce=False)
     added = job(session, child)
-    adding.tell_added(session, added, now)
-    idempotency.answer_one(session, request, AddedOne(added), now)
+    adding.record_added(session, added, now)
+    idempotency.save_one(session, request, AddedOne(added), now)
     return AddedOne(added)

@@ -15,13 +15,13 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.store.mapping.models import Job
 from queuectld.store.mapping.statement import arg, statement
-from queuectld.store.records import Target
+from queuectld.store.records import MoveTarget
 from queuectld.store.writer.session import Session
 from queuectld.store.writes.registry import note_last_seq, note_ranks
-from queuectld.store.writes.transitions import Standing
+from queuectld.store.writes.transitions import JobSnapshot
 
-MOST_SET_APART: Final = 10_000
-NARROWEST: Final = 2.0**-20
+MAX_RESPACED: Final = 10_000
+MIN_GAP: Final = 2.0**-20
 """Ranks are set apart by at least this much, for some twenty more moves between any two."""
 _IN_LANE: Final = (Job.lane == arg("lane")) & Job.lane.is_null(False) & (Job.seq != arg("besides"))
 _FIRST: Final = statement(
@@ -46,12 +46,12 @@ _AHEAD: Final = statement(
 _SET_RANK: Final = statement(Job.update(rank=arg("rank")).where(Job.seq == arg("seq")))
 
 
-def place_of(session: Session, moved: Standing, target: Target, other: Standing | None) -> Standing:
+def reposition(session: Session, moved: JobSnapshot, target: MoveTarget, other: JobSnapshot | None) -> JobSnapshot:
     """The job at its new place. Its priority changes where that is needed to get it there."""
     queue = moved.queue if target.queue is None else session.queue_id(target.queue)
     if other is not None:
         if target.queue is not None and queue != other.queue:
-            message = f"job {other.id} is in the queue {session.memory.queue_names[other.queue]!r}; move to there"
+            message = f"job {other.id} is in the queue {session.cache.queue_names[other.queue]!r}; move to there"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "queue"})
         if other.seq == moved.seq:
             raise Refused(ErrorCode.INVALID_PARAMS, "a job cannot be moved before itself", {"key": "before"})
@@ -63,44 +63,44 @@ def place_of(session: Session, moved: Standing, target: Target, other: Standing 
     return _last(session, moved) if target.end == "last" else moved
 
 
-def _first(session: Session, moved: Standing) -> Standing:
+def _first(session: Session, moved: JobSnapshot) -> JobSnapshot:
     """Before all that could run, or are in line of its key, and of the others before all that were moved to there."""
-    memory = session.memory
+    cache = session.cache
     heads = _ends(session, moved, _FIRST, _FIRST_IN_LINE)
     priority = max([moved.priority, *(head[0] for head in heads)])
-    rank = min([memory.first_rank, *(head[1] for head in heads)]) - 1
-    memory.first_rank = rank
+    rank = min([cache.first_rank, *(head[1] for head in heads)]) - 1
+    cache.first_rank = rank
     note_ranks(session)
     return moved._replace(priority=priority, rank=rank)
 
 
-def _last(session: Session, moved: Standing) -> Standing:
+def _last(session: Session, moved: JobSnapshot) -> JobSnapshot:
     """The same behind them. Who waits for something else (its time, a dependency) keeps its place among them, too."""
-    memory = session.memory
+    cache = session.cache
     tails = _ends(session, moved, _LAST, _LAST_IN_LINE)
     priority = min([moved.priority, *(tail[0] for tail in tails)])
-    rank = max([memory.last_rank, float(memory.last_seq), *(tail[1] for tail in tails)])
+    rank = max([cache.last_rank, float(cache.last_seq), *(tail[1] for tail in tails)])
     # Half-way to the next job to be added, which goes behind; where that is too near, as if it were that job.
     behind = (rank + session.next_seq()) / 2
     if behind <= rank:
-        behind = memory.last_seq = session.next_seq()
+        behind = cache.last_seq = session.next_seq()
         note_last_seq(session)
-    memory.last_rank = behind
+    cache.last_rank = behind
     note_ranks(session)
     return moved._replace(priority=priority, rank=behind)
 
 
-def _ends(session: Session, moved: Standing, in_lane: str, in_line: str) -> list[tuple[int, float]]:
+def _ends(session: Session, moved: JobSnapshot, in_lane: str, in_line: str) -> list[tuple[int, float]]:
     """Priority and rank of the first or last job of each lane of its queue, and of the line of its key."""
     values = {"besides": moved.seq, "one": 1}
-    lanes = session.memory.lanes_of[moved.queue]
+    lanes = session.cache.lanes_of[moved.queue]
     rows = [session.execute(in_lane, values | {"lane": lane}).fetchone() for lane in lanes]
     if moved.key is not None:
         rows.append(session.execute(in_line, values | {"key": moved.key}).fetchone())
     return [row for row in rows if row is not None]
 
 
-def _before(session: Session, moved: Standing, other: Standing) -> float:
+def _before(session: Session, moved: JobSnapshot, other: JobSnapshot) -> float:
     for _ in range(2):
         ahead = next(_ahead(session, moved, other, 1), None)
         if ahead is None:
@@ -108,25 +108,25 @@ def _before(session: Session, moved: Standing, other: Standing) -> float:
         middle = (ahead[0] + other.rank) / 2
         if ahead[0] < middle < other.rank:
             return middle
-        _set_apart(session, moved, other)
+        _respace(session, moved, other)
     raise RuntimeError(f"there is no room before job {other.seq}, although it was made")
 
 
-def _ahead(session: Session, moved: Standing, other: Standing, most: int) -> Iterator[tuple[float, int, int]]:
+def _ahead(session: Session, moved: JobSnapshot, other: JobSnapshot, most: int) -> Iterator[tuple[float, int, int]]:
     """Rank, number and lane of the jobs before the other one at its priority, the nearest first."""
     values = {"besides": moved.seq, "priority": other.priority, "rank": other.rank, "most": most}
     return heapq.merge(*(
         ((rank, seq, lane) for rank, seq in session.execute(_AHEAD, values | {"lane": lane}))
-        for lane in session.memory.lanes_of[other.queue]
+        for lane in session.cache.lanes_of[other.queue]
     ), reverse=True)  # fmt: skip
 
 
-def _set_apart(session: Session, moved: Standing, other: Standing) -> None:
+def _respace(session: Session, moved: JobSnapshot, other: JobSnapshot) -> None:
     """Make room before a job: those right before it share the next wide gap evenly."""
     near: list[tuple[float, int, int]] = []
-    for each in islice(_ahead(session, moved, other, MOST_SET_APART), MOST_SET_APART):
+    for each in islice(_ahead(session, moved, other, MAX_RESPACED), MAX_RESPACED):
         width = (other.rank - each[0]) / (len(near) + 1)
-        if near and width >= NARROWEST:
+        if near and width >= MIN_GAP:
             break
         near.append(each)
     else:

@@ -11,9 +11,9 @@ from queuectld.domain.job import Now
 from queuectld.domain.rate import read_rate
 from queuectld.store.mapping.models import Config, Job, Meta, Pool, Queue, Worker
 from queuectld.store.mapping.statement import arg, insert_row, statement
-from queuectld.store.writer.cache import LAST_SEQ_KEY, RANKS_KEY, read_settings, shut_until, supply
+from queuectld.store.writer.cache import LAST_SEQ_KEY, RANKS_KEY, read_settings, reopening_ms, supply
 from queuectld.store.writer.session import Session
-from queuectld.store.writes.transitions import out_of_hand, worker_detail
+from queuectld.store.writes.transitions import release_allocation, worker_detail
 
 _SET_META: Final = statement(
     Meta.insert(key=arg("key"), value=arg("value")).on_conflict(
@@ -49,12 +49,12 @@ def set_value(session: Session, key: str, value: Any) -> None:
 
 def note_last_seq(session: Session) -> None:
     """Before jobs are deleted: keep the highest number ever given, which a restart would else give again."""
-    session.execute(_SET_META, {"key": LAST_SEQ_KEY, "value": json.dumps(session.memory.last_seq)})
+    session.execute(_SET_META, {"key": LAST_SEQ_KEY, "value": json.dumps(session.cache.last_seq)})
 
 
 def note_ranks(session: Session) -> None:
     """Keep how far to the front and to the back jobs were moved, so that the next one goes past them."""
-    ranks = [session.memory.first_rank, session.memory.last_rank]
+    ranks = [session.cache.first_rank, session.cache.last_rank]
     session.execute(_SET_META, {"key": RANKS_KEY, "value": json.dumps(ranks)})
 
 
@@ -75,12 +75,12 @@ def unset_config(session: Session, key: str, now: Now) -> bool:
 def _settings_changed(session: Session, key: str, now: Now) -> None:
     session.settings_changed = True
     if key in ("slots", "resources"):
-        resources = session.memory.limits.resources
-        session.on_rewind(partial(setattr, resources, "slots", resources.slots))
-        session.on_rewind(partial(setattr, resources, "supplies", resources.supplies))
+        resources = session.cache.limits.resources
+        session.on_rollback(partial(setattr, resources, "slots", resources.slots))
+        session.on_rollback(partial(setattr, resources, "supplies", resources.supplies))
         supply(resources, read_settings(session.connection)[0])
         session.ready = True
-    session.tell(EventKind.CONFIG_CHANGED, now, detail={"key": key})
+    session.record_event(EventKind.CONFIG_CHANGED, now, detail={"key": key})
 
 
 def set_queue(session: Session, name: str, fields: dict[str, Any], now: Now) -> None:
@@ -96,9 +96,9 @@ def set_queue(session: Session, name: str, fields: dict[str, Any], now: Now) -> 
         _set_field(session, number, "concurrency", fields["concurrency"])
     if "rate" in fields:
         _set_field(session, number, "rate", fields["rate"], read_rate(fields["rate"]))
-        session.shut(number, shut_until(session.memory.limits.queues[number]))
+        session.close_until(number, reopening_ms(session.cache.limits.queues[number]))
     session.open_or_close(number)
-    session.tell(EventKind.QUEUE_CHANGED, now, queue=name, detail=fields)
+    session.record_event(EventKind.QUEUE_CHANGED, now, queue=name, detail=fields)
 
 
 def pause_queue(session: Session, queue: int, because: str, now: Now) -> None:
@@ -106,7 +106,7 @@ def pause_queue(session: Session, queue: int, because: str, now: Now) -> None:
     _set_paused(session, queue, paused=True, because=because)
     session.open_or_close(queue)
     detail = {"paused": True, "reason": because}
-    session.tell(EventKind.QUEUE_CHANGED, now, queue=session.memory.queue_names[queue], detail=detail)
+    session.record_event(EventKind.QUEUE_CHANGED, now, queue=session.cache.queue_names[queue], detail=detail)
 
 
 def _set_paused(session: Session, queue: int, *, paused: bool, because: str | None) -> None:
@@ -139,8 +139,8 @@ def remove_pool(session: Session, pool: int) -> None:
 def add_worker(session: Session, pool: int, number: int, now: Now) -> int:
     """Store a worker before it is started; gives its number, never used before."""
     worker = _given(session.execute(_ADD_WORKER, (pool, number, session.host, now.wall_ms)).lastrowid)
-    session.memory.workers[worker] = (pool, number)
-    session.on_rewind(partial(session.memory.workers.pop, worker, None))
+    session.cache.workers[worker] = (pool, number)
+    session.on_rollback(partial(session.cache.workers.pop, worker, None))
     _count_workers(session, 1)
     return worker
 
@@ -149,27 +149,29 @@ def start_worker(session: Session, worker: int, pid: int, start_time: int, boot_
     """Note which process the worker is, before it is given work."""
     values = {"id": worker, "pid": pid, "start_time": start_time, "boot_id": boot_id}
     if session.execute(_START_WORKER, values).rowcount:
-        session.tell(EventKind.WORKER_STARTED, now, worker=worker, detail=worker_detail(session, worker) | {"pid": pid})
+        session.record_event(
+            EventKind.WORKER_STARTED, now, worker=worker, detail=worker_detail(session, worker) | {"pid": pid}
+        )
 
 
 def end_worker(session: Session, worker: int, now: Now) -> None:
     """Forget a worker whose process is gone, and with it what it was still ending."""
     session.execute(_END_ENDING, {"id": worker})
-    for taken in session.memory.limits.of_worker(worker):
-        out_of_hand(session, taken.seq)
+    for allocation in session.cache.limits.allocations_of(worker):
+        release_allocation(session, allocation.seq)
     if not session.execute(_REMOVE_WORKER, {"id": worker}).rowcount:
         return
-    session.tell(EventKind.WORKER_ENDED, now, worker=worker, detail=worker_detail(session, worker))
-    place = session.memory.workers.pop(worker, None)
+    session.record_event(EventKind.WORKER_ENDED, now, worker=worker, detail=worker_detail(session, worker))
+    place = session.cache.workers.pop(worker, None)
     if place is not None:
-        session.on_rewind(partial(session.memory.workers.__setitem__, worker, place))
+        session.on_rollback(partial(session.cache.workers.__setitem__, worker, place))
         _count_workers(session, -1)
 
 
 def _count_workers(session: Session, change: int) -> None:
     """There are as many slots as workers, unless the config says otherwise."""
-    resources = session.memory.limits.resources
-    session.on_rewind(partial(setattr, resources, "workers", resources.workers))
+    resources = session.cache.limits.resources
+    session.on_rollback(partial(setattr, resources, "workers", resources.workers))
     resources.workers += change
     session.ready = session.ready or change > 0
 

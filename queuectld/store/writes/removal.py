@@ -7,20 +7,20 @@ from typing import Any, Final
 
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 from queuectld.domain.job import Job, Now
-from queuectld.domain.permits import Verb
+from queuectld.domain.permits import JobAction
 from queuectld.store.mapping import models
 from queuectld.store.mapping.models import Attempt
 from queuectld.store.mapping.rows import read_output
 from queuectld.store.mapping.statement import statement
-from queuectld.store.records import Named, Pruned, Removed
+from queuectld.store.records import JobName, Pruned, Removed
 from queuectld.store.writer.session import NOTHING, Session
-from queuectld.store.writes.changes import Left, each_fit, needed, retry_each
-from queuectld.store.writes.concurrency_keys import let_in_at_the_end
+from queuectld.store.writes.changes import Refusals, each_permitted, require_snapshot, retry_each
+from queuectld.store.writes.concurrency_keys import deferred_admission
 from queuectld.store.writes.dependencies import resolve
 from queuectld.store.writes.dependents import forget_parents_of, note_ends
 from queuectld.store.writes.edits import edit
 from queuectld.store.writes.registry import note_last_seq
-from queuectld.store.writes.transitions import MAY_DEPEND, OF_THESE, Standing, drop, job, jobs, standings
+from queuectld.store.writes.transitions import MAY_DEPEND, OF_THESE, JobSnapshot, delete_job, job, jobs, snapshots
 
 _OUTPUTS: Final = statement(Attempt.select(Attempt.output).where(OF_THESE & Attempt.output.is_null(False)))
 _DELETE_ATTEMPTS: Final = statement(Attempt.delete().where(OF_THESE))
@@ -28,20 +28,20 @@ _DELETE_JOBS: Final = statement(models.Job.delete().where(OF_THESE).returning(mo
 
 
 def remove(
-    session: Session, seqs: Sequence[int], now: Now, left: Left = None, *, brief: bool = False
+    session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None, *, brief: bool = False
 ) -> Removed:  # fmt: skip
     """Delete ended or waiting jobs with their attempts. Their numbers stay used up. `brief`: the jobs are not read."""
-    return _delete(session, each_fit(session, Verb.REMOVE, seqs, left), now, brief)
+    return _delete(session, each_permitted(session, JobAction.REMOVE, seqs, refusals), now, brief)
 
 
-def _delete(session: Session, fit: Iterator[Standing], now: Now, brief: bool) -> Removed:
+def _delete(session: Session, fit: Iterator[JobSnapshot], now: Now, brief: bool) -> Removed:
     note_last_seq(session)
-    order, plain = list[Standing](), list[Standing]()
+    order, plain = list[JobSnapshot](), list[JobSnapshot]()
     removed, files = dict[int, Job](), list[str]()
-    with let_in_at_the_end(session):
+    with deferred_admission(session):
         for each in fit:
             order.append(each)
-            _tell(session, each, now)
+            _record_removal(session, each, now)
             if _is_plain(each):
                 plain.append(each)
                 continue
@@ -52,16 +52,16 @@ def _delete(session: Session, fit: Iterator[Standing], now: Now, brief: bool) ->
         removed.update((gone.seq, gone) for gone in jobs(session, [each.seq for each in plain]))
     files += _delete_plain(session, plain)
     resolve(session, now)
-    names = [Named(each.id, each.seq) for each in order]
+    names = [JobName(each.id, each.seq) for each in order]
     return Removed([] if brief else [removed[each.seq] for each in order], names, files)
 
 
-def _is_plain(each: Standing) -> bool:
+def _is_plain(each: JobSnapshot) -> bool:
     """Whether nothing but its own rows and counts hangs on the job: its removal lets no other in."""
     return each.key is None and each.bundle is None
 
 
-def _delete_plain(session: Session, plain: Sequence[Standing]) -> list[str]:
+def _delete_plain(session: Session, plain: Sequence[JobSnapshot]) -> list[str]:
     """Delete jobs as `drop` has it, with as many statements for a thousand as for one. Gives their files."""
     seqs = [each.seq for each in plain]
     files = _files_of(session, seqs)
@@ -91,24 +91,24 @@ def _files_of(session: Session, seqs: Sequence[int]) -> list[str]:
     return [path for each in packed for output in read_output(each).values() for path, _, _ in output.files]
 
 
-def _delete_one(session: Session, each: Standing) -> list[str]:
+def _delete_one(session: Session, each: JobSnapshot) -> list[str]:
     files = _files_of(session, [each.seq])
     session.execute(_DELETE_ATTEMPTS, {"seqs": json.dumps([each.seq])})
-    drop(session, each)
+    delete_job(session, each)
     return files
 
 
-def _tell(session: Session, each: Standing, now: Now) -> None:
-    queue = session.memory.queue_names[each.queue]
-    session.tell(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
+def _record_removal(session: Session, each: JobSnapshot, now: Now) -> None:
+    queue = session.cache.queue_names[each.queue]
+    session.record_event(EventKind.JOB_REMOVED, now, job_id=each.id, seq=each.seq, queue=queue)
 
 
 def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int], now: Now) -> Pruned:
     """Delete those of the jobs that ended, in one of these states, before its wall time. One event for all of them."""
     note_last_seq(session)
-    pruned, files, plain = list[int](), list[str](), list[Standing]()
+    pruned, files, plain = list[int](), list[str](), list[JobSnapshot]()
     # Ended jobs change neither one another nor themselves: all can be looked at before the first one goes.
-    there = standings(session, seqs)
+    there = snapshots(session, seqs)
     for seq in dict.fromkeys(seqs):
         each = there.get(seq)
         # It may have been retried since it was looked at, or removed.
@@ -124,7 +124,7 @@ def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int],
     files += _delete_plain(session, plain)
     if pruned:
         detail = {"first_seq": pruned[0], "last_seq": pruned[-1], "count": len(pruned)}
-        session.tell(EventKind.JOBS_REMOVED, now, detail=detail)
+        session.record_event(EventKind.JOBS_REMOVED, now, detail=detail)
     resolve(session, now)
     return Pruned(len(pruned), files)
 
@@ -133,23 +133,23 @@ def retry_dead(
     session: Session,
     seqs: Sequence[int],
     now: Now,
-    left: Left = None,
+    refusals: Refusals = None,
     *,
     changes: Mapping[str, Any] = NOTHING,
     delay_ms: Callable[[int], int] | None = None,
-) -> list[Standing]:
+) -> list[JobSnapshot]:
     """Let dead jobs run again, changed as `edit` does it, each after the delay for its index."""
 
-    def edited(each: Standing) -> Standing:
+    def edited(each: JobSnapshot) -> JobSnapshot:
         edit(session, each.seq, changes, None, now)
-        return needed(session, each.seq)
+        return require_snapshot(session, each.seq)
 
-    fit = each_fit(session, Verb.DLQ_RETRY, seqs, left)
+    fit = each_permitted(session, JobAction.DLQ_RETRY, seqs, refusals)
     return retry_each(session, map(edited, fit) if changes else fit, now, delay_ms)
 
 
 def purge_dead(
-    session: Session, seqs: Sequence[int], now: Now, left: Left = None, *, brief: bool = False
+    session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None, *, brief: bool = False
 ) -> Removed:  # fmt: skip
     """Delete dead jobs."""
-    return _delete(session, each_fit(session, Verb.DLQ_PURGE, seqs, left), now, brief)
+    return _delete(session, each_permitted(session, JobAction.DLQ_PURGE, seqs, refusals), now, brief)

@@ -82,23 +82,23 @@ _TAKE_COUNTS: Final = f"INSERT INTO count (batch, queue, state, ready, n) SELECT
 _READ_COUNTS: Final = "SELECT batch, queue, state, ready, n FROM count WHERE n <> 0"
 
 
-def can_mend(finding: str) -> bool:
+def can_repair(finding: str) -> bool:
     """Whether this finding of the invariants is of a kind that `repair` sets right."""
     return finding.partition(":")[0] in (*_STEPS, _COUNTS)
 
 
-def once(connection: sqlite3.Connection) -> None:
+def repair_once(connection: sqlite3.Connection) -> None:
     """Mend what an older queuectl did to jobs with keys, unless that was looked for before.
 
     Where the disk is full or somebody locks the store, it is left to the next start.
     """
-    if connection.execute("SELECT 1 FROM meta WHERE key = ?", (schema.MENDED,)).fetchone():
+    if connection.execute("SELECT 1 FROM meta WHERE key = ?", (schema.REPAIRED,)).fetchone():
         return
     try:
         connection.execute("BEGIN IMMEDIATE")
         stranded = connection.execute(_KEYS).rowcount
         counts = _recount(connection)
-        connection.execute(schema.IS_MENDED)
+        connection.execute(schema.MARK_REPAIRED)
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         if connection.in_transaction:
@@ -115,10 +115,10 @@ def repair(path: Path) -> tuple[dict[str, int], Path | None]:
     Where there is nothing to mend no copy is made.
     Raises StoreRefused, and changes nothing, when there is none, or what is wrong lies deeper than this.
     """
-    if files.look_at(path) is None:
+    if files.read_version(path) is None:
         raise StoreRefused(f"There is no store at {path} to repair.")
     schema.prepare(path)
-    return files.refusing(path, lambda: _repair(path))
+    return files.refuse_on_error(path, lambda: _repair(path))
 
 
 def _repair(path: Path) -> tuple[dict[str, int], Path | None]:
@@ -127,17 +127,17 @@ def _repair(path: Path) -> tuple[dict[str, int], Path | None]:
         connection.execute("PRAGMA synchronous = FULL")
         damaged = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if damaged != "ok":
-            raise StoreRefused(f"The store {path} is damaged: {damaged}. It was left as it is; {files.WAY_OUT}.")
-        if not _mend(connection, "ROLLBACK"):
+            raise StoreRefused(f"The store {path} is damaged: {damaged}. It was left as it is; {files.ADVICE}.")
+        if not _run_steps(connection, "ROLLBACK"):
             return {}, None
-        backup = files.free_name(path, "unrepaired")
+        backup = files.backup_path(path, "unrepaired")
         files.copy(connection, backup)
-        return _mend(connection, "COMMIT"), backup
+        return _run_steps(connection, "COMMIT"), backup
     finally:
         connection.close()
 
 
-def _mend(connection: sqlite3.Connection, end: str) -> dict[str, int]:
+def _run_steps(connection: sqlite3.Connection, end: str) -> dict[str, int]:
     """Take all steps in one transaction, and end it so. Says how many rows of what were wrong."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("DELETE FROM lane WHERE queue NOT IN (SELECT id FROM queue)")
@@ -145,7 +145,7 @@ def _mend(connection: sqlite3.Connection, end: str) -> dict[str, int]:
     connection.execute("DELETE FROM bundle WHERE jobs = 0")
     connection.execute("DELETE FROM environment WHERE jobs = 0")
     mended[_COUNTS] = _recount(connection)
-    connection.execute(schema.IS_MENDED)
+    connection.execute(schema.MARK_REPAIRED)
     connection.execute(end)
     return {name: rows for name, rows in mended.items() if rows}
 

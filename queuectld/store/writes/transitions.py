@@ -1,6 +1,6 @@
 """How a stored job comes to stand somewhere else: one conditional write, with its counts, lanes and event.
 
-Whoever calls `move` has decided what the job becomes; what may follow what is the domain's table.
+Whoever calls `transition` has decided what the job becomes; what may follow what is the domain's table.
 """
 
 import json
@@ -20,13 +20,13 @@ from queuectld.store.mapping.jobrows import read_job, read_retry
 from queuectld.store.mapping.rows import STATES, read_needs, stored_reason
 from queuectld.store.mapping.sql import AMONG_SEQS, WHOLE_JOB
 from queuectld.store.mapping.statement import arg, statement
-from queuectld.store.writer.lanes import Head
+from queuectld.store.writer.lanes import LaneHead
 from queuectld.store.writer.session import NOTHING, Session
 from queuectld.store.writes import batches, concurrency_keys
 from queuectld.store.writes.dependents import forget_parents, note_end
 
 
-class Standing(NamedTuple):
+class JobSnapshot(NamedTuple):
     """Where a job stands: all that a transition looks at or changes. Named as the columns."""
 
     seq: int
@@ -72,7 +72,7 @@ class Standing(NamedTuple):
         """The job's retry policy."""
         return read_retry(*self[-6:])
 
-    def because(self, reason: Reason | None) -> "Standing":
+    def with_reason(self, reason: Reason | None) -> "JobSnapshot":
         """The same for this reason."""
         text, code = stored_reason(reason)
         return self._replace(reason=text, reason_code=code)
@@ -93,54 +93,54 @@ UNTIL_THEY_END: Final = 2**62
 """A due time that never comes, of a job that waits for the end of processes of its last run."""
 MAY_DEPEND: Final = frozenset({JobState.BLOCKED, JobState.HELD})
 """States in which a job may still wait for others."""
-_FIRST, _UPDATED, _END = (Standing._fields.index(name) for name in ("state", "started_ms", "key"))
-WRITTEN: Final = Standing._fields[_FIRST:_END]
+_FIRST, _UPDATED, _END = (JobSnapshot._fields.index(name) for name in ("state", "started_ms", "key"))
+WRITTEN: Final = JobSnapshot._fields[_FIRST:_END]
 """What a move may change."""
 _Job: Final = models.Job
 _BY_SEQ: Final = _Job.seq == arg("seq")
-_SELECT: Final = statement(_Job.select(*(getattr(_Job, name) for name in Standing._fields)).where(_BY_SEQ))
+_SELECT: Final = statement(_Job.select(*(getattr(_Job, name) for name in JobSnapshot._fields)).where(_BY_SEQ))
 OF_THESE: Final = SQL("seq IN (SELECT value FROM json_each(:seqs))")
-_SELECT_MANY: Final = statement(_Job.select(*(getattr(_Job, name) for name in Standing._fields)).where(OF_THESE))
+_SELECT_MANY: Final = statement(_Job.select(*(getattr(_Job, name) for name in JobSnapshot._fields)).where(OF_THESE))
 _PLACE: Final = SQL("?")
 AS_READ: Final = SQL("state = ? AND run = ? AND lane IS ? AND in_line = ?")
 """That a job still stands where it was read: also in its lane or in line, where others of its key may have put it."""
 _DELETE: Final = statement(_Job.delete().where((_Job.seq == _PLACE) & AS_READ).returning(_Job.environment))
-_MOVE: Final = statement(
+_TRANSITION: Final = statement(
     _Job.update({getattr(_Job, name): _PLACE for name in (*WRITTEN, "updated_ms")}).where(
         (_Job.seq == _PLACE) & AS_READ
     )
 )
 """Its values stand in the order of the model, in which Peewee puts the columns: by name is slower."""
 _EVENT_OF: Final = {state: EventKind(f"job.{state}") for state in JobState}
-_LET_IN: Final = statement(
+_ADMIT: Final = statement(
     _Job.update(lane=arg("lane"), in_line=arg("in_line"), due_ms=arg("due_ms"), batch=SQL("NULL")).where(_BY_SEQ)
 )  # fmt: skip
 SELECT_JOB: Final = statement(_Job.select(WHOLE_JOB).where(_BY_SEQ))
 _SELECT_JOBS: Final = statement(_Job.select(WHOLE_JOB).where(AMONG_SEQS))
 
 
-def standing(session: Session, seq: int) -> Standing | None:
+def snapshot(session: Session, seq: int) -> JobSnapshot | None:
     """Where the job stands; None when there is none, or an open batch hides it."""
-    found = any_standing(session, seq)
-    return None if found is None or found.batch in session.memory.hidden else found
+    found = any_snapshot(session, seq)
+    return None if found is None or found.batch in session.cache.hidden else found
 
 
-def standings(session: Session, seqs: Sequence[int]) -> dict[int, Standing]:
+def snapshots(session: Session, seqs: Sequence[int]) -> dict[int, JobSnapshot]:
     """As `standing`, of many in one question; those that are not there are left out."""
-    hidden = session.memory.hidden
-    found = map(read_standing, session.execute(_SELECT_MANY, {"seqs": json.dumps(seqs)}))
+    hidden = session.cache.hidden
+    found = map(read_snapshot, session.execute(_SELECT_MANY, {"seqs": json.dumps(seqs)}))
     return {each.seq: each for each in found if each.batch not in hidden}
 
 
-def any_standing(session: Session, seq: int) -> Standing | None:
+def any_snapshot(session: Session, seq: int) -> JobSnapshot | None:
     """As `standing`, with the jobs that an open batch hides."""
     row = session.execute(_SELECT, {"seq": seq}).fetchone()
-    return None if row is None else read_standing(row)
+    return None if row is None else read_snapshot(row)
 
 
-def read_standing(row: tuple[Any, ...]) -> Standing:
-    """The row of a job, selected by the names of Standing."""
-    return Standing._make((*row[:2], STATES[row[2]], *row[3:]))
+def read_snapshot(row: tuple[Any, ...]) -> JobSnapshot:
+    """The row of a job, selected by the names of JobSnapshot."""
+    return JobSnapshot._make((*row[:2], STATES[row[2]], *row[3:]))
 
 
 def job(session: Session, seq: int) -> Job:
@@ -154,9 +154,9 @@ def jobs(session: Session, seqs: Sequence[int]) -> list[Job]:
     return [read_job(found[seq]) for seq in seqs]
 
 
-def move(
-    session: Session, before: Standing, after: Standing, now: Now, *, detail: Mapping[str, Any] = NOTHING
-) -> Standing:
+def transition(
+    session: Session, before: JobSnapshot, after: JobSnapshot, now: Now, *, detail: Mapping[str, Any] = NOTHING
+) -> JobSnapshot:
     """Let the job stand as `after` says, if it still stands as `before` does; its event is told with the commit.
 
     Raises RuntimeError when it does not: this thread alone writes, so something was done to it, or to another one of
@@ -167,33 +167,33 @@ def move(
         after.state._value_, *after[_FIRST + 1 : _UPDATED], now.wall_ms, *after[_UPDATED:_END],
         *_as_read(before),
     )  # fmt: skip
-    if session.execute(_MOVE, values).rowcount != 1:
-        raise outdated(before)
-    _keep_in_step(session, before, after)
+    if session.execute(_TRANSITION, values).rowcount != 1:
+        raise stale_snapshot(before)
+    _update_cache(session, before, after)
     if before.state is not after.state:
         if after.batch is None:
-            tell_change(session, before, after, now, detail)
+            record_change(session, before, after, now, detail)
         _note_change(session, before, after)
     if before.holds_key and not (after.holds_key and after.key == before.key):
-        concurrency_keys.let_next_in(session, _key(before))
+        concurrency_keys.admit_next(session, _key(before))
     elif after.key is not None and after.lane is not None and before.state is JobState.PROCESSING:
         # It comes back to its lane; a better one of its key may have come to the line while it ran.
-        concurrency_keys.set_right(session, after.key)
+        concurrency_keys.rebalance(session, after.key)
     return after
 
 
-def allowed(session: Session, before: Standing, after: Standing) -> Standing:
+def allowed(session: Session, before: JobSnapshot, after: JobSnapshot) -> JobSnapshot:
     """The job as it is to be written. Raises RuntimeError when its state cannot follow the one before."""
     if before.state is not after.state and not may_follow(before.state, after.state):
         raise RuntimeError(f"{before.state} does not become {after.state}")
-    if before.batch is not None and before.batch not in session.memory.hidden:
+    if before.batch is not None and before.batch not in session.cache.hidden:
         after = after._replace(batch=None)
     if after.state not in CLAIMABLE and (after.lane is not None or after.in_line):
         after = after._replace(lane=None, in_line=0)
     return after
 
 
-def _note_change(session: Session, before: Standing, after: Standing) -> None:
+def _note_change(session: Session, before: JobSnapshot, after: JobSnapshot) -> None:
     """What a change of state means to those that wait for it, and for the batch it is in."""
     ended, had_ended = after.state in ENDED_STATES, before.state in ENDED_STATES
     if ended:
@@ -205,26 +205,26 @@ def _note_change(session: Session, before: Standing, after: Standing) -> None:
         batches.change(session, after.bundle, open_jobs=-1 if ended else 1, failed=failed)
 
 
-def _as_read(job: Standing) -> tuple[int, str, int, int | None, int]:
+def _as_read(job: JobSnapshot) -> tuple[int, str, int, int | None, int]:
     return job.seq, job.state._value_, job.run, job.lane, job.in_line
 
 
-def outdated(job: Standing) -> RuntimeError:
+def stale_snapshot(job: JobSnapshot) -> RuntimeError:
     return RuntimeError(f"job {job.seq} no longer stands as it was read")
 
 
-def _has_failed(job: Standing) -> bool:
+def _has_failed(job: JobSnapshot) -> bool:
     return job.state in (JobState.DEAD, JobState.CANCELLED)
 
 
-def drop(session: Session, gone: Standing) -> None:
+def delete_job(session: Session, gone: JobSnapshot) -> None:
     """Delete the job's row, which then counts nowhere. To those that depend on it, one that waited was cancelled.
 
-    Raises RuntimeError as `move` does.
+    Raises RuntimeError as `transition` does.
     """
     deleted = session.execute(_DELETE, _as_read(gone)).fetchall()
     if len(deleted) != 1:
-        raise outdated(gone)
+        raise stale_snapshot(gone)
     session.use_environment(deleted[0][0], -1)
     session.count(gone.batch, gone.queue, gone.state, gone.lane is not None, -1)
     if gone.lane is not None:
@@ -237,86 +237,86 @@ def drop(session: Session, gone: Standing) -> None:
     if gone.bundle is not None:
         batches.change(session, gone.bundle, jobs=-1, open_jobs=0 if ended else -1, failed=0 if ended else 1)
     if gone.holds_key:
-        concurrency_keys.let_next_in(session, _key(gone))
+        concurrency_keys.admit_next(session, _key(gone))
 
 
-def out_of_hand(session: Session, seq: int) -> None:
+def release_allocation(session: Session, seq: int) -> None:
     """No worker has the job any more: others that waited for that may go on."""
-    taken = session.let_go(seq)
-    if taken is not None and taken.key is not None:
-        concurrency_keys.let_next_in(session, taken.key)
+    allocation = session.release(seq)
+    if allocation is not None and allocation.key is not None:
+        concurrency_keys.admit_next(session, allocation.key)
 
 
-def _key(job: Standing) -> str:
+def _key(job: JobSnapshot) -> str:
     assert job.key is not None
     return job.key
 
 
-def _keep_in_step(session: Session, before: Standing, after: Standing) -> None:
+def _update_cache(session: Session, before: JobSnapshot, after: JobSnapshot) -> None:
     session.count(before.batch, before.queue, before.state, before.lane is not None, -1)
     session.count(after.batch, after.queue, after.state, after.lane is not None, 1)
     if before.lane is not None:
         session.leave_lane(before.lane, before.seq)
     if after.lane is not None:
-        session.enter_lane(Head(-after.priority, after.rank, after.seq, after.lane, after.state))
+        session.enter_lane(LaneHead(-after.priority, after.rank, after.seq, after.lane, after.state))
     if before.due_ms is not None or after.due_ms is not None or after.run_at_ms is not None:
         session.due_changed = True
     if before.state is JobState.PROCESSING and after.state is not JobState.PROCESSING and after.ending is None:
-        session.let_go(before.seq)
+        session.release(before.seq)
 
 
-def tell_change(
-    session: Session, before: Standing, after: Standing, now: Now, detail: Mapping[str, Any] = NOTHING
+def record_change(
+    session: Session, before: JobSnapshot, after: JobSnapshot, now: Now, detail: Mapping[str, Any] = NOTHING
 ) -> None:
     """Record the event of a change of state."""
     worker = before.worker or after.worker
-    told: dict[str, Any] = {"attempts": after.attempts, **worker_detail(session, worker)}
+    common: dict[str, Any] = {"attempts": after.attempts, **worker_detail(session, worker)}
     if after.exit_code is not None:
-        told["exit_code"] = after.exit_code
+        common["exit_code"] = after.exit_code
     if after.signal is not None:
-        told["signal"] = after.signal
+        common["signal"] = after.signal
     if after.reason is not None:
-        told["reason"] = after.reason
-        told["reason_code"] = after.reason_code
-    session.tell(
-        _EVENT_OF[after.state], now, job_id=after.id, seq=after.seq, queue=session.memory.queue_names[after.queue],
-        run=before.run or None, worker=worker, detail={**told, **detail},
+        common["reason"] = after.reason
+        common["reason_code"] = after.reason_code
+    session.record_event(
+        _EVENT_OF[after.state], now, job_id=after.id, seq=after.seq, queue=session.cache.queue_names[after.queue],
+        run=before.run or None, worker=worker, detail={**common, **detail},
     )  # fmt: skip
 
 
 def worker_detail(session: Session, worker: int | None) -> dict[str, int]:
     """A worker's pool and its number there, for an event that is read when the worker is long gone."""
-    known = session.memory.workers.get(worker) if worker is not None else None
+    known = session.cache.workers.get(worker) if worker is not None else None
     return {} if known is None else {"pool": known[0], "worker_number": known[1]}
 
 
-def let_in(session: Session, waiting: Sequence[Standing], now: Now) -> None:
+def admit_waiting(session: Session, waiting: Sequence[JobSnapshot], now: Now) -> None:
     """Let jobs whose time has come, or whose batch is there, wait for a worker. Not told: they are what they were."""
     if any(each.key is not None for each in waiting):
         # One by one: whether one of a key may enter its lane depends on those before it.
         for each in waiting:
-            _let_in(session, [each], now)
+            _admit_waiting(session, [each], now)
     else:
-        _let_in(session, waiting, now)
+        _admit_waiting(session, waiting, now)
     session.due_changed = True
 
 
-def _let_in(session: Session, waiting: Sequence[Standing], now: Now) -> None:
-    after = [placed(session, each, now)._replace(batch=None) for each in waiting]
-    session.executemany(_LET_IN, [
+def _admit_waiting(session: Session, waiting: Sequence[JobSnapshot], now: Now) -> None:
+    after = [assign_lane(session, each, now)._replace(batch=None) for each in waiting]
+    session.executemany(_ADMIT, [
         {"seq": each.seq, "lane": each.lane, "in_line": each.in_line, "due_ms": each.due_ms} for each in after
     ])  # fmt: skip
     for before, each in zip(waiting, after, strict=True):
         if each.lane is not None:
             session.count(None, each.queue, each.state, before.lane is not None, -1)
             session.count(None, each.queue, each.state, True, 1)
-            session.enter_lane(Head(-each.priority, each.rank, each.seq, each.lane, each.state))
+            session.enter_lane(LaneHead(-each.priority, each.rank, each.seq, each.lane, each.state))
 
 
-def placed(session: Session, job: Standing, now: Now) -> Standing:
+def assign_lane(session: Session, job: JobSnapshot, now: Now) -> JobSnapshot:
     """The job as it waits from now on: in its lane, in line for its key, or without one until its time comes.
 
-    `move` or `let_in` follows: a worse job of the same key may have made room for it.
+    `transition` or `let_in` follows: a worse job of the same key may have made room for it.
     """
     if job.state not in CLAIMABLE:
         keep = None if job.state in ENDED_STATES else job.due_ms
@@ -328,13 +328,13 @@ def placed(session: Session, job: Standing, now: Now) -> Standing:
     waits = due_ms is not None or (waits_for_wall and (job.run_at_ms or 0) > now.wall_ms)
     # A time that has come has come: a wall clock that is set back afterwards does not make the job wait again.
     waits = waits and job.lane is None and not job.in_line
-    if not waits and job.seq in session.memory.survivors:
+    if not waits and job.seq in session.cache.survivors:
         waits, due_ms = True, UNTIL_THEY_END
-    if waits or job.batch in session.memory.hidden:
+    if waits or job.batch in session.cache.hidden:
         return job._replace(lane=None, in_line=0, due_ms=due_ms)
     job = job._replace(lane=None, in_line=0, due_ms=None, batch=None)
     if job.key is not None:
         keyed = concurrency_keys.Keyed(job.seq, job.key, job.key_limit, job.priority, job.rank)
-        if not concurrency_keys.let_in(session, keyed):
+        if not concurrency_keys.admit(session, keyed):
             return job._replace(in_line=1)
     return job._replace(lane=session.lane_id(job.queue, job.lane_needs))

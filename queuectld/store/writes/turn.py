@@ -8,7 +8,7 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import JobState, ReasonCode
 from queuectld import failpoints
 from queuectld.domain.job import Now
-from queuectld.domain.outcome import Change, EndKind, Outcome, Running, failure_reason, settled
+from queuectld.domain.outcome import EndKind, Outcome, Running, Transition, apply_outcome, failure_reason
 from queuectld.domain.reason import Reason
 from queuectld.store.mapping import models
 from queuectld.store.mapping.models import WAITS_FOR_STORE_TIME, WAITS_FOR_WALL_TIME
@@ -17,18 +17,25 @@ from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.records import StoredOutcome, Turn
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import survivors, transitions
-from queuectld.store.writes.claims import claim_best, claim_own, open_again
+from queuectld.store.writes.claims import claim_best, claim_dedicated, reopen_queues
 from queuectld.store.writes.dependencies import resolve
 from queuectld.store.writes.registry import pause_queue
-from queuectld.store.writes.transitions import Standing, move, out_of_hand, placed, read_standing, standing
-from queuectld.store.writes.uploads import let_in
+from queuectld.store.writes.transitions import (
+    JobSnapshot,
+    assign_lane,
+    read_snapshot,
+    release_allocation,
+    snapshot,
+    transition,
+)
+from queuectld.store.writes.uploads import admit_uploaded
 
 SLICE: Final = 500
 """Jobs let into their lanes in one turn, so that a storm of them keeps no other request waiting."""
 _Job: Final = models.Job
 _INSERT_ATTEMPT: Final = insert_row(models.Attempt, unless_there=True)
 _END_ENDING: Final = statement(_Job.update(ending=SQL("NULL")).where(_Job.seq == arg("seq")))
-_WAITING: Final = _Job.select(*(getattr(_Job, name) for name in Standing._fields))
+_WAITING: Final = _Job.select(*(getattr(_Job, name) for name in JobSnapshot._fields))
 _DUE_BY_STORE: Final = statement(
     _WAITING.where(SQL(WAITS_FOR_STORE_TIME) & (_Job.due_ms <= arg("now"))).order_by(_Job.due_ms).limit(arg("slice"))
 )
@@ -51,18 +58,18 @@ def turn(
     """Store outcomes, let due jobs in, claim for workers: `free` ones the best jobs, `dedicated` ones their own."""
     stored = [_store(session, outcome, now, crash_limit, chance) for outcome in outcomes]
     resolve(session, now)
-    due = _let_in_due(session, now)
-    let_in(session, now, SLICE)
-    open_again(session, now)
-    claimed = [done for worker, seq in dedicated.items() if (done := claim_own(session, worker, seq, now))]
+    due = _admit_due(session, now)
+    admit_uploaded(session, now, SLICE)
+    reopen_queues(session, now)
+    claimed = [done for worker, seq in dedicated.items() if (done := claim_dedicated(session, worker, seq, now))]
     claimed += claim_best(session, free, now)
-    more = due >= SLICE or bool(session.memory.sweeping) or bool(session.memory.resolving)
+    more = due >= SLICE or bool(session.cache.sweeping) or bool(session.cache.resolving)
     return Turn(stored, claimed, more)
 
 
 def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chance: float) -> StoredOutcome:
     """Fenced by (seq, run, processing): a late or second one changes nothing."""
-    before = standing(session, outcome.seq)
+    before = snapshot(session, outcome.seq)
     if before is None or before.run != outcome.run:
         return StoredOutcome(outcome.seq, outcome.run, before.id if before else None, None)
     if before.state is JobState.CANCELLED:
@@ -72,22 +79,22 @@ def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chanc
     running = Running(
         before.seq, before.run, before.attempts, before.crashes, bool(before.once), before.retry
     )  # fmt: skip
-    change = settled(running, outcome, crash_limit=crash_limit, chance=chance)
+    change = apply_outcome(running, outcome, crash_limit=crash_limit, chance=chance)
     _insert_attempt(session, before, outcome, change.reason)
     if outcome.survivors:
-        survivors.note(session, before.seq, outcome.survivors)
+        survivors.replace(session, before.seq, outcome.survivors)
     detail = {"duration_ms": outcome.duration_ms}
     if change.to is JobState.FAILED and change.delay_ms is not None:
         detail["run_at_ms"] = now.wall_ms + change.delay_ms
-    move(session, before, _after(session, before, outcome, change, now), now, detail=detail)
+    transition(session, before, _after(session, before, outcome, change, now), now, detail=detail)
     _count_failures(session, before, change, now)
     failpoints.reached("outcome.written")
     return StoredOutcome(outcome.seq, outcome.run, before.id, change.to)
 
 
-def _count_failures(session: Session, job: Standing, change: Change, now: Now) -> None:
+def _count_failures(session: Session, job: JobSnapshot, change: Transition, now: Now) -> None:
     """So many failures in a row pause a queue that has a limit of them. A crash is no failure of the job."""
-    limits = session.memory.limits.queues[job.queue]
+    limits = session.cache.limits.queues[job.queue]
     if limits.failure_limit is None:
         return
     if change.to is JobState.COMPLETED:
@@ -101,11 +108,11 @@ def _count_failures(session: Session, job: Standing, change: Change, now: Now) -
             pause_queue(session, job.queue, because, now)
 
 
-def _after(session: Session, before: Standing, outcome: Outcome, change: Change, now: Now) -> Standing:
+def _after(session: Session, before: JobSnapshot, outcome: Outcome, change: Transition, now: Now) -> JobSnapshot:
     if change.to is JobState.PENDING:
         # It waits as if it had never begun; what became of this run stands in its attempt alone.
         waiting = before._replace(state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None)
-        return placed(session, waiting._replace(paused=0, due_ms=now.store_ms, started_ms=None), now)
+        return assign_lane(session, waiting._replace(paused=0, due_ms=now.store_ms, started_ms=None), now)
     due_ms = None if change.delay_ms is None else now.store_ms + change.delay_ms
     run_at_ms = now.wall_ms + (change.delay_ms or 0) if change.to is JobState.FAILED else before.run_at_ms
     after = before._replace(
@@ -114,21 +121,21 @@ def _after(session: Session, before: Standing, outcome: Outcome, change: Change,
         started_ms=outcome.started_ms, finished_ms=outcome.finished_ms, exit_code=outcome.exit_code,
         signal=outcome.signal,
     )  # fmt: skip
-    return placed(session, after if change.reason is None else after.because(change.reason), now)
+    return assign_lane(session, after if change.reason is None else after.with_reason(change.reason), now)
 
 
-def _store_cancelled(session: Session, before: Standing, outcome: Outcome) -> StoredOutcome:
+def _store_cancelled(session: Session, before: JobSnapshot, outcome: Outcome) -> StoredOutcome:
     """The run of a job that was cancelled in the middle of it: kept as an attempt; the job stays as it is."""
     why = [before.reason or "cancelled", *(each.words for each in outcome.survivors)]
     new = _insert_attempt(session, before, outcome, Reason(ReasonCode.CANCELLED, "; ".join(why)))
     if new and outcome.survivors:
-        survivors.note(session, before.seq, outcome.survivors)
+        survivors.replace(session, before.seq, outcome.survivors)
     session.execute(_END_ENDING, {"seq": before.seq})
-    out_of_hand(session, before.seq)
+    release_allocation(session, before.seq)
     return StoredOutcome(outcome.seq, outcome.run, before.id, JobState.CANCELLED if new else None)
 
 
-def _insert_attempt(session: Session, job: Standing, outcome: Outcome, reason: Reason | None) -> bool:
+def _insert_attempt(session: Session, job: JobSnapshot, outcome: Outcome, reason: Reason | None) -> bool:
     if reason is None and not outcome.succeeded:
         reason = failure_reason(outcome)
     text, code = stored_reason(reason)
@@ -142,30 +149,30 @@ def _insert_attempt(session: Session, job: Standing, outcome: Outcome, reason: R
     )).rowcount == 1  # fmt: skip
 
 
-def _let_in_due(session: Session, now: Now) -> int:
+def _admit_due(session: Session, now: Now) -> int:
     """Give a lane to those whose time has come. A failed job stays `failed` until it is claimed."""
-    if not session.memory.due.has_come(now):
+    if not session.cache.due.is_past(now):
         return 0  # what this commit has changed sooner than that is of the next turn: it sets the alarm
     rows = session.execute(_DUE_BY_STORE, {"now": now.store_ms, "slice": SLICE}).fetchall()
     if len(rows) < SLICE:
         values = {"now": now.wall_ms, "slice": SLICE - len(rows)}
         rows += session.execute(_DUE_BY_WALL, values).fetchall()
-    transitions.let_in(session, [read_standing(row) for row in rows], now)
+    transitions.admit_waiting(session, [read_snapshot(row) for row in rows], now)
     return len(rows)
 
 
 def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now) -> None:
     """Claims that never reached their worker: pending as before, counted nowhere but in the run number."""
     for seq, run in claims:
-        before = standing(session, seq)
+        before = snapshot(session, seq)
         if before is None or before.run != run:
             continue
         if before.state is JobState.CANCELLED and before.ending is not None:
             session.execute(_END_ENDING, {"seq": seq})
-            out_of_hand(session, seq)
+            release_allocation(session, seq)
         elif before.state is JobState.PROCESSING:
             after = before._replace(
                 state=JobState.PENDING, worker=None, paused=0, runs=before.runs - 1, started_ms=None,
                 due_ms=now.store_ms,  # its time had come, whatever the wall clock says by now
             )  # fmt: skip
-            move(session, before, placed(session, after, now), now)
+            transition(session, before, assign_lane(session, after, now), now)

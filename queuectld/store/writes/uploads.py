@@ -22,7 +22,7 @@ from queuectld.store.writes.adding import put_all
 from queuectld.store.writes.dependencies import FORGET_FORWARDS, refuse_missing, unblock
 from queuectld.store.writes.dependents import those_waiting
 from queuectld.store.writes.registry import note_last_seq
-from queuectld.store.writes.transitions import Standing, any_standing, read_standing
+from queuectld.store.writes.transitions import JobSnapshot, any_snapshot, read_snapshot
 
 WINDOW: Final = 5_000
 """Rows looked at in one slice, where other jobs lie between those of the batch."""
@@ -45,7 +45,7 @@ _COUNTS: Final = statement(Count.select(Count.queue, Count.state, Count.ready, C
 _DELETE_COUNTS: Final = statement(Count.delete().where(Count.batch == arg("id")))
 _IN_WINDOW: Final = (Job.seq > arg("after")) & (Job.seq <= arg("upto")) & (Job.batch == arg("id"))
 _ROWS: Final = statement(
-    Job.select(*(getattr(Job, name) for name in Standing._fields))
+    Job.select(*(getattr(Job, name) for name in JobSnapshot._fields))
     .where(_IN_WINDOW)
     .order_by(Job.seq)
     .limit(arg("slice"))
@@ -64,8 +64,8 @@ def open_batch(session: Session, token: str, now: Now) -> None:
     number = session.execute(_OPEN, (token, "open", 0, 0, 0, 0, now.wall_ms)).lastrowid
     if number is None:
         raise RuntimeError("an INSERT gave no row id")
-    session.memory.hidden.add(number)
-    session.on_rewind(partial(session.memory.hidden.discard, number))
+    session.cache.hidden.add(number)
+    session.on_rollback(partial(session.cache.hidden.discard, number))
 
 
 def add_to_batch(session: Session, token: str, new: Sequence[NewJob], now: Now, first: int = 0) -> Added:
@@ -84,16 +84,16 @@ def refuse_missing_of(session: Session, token: str) -> None:
     refuse_missing(session, _find(session, token)[0])
 
 
-def commit_batch(session: Session, token: str, now: Now, *, told: bool = True) -> AddedSummary:
+def commit_batch(session: Session, token: str, now: Now, *, announce: bool = True) -> AddedSummary:
     """Let all jobs of the batch be there. They enter their lanes in the slices that follow (`let_in`).
 
-    `told`: as jobs that came together; else the caller tells. Refused (not_found) when one waits for a job that has
+    `announce`: as jobs that came together; else the caller tells. Refused (not_found) when one waits for a job that has
     not come.
     """
     number, count, first, last = _find(session, token)
     refuse_missing(session, number)
-    session.memory.hidden.discard(number)
-    session.on_rewind(partial(session.memory.hidden.add, number))
+    session.cache.hidden.discard(number)
+    session.on_rollback(partial(session.cache.hidden.add, number))
     for queue, state, ready, n in session.execute(_COUNTS, {"id": number}).fetchall():
         session.count(None, queue, JobState(state), bool(ready), n)
     session.execute(_DELETE_COUNTS, {"id": number})
@@ -101,10 +101,10 @@ def commit_batch(session: Session, token: str, now: Now, *, told: bool = True) -
         session.execute(_DELETE, {"id": number})
         return AddedSummary(0, 0, 0)
     session.execute(_SET_STATE, {"id": number, "state": "committed"})
-    session.memory.sweeping.append(number)
-    session.on_rewind(partial(session.memory.sweeping.remove, number))
-    if told:
-        session.tell(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
+    session.cache.sweeping.append(number)
+    session.on_rollback(partial(session.cache.sweeping.remove, number))
+    if announce:
+        session.record_event(EventKind.JOBS_ADDED, now, detail={"first_seq": first, "last_seq": last, "count": count})
     session.ready = True
     return AddedSummary(count, first, last)
 
@@ -123,22 +123,22 @@ def _find(session: Session, token: str) -> Any:
     return row
 
 
-def let_in(session: Session, now: Now, budget: int) -> None:
-    """Let up to `budget` jobs of committed batches into their lanes; `session.memory.sweeping` holds what is left."""
-    while budget > 0 and session.memory.sweeping:
-        number = session.memory.sweeping[0]
+def admit_uploaded(session: Session, now: Now, budget: int) -> None:
+    """Let up to `budget` jobs of committed batches into their lanes; `session.cache.sweeping` holds what is left."""
+    while budget > 0 and session.cache.sweeping:
+        number = session.cache.sweeping[0]
         swept, first, last = session.execute(_EXTENT, {"id": number}).fetchone()
         after = max(swept, first - 1)
         upto = min(after + WINDOW, last)
         rows = session.execute(_ROWS, {"id": number, "after": after, "upto": upto, "slice": budget}).fetchall()
-        came = [read_standing(row) for row in rows]
-        transitions.let_in(session, came, now)
+        came = [read_snapshot(row) for row in rows]
+        transitions.admit_waiting(session, came, now)
         _unblock(session, [each.seq for each in came if each.state is JobState.BLOCKED], now)
         reached = rows[-1][0] if len(rows) == budget else upto
         if reached >= last:
             session.execute(_DELETE, {"id": number})
-            session.memory.sweeping.pop(0)
-            session.on_rewind(partial(session.memory.sweeping.insert, 0, number))
+            session.cache.sweeping.pop(0)
+            session.on_rollback(partial(session.cache.sweeping.insert, 0, number))
         else:
             session.execute(_SWEPT, {"id": number, "seq": reached})
         budget -= max(len(rows), 1)
@@ -149,7 +149,7 @@ def _unblock(session: Session, blocked: Sequence[int], now: Now) -> None:
     waiting = those_waiting(session, blocked) if blocked else set()
     for seq in blocked:
         if seq not in waiting:
-            blocked_one = any_standing(session, seq)
+            blocked_one = any_snapshot(session, seq)
             assert blocked_one is not None
             unblock(session, blocked_one, now)
 
@@ -178,13 +178,13 @@ def clear_discarded(session: Session, number: int, budget: int) -> bool:
     session.execute(_DELETE_COUNTS, {"id": number})
     session.execute(FORGET_FORWARDS, {"batch": number})
     session.execute(_DELETE, {"id": number})
-    session.memory.hidden.discard(number)
-    session.on_rewind(partial(session.memory.hidden.add, number))
+    session.cache.hidden.discard(number)
+    session.on_rollback(partial(session.cache.hidden.add, number))
     return False
 
 
 def mark_abandoned(session: Session) -> list[int]:
     """At start: batches that nobody can commit any more are discarded. Gives all whose rows are to be cleared."""
-    for number in session.memory.hidden:
+    for number in session.cache.hidden:
         session.execute(_SET_STATE, {"id": number, "state": "discarded"})
-    return sorted(session.memory.hidden)
+    return sorted(session.cache.hidden)

@@ -6,15 +6,15 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
-from queuectld.store.writer import room
-from queuectld.store.writer.room import Room
+from queuectld.store.writer import disk_space
+from queuectld.store.writer.disk_space import DiskSpace
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab
 
 
 def free_are(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """From now on the disk has so many bytes left."""
-    monkeypatch.setattr(Room, "_free", lambda _: count)
+    monkeypatch.setattr(DiskSpace, "_free", lambda _: count)
 
 
 def test_what_would_take_the_last_room_is_refused_and_jobs_can_be_removed(
@@ -32,7 +32,7 @@ def test_what_would_take_the_last_room_is_refused_and_jobs_can_be_removed(
         await verbs.remove(lab.store, [1], now=lab.now)
         await lab.add("x" * 30_000)  # where the other one was
         assert [job.seq for job in await lab.store.queries.many([1, 2, 3])] == [2, 3]
-        free_are(monkeypatch, room.PLENTY_BYTES)
+        free_are(monkeypatch, disk_space.PLENTY_BYTES)
         await lab.add("x" * 100_000)
 
     scenario(tmp_path)

@@ -19,14 +19,8 @@ from queuectld.store.writer.counts import COUNTS
 
 _Job: Final = models.Job
 _GET: Final = statement(_Job.select(WHOLE_JOB).where((_Job.seq == arg("seq")) & VISIBLE))
-_MANY: Final = statement(
-    _Job.select(WHOLE_JOB)
-    .where(AMONG_SEQS & VISIBLE)
-    .order_by(_Job.seq)
-)
-_STATES: Final = statement(
-    _Job.select(_Job.seq, _Job.state).where(AMONG_SEQS & VISIBLE)
-)
+_MANY: Final = statement(_Job.select(WHOLE_JOB).where(AMONG_SEQS & VISIBLE).order_by(_Job.seq))
+_STATES: Final = statement(_Job.select(_Job.seq, _Job.state).where(AMONG_SEQS & VISIBLE))
 _LAST_SEQ: Final = statement(_Job.select(fn.MAX(_Job.seq)))
 _ATTEMPTS: Final = statement(
     models.Attempt.select().where(models.Attempt.seq == arg("seq")).order_by(models.Attempt.run)
