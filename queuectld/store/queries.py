@@ -45,7 +45,7 @@ class Queries:
         """The number of the newest job that anybody can see; None when there is none."""
         return await self._reader.submit(selectors.newest)
 
-    async def parents_seen(self, selector: Last | Criteria) -> Seen:
+    async def resolve_parents(self, selector: Last | Criteria) -> ResolvedSelector:
         """The jobs that a selector names to wait for, as far as there are any now; somewhat more than are allowed."""
         upto = await self.last_seq()
         seqs: list[int] = []

@@ -31,7 +31,7 @@ async def do(lab: Lab, verb: JobAction, *refs: str, **wanted: Any) -> BulkResult
     """The verb on these jobs."""
 
     async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
-        return await lab.store.act(verb, seqs, now=lab.now, picked=picked)
+        return await lab.store.apply(verb, seqs, now=lab.now, picked=picked)
 
     return await _bulk(lab).apply(verb, refs, Request(**wanted), act)
 

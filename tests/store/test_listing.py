@@ -8,7 +8,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.jobs.selection import resolve_all
-from queuectld.store.records import Anchor, ListQuery
+from queuectld.store.records import ListQuery, TimeAnchor
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 

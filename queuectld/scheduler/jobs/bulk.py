@@ -16,7 +16,7 @@ from queuectld.domain.permits import JobAction, refusal
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import selection
 from queuectld.scheduler.jobs.selection import Selection
-from queuectld.store.records import MAX_LOOKED_AT, ActionResult, ListQuery, JobName
+from queuectld.store.records import MAX_LOOKED_AT, ActionResult, JobName, ListQuery
 from queuectld.store.store import Store
 
 SLICE: Final = 250

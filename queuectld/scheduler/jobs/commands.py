@@ -104,7 +104,7 @@ class JobCommands:
         job = await selection.id_or_seq(self._store, request.id)
         before = None if request.before is None else await selection.id_or_seq(self._store, request.before)
         end = "first" if request.first else "last" if request.last else None
-        return await self._store.move(job, Target(end, before, request.queue), now=self._clock.now())
+        return await self._store.move(job, MoveTarget(end, before, request.queue), now=self._clock.now())
 
     async def explain(self, ref: str) -> Explanation:
         """Why a job does not run now, and when it may."""
@@ -125,13 +125,15 @@ class JobCommands:
     async def _each(self, verb: JobAction, request: JobIds, action: Action) -> BulkResult:
         return await self._bulk.apply(verb, request.ids, request, action)
 
-    async def _act(self, verb: JobAction, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
-        done = await self._store.act(verb, seqs, now=self._clock.now(), picked=picked, brief=brief)
+    async def _act(
+        self, verb: JobAction, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool
+    ) -> ActionResult:
+        done = await self._store.apply(verb, seqs, now=self._clock.now(), picked=picked, brief=brief)
         self._remove_files(done.files)
         return done
 
     async def _cancel(self, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
-        done = await self._store.act(JobAction.CANCEL, seqs, now=self._clock.now(), picked=picked, brief=brief)
+        done = await self._store.apply(JobAction.CANCEL, seqs, now=self._clock.now(), picked=picked, brief=brief)
         failpoints.reached("cancel.committed")
         for job, run, worker in done.running:
             assert run is not None

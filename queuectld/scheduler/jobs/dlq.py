@@ -63,7 +63,7 @@ class DlqService:
             # Delays count from when the first of them began, however many slices and calls it takes.
             now = self._clock.now() if rate is None else cursor.since
             spaced = {**how, "delay_ms": delay}
-            return await self._store.act(
+            return await self._store.apply(
                 JobAction.DLQ_RETRY, seqs, now=now, picked=picked, brief=request.brief, how=spaced
             )  # fmt: skip
 
@@ -77,7 +77,7 @@ class DlqService:
 
         async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
             now = self._clock.now()
-            done = await self._store.act(JobAction.DLQ_PURGE, seqs, now=now, picked=picked, brief=request.brief)
+            done = await self._store.apply(JobAction.DLQ_PURGE, seqs, now=now, picked=picked, brief=request.brief)
             self._remove_files(done.files)
             return done
 
@@ -95,7 +95,8 @@ def _dead(request: DeadFilter) -> Filter:
     parts: list[Filter | None] = [DEAD]
     if request.queue is not None:
         parts.append(Comparison(Key("queue", ValueKind.TEXT), "=", (request.queue,)))
-    parts += [Comparison(Key("label", ValueKind.TEXT, key), "=", (value,)) for key, value in (request.label or {}).items()]
+    for key, value in (request.label or {}).items():
+        parts.append(Comparison(Key("label", ValueKind.TEXT, key), "=", (value,)))
     if request.name is not None:
         parts.append(Comparison(Key("name", ValueKind.TEXT), "~", (request.name,)))
     if request.since is not None:

@@ -17,7 +17,7 @@ MAX_PARENTS: Final = 10_000
 """Jobs that one may wait for by naming each, or by a selector. A batch may have any number."""
 
 
-def first_look(
+def next_matches(
     connection: sqlite3.Connection, selector: Last | Criteria, upto: int, after: int
 ) -> tuple[list[int], int | None]:
     """The next jobs that the selector names, after the number `after` and up to `upto`; and where to go on."""
