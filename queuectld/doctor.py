@@ -189,9 +189,13 @@ def _rescue(path: Path) -> str:
 
 def _room(paths: Paths) -> Iterator[Finding]:
     for subject, path in (("disk of the store", Path(paths.store).parent), ("disk of the logs", Path(paths.logs))):
-        if not path.is_dir():
+        try:
+            if not path.is_dir():
+                continue
+            free = shutil.disk_usage(path).free
+        except PermissionError as error:
+            yield Finding(PROBLEM, subject, f"{path} cannot be looked at: {error.strerror}", "ask whoever owns it")
             continue
-        free = shutil.disk_usage(path).free
         said = f"{free // (1024 * 1024):,} MiB are free at {path}"
         if free < maintenance.ROOM_BYTES:
             yield Finding(PROBLEM, subject, said, "make room; the daemon goes on by itself")

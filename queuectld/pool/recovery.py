@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from queuectld import failpoints
+from queuectld.boot import boot_id
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Output
 from queuectld.domain.outcome import EndKind, Outcome, Survivor
@@ -110,13 +111,22 @@ class Recovery:
         """End what is left of the run, then report it as crashed; or, where it never began, give the claim back."""
         state, socket = self._pool.places.state, self._pool.job_socket
         trace = orphans.find(state, worker.id, key, job_id, socket)
-        if trace.record is None and not trace.processes:
+        if trace.record is None and not trace.processes and self._wrote_all_runs(worker):
             log.info("job %d run %d never reached worker %s", key.seq, key.run, worker.name)
             await self._store.return_claims([key], now=self._clock.now())
             return
         kind, words = _how_it_ended(worker, key)
         log.warning("job %d (run %d) is ended: %s", key.seq, key.run, words)
         await self._end_run(worker, key, job_id, kind, words)
+
+    def _wrote_all_runs(self, worker: Worker) -> bool:
+        """Whether the state file of the worker can be believed when it does not know a run.
+
+        It is not synced, so after a power cut it may be older than the run; and a store that was restored from a
+        backup, or copied alone, comes without it. A run of which nothing is known may have begun.
+        """
+        record = statefile.read(statefile.path_of(str(self._pool.places.state), worker.id))
+        return record is not None and record.get("boot_id") == boot_id()
 
     async def _end_run(self, worker: Worker, key: RunKey, job_id: str, kind: EndKind, words: str) -> None:
         state, socket = self._pool.places.state, self._pool.job_socket
@@ -188,7 +198,7 @@ class Recovery:
 
 
 def describe(survivors: Sequence[Survivor]) -> str | None:
-    """As `tree.describe` has it; None: there are none."""
+    """Names and pids, as an attempt tells them; None: there are none."""
     return ", ".join(f"{each.name} (pid {each.pid})" for each in survivors) or None
 
 

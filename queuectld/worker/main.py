@@ -68,9 +68,9 @@ class Worker:
         }
         self._state = state
         self.state_fd = statefile.open_for_writing(statefile.path_of(state, number))
-        if group is not None:
-            # Of no run: it says what is to be removed when this worker is killed before its first.
-            statefile.write(self.state_fd, {"seq": 0, "run": 0, "pid": 0, "cgroup": group.path, **self.identity})
+        # Of no run: that none has begun, and what is to be removed when this worker is killed before its first.
+        path = None if group is None else group.path
+        statefile.write(self.state_fd, {"seq": 0, "run": 0, "pid": 0, "cgroup": path, **self.identity})
         self._logs = logs
         self._patience = patience
         self._files: dict[str, OutputFiles] = {}

@@ -87,7 +87,7 @@ RULES: Final = {
         ) AS h USING (key) JOIN (
             SELECT key FROM job WHERE key IS NOT NULL GROUP BY key HAVING min(key_limit) = max(key_limit)
         ) USING (key)
-        WHERE w.place = 1 AND h.place = 1 AND (w.priority, -w.rank) > (h.priority, -h.rank)
+        WHERE +w.place = 1 AND +h.place = 1 AND (w.priority, -w.rank) > (h.priority, -h.rank)
     """,
     "attempts of jobs that are gone": "SELECT seq, run FROM attempt WHERE seq NOT IN (SELECT seq FROM job)",
     "attempts of runs that have not ended": """
