@@ -20,7 +20,11 @@ it may still seem to listen when ours is closed already."""
 
 
 class Send(NamedTuple):
-    """Send a call and go on; the result is what a `Take` wants. Calls take effect in the order they are sent in."""
+    """Send a call and go on; the result is what a `Take` wants. Calls take effect in the order they are sent in.
+
+    It goes over the connection that there is: ConnectionLost where that was lost, as the next one knows nothing of what
+    went before.
+    """
 
     method: str
     params: Mapping[str, Any]
