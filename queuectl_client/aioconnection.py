@@ -141,9 +141,11 @@ class AsyncConnection:
     async def _result_of(self, step: Step) -> Any:
         match step:
             case CallOnce(method, params):
-                return await self._result(await self._send(method, params))
+                return await self._result(await self._send(await self._connected(self._reach), method, params))
             case Send(method, params):
-                return await self._send(method, params)
+                if self._wire is None or self._wire.is_lost:
+                    raise self._session.lost("the connection to the daemon is closed")
+                return await self._send(self._wire, method, params)
             case Receive(sent):
                 return await self._result(sent)
             case Call(method, params):
@@ -155,8 +157,7 @@ class AsyncConnection:
                     return await another.run(steps)
         raise TypeError(f"{step} gives something, and nobody reads it")
 
-    async def _send(self, method: str, params: Mapping[str, Any]) -> "_Sent":
-        wire = await self._connected(self._reach)
+    async def _send(self, wire: "_Wire", method: str, params: Mapping[str, Any]) -> "_Sent":
         try:
             async with asyncio.timeout(self._timeout):
                 msgid = await wire.send(method, params)

@@ -20,7 +20,10 @@ may still seem to listen after our connection is closed."""
 
 
 class Send(NamedTuple):
-    """Send a call without waiting; the result is the handle for `Receive`. Calls take effect in sending order."""
+    """Send a call without waiting; the result is the handle for `Receive`. Calls take effect in sending order.
+
+    Sent over the current connection. ConnectionLost if that is lost: the next one knows nothing of the earlier calls.
+    """
 
     method: str
     params: Mapping[str, Any]

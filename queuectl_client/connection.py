@@ -172,6 +172,8 @@ class Connection:
             case CallOnce(method, params):
                 return self.result(self.send(method, params), patience_s(method, params, self._timeout))
             case Send(method, params):
+                if self._socket is None:
+                    raise self._session.lost("the connection to the daemon is closed")
                 return self.send(method, params), patience_s(method, params, self._timeout)
             case Receive(sent):
                 return self.result(*sent)

@@ -198,7 +198,7 @@ class Recovery:
 
 
 def describe(survivors: Sequence[Survivor]) -> str | None:
-    """As `tree.describe` has it; None: there are none."""
+    """Names and pids, as an attempt tells them; None: there are none."""
     return ", ".join(f"{each.name} (pid {each.pid})" for each in survivors) or None
 
 

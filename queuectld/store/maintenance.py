@@ -20,6 +20,9 @@ def back_up(store: Path, target: Path, *, replace: bool) -> None:
     """
     if files.read_version(store) is None:
         raise StoreRefused(f"there is no store at {store}")
+    if os.path.exists(target) and os.path.samefile(store, target):
+        # Whoever has it open would go on with a file that has no name any more.
+        raise FileExistsError(f"{target} is the store itself; give the backup another name")
     if os.path.lexists(target) and not replace:
         raise FileExistsError(f"{target} is there already; --force puts the backup in its place")
     draft = target.with_name(f"{target.name}.{os.getpid()}.new")

@@ -5,7 +5,7 @@ told before its requests are answered. A read sees what has been committed. No d
 """
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401  # closing must load nothing: there may be no descriptor left
+import concurrent.futures.thread  # noqa: F401  # closing loads nothing: there may be no descriptor left
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from queuectl_client import AsyncClient, Client, errors
-from queuectl_client.calls import REPEATS
+from queuectl_client.calls import REPEATS, Call, CallOnce, Send, Steps
 from queuectl_client.protocol import rpc
 from queuectl_client.upload import PIECE_JOBS, PIECES_AHEAD
 from tests.support.daemon import QUEUECTL
@@ -199,6 +199,32 @@ def test_jobs_that_can_be_had_once_are_not_sent_again(server: FakeServer, kind: 
     with pytest.raises(errors.ConnectionLost, match="nothing was stored"):
         play(server, kind, iter(JOBS))
     assert methods(server).count("batch.open") == 1
+
+
+@BOTH
+def test_what_follows_over_a_lost_connection_opens_no_other(server: FakeServer, kind: str) -> None:
+    def steps() -> Steps[None]:
+        yield Call("batch.open", {})
+        server.hang_up()
+        with pytest.raises(errors.ConnectionLost):
+            yield CallOnce("status", {})
+        with pytest.raises(errors.ConnectionLost):
+            yield Send("batch.add", {"jobs": []})
+
+    where: dict[str, Any] = {"autostart": False, "environ": {"QUEUECTL_HOME": str(server.path.parent)}}
+    if kind == "sync":
+        with Client(str(server.path), **where) as client:
+            client.run(steps())
+    else:
+
+        async def whole() -> None:
+            async with AsyncClient(str(server.path), **where) as client:
+                await client.run(steps())
+
+        asyncio.run(whole())
+    eventually(lambda: server.connected == 0)
+    assert "batch.add" not in server.methods()
+    assert [method for method, _ in server.calls].count("hello") == 1
 
 
 @BOTH

@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from tests.support.daemon import Home
+from tests.support.eventually import eventually
 from tests.support.programs import MOUNTING, needs
 
 SIZE: Final = "8m"
@@ -91,6 +92,14 @@ Disk = RealDisk | PretendedDisk
 KINDS: Final = [pytest.param(PretendedDisk, marks=needs("strace"), id="pretended")]
 if os.geteuid() == 0:
     KINDS.append(pytest.param(RealDisk, marks=needs(MOUNTING), id="real"))
+
+
+def let_rest(home: Home) -> None:
+    """Return when the daemon has nothing of its own left to write: soon after a removal it empties its log."""
+    home.ok("enqueue", "-q", "--id", "gone", "--hold", "true")
+    home.ok("rm", "gone", "--yes")
+    log = home.store.with_name(home.store.name + "-wal")
+    eventually(lambda: log.stat().st_size == 0, 60)
 
 
 def allow_tracing(home: Home) -> None:

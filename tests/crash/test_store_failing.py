@@ -9,7 +9,7 @@ import pytest
 
 from queuectl_client import Client
 from queuectl_client.errors import Busy
-from tests.crash.disks import SYNCS, allow_tracing, failing
+from tests.crash.disks import SYNCS, allow_tracing, failing, let_rest
 from tests.support.daemon import Daemon, Home
 from tests.support.eventually import eventually
 from tests.support.programs import needs
@@ -30,11 +30,8 @@ def daemon(home: Home) -> Daemon:
 
 @pytest.fixture
 def resting_daemon(home: Home, daemon: Daemon) -> Daemon:
-    """The same with nothing left to write of its own: soon after its start and a removal it empties the log."""
-    home.ok("enqueue", "--id", "gone", "true")
-    home.ok("wait", "gone")
-    home.ok("rm", "gone", "--yes")
-    eventually(lambda: log_of(home).stat().st_size == 0, 60)
+    """The same with nothing left to write of its own."""
+    let_rest(home)
     return daemon
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl_client import Client
 from queuectl_client.errors import NoSpace, QueuectlError
-from tests.crash.disks import KINDS, Disk, RealDisk
+from tests.crash.disks import KINDS, Disk, RealDisk, let_rest
 from tests.support.daemon import Home, terminate
 from tests.support.eventually import eventually
 from tests.support.processes import processes_of
@@ -47,6 +47,7 @@ def open_gate(home: Home) -> None:
 
 def refused_until_full(home: Home, disk: Disk) -> None:
     """The disk is full, and the log beside the store has used what room it had: not the smallest job is stored."""
+    let_rest(home)  # what it empties by itself later would be room again
     disk.fill()
     with Client(autostart=False, environ=home.env) as client:
         for size in (100_000, 10_000, 10):

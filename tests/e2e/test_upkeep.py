@@ -145,6 +145,9 @@ def test_a_backup_takes_the_place_of_no_other_file_unless_told_to(home: Home, tm
     assert str(target) in refused.stderr
     assert target.read_text() == "precious"
     home.ok("backup", "--force", str(target))
+    itself = home.cli("backup", "--force", str(home.store))
+    assert (itself.returncode, "is the store itself" in itself.stderr) == (refused.returncode, True)
+    home.ok("enqueue", "true")
     assert list(tmp_path.iterdir()) == [target]
     assert check_invariants(target) == []
 

@@ -86,13 +86,15 @@ def test_the_schema_itself_refuses_what_no_transition_makes(change: str, tmp_pat
     connection.close()
 
 
-def _steps(path: Path, jobs: int, **fields: Any) -> int:
-    """Steps of SQLite's machine for a look at so many jobs, all of one key and one batch."""
+def _steps(path: Path, jobs: int, *, keys: int = 1, **fields: Any) -> int:
+    """Steps of SQLite's machine, in hundreds, for a look at so many jobs of so many keys."""
 
     async def run() -> None:
         lab = Lab(path)
         lab.open()
-        await lab.store.intake.add_many([new(**fields) for _ in range(jobs)], now=lab.now)
+        await lab.store.intake.add_many([new(key=f"k{place % keys}", **fields) for place in range(jobs)], now=lab.now)
+        while (await lab.turn()).more:
+            """Let all of them in that may start."""
         await lab.store.close()
 
     asyncio.run(run())
@@ -108,11 +110,16 @@ def _steps(path: Path, jobs: int, **fields: Any) -> int:
     return steps
 
 
-@pytest.mark.parametrize("fields", [{"key": "k", "batch": "b"}, {"key": "k", "key_limit": 99}], ids=["line", "let in"])
+@pytest.mark.parametrize("fields", [{"batch": "b"}, {"key_limit": 99}], ids=["line", "let in"])
 def test_a_look_at_ten_times_the_jobs_of_one_key_takes_ten_times_as_long(
     fields: dict[str, Any], tmp_path: Path
 ) -> None:
     few, many = (_steps(tmp_path / str(jobs) / "queuectl.db", jobs, **fields) for jobs in (300, 3_000))
+    assert many < 15 * few
+
+
+def test_a_look_at_jobs_of_ten_times_the_keys_takes_ten_times_as_long(tmp_path: Path) -> None:
+    few, many = (_steps(tmp_path / str(keys) / "queuectl.db", 2 * keys, keys=keys) for keys in (200, 2_000))
     assert many < 15 * few
 
 

@@ -155,10 +155,13 @@ def _reasons(connection: sqlite3.Connection) -> dict[tuple[str, int], tuple[str 
 
 
 def test_without_room_to_be_written_anew_a_store_of_version_1_is_migrated_all_the_same() -> None:
+    asked = []
+
     class Full:
         """A connection to a store whose disk is full."""
 
         def execute(self, text: str) -> Any:
+            asked.append(text)
             if text == "VACUUM":
                 error = sqlite3.OperationalError("database or disk is full")
                 error.sqlite_errorcode = sqlite3.SQLITE_FULL
@@ -167,4 +170,5 @@ def test_without_room_to_be_written_anew_a_store_of_version_1_is_migrated_all_th
 
     connection = sqlite3.connect(":memory:")
     files.enable_auto_vacuum(cast(sqlite3.Connection, Full()))
+    assert "VACUUM" in asked
     connection.close()
