@@ -209,7 +209,7 @@ def test_a_daemon_that_drains_says_so(home: Home) -> None:
     assert "starts no jobs" in home.cli("daemon", "drain").stderr
     assert "The daemon is draining, so it waits" in home.cli("enqueue", "true").stderr
     assert "drain" in home.cli("status").stderr
-    assert "Drains" in home.ok("daemon", "status")
+    assert "Draining" in home.ok("daemon", "status")
     assert home.json("status")["draining"] is True
     assert "told to drain" in home.ok("explain", "job_1")
     home.ok("daemon", "drain", "--resume")
