@@ -117,7 +117,7 @@ class Core:
         failpoints.reached("daemon.opened")
         _leave_worker()
         await self._save_anchor()
-        await self.store.intake.discard_open_batches()
+        await self.store.intake.discard_open_uploads()
         await self._supervisor.restore_pools(by_hand=by_hand)
         await self._recovery.recover()
         self._pool.survivors.watch_new()

@@ -1,4 +1,4 @@
-"""Everything that is kept: the only package that knows SQL, SQLite and Peewee.
+"""The store: the only package that uses SQL, SQLite and Peewee.
 
-`store.Store` is what others use; what they get back is in `records`. Nothing else in here is for them.
+Others use `store.Store`, the values in `records`, and `maintenance`; the rest is internal.
 """

@@ -1,4 +1,4 @@
-"""How jobs come into the store: at once, or hidden and in slices until all is there."""
+"""Adding jobs to the store: in one commit, or in slices that are hidden until all are stored."""
 
 import asyncio
 import uuid
@@ -15,13 +15,13 @@ from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import idempotency, many_parents, uploads
 
 BULK: Final = 1_000
-"""Jobs of one request that are stored in one commit; more come as a batch of its own."""
+"""Jobs of one request stored in one commit; more become an upload."""
 SLICE: Final = 500
-"""Jobs of a discarded batch that go in one commit, so that no other request waits long."""
+"""Jobs of a discarded upload deleted in one commit, so that other requests need not wait long."""
 
 
 class Intake:
-    """Takes in new jobs."""
+    """Adds new jobs."""
 
     def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
         self._writer = writer
@@ -29,17 +29,17 @@ class Intake:
         self._clearing: set[asyncio.Task[None]] = set()
 
     async def settle(self) -> None:
-        """Wait until what is discarded in the background is gone."""
+        """Wait until uploads discarded in the background are deleted."""
         for task in list(self._clearing):
             await asyncio.wait([task])
 
     async def add(self, new: NewJob, *, now: Now, request: str | None = None) -> AddedOne:
-        """Store a job. Refused (conflict) when its id or unique key is taken; `skip` gives the job that has the key.
+        """Store a job. Refused (conflict) if its id or unique key is taken; `skip` returns the holder of the key.
 
-        A repeat of `request` stores nothing and gives the same job.
+        A repeat of `request` stores nothing and returns the same job.
         """
         many = {name: found for name, found in new.resolved.items() if len(found.seqs) > many_parents.AT_ONCE}
-        # Who else has its unique key, and whether it would wait for itself, is for one commit to tell.
+        # A unique key and a batch that could form a cycle have to be checked in one commit.
         if many and new.options.unique_key is None and new.batch is None:
             return await self._add_with_many_parents(new, frozenset(many), now, request)
         return await self._writer.submit(partial(idempotency.add_once, new=new, now=now, request=request))
@@ -60,10 +60,10 @@ class Intake:
                 many_parents.commit, token=token, new=new, child=child, named=named, now=now, request=request
             ))  # fmt: skip
         except BaseException:
-            self._in_background(self.batch_discard(token))
+            self._in_background(self.discard_upload(token))
             raise
         if added.job.seq != child:
-            self._in_background(self.batch_discard(token))
+            self._in_background(self.discard_upload(token))
         return added
 
     async def _wait_for(
@@ -83,7 +83,7 @@ class Intake:
         return named
 
     async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:
-        """Store all of them or, when one is refused, none; the refusal's data has its `index`."""
+        """Store all jobs or, if one is refused, none; the refusal has its `index` in `data`."""
         if len(new) <= BULK or any(each.options.unique_key is not None for each in new):
             add = partial(idempotency.add_many_once, new=new, now=now, request=request)
             return await self._writer.submit(add, weight=len(new))
@@ -93,42 +93,42 @@ class Intake:
         known = await self._writer.submit(partial(idempotency.known_many, request=request))
         if known is not None:
             return known
-        token = await self.batch_open(now=now)
+        token = await self.open_upload(now=now)
         added = Added([], [])
         try:
             for start in range(0, len(new), BULK):
-                part = await self.batch_add(token, new[start : start + BULK], now=now, first=start)
+                part = await self.add_to_upload(token, new[start : start + BULK], now=now, first=start)
                 added.ids.extend(part.ids)
                 added.seqs.extend(part.seqs)
                 added = added._replace(skipped=[*added.skipped, *part.skipped])
             commit = partial(idempotency.commit_many, token=token, added=added, now=now, request=request)
             return await self._writer.submit(commit)
         except BaseException:
-            self._in_background(self.batch_discard(token))
+            self._in_background(self.discard_upload(token))
             raise
 
-    async def batch_open(self, *, now: Now) -> str:
-        """Begin a batch; gives its token."""
+    async def open_upload(self, *, now: Now) -> str:
+        """Open an upload and return its token."""
         token = uuid.uuid4().hex
-        await self._writer.submit(partial(uploads.open_batch, token=token, now=now))
+        await self._writer.submit(partial(uploads.open_upload, token=token, now=now))
         return token
 
-    async def batch_add(self, token: str, new: Sequence[NewJob], *, now: Now, first: int = 0) -> Added:
-        """Store jobs that nobody sees until the commit. `first` is the index of the first one, for refusals."""
-        add = partial(uploads.add_to_batch, token=token, new=new, now=now, first=first)
+    async def add_to_upload(self, token: str, new: Sequence[NewJob], *, now: Now, first: int = 0) -> Added:
+        """Store jobs that are hidden until the commit. `first` is the index of the first one, for refusals."""
+        add = partial(uploads.add_to_upload, token=token, new=new, now=now, first=first)
         return await self._writer.submit(add, weight=len(new))
 
-    async def batch_commit(self, token: str, *, now: Now, request: str | None = None) -> AddedSummary:
-        """Let all jobs of the batch be there: one small write. Turns let them into their lanes."""
-        return await self._writer.submit(partial(idempotency.commit_batch_once, token=token, now=now, request=request))
+    async def commit_upload(self, token: str, *, now: Now, request: str | None = None) -> AddedSummary:
+        """Make all jobs of the upload visible with one small write. Turns admit them to their lanes."""
+        return await self._writer.submit(partial(idempotency.commit_upload_once, token=token, now=now, request=request))
 
-    async def batch_discard(self, token: str) -> None:
-        """Let the batch be no more, and take its rows away in slices."""
-        number = await self._writer.submit(partial(uploads.discard_batch, token=token))
+    async def discard_upload(self, token: str) -> None:
+        """Discard the upload and delete its rows in slices."""
+        number = await self._writer.submit(partial(uploads.discard_upload, token=token))
         await self._clear(number)
 
-    async def discard_open_batches(self) -> None:
-        """At start: take away what nobody can commit any more, in slices."""
+    async def discard_open_uploads(self) -> None:
+        """Discard the uploads left open by the last daemon, in slices."""
         for number in await self._writer.submit(uploads.mark_abandoned):
             await self._clear(number)
 

@@ -1,4 +1,4 @@
-"""What is done with the store's file beside a daemon or without one: it is looked at, mended, and copied."""
+"""Checking, repairing and backing up the store file, with or without a running daemon."""
 
 import os
 from pathlib import Path
@@ -13,10 +13,9 @@ __all__ = ["MIN_FREE_BYTES", "SCHEMA_VERSION", "Progress", "back_up", "can_repai
 
 
 def back_up(store: Path, target: Path, *, replace: bool) -> None:
-    """A whole copy of the store, readable by its owner alone. Made under a name of its own, then put in its place.
+    """Copy the store, readable only by its owner. Written to a temporary name, then renamed, so never incomplete.
 
-    So a copy cut short never looks like a backup. Raises StoreRefused, or OSError; FileExistsError where there is a
-    file that is not to be replaced.
+    Raises StoreRefused or OSError; FileExistsError if the target exists and `replace` is false.
     """
     if files.read_version(store) is None:
         raise StoreRefused(f"there is no store at {store}")

@@ -1,4 +1,4 @@
-"""What can be asked of the store. Each answer is from one committed state."""
+"""Reads of the store. Each result is from one committed state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,37 +16,37 @@ T = TypeVar("T")
 
 
 class Queries:
-    """Reads, carried out one after the other by the reading thread; they hold up no write."""
+    """Reads, run one after the other on the reader thread; they do not block writes."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def get(self, seq: int) -> Job | None:
-        """The job; None when there is none."""
+        """Return a job; None if there is none."""
         return await self._reader.submit(partial(point_queries.get, seq=seq))
 
     async def many(self, seqs: Sequence[int]) -> list[Job]:
-        """Those of the jobs that are there, by number."""
+        """Return the jobs that exist, ordered by number."""
         return await self._reader.submit(partial(point_queries.many, seqs=seqs))
 
     async def states(self, seqs: Sequence[int]) -> dict[int, JobState]:
-        """How those of the jobs stand that are there, by number."""
+        """Return the states of the jobs that exist, by number."""
         return await self._reader.submit(partial(point_queries.states, seqs=seqs))
 
     async def find_each(self, refs: Sequence[str]) -> list[int | None]:
-        """The numbers of the jobs with exactly these ids, or else these numbers, in their order; None: no such job."""
+        """Return the numbers of the jobs with these ids or else these numbers, in order; None: no such job."""
         return await self._reader.submit(partial(selectors.find_each, references=refs))
 
     async def last_seq(self) -> int:
-        """The number of the newest job that is there; 0 when there is none."""
+        """Return the number of the newest job; 0 if there is none."""
         return await self._reader.submit(point_queries.last_seq)
 
     async def newest(self) -> int | None:
-        """The number of the newest job that anybody can see; None when there is none."""
+        """Return the number of the newest visible job; None if there is none."""
         return await self._reader.submit(selectors.newest)
 
     async def resolve_parents(self, selector: Last | Criteria) -> ResolvedSelector:
-        """The jobs that a selector names to wait for, as far as there are any now; somewhat more than are allowed."""
+        """Return the jobs that a selector among `depends_on` matches now; slightly more than are allowed."""
         upto = await self.last_seq()
         seqs: list[int] = []
         after: int | None = 0
@@ -57,17 +57,17 @@ class Queries:
         return ResolvedSelector(selector, upto, seqs)
 
     async def page(self, query: ListQuery) -> Page:
-        """The next jobs of a listing; it may be empty while `next` is set."""
+        """Return a page of a listing; it may be empty while `next` is set."""
         return await self._reader.submit(partial(listings.page, query=query))
 
     async def rows(self, query: ListQuery, keys: Sequence[str]) -> Rows:
-        """These keys alone (of `attributes.KINDS`) of the next jobs of a listing; else as `page`."""
+        """Like `page`, with only these keys (of `attributes.KINDS`) of each job."""
         return await self._reader.submit(partial(listings.rows, query=query, keys=keys))
 
     async def first_by(self, query: ListQuery, key: str, *, descending: bool) -> ListQuery:
-        """The listing of the first of these jobs by a key, `limit` of them, in that order.
+        """Return a query for the first `limit` of these jobs by a key, in that order.
 
-        All of them are looked at, in slices that keep nobody waiting.
+        Reads all of them, in short slices.
         """
         best: list[ordering.Ranked] = []
         rest = replace(query, newest_first=False, after=None)
@@ -80,25 +80,25 @@ class Queries:
             rest = replace(rest, after=after)
 
     async def attempts(self, seq: int) -> list[Attempt]:
-        """The executions of a job that have ended, oldest first."""
+        """Return the ended executions of a job, oldest first."""
         return await self._reader.submit(partial(point_queries.attempts, seq=seq))
 
     async def queues(self) -> list[QueueRow]:
-        """All queues by name, with their counts."""
+        """Return all queues by name, with their counts."""
         return await self._reader.submit(point_queries.queues)
 
     async def processing(self) -> list[Busy]:
-        """All processing jobs and who has them."""
+        """Return all processing jobs with their workers."""
         return await self._reader.submit(point_queries.processing)
 
     async def environment(self, number: int) -> Mapping[str, str]:
-        """The environment a claim names. Raises LookupError when there is none."""
+        """Return the environment of this number. Raises LookupError if there is none."""
         return await self._reader.submit(partial(point_queries.environment, number=number))
 
     async def pools(self) -> list[PoolRow]:
-        """All pools, oldest first."""
+        """Return all pools, oldest first."""
         return await self._reader.submit(point_queries.pools)
 
     async def workers(self) -> list[WorkerRow]:
-        """All workers that have not ended, oldest first."""
+        """Return all workers that have not ended, oldest first."""
         return await self._reader.submit(point_queries.workers)

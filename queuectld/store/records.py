@@ -1,4 +1,4 @@
-"""What the store takes and hands out besides jobs and attempts. Plain values; no SQL, no connection."""
+"""Arguments and results of the store besides jobs and attempts. Plain values; no SQL, no connection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,31 +12,31 @@ from queuectld.domain.job import Claimed, Job, Now
 
 
 class StoreRefused(Exception):
-    """The store file is not opened: foreign, damaged, too new, or out of reach. It was left as it is."""
+    """The store file was not opened: foreign, damaged, too new or inaccessible. It was not changed."""
 
 
 class StoreFailed(Refused):
-    """The disk gave an error that no repeat can mend. Nothing that waited was acknowledged; nothing more is taken."""
+    """A disk error ended all writing. Pending requests were not acknowledged; no more are accepted."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.INTERNAL, message)
 
 
 class Due(NamedTuple):
-    """When the next waiting job comes due: the earliest in store time and the earliest in wall time."""
+    """When the next waiting job becomes due: the earliest in store time and in wall time."""
 
     store_ms: int | None
     wall_ms: int | None
 
     def is_past(self, now: Now) -> bool:
-        """Whether one of the two is not in the future."""
+        """Whether one of the times has been reached."""
         return (self.store_ms is not None and self.store_ms <= now.store_ms) or (
             self.wall_ms is not None and self.wall_ms <= now.wall_ms
         )
 
 
 class Event(NamedTuple):
-    """Something that happened, as it is kept. `detail` holds the rest of the event's keys."""
+    """A stored event. `detail` holds the rest of its keys."""
 
     event_seq: int
     time_ms: int
@@ -50,10 +50,10 @@ class Event(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What one commit made true. `ready`: a job became startable, or there is more for a turn to do.
+    """Result of one commit. `ready`: a job became startable, or a turn has more to do.
 
-    `unfinished`: jobs of a batch wait to be let in, or children of an ended job to be told; a turn does some of them,
-    whether or not a worker is free.
+    `unfinished`: jobs of an upload have to be admitted, or children of an ended job resolved; a turn does some of
+    that, whether or not a worker is free.
 
     `counts` and `queues` are what it changed, for the `LiveCounts`.
     """
@@ -67,7 +67,7 @@ class Committed(NamedTuple):
 
 
 class TimeAnchor(NamedTuple):
-    """One reading of all clocks together, by which store time goes on after a restart."""
+    """A reading of all clocks at one moment, from which store time continues after a restart."""
 
     boot_id: str
     boottime_ms: int
@@ -76,7 +76,7 @@ class TimeAnchor(NamedTuple):
 
 
 class ResolvedSelector(NamedTuple):
-    """What a selector named in a first look: jobs up to the number `upto`."""
+    """The jobs that a selector matched on the reader thread, up to the number `upto`."""
 
     selector: Last | Criteria
     upto: int
@@ -84,7 +84,7 @@ class ResolvedSelector(NamedTuple):
 
 
 ResolvedSelectors = Mapping[str, ResolvedSelector]
-"""By what was written."""
+"""By the text of the selector."""
 
 
 class Added(NamedTuple):
@@ -93,11 +93,11 @@ class Added(NamedTuple):
     ids: list[str]
     seqs: list[int]
     skipped: Sequence[int] = ()
-    """The places, from 0, of those that were there before: they have the unique key that was asked for."""
+    """Indexes of jobs that were skipped: their unique key was held by the job at that index."""
 
 
 class AddedOne(NamedTuple):
-    """The job of a request. `skipped`: it was there before; `replaced`: the id of the one whose place it has taken."""
+    """The job of a request. `skipped`: it existed before; `replaced`: the id of the job it has replaced."""
 
     job: Job
     skipped: bool = False
@@ -107,13 +107,13 @@ class AddedOne(NamedTuple):
 class AddedSummary(NamedTuple):
     """What a committed batch holds. An empty one has 0, 0, 0."""
 
-    count: int  # type: ignore[assignment]  # the name is the wire's; nobody counts in this tuple
+    count: int  # type: ignore[assignment]  # the name on the wire; shadows tuple.count
     first_seq: int
     last_seq: int
 
 
 class StoredOutcome(NamedTuple):
-    """An outcome that is on disk. `state` is what became of the job; None: it was known, or too late to matter."""
+    """A stored outcome. `state` is the new state of the job; None: the outcome was repeated or too late."""
 
     seq: int
     run: int
@@ -122,7 +122,7 @@ class StoredOutcome(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What one turn did. `more`: another one is worth taking now."""
+    """Result of a turn. `more`: another turn is needed now."""
 
     stored: list[StoredOutcome]
     claimed: list[Claimed]
@@ -130,7 +130,7 @@ class Turn(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """A job that was cancelled; `run` and `worker` are set when a worker still has to end it."""
+    """A cancelled job; `run` and `worker` are set if a worker still has to end it."""
 
     job: Job
     run: int | None
@@ -138,16 +138,16 @@ class Cancelled(NamedTuple):
 
 
 class JobName(NamedTuple):
-    """A job, and no more of it than what it is called."""
+    """Id and number of a job."""
 
     id: str
     seq: int
 
 
 class Removed(NamedTuple):
-    """Jobs that are gone, what they were called, and the files with their output, which are now nobody's.
+    """Removed jobs, their names, and the files of their output, which are to be deleted.
 
-    There are no `jobs` where nobody wants more than their names.
+    `jobs` is empty in a brief result.
     """
 
     jobs: list[Job]
@@ -156,10 +156,10 @@ class Removed(NamedTuple):
 
 
 class ActionResult(NamedTuple):
-    """The jobs it was done to, as they are now, and why it was not done to others.
+    """Result of an action: the changed jobs as they are now, and the refusals of skipped ones.
 
-    There are no `jobs` where nobody wants more than their names. `running`: those cancelled that a worker has still to
-    end. `files`: output that is now nobody's.
+    `jobs` is empty in a brief result. `running`: cancelled jobs that a worker still has to end. `files`: output to be
+    deleted.
     """
 
     jobs: list[Job]
@@ -170,7 +170,7 @@ class ActionResult(NamedTuple):
 
 
 class MoveTarget(NamedTuple):
-    """Where a job is to go: `first` or `last` of its queue, `before` a job (its seq or id), to a `queue` by name."""
+    """Where to move a job: `first` or `last` of its queue, `before` a job (seq or id), to a `queue` by name."""
 
     end: str | None = None
     before: int | str | None = None
@@ -178,23 +178,23 @@ class MoveTarget(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many jobs are gone, and the files with their output, which are now nobody's."""
+    """Number of removed jobs, and the files of their output, which are to be deleted."""
 
-    count: int  # type: ignore[assignment]  # nobody counts in this tuple
+    count: int  # type: ignore[assignment]  # shadows tuple.count
     files: list[str]
 
 
 MAX_LOOKED_AT: Final = 5_000
-"""Jobs that one page of a listing looks at, so that a rare kind of job among millions keeps nobody waiting."""
+"""Jobs read for one page of a listing, so that a search for rare jobs among millions does not block others."""
 DEFAULT_LIMIT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """Which jobs to list. Everything given must hold; `states` empty: any.
+    """Which jobs to list. All conditions must hold; empty `states`: any.
 
     `after` is the `next` of the page before. `since_ms` is the earliest time of enqueueing, in Unix time; `now_ms` is
-    the time of the question, from which a filter counts ages. `seqs`: of these jobs alone, in this order. `upto`: no
+    the time of the query, from which a filter counts ages. `seqs`: of these jobs alone, in this order. `upto`: no
     job with a higher number. `name` may be a pattern, as in a filter.
     """
 
@@ -258,7 +258,7 @@ class QueueRow(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Something that holds a job back: a word for programs, a sentence, until when (Unix ms), and because of whom."""
+    """Something that holds a job back: a code, a sentence, until when (Unix ms), and because of which jobs."""
 
     rule: str
     words: str
@@ -269,8 +269,8 @@ class Rule(NamedTuple):
 class Explanation(NamedTuple):
     """Why a job does not run now. No rules: it starts in a moment.
 
-    `position` is its place in line, 1 for the next one, and at least that where `exact` is false; None: it stands in
-    no line. `starts_ms` is the earliest moment (Unix ms) that is known; None: it depends on others.
+    `position` is 1 for the next job, and a lower bound if `exact` is false; None: the job is not waiting in a lane or
+    for its key. `starts_ms` is the earliest known start (Unix ms); None: it depends on others.
     """
 
     id: str
@@ -280,11 +280,11 @@ class Explanation(NamedTuple):
     exact: bool
     starts_ms: int | None
     worker: int | None = None
-    """Whose run of it is not over."""
+    """The worker whose run of the job is not over."""
 
 
 class PoolRow(NamedTuple):
-    """A pool of workers. `wanted` is how many it is to have; `job_seq` is set for a pool of one job alone."""
+    """A pool of workers. `wanted` is how many it should have; `job_seq` is set for a pool of one job alone."""
 
     id: int
     kind: str
@@ -307,7 +307,7 @@ class WorkerRow(NamedTuple):
 
 
 class Busy(NamedTuple):
-    """A processing job and who has it."""
+    """A processing job and its worker."""
 
     seq: int
     run: int

@@ -1,7 +1,7 @@
-"""The store as the rest of the daemon sees it. Every method is called on the event loop.
+"""The store's interface for the rest of the daemon. Every method is called on the event loop.
 
-A write is one request to the writing thread and is on disk when it is answered; events of a commit are
-told before its requests are answered. A read sees what has been committed. No decision is made here.
+A write is one request to the writer thread; it is on disk when its future is done. Events of a commit are delivered
+before its futures are done. A read sees committed data. No decisions are made here.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ ANCHOR: Final = "anchor"
 class Store:
     """All jobs and what belongs to them, in one SQLite file.
 
-    What is asked of it is in `queries`, how jobs come in in `intake`, what keeps it small in `upkeep`.
+    Reads are in `queries`, adding jobs in `intake`, retention in `upkeep`.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class Store:
         loop: asyncio.AbstractEventLoop,
         on_broken: Callable[[StoreFailed], None],
     ) -> None:
-        """Not to be called: `Store.open` looks at the file first."""
+        """Do not call directly: `Store.open` checks the file first."""
         connection = open_writer(path)
         repair.repair_once(connection)
         session = Session(connection, host)
         self._subscribers: list[Callable[[Committed], None]] = []
         self._settings, self._values = cache.read_settings(connection)
         self.survivors: Mapping[int, tuple[Survivor, ...]] = cache.read_survivors(self._values)
-        """By job: the processes that outlived its last run, as of the last commit. Another object when it changes."""
+        """By job: the surviving processes of its last run, as of the last commit. Replaced, not changed."""
         self.due: Due = session.cache.due
-        """When the next waiting job comes due, as of the last commit."""
+        """When the next waiting job becomes due, as of the last commit."""
         self.first_seq: int = session.cache.last_seq + 1
-        """The number of the first job that is added from now on."""
+        """The number of the next job added after the store was opened."""
         self._live_counts = LiveCounts(connection)
         self.paused: Set[str] = self._live_counts.paused
         """The names of paused queues, as of the last commit."""
@@ -102,10 +102,10 @@ class Store:
         loop: asyncio.AbstractEventLoop,
         on_broken: Callable[[StoreFailed], None] = lambda _: None,
     ) -> "Store":
-        """Open the store at `path`, made if there is none, migrated after a backup if it is older.
+        """Open the store at `path`; create it if there is none, migrate it after a backup if it is older.
 
-        Raises StoreRefused, and leaves the file as it is, when it is foreign, damaged or newer.
-        `on_broken` is called once, on the loop, when a disk error ends all writing: the daemon is to stop.
+        Raises StoreRefused, and leaves the file as it is, if it is foreign, damaged or newer.
+        `on_broken` is called once, on the loop, when a disk error ends all writing: the daemon must stop.
         """
         path = Path(path)
         schema.prepare(path)
@@ -114,34 +114,34 @@ class Store:
         return store
 
     def subscribe(self, subscriber: Callable[[Committed], None]) -> None:
-        """Have `subscriber` called on the loop with each commit from now on, before its requests are answered.
+        """Call `subscriber` on the loop with each commit from now on, before its requests are answered.
 
-        Subscribers are told in the order in which they came.
+        Subscribers are called in the order in which they subscribed.
         """
         self._subscribers.append(subscriber)
 
     async def close(self) -> None:
-        """Carry out what waits, put all of it into the file, end both threads.
+        """Run queued requests, checkpoint, and end both threads.
 
-        After an error that ended all writing the log stays beside the file, for the next daemon to read.
+        After an error that ended all writing, the log stays beside the file for the next daemon.
         """
         await self.intake.settle()
         await self._end()
 
     def _begin(self) -> None:
-        """Start both threads. RuntimeError: there is no memory for one, or too many processes."""
+        """Start both threads. Raises RuntimeError if the system cannot start one."""
         self._writer.start()
         self._reader.start()
 
     async def _end(self) -> None:
-        """End both threads, once what waits is carried out."""
+        """End both threads once queued requests have run."""
         stops = [self._reader.stop, self._writer.stop]
         if self._writer.is_broken:
             stops.reverse()
         for stop in stops:
             try:
                 await self._loop.run_in_executor(None, stop)
-            except RuntimeError:  # no thread can be started to wait in, and nobody needs the loop meanwhile
+            except RuntimeError:  # no thread could be started to wait in; the loop is not needed meanwhile
                 stop()
 
     def _deliver(self, committed: Committed, settings: dict[str, Any] | None, values: dict[str, Any] | None) -> None:
@@ -158,11 +158,11 @@ class Store:
     # -- events
 
     async def events_since(self, event_seq: int, limit: int) -> list[Event]:
-        """The events that follow this one, oldest first."""
+        """Return the events after this one, oldest first."""
         return await self._reader.submit(partial(point_queries.events_since, event_seq=event_seq, limit=limit))
 
     async def oldest_event(self) -> int:
-        """The number of the oldest event that is kept; 0 when there is none."""
+        """Return the number of the oldest event kept; 0 if there is none."""
         return await self._reader.submit(point_queries.oldest_event)
 
     # -- the turn
@@ -177,9 +177,9 @@ class Store:
         crash_limit: int,
         chance: float,
     ) -> Turn:
-        """Store outcomes, let in what came due, claim the best jobs for `free` workers and `dedicated` ones' own.
+        """Store outcomes, admit due jobs, claim the best jobs for `free` workers and their own for `dedicated` ones.
 
-        One commit. An outcome that comes late or twice changes nothing and is acknowledged all the same.
+        One commit. A late or repeated outcome changes nothing but is acknowledged.
         """
         return await self._writer.submit(partial(
             turn.turn, outcomes=outcomes, free=free, dedicated=dedicated, now=now, crash_limit=crash_limit,
@@ -187,18 +187,18 @@ class Store:
         ), weight=len(outcomes) + len(free))  # fmt: skip
 
     async def return_claims(self, claims: Sequence[tuple[int, int]], *, now: Now) -> None:
-        """Claims (seq, run) that never reached their worker: pending as before, counted nowhere."""
+        """Undo claims (seq, run) that never reached their worker: the jobs are pending again."""
         await self._writer.submit(partial(turn.return_claims, claims=claims, now=now))
 
-    # -- what people do to jobs; of several, all or none
+    # -- actions on jobs: all of them or none
 
     async def apply(
         self, action: JobAction, seqs: Sequence[int], *, now: Now, picked: bool = False, brief: bool = False,
         how: Mapping[str, Any] = NOTHING,
     ) -> ActionResult:  # fmt: skip
-        """Do it to each of the jobs, with more arguments in `how`. Refused when it cannot be done to one of them.
+        """Apply an action to each of the jobs, with its arguments in `how`. Refused if one does not permit it.
 
-        `picked`: those to which it cannot be done are left out. `brief`: the jobs are only named.
+        `picked`: jobs that do not permit it are skipped. `brief`: the result has names only.
         """
         work = partial(actions.apply, action=action, seqs=seqs, now=now, picked=picked, brief=brief, how=how)
         return await self._writer.submit(work, weight=len(seqs))
@@ -206,7 +206,7 @@ class Store:
     async def preview(
         self, action: JobAction, seqs: Sequence[int], *, picked: bool = False, brief: bool = False
     ) -> ActionResult:
-        """As `act`, and nothing is changed."""
+        """Like `apply`, but change nothing."""
         preview = partial(actions.preview, action=action, seqs=seqs, picked=picked, brief=brief)
         return await self._writer.submit(preview, weight=len(seqs))
 
@@ -219,105 +219,105 @@ class Store:
         rev: int | None = None,
         resolved: ResolvedSelectors | None = None,
     ) -> Job:
-        """Change fields of a waiting job, by their names in NewJob. Refused (conflict) when `rev` is an older one."""
+        """Change fields of a waiting job, by their names in NewJob. Refused (conflict) if `rev` is outdated."""
         return await self._writer.submit(
             partial(edits.edit, named=job, changes=edited, rev=rev, now=now, resolved=resolved)
         )
 
     async def move(self, job: int | str, target: MoveTarget, *, now: Now) -> Job:
-        """Give a waiting job another place among the others, or another queue."""
+        """Change the position or the queue of a waiting job."""
         return await self._writer.submit(partial(edits.move, named=job, target=target, now=now))
 
     async def explain(self, job: int | str, *, now: Now) -> Explanation:
-        """Why a job does not run now. Told by the writing thread, which knows what is in hand; it writes nothing."""
+        """Explain why a job does not run now. Runs on the writer thread, whose cache knows the running jobs."""
         return await self._writer.submit(partial(explaining.explain, named=job, now=now))
 
     async def set_paused(self, seq: int, run: int, paused: bool, *, now: Now) -> bool:
-        """Note that a run is stopped or goes on. False: it has ended, or it was so already."""
+        """Store whether a run is paused. Returns False if it has ended, or nothing changes."""
         return await self._writer.submit(partial(changes.set_paused, seq=seq, run=run, paused=paused, now=now))
 
     # -- settings, queues, pools and workers
 
     async def config_set(self, key: str, value: Any, *, now: Now) -> None:
-        """Keep a setting."""
+        """Store a setting."""
         await self._writer.submit(partial(registry.set_config, key=key, value=value, now=now))
 
     async def config_unset(self, key: str, *, now: Now) -> bool:
-        """Forget a setting. False: it was not set."""
+        """Remove a setting. Return whether it was set."""
         return await self._writer.submit(partial(registry.unset_config, key=key, now=now))
 
     async def counts(self) -> Counts:
-        """How many jobs there are, by state, and ready ones by queue, as of the last commit; nothing is read."""
+        """Return the counts of jobs by state, and of ready jobs by queue, as of the last commit, without a query."""
         return self._live_counts.counts()
 
     def config(self) -> Mapping[str, Any]:
-        """All settings that were set, as of the last commit."""
+        """Return the settings that were set, as of the last commit."""
         return self._settings
 
     async def set_flag(self, name: str, value: Any) -> None:
-        """Keep a small value (JSON) under a name."""
+        """Store a small value (JSON) under a name."""
         await self._writer.submit(partial(registry.set_value, key=FLAG + name, value=value))
 
     def flag(self, name: str) -> Any:
-        """The value under a name, as of the last commit; None when there is none."""
+        """Return the value under a name, as of the last commit; None if there is none."""
         return self._values.get(FLAG + name)
 
     def time_anchor(self) -> TimeAnchor | None:
-        """The anchor that was saved last; None in a new store."""
+        """Return the anchor saved last; None in a new store."""
         saved = self._values.get(ANCHOR)
         return TimeAnchor(*saved) if isinstance(saved, list) else None
 
     async def save_anchor(self, anchor: TimeAnchor) -> None:
-        """Keep a reading of all clocks, by which store time goes on after a restart."""
+        """Store a reading of all clocks, from which store time continues after a restart."""
         await self._writer.submit(partial(registry.set_value, key=ANCHOR, value=list(anchor)))
 
     async def set_survivors(self, seq: int, found: Sequence[Survivor]) -> None:
-        """Others have taken the place of those that the job waits for."""
+        """Replace the surviving processes that the job waits for."""
         await self._writer.submit(partial(survivors.replace, seq=seq, survivors=found))
 
     async def clear_survivors(self, seq: int, *, now: Now) -> None:
-        """They have ended: the job may run again."""
+        """Delete the surviving processes of a job, which have ended: it may run again."""
         await self._writer.submit(partial(survivors.clear, seq=seq, now=now))
 
     async def queue_set(self, name: str, *, now: Now, **fields: Any) -> QueueRow:
-        """Set `paused`, `concurrency`, `rate` or `failure_limit` (None: none) of a queue, which exists afterwards."""
+        """Set `paused`, `concurrency`, `rate` or `failure_limit` (None: no limit) of a queue, creating it if needed."""
         await self._writer.submit(partial(registry.set_queue, name=name, fields=fields, now=now))
         return next(queue for queue in await self.queries.queues() if queue.name == name)
 
     async def queue_pause(self, name: str, paused: bool, *, now: Now) -> QueueRow:
-        """Let the queue start no more jobs, or start them again."""
+        """Pause or resume a queue."""
         return await self.queue_set(name, now=now, paused=paused)
 
     async def pool_add(self, kind: str, wanted: int, job_seq: int | None = None, *, now: Now) -> int:
-        """Store a pool of kind `detached`, `foreground` or `job`; gives its number, never used before."""
+        """Store a pool of kind `detached`, `foreground` or `job`; return its number, which is never reused."""
         return await self._writer.submit(partial(registry.add_pool, kind=kind, wanted=wanted, job_seq=job_seq, now=now))
 
     async def pool_add_once(
         self, kind: str, wanted: int, event_seq: int, *, now: Now, request: str | None
     ) -> tuple[int, int, bool]:
-        """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
+        """Store a pool, or find the one this request has stored. Return number, `event_seq`, and whether it is new."""
         once = idempotency.add_pool_once
         return await self._writer.submit(
             partial(once, kind=kind, wanted=wanted, event_seq=event_seq, now=now, request=request)
         )
 
     async def pool_set(self, pool: int, wanted: int) -> None:
-        """Note how many workers the pool is to have."""
+        """Store how many workers the pool should have."""
         await self._writer.submit(partial(registry.set_pool, pool=pool, wanted=wanted))
 
     async def pool_remove(self, pool: int) -> None:
-        """Forget the pool."""
+        """Delete the pool."""
         await self._writer.submit(partial(registry.remove_pool, pool=pool))
 
     async def worker_add(self, pool: int, number: int, *, now: Now) -> int:
-        """Store a worker before it is started; gives its number, never used before."""
+        """Store a worker before it is started; return its number, which is never reused."""
         return await self._writer.submit(partial(registry.add_worker, pool=pool, number=number, now=now))
 
     async def worker_started(self, worker: int, pid: int, start_time: int, boot_id: str, *, now: Now) -> None:
-        """Note which process the worker is, before it is given work."""
+        """Store the process of a worker, before it gets a job."""
         start = partial(registry.start_worker, worker=worker, pid=pid, start_time=start_time, boot_id=boot_id)
         await self._writer.submit(partial(start, now=now))
 
     async def worker_ended(self, worker: int, *, now: Now) -> None:
-        """Forget a worker whose process is gone, and what it was still ending."""
+        """Delete a worker whose process has exited, and what it was still ending."""
         await self._writer.submit(partial(registry.end_worker, worker=worker, now=now))

@@ -1,6 +1,6 @@
-"""What the store does so that it does not grow for ever: old rows go, in slices that keep nobody waiting.
+"""Keeping the store small: old rows are deleted in short slices.
 
-When something is old enough is for the scheduler to say.
+The scheduler decides what is old enough.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class Upkeep:
         self._writer = writer
 
     async def ended_jobs(self) -> AsyncIterator[list[tuple[int, JobState, int]]]:
-        """All jobs that have ended, some at a time: number, state, wall time."""
+        """Yield all ended jobs in slices: number, state, wall time."""
         after = 0
         while True:
             after, ended = await self._reader.submit(partial(housekeeping.ended_jobs, after=after))
@@ -37,36 +37,36 @@ class Upkeep:
     async def prune_jobs(
         self, seqs: Sequence[int], before: Mapping[JobState, int], *, now: Now
     ) -> AsyncIterator[Pruned]:
-        """Delete those that ended, in one of these states, before its wall time; tells of each commit what is gone."""
+        """Delete jobs that ended in one of these states before its wall time. Yields the result of each commit."""
         for start in range(0, len(seqs), SLICE):
             some = seqs[start : start + SLICE]
             prune = partial(removal.prune, seqs=some, before=before, now=now)
             yield await self._writer.submit(prune, weight=len(some))
 
     async def present(self, seqs: set[int]) -> set[int]:
-        """Those of the jobs that are in the store."""
+        """Return the jobs that are in the store."""
         return await self._reader.submit(partial(housekeeping.present, seqs=seqs))
 
     async def oldest_request(self) -> int | None:
-        """The wall time of the oldest answer that is kept for a repeat; None when there is none."""
+        """Return the wall time of the oldest answer kept; None if there is none."""
         return await self._reader.submit(housekeeping.oldest_request)
 
     async def prune_events(self, keep: int = 100_000) -> None:
-        """Forget all events but the newest, in slices."""
+        """Delete all events but the newest, in slices."""
         while await self._writer.submit(partial(housekeeping.prune_events, keep=keep), weight=housekeeping.SLICE):
             pass
 
     async def prune_requests(self, before_ms: int) -> None:
-        """Forget the answers to requests made before a wall time, in slices."""
+        """Delete the answers to requests made before a wall time, in slices."""
         while await self._writer.submit(
             partial(housekeeping.prune_requests, before_ms=before_ms), weight=housekeeping.SLICE
         ):
             pass
 
     async def give_back(self) -> bool:
-        """While nobody waits: give the file's free pages back to the disk, and empty the log.
+        """Give the file's free pages back to the disk and truncate the log, while no request waits.
 
-        What was deleted is then in neither. False: somebody reads what the log holds; it is to be tried again.
+        Afterwards neither contains deleted data. Returns False if a reader still uses the log; try again later.
         """
         while await self._writer.when_idle(housekeeping.give_back):
             pass

@@ -43,7 +43,7 @@ ATTEMPTS = """
 COUNTS = """
     UPDATE count SET state = 'completed', ready = 0 WHERE queue = (SELECT id FROM queue WHERE name = ?)
 """
-OTHERS = [field.name for field in models.Job._meta.sorted_fields if field.name not in ("seq", "id", "rank")]
+OTHERS = [field.column_name for field in models.Job._meta.sorted_fields if field.name not in ("seq", "id", "rank")]
 COPY = f"""
     INSERT INTO job (seq, id, rank, {", ".join(OTHERS)})
     SELECT seq + :more, 'job_' || (seq + :more), rank + :more, {", ".join(OTHERS)}

@@ -51,9 +51,9 @@ async def fill(lab: Lab) -> None:
     await lab.add("echo at", id="at", run_at_ms=now.wall_ms + 60_000)
     await lab.add("echo slow", id="slow", queue="slow", priority=7)
     await verbs.add(lab.store, new("echo pending", id="pending"), now=now, request="8c1f")
-    token = await lab.store.intake.batch_open(now=now)
-    await lab.store.intake.batch_add(token, [new("echo batch")], now=now)
-    await lab.store.intake.batch_commit(token, now=now)
+    token = await lab.store.intake.open_upload(now=now)
+    await lab.store.intake.add_to_upload(token, [new("echo batch")], now=now)
+    await lab.store.intake.commit_upload(token, now=now)
 
 
 async def make(path: Path) -> None:

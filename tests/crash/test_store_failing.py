@@ -178,7 +178,7 @@ def test_a_fault_in_the_thread_that_writes_stops_the_daemon_and_nobody_waits_for
     told = {1: "the daemon stops", 3: "no daemon listens"}
     assert told[done.returncode] in done.stderr
     assert acknowledged
-    assert "An unforeseen OSError in the thread that writes" in home.daemon_log()
+    assert "Unexpected OSError in the writer thread" in home.daemon_log()
     home.start_daemon()
     known = home.states()
     assert set(acknowledged) <= set(known)

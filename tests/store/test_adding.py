@@ -135,12 +135,12 @@ async def test_the_same_id_twice_in_one_request_is_refused(lab: Lab) -> None:
     with pytest.raises(Refused, match=r"job 2: .*'a' is given twice") as refused:
         await lab.store.intake.add_many([new(id="a"), new(id="a")], now=lab.now)
     assert refused.value.data == {"id": "a", "index": 1}  # no number: there never was such a job
-    token = await lab.store.intake.batch_open(now=lab.now)
-    await lab.store.intake.batch_add(token, [new(id="a", unique_key="u")], now=lab.now)
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(token, [new(id="a", unique_key="u")], now=lab.now)
     with pytest.raises(Refused, match=r"'a' is given twice"):
-        await lab.store.intake.batch_add(token, [new(id="a")], now=lab.now)
+        await lab.store.intake.add_to_upload(token, [new(id="a")], now=lab.now)
     with pytest.raises(Refused, match=r"'u' is given twice"):
-        await lab.store.intake.batch_add(token, [new(unique_key="u")], now=lab.now)
+        await lab.store.intake.add_to_upload(token, [new(unique_key="u")], now=lab.now)
 
 
 @in_lab
@@ -277,8 +277,8 @@ async def test_an_environment_lives_through_a_removal_and_an_addition_in_one_com
 
 @in_lab
 async def test_the_environments_of_a_batch_that_is_no_more_go_with_it(lab: Lab) -> None:
-    token = await lab.store.intake.batch_open(now=lab.now)
-    await lab.store.intake.batch_add(token, [new(environment={"SECRET": "1"})] * 3, now=lab.now)
-    await lab.store.intake.batch_discard(token)
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(token, [new(environment={"SECRET": "1"})] * 3, now=lab.now)
+    await lab.store.intake.discard_upload(token)
     with pytest.raises(LookupError):
         await lab.store.queries.environment(1)

@@ -54,17 +54,17 @@ class Walk:
 
     async def batch_step(self, n: int) -> None:
         if self.batch is None:
-            self.batch = await self.lab.store.intake.batch_open(now=self.lab.now)
+            self.batch = await self.lab.store.intake.open_upload(now=self.lab.now)
         elif n < 3:
             parents = (("1", "completed"),) if n == 1 and await verbs.find(self.lab.store, "1") else ()
             jobs = [new(depends_on=parents, retry=POLICY, key="k", batch="b2") for _ in range(n)]
-            await self.lab.store.intake.batch_add(self.batch, jobs, now=self.lab.now)
+            await self.lab.store.intake.add_to_upload(self.batch, jobs, now=self.lab.now)
         else:
             token, self.batch = self.batch, None
             if n == 3:
-                await self.lab.store.intake.batch_discard(token)
+                await self.lab.store.intake.discard_upload(token)
             else:
-                await self.lab.store.intake.batch_commit(token, now=self.lab.now)
+                await self.lab.store.intake.commit_upload(token, now=self.lab.now)
 
     async def turn(self, n: int) -> None:
         outcomes = [self._outcome(claimed, n) for claimed in list(self.running.values())[:n]]
@@ -140,7 +140,7 @@ class Walk:
 
     async def restart(self, n: int) -> None:
         await self.lab.restart()
-        await self.lab.store.intake.discard_open_batches()
+        await self.lab.store.intake.discard_open_uploads()
         self.batch = None
 
     async def check(self) -> None:

@@ -78,10 +78,10 @@ async def test_the_job_that_follows_may_come_first(lab: Lab) -> None:
 @in_lab
 async def test_a_batch_that_is_discarded_is_the_end_of_nothing(lab: Lab) -> None:
     await lab.add(batch="b")
-    token = await lab.store.intake.batch_open(now=lab.now)
-    await lab.store.intake.batch_add(token, [new(batch="b"), new(batch="gone")], now=lab.now)
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(token, [new(batch="b"), new(batch="gone")], now=lab.now)
     await lab.add(id="c", depends_on=AFTER["completed"])
-    await lab.store.intake.batch_discard(token)
+    await lab.store.intake.discard_upload(token)
     assert (await lab.get(4)).state is JobState.BLOCKED
     await lab.turn([lab.end(await lab.claim())])
     assert (await lab.get(4)).state is JobState.PENDING
@@ -112,22 +112,24 @@ async def test_jobs_of_one_request_name_each_other_in_any_order(lab: Lab) -> Non
 
 @in_lab
 async def test_jobs_of_a_batch_name_each_other_over_several_messages(lab: Lab) -> None:
-    token = await lab.store.intake.batch_open(now=lab.now)
-    await lab.store.intake.batch_add(token, [new(id="b", depends_on=(("a", "any"), ("batch:x", "any")))], now=lab.now)
-    await lab.store.intake.batch_add(token, [new(id="a"), new(id="x1", batch="x")], now=lab.now)
-    await lab.store.intake.batch_commit(token, now=lab.now)
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(
+        token, [new(id="b", depends_on=(("a", "any"), ("batch:x", "any")))], now=lab.now
+    )
+    await lab.store.intake.add_to_upload(token, [new(id="a"), new(id="x1", batch="x")], now=lab.now)
+    await lab.store.intake.commit_upload(token, now=lab.now)
     (worker,) = await lab.hire()
     assert await lab.drain(worker) == ["a", "x1", "b"]
 
 
 @in_lab
 async def test_a_batch_that_names_a_job_that_never_came_is_not_committed(lab: Lab) -> None:
-    token = await lab.store.intake.batch_open(now=lab.now)
-    await lab.store.intake.batch_add(token, [new(id="b", depends_on=(("a", "any"),))], now=lab.now)
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(token, [new(id="b", depends_on=(("a", "any"),))], now=lab.now)
     with pytest.raises(Refused, match="no job 'a', which b") as refused:
-        await lab.store.intake.batch_commit(token, now=lab.now)
+        await lab.store.intake.commit_upload(token, now=lab.now)
     assert refused.value.code is ErrorCode.NOT_FOUND
-    await lab.store.intake.batch_discard(token)
+    await lab.store.intake.discard_upload(token)
     with pytest.raises(Refused, match="no job 'a'") as refused:
         await lab.store.intake.add_many([new(), new(depends_on=(("a", "any"),))], now=lab.now)
     assert refused.value.message.startswith("job 2: ")
@@ -149,12 +151,12 @@ def test_a_circle_is_refused_with_the_ids_in_it(names: str, said: str, tmp_path:
         with pytest.raises(Refused, match=said) as refused:
             await lab.store.intake.add_many(jobs, now=lab.now)
         assert refused.value.code is ErrorCode.CONFLICT
-        token = await lab.store.intake.batch_open(now=lab.now)
+        token = await lab.store.intake.open_upload(now=lab.now)
         for job in jobs[:-1]:
-            await lab.store.intake.batch_add(token, [job], now=lab.now)
+            await lab.store.intake.add_to_upload(token, [job], now=lab.now)
         with pytest.raises(Refused, match=said):
-            await lab.store.intake.batch_add(token, jobs[-1:], now=lab.now)
-        await lab.store.intake.batch_discard(token)
+            await lab.store.intake.add_to_upload(token, jobs[-1:], now=lab.now)
+        await lab.store.intake.discard_upload(token)
 
     scenario(tmp_path)  # type: ignore[arg-type]
 

@@ -35,7 +35,7 @@ async def test_one_that_is_refused_undoes_no_neighbour_and_leaves_no_trace(lab: 
         lab.add(id="a", queue="first"),
         lab.store.intake.add_many([new(queue="gone", environment={"X": "1"}), new(id="taken")], now=lab.now),
         lab.add(id="b", queue="gone", environment={"X": "1"}),
-        lab.store.intake.batch_commit("no such batch", now=lab.now),
+        lab.store.intake.commit_upload("no such batch", now=lab.now),
         verbs.cancel(lab.store, [2], now=lab.now),
         return_exceptions=True,
     )

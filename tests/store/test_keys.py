@@ -104,9 +104,9 @@ async def test_a_wall_time_that_has_come_is_not_asked_for_again_while_the_key_is
 
 @in_lab
 async def test_many_of_one_key_in_a_batch_are_let_in_one_by_one(lab: Lab) -> None:
-    token = await lab.store.intake.batch_open(now=lab.now)
-    await lab.store.intake.batch_add(token, [new(key="k") for _ in range(700)], now=lab.now)
-    await lab.store.intake.batch_commit(token, now=lab.now)
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(token, [new(key="k") for _ in range(700)], now=lab.now)
+    await lab.store.intake.commit_upload(token, now=lab.now)
     while (await lab.turn()).more:
         pass
     assert (await lab.store.counts()).ready == {"default": 1}

@@ -109,6 +109,6 @@ async def test_what_was_read_before_another_of_its_key_moved_is_never_written(la
         transitions.transition(session, old, old._replace(state=S.HELD), lab.now)
 
     for write in (moved, transitions.delete_job):
-        with pytest.raises(RuntimeError, match="job 2 no longer stands as it was read"):
+        with pytest.raises(RuntimeError, match="job 2 has changed since it was read"):
             await lab.store._writer.submit(lambda session, write=write: stale(session, write))  # type: ignore[misc]
     assert [(await lab.get(seq)).ready for seq in (1, 2)] == [True, False]

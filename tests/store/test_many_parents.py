@@ -152,7 +152,7 @@ async def test_a_daemon_that_dies_in_between_leaves_nothing_of_it(lab: Lab) -> N
         await _child(lab)
     assert discarded
     await lab.restart()
-    await lab.store.intake.discard_open_batches()
+    await lab.store.intake.discard_open_uploads()
     assert await verbs.find(lab.store, "child") is None
     assert check_invariants(lab.path) == []
     assert (await _child(lab)).state is JobState.BLOCKED, "its id is free again"

@@ -126,16 +126,16 @@ class StoreMachine(RuleBasedStateMachine):
         many = [replace(wanted, unique=None, batch=False) for wanted in many]
         many = [replace(each, parents=tuple(p for p in each.parents if p[0] in self.model.jobs)) for each in many]
         if self.upload is None:
-            self.upload = self.do(store.intake.batch_open(now=now))
+            self.upload = self.do(store.intake.open_upload(now=now))
         expected = self._expect(lambda: self._add_to_model(many, hidden=True))
-        got = self._try(store.intake.batch_add(self.upload, [as_new(wanted) for wanted in many], now=now))
+        got = self._try(store.intake.add_to_upload(self.upload, [as_new(wanted) for wanted in many], now=now))
         assert got == expected if isinstance(expected, Refusal) else got.seqs == expected, (got, expected)
         if end == "commit":
-            self.do(store.intake.batch_commit(self.upload, now=now))
+            self.do(store.intake.commit_upload(self.upload, now=now))
             self.model.commit()
             self._take_turn([], 0)
         elif end == "discard":
-            self.do(store.intake.batch_discard(self.upload))
+            self.do(store.intake.discard_upload(self.upload))
             self.model.discard()
         if end:
             self.upload = None
@@ -290,7 +290,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._forget_upload()
 
     def _forget_upload(self) -> None:
-        self.do(self.lab.store.intake.discard_open_batches())
+        self.do(self.lab.store.intake.discard_open_uploads())
         self.model.discard()
         self.upload = None
 

@@ -28,10 +28,10 @@ async def test_they_follow_every_commit(lab: Lab) -> None:
     with pytest.raises(Refused):
         await lab.store.intake.add_many([new(queue="never"), new(id="x"), new(id="x")], now=lab.now)
     await _as_stored(lab)
-    token = await lab.store.intake.batch_open(now=lab.now)
-    await lab.store.intake.batch_add(token, [new(queue="late")] * 5, now=lab.now)
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(token, [new(queue="late")] * 5, now=lab.now)
     assert (await lab.store.counts()).by_state[JobState.PENDING] == 6
-    await lab.store.intake.batch_commit(token, now=lab.now)
+    await lab.store.intake.commit_upload(token, now=lab.now)
     await lab.turn()
     await _as_stored(lab)
     await lab.turn([lab.end(await lab.claim())])

@@ -70,24 +70,24 @@ class JobService:
 
     async def batch_open(self) -> str:
         """Open a batch; its token names it in what follows."""
-        return await self._store.intake.batch_open(now=self._clock.now())
+        return await self._store.intake.open_upload(now=self._clock.now())
 
     async def batch_add(self, token: str, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> Added:
         """Store more jobs of an open batch, invisible to everybody until its commit."""
         new = await self._new_jobs(specs, submitters)
-        added = await self._store.intake.batch_add(token, new, now=self._clock.now())
+        added = await self._store.intake.add_to_upload(token, new, now=self._clock.now())
         failpoints.reached("batch.added")
         return added
 
     async def batch_commit(self, token: str, request: str | None) -> AddedSummary:
         """Make a batch visible at once and whole."""
-        summary = await self._store.intake.batch_commit(token, now=self._clock.now(), request=request)
+        summary = await self._store.intake.commit_upload(token, now=self._clock.now(), request=request)
         failpoints.reached("batch.committed")
         return summary
 
     async def batch_discard(self, token: str) -> None:
         """Drop an open batch and all it holds."""
-        await self._store.intake.batch_discard(token)
+        await self._store.intake.discard_upload(token)
 
     async def status(self) -> Status:
         """Counts by state and the number of workers that take jobs."""

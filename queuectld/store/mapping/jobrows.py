@@ -32,7 +32,7 @@ class NewRow(NamedTuple):
     state: JobState
     queue: int
     lane: int | None
-    batch: int | None
+    upload: int | None
     due_ms: int | None
     run_at_ms: int | None
     created_ms: int
@@ -41,7 +41,7 @@ class NewRow(NamedTuple):
     depends_on: tuple[tuple[str, str], ...]
     environment: int
     in_line: bool = False
-    bundle: int | None = None
+    batch_id: int | None = None
 
 
 _COLUMNS: Final[Mapping[str, Field]] = {field.name: field for field in models.Job._meta.sorted_fields}
@@ -102,7 +102,7 @@ OPTION_COLUMNS: Final = tuple(name for name in _COLUMNS if name in _RETRY or nam
 """Where the options of a job stand, in the order of the model."""
 
 _BOUND: Final = frozenset({
-    "seq", "id", "state", "queue", "priority", "rank", "lane", "batch", "created_ms", "updated_ms", "max_retries",
+    "seq", "id", "state", "queue", "priority", "rank", "lane", "upload", "created_ms", "updated_ms", "max_retries",
     "backoff_base", "backoff_max", "backoff_jitter", "timeout_ms", "kill_grace_ms", "umask", "environment", "cwd",
     "command",
 })  # fmt: skip

@@ -134,8 +134,8 @@ class Environment(Record):
         constraints = [Check("jobs >= 0")]  # noqa: RUF012
 
 
-class Batch(Record):
-    """A batch: `open` and invisible, `committed` with rows on their way into lanes, or `discarded`."""
+class Upload(Record):
+    """An upload: `open` and hidden, `committed` while its jobs enter their lanes, or `discarded`."""
 
     id = IntegerField(primary_key=True)
     token = TextField(unique=True)
@@ -147,14 +147,12 @@ class Batch(Record):
     created_ms = IntegerField()
 
     class Meta:
+        table_name = "batch"
         constraints = [Check("state IN ('open', 'committed', 'discarded')")]  # noqa: RUF012
 
 
-class Bundle(Record):
-    """What people call a batch: jobs of one name, for those that wait for all of them. `batch` is taken by uploads.
-
-    `open_jobs` have not ended, `failed` ended otherwise than completed; the row goes with the last of its jobs.
-    """
+class Batch(Record):
+    """A named batch: `open_jobs` have not ended, `failed` ended but not completed. Deleted with its last job."""
 
     id = IntegerField(primary_key=True)
     name = TextField(unique=True)
@@ -163,6 +161,7 @@ class Bundle(Record):
     failed = IntegerField(default=0)
 
     class Meta:
+        table_name = "bundle"
         constraints = [Check("0 <= open_jobs AND open_jobs <= jobs AND 0 <= failed")]  # noqa: RUF012
 
 
@@ -181,7 +180,7 @@ class Job(Record):
     lane = IntegerField(null=True)
     in_line = IntegerField()
     """1 while nothing but others of its key keep it out of its lane."""
-    batch = IntegerField(null=True)
+    upload = IntegerField(null=True, column_name="batch")
     due_ms = IntegerField(null=True)
     run_at_ms = IntegerField(null=True)
     attempts = IntegerField()
@@ -212,7 +211,7 @@ class Job(Record):
     once = IntegerField()
     split_output = IntegerField()
     stdin_open = IntegerField()
-    bundle = IntegerField(null=True)
+    batch_id = IntegerField(null=True, column_name="bundle")
     unique_key = TextField(null=True)
     on_conflict = TextField()
     key = TextField(null=True)
@@ -264,7 +263,7 @@ Job.add_index(SQL(f"CREATE UNIQUE INDEX job_unique_key ON job (unique_key) WHERE
 class Dependency(Record):
     """A child that still waits for a parent's end. The row goes when the parent has ended.
 
-    A parent below 0 is a whole bundle, by its number negated.
+    A negative parent is a batch.
     """
 
     parent = IntegerField()
@@ -280,13 +279,13 @@ class Dependency(Record):
 class Forward(Record):
     """A child that names a job which is to come later in the same open batch."""
 
-    batch = IntegerField()
+    upload = IntegerField(column_name="batch")
     parent_id = TextField()
     child = IntegerField()
     on = TextField()
 
     class Meta:
-        primary_key = CompositeKey("batch", "parent_id", "child")
+        primary_key = CompositeKey("upload", "parent_id", "child")
         without_rowid = True
         constraints = [Check("\"on\" IN ('any', 'completed', 'dead')")]  # noqa: RUF012
 
@@ -331,14 +330,14 @@ class Attempt(Record):
 class Count(Record):
     """How many jobs are so. `batch` is 0 for visible jobs, else the open batch that hides them."""
 
-    batch = IntegerField()
+    upload = IntegerField(column_name="batch")
     queue = IntegerField()
     state = TextField()
     ready = IntegerField()
     n = IntegerField()
 
     class Meta:
-        primary_key = CompositeKey("batch", "queue", "state", "ready")
+        primary_key = CompositeKey("upload", "queue", "state", "ready")
         without_rowid = True
         constraints = [Check("n >= 0")]  # noqa: RUF012
 
@@ -394,6 +393,6 @@ class Worker(Record):
 
 
 TABLES: Final = (
-    Meta, Config, Queue, Lane, Environment, Batch, Bundle, Job, Dependency, Forward, Resolving, Attempt, Count, Event,
+    Meta, Config, Queue, Lane, Environment, Upload, Batch, Job, Dependency, Forward, Resolving, Attempt, Count, Event,
     Request, Pool, Worker,
 )  # fmt: skip

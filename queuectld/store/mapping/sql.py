@@ -22,6 +22,6 @@ NAMES: Final = (
 )
 """Columns: the names of the job's queue and batch. No join, so that nothing tempts SQLite to begin with the queues."""
 WHOLE_JOB: Final = SQL(", ".join([
-    *(f'"t1"."{column}"' for column in Job._meta.sorted_field_names), *(name.sql for name in NAMES)
+    *(f'"t1"."{column.column_name}"' for column in Job._meta.sorted_fields), *(name.sql for name in NAMES)
 ]))  # fmt: skip
 """All that `rows.read_job` wants, as one text: to put so many columns together takes longer than to read a row."""

@@ -1,1 +1,1 @@
-"""The writing thread: its queue, its session, and what it knows without asking the store."""
+"""The writer thread: its queue, its session and its cache."""

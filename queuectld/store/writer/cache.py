@@ -1,6 +1,6 @@
-"""What the writing thread knows without asking the store. Small: never a row for each job.
+"""The writer thread's cache of the store. Small: never an entry for each job.
 
-Loaded when the store is opened; kept in step by the session, which also takes back what is rolled back.
+Loaded when the store is opened; updated by the session, which also undoes changes that are rolled back.
 """
 
 import json
@@ -17,7 +17,6 @@ from queuectld.domain.resources import Demand, Resources, demand, read_demand, r
 from queuectld.store.mapping.models import (
     WAITS_FOR_STORE_TIME,
     WAITS_FOR_WALL_TIME,
-    Batch,
     Config,
     Event,
     Job,
@@ -25,6 +24,7 @@ from queuectld.store.mapping.models import (
     Meta,
     Queue,
     Resolving,
+    Upload,
     Worker,
 )
 from queuectld.store.mapping.rows import read_granted, read_needs
@@ -34,7 +34,7 @@ from queuectld.store.writer.lanes import Lanes
 from queuectld.store.writer.limits import Allocation, Limits, QueueLimits, earliest
 
 KNOWN_ENVIRONMENTS: Final = 256
-"""Digests kept in memory; others are looked up."""
+"""Digests kept in the cache; others are queried."""
 LAST_SEQ_KEY: Final = "last_seq"
 RANKS_KEY: Final = "ranks"
 SURVIVORS_KEY: Final = "survivors"
@@ -58,14 +58,14 @@ _META: Final = statement(Meta.select(Meta.value).where(Meta.key == arg("key")))
 
 @dataclass(slots=True)
 class WriterCache:
-    """The writing thread's memory. `hidden` are the batches whose jobs nobody sees; `sweeping` those being let in."""
+    """The writing thread's memory. Small values that requests would otherwise read again and again."""
 
     last_seq: int
     last_event_seq: int
     due: Due
     first_rank: float = 1.0
     last_rank: float = 0.0
-    """The ranks of who was moved to the front and to the back last."""
+    """The ranks of the jobs last moved to the front and to the back."""
     lanes: Lanes = field(default_factory=Lanes)
     queue_ids: dict[str, int] = field(default_factory=dict)
     queue_names: dict[int, str] = field(default_factory=dict)
@@ -73,31 +73,31 @@ class WriterCache:
     lane_ids: dict[tuple[int, str], int] = field(default_factory=dict)
     lanes_of: dict[int, list[int]] = field(default_factory=dict)
     demands: dict[int, Demand] = field(default_factory=dict)
-    """By lane: what each of its jobs takes."""
+    """By lane: the demand of each of its jobs."""
     environments: dict[bytes, int] = field(default_factory=dict)
-    hidden: set[int] = field(default_factory=set)
-    sweeping: list[int] = field(default_factory=list)
+    hidden_uploads: set[int] = field(default_factory=set)
+    committed_uploads: list[int] = field(default_factory=list)
     resolving: set[int] = field(default_factory=set)
     workers: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By worker: its pool and its number there."""
     survivors: Mapping[int, tuple[Survivor, ...]] = field(default_factory=dict)
-    """By job: the processes that outlived its last run."""
+    """By job: the surviving processes of its last run."""
 
     def add_queue(self, number: int, name: str, limits: QueueLimits) -> None:
-        """Know a queue of the store."""
+        """Add a queue of the store."""
         self.queue_ids[name] = number
         self.queue_names[number] = name
         self.limits.queues[number] = limits
         self.lanes_of[number] = []
 
     def forget_queue(self, number: int) -> None:
-        """Know it no longer: it was not stored after all."""
+        """Undo add_queue after a rollback."""
         del self.queue_ids[self.queue_names.pop(number)]
         del self.limits.queues[number], self.lanes_of[number]
         self.limits.rate_limited.discard(number)
 
     def add_lane(self, number: int, queue: int, needs: str) -> None:
-        """Know a lane of the store, closed while its queue is."""
+        """Add a lane of the store, closed if its queue is."""
         self.lane_ids[queue, needs] = number
         self.lanes_of[queue].append(number)
         self.demands[number] = read_demand(needs)
@@ -106,7 +106,7 @@ class WriterCache:
             self.lanes.close(number)
 
     def forget_lane(self, queue: int, needs: str) -> None:
-        """Know it no longer: it was not stored after all."""
+        """Undo add_lane after a rollback."""
         number = self.lane_ids.pop((queue, needs))
         self.lanes_of[queue].remove(number)
         del self.demands[number]
@@ -120,15 +120,15 @@ class WriterCache:
             change(lane)
 
     def remember_environment(self, digest: bytes, number: int) -> None:
-        """Know an environment of the store; the one known longest gives way."""
+        """Add an environment; evict the oldest entry if the cache is full."""
         if len(self.environments) >= KNOWN_ENVIRONMENTS:
             del self.environments[next(iter(self.environments))]
         self.environments[digest] = number
 
 
 def load(connection: sqlite3.Connection) -> WriterCache:
-    """The memory of a store that has just been opened."""
-    # Numbers of jobs that are gone stay used up: the highest one is noted when its job is removed.
+    """Load the cache of a store that has just been opened."""
+    # Numbers are never reused: the highest one is stored when its job is removed.
     noted = json.loads(_one(connection, _META, {"key": LAST_SEQ_KEY}) or "0")
     cache = WriterCache(
         last_seq=max(noted, _one(connection, _LAST_SEQ) or 0),
@@ -140,11 +140,11 @@ def load(connection: sqlite3.Connection) -> WriterCache:
         cache.add_queue(number, name, _queue_limits(*limits))
     for number, queue, needs in connection.execute(statement(Lane.select(Lane.id, Lane.queue, Lane.needs))):
         cache.add_lane(number, queue, needs)
-    for number, state in connection.execute(statement(Batch.select(Batch.id, Batch.state).order_by(Batch.id))):
+    for number, state in connection.execute(statement(Upload.select(Upload.id, Upload.state).order_by(Upload.id))):
         if state == "committed":
-            cache.sweeping.append(number)
+            cache.committed_uploads.append(number)
         else:
-            cache.hidden.add(number)
+            cache.hidden_uploads.add(number)
     cache.resolving.update(row[0] for row in connection.execute(statement(Resolving.select(Resolving.parent))))
     for number, pool, place in connection.execute(statement(Worker.select(Worker.id, Worker.pool, Worker.number))):
         cache.workers[number] = (pool, place)
@@ -174,7 +174,7 @@ def _queue_limits(
 
 
 def reopening_ms(limits: QueueLimits) -> int | None:
-    """Until when the rate keeps a queue closed after its last start; None: it does not."""
+    """Return the store time until which the rate keeps a queue closed after its last start; None: it does not."""
     if limits.rate is None or not limits.starts:
         return None
     last_ms = limits.starts[-1][0]
@@ -189,18 +189,18 @@ def _allocation(
 
 
 def supply(resources: Resources, settings: Mapping[str, Any]) -> None:
-    """Let there be what the settings say."""
+    """Set the total resources from the settings."""
     resources.slots = settings.get("slots")
     resources.supplies = read_supplies(settings.get("resources"))
 
 
 def next_due(connection: sqlite3.Connection, opening: int | None = None) -> Due:
-    """When the next waiting job comes due, from the two indexes of due times, or a queue opens (`opening`)."""
+    """Return when the next waiting job becomes due, or a queue reopens (`opening`)."""
     return Due(earliest((_one(connection, _NEXT_STORE_DUE), opening)), _one(connection, _NEXT_WALL_DUE))
 
 
 def read_settings(connection: sqlite3.Connection) -> tuple[dict[str, object], dict[str, object]]:
-    """All settings, and all small values of the store."""
+    """Read all settings and all small values of the store."""
     config = connection.execute(statement(Config.select(Config.key, Config.value)))
     settings = {key: json.loads(value) for key, value in config}
     meta = connection.execute(statement(Meta.select(Meta.key, Meta.value)))
@@ -208,7 +208,7 @@ def read_settings(connection: sqlite3.Connection) -> tuple[dict[str, object], di
 
 
 def read_survivors(values: Mapping[str, Any]) -> dict[int, tuple[Survivor, ...]]:
-    """The processes that outlived their runs, by job, from the small values of the store."""
+    """Return the surviving processes of past runs, by job, from the small values of the store."""
     noted = values.get(SURVIVORS_KEY) or {}
     return {int(seq): tuple(Survivor(*each) for each in survivors) for seq, survivors in noted.items()}
 

@@ -1,6 +1,6 @@
-"""How many jobs there are of each kind, as of the last commit: what `status` tells without asking the store.
+"""Counts of jobs as of the last commit, for `status` without a query.
 
-Read once, when the store is opened; from then on each commit says what it has changed. Used on the event loop.
+Read once, when the store is opened, then updated from each commit. Used on the event loop.
 """
 
 import sqlite3
@@ -16,11 +16,11 @@ from queuectld.store.mapping.statement import statement
 from queuectld.store.records import Counts
 
 CountKey = tuple[int, int, str, int]
-"""The batch that hides the jobs (0: none does), their queue, their state, and whether they are in their lane."""
+"""Upload that hides the jobs (0: none), queue, state, and whether they are in a lane."""
 QueueState = tuple[int, str, bool]
-"""A queue's number and name, and whether it is paused."""
+"""Number and name of a queue, and whether it is paused."""
 COUNTS: Final = statement(
-    Count.select(Count.queue, Count.state, Count.ready, Count.n).where(Count.batch == SQL("0"))
+    Count.select(Count.queue, Count.state, Count.ready, Count.n).where(Count.upload == SQL("0"))
 )  # fmt: skip
 _QUEUES: Final = statement(Queue.select(Queue.id, Queue.name, Queue.paused))
 
@@ -31,10 +31,10 @@ class LiveCounts:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._by_state = dict.fromkeys(JobState, 0)
         self._ready: dict[int, int] = {}
-        """By queue; those that have none are left out."""
+        """By queue; queues without ready jobs are left out."""
         self._names: dict[int, str] = {}
         self.paused: set[str] = set()
-        """The names of paused queues. The same object at all times."""
+        """Names of paused queues. Always the same object."""
         self._cached: Counts | None = None
         self.change(
             {(0, queue, state, ready): n for queue, state, ready, n in connection.execute(COUNTS)},
@@ -42,12 +42,12 @@ class LiveCounts:
         )
 
     def change(self, counts: Mapping[CountKey, int], queues: Sequence[QueueState]) -> None:
-        """A commit has made so many more, or less, of each kind, and has left these queues so."""
+        """Apply the count deltas and queue states of a commit."""
         for number, name, is_paused in queues:
             self._names[number] = name
             (self.paused.add if is_paused else self.paused.discard)(name)
-        for (batch, queue, state, ready), n in counts.items():
-            if batch:
+        for (upload, queue, state, ready), n in counts.items():
+            if upload:
                 continue
             self._by_state[STATES[state]] += n
             if ready and n:
@@ -58,7 +58,7 @@ class LiveCounts:
             self._cached = None
 
     def counts(self) -> Counts:
-        """The counts as they are now."""
+        """Return the current counts."""
         if self._cached is None:
             ready = {self._names[queue]: n for queue, n in self._ready.items()}
             self._cached = Counts(dict(self._by_state), ready, sorted(self.paused))

@@ -1,7 +1,7 @@
-"""Whether the disk has room for a commit, and for what its checkpoint will add to the store's file.
+"""Checks that the disk has space for a commit and for what its checkpoint will add to the store's file.
 
-SQLite finds room for a commit in the log alone. Were the log to take the last of the disk, its pages could never be
-moved into the file, and nothing could be stored any more: not even that jobs were removed.
+SQLite only needs space in the log to commit. If the log took the last of the disk, its pages could never be moved into
+the file, and nothing could be stored any more, not even the removal of jobs.
 """
 
 import os
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Final
 
 PLENTY_BYTES: Final = 64 * 1024 * 1024
-"""With so much free nothing is reckoned: more than the log holds between two checkpoints, and its pages in the file."""
+"""With this much free space nothing is computed: more than the log between two checkpoints, twice over."""
 KEPT_BYTES: Final = 32 * 1024
-"""Left for what makes no file longer: a removal, a result, the end of the daemon."""
+"""Reserved for commits that do not grow the file: a removal, an outcome, the end of the daemon."""
 
 
 class DiskFull(sqlite3.OperationalError):
-    """As SQLite's own, before the disk is full."""
+    """Like SQLite's own error, raised before the disk is full."""
 
     sqlite_errorcode = sqlite3.SQLITE_FULL
     sqlite_errorname = "SQLITE_FULL"
 
 
 class DiskSpace:
-    """Looked at before each commit; where there is plenty, that is one statvfs(2)."""
+    """Checks free space before each commit; with plenty of it, at the cost of one statvfs(2)."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -32,15 +32,15 @@ class DiskSpace:
         self._is_scarce = True
         self._pages = 0
         self.checkpoint_due = False
-        """Whether the log is to be moved into the file now, while there is room for that."""
+        """Whether to checkpoint now, while there is space for it."""
 
     def begin(self) -> None:
-        """A transaction has begun."""
+        """Note the size of the store at the start of a transaction."""
         if self._is_scarce:
             self._pages = self._page_count()
 
     def check(self) -> None:
-        """Before it is committed. Raises DiskFull when the store grows by it, and would fill the disk."""
+        """Check before a commit. Raises DiskFull if the transaction grows the store and would fill the disk."""
         free = self._free()
         was_scarce, self._is_scarce = self._is_scarce, free < PLENTY_BYTES
         if not self._is_scarce:

@@ -1,7 +1,7 @@
-"""What the writing thread knows of limits: how many of what are in hand, and which queues are open because of that.
+"""Limits in the writer's cache: what running jobs occupy, and which queues may start jobs because of that.
 
-Small: an entry for each queue, and for each job that a worker has. Rebuilt from the few rows of such jobs when the
-store is opened. It changes nothing in the store and decides nothing about jobs.
+Small: an entry for each queue and for each job that a worker has. Loaded from the rows of such jobs when the store is
+opened. Changes nothing in the store.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from queuectld.domain.resources import Demand, Granted, Resources
 
 
 class Allocation(NamedTuple):
-    """A job that a worker has: processing, or cancelled and not yet gone."""
+    """What a job occupies while a worker has it: processing, or cancelled and still ending."""
 
     seq: int
     queue: int
@@ -25,7 +25,7 @@ class Allocation(NamedTuple):
 
 @dataclass(slots=True)
 class QueueLimits:
-    """A queue's limits and how far they are used up. Fields are named as the columns."""
+    """Limits of a queue and their use. Fields are named like the columns."""
 
     paused: bool = False
     paused_because: str | None = None
@@ -36,31 +36,31 @@ class QueueLimits:
     failures: int = 0
     running: int = 0
     opens_ms: int | None = None
-    """Store time until which the rate keeps it closed."""
+    """Store time until which the rate limit keeps it closed."""
     is_open: bool = True
-    """Whether its lanes are open now."""
+    """Whether its lanes are open."""
 
     @property
     def may_open(self) -> bool:
-        """Whether nothing closes it."""
+        """Whether no limit keeps it closed."""
         full = self.concurrency is not None and self.running >= self.concurrency
         return not (self.paused or full or self.opens_ms is not None)
 
 
 @dataclass(slots=True)
 class Limits:
-    """All of them. Changed through the session alone, which can take it back."""
+    """The limits of all queues and what is allocated. Changed only through the session, which can undo it."""
 
     queues: dict[int, QueueLimits] = field(default_factory=dict)
     allocations: dict[int, Allocation] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
-    """By key: how many jobs of it are in hand."""
+    """By concurrency key: number of allocations."""
     resources: Resources = field(default_factory=Resources)
     rate_limited: set[int] = field(default_factory=set)
-    """Queues that their rate keeps closed for a while."""
+    """Queues that their rate limit keeps closed."""
 
     def allocate(self, allocation: Allocation) -> None:
-        """A worker has this job."""
+        """Add the allocation of a job that a worker has."""
         self.allocations[allocation.seq] = allocation
         self.queues[allocation.queue].running += 1
         if allocation.key is not None:
@@ -68,7 +68,7 @@ class Limits:
         self.resources.acquire(allocation.demand, allocation.granted)
 
     def release(self, seq: int) -> Allocation | None:
-        """No worker has this job any more. None: none had it."""
+        """Remove and return the allocation of a job; None if there is none."""
         allocation = self.allocations.pop(seq, None)
         if allocation is None:
             return None
@@ -81,14 +81,14 @@ class Limits:
         return allocation
 
     def allocations_of(self, worker: int) -> list[Allocation]:
-        """What this worker has."""
+        """Return the allocations of a worker."""
         return [allocation for allocation in self.allocations.values() if allocation.worker == worker]
 
     def next_opening(self) -> int | None:
-        """When a rate opens the next queue, in store time."""
+        """Return when the next rate-limited queue reopens, in store time."""
         return earliest(self.queues[queue].opens_ms for queue in self.rate_limited)
 
 
 def earliest(times: Iterable[int | None]) -> int | None:
-    """The first of the times that there are."""
+    """Return the earliest of the times that are not None."""
     return min((at for at in times if at is not None), default=None)

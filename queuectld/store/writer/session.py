@@ -1,7 +1,7 @@
-"""What the requests of the writing thread work with: the connection, and the memory that goes with it.
+"""The session of the writer thread: the connection and the cache that belongs to it.
 
-Everything a request changes here is taken back when its savepoint is rolled back (`savepoint`, `rollback`).
-It decides nothing about jobs; that is for the modules that call it.
+Everything a request changes here is undone when its savepoint is rolled back (`savepoint`, `rollback`).
+Makes no decisions about jobs; its callers do.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from queuectld.store.writer.lanes import LaneHead
 from queuectld.store.writer.limits import Allocation, QueueLimits
 
 _COUNT_KEY = (
-    (Count.batch == arg("batch"))
+    (Count.upload == arg("upload"))
     & (Count.queue == arg("queue"))
     & (Count.state == arg("state"))
     & (Count.ready == arg("ready"))
@@ -55,7 +55,7 @@ NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class Savepoint(NamedTuple):
-    """How the memory stood when a request began."""
+    """State of the session when a request began."""
 
     last_seq: int
     last_event_seq: int
@@ -69,7 +69,7 @@ class Savepoint(NamedTuple):
 
 
 class Session:
-    """The state of the writing thread. Used by that thread alone."""
+    """State of the writer thread. Used only by that thread."""
 
     def __init__(self, connection: sqlite3.Connection, host: str) -> None:
         self.connection = connection
@@ -82,20 +82,20 @@ class Session:
         self.due_changed = False
         self.settings_changed = False
         self.deferred_keys: Counter[str] | None = None
-        """Keys of which so many jobs have left, while those who come next are to be let in at the end; else None."""
+        """By key: how many jobs have left, while the admission of the next ones is deferred; else None."""
         self._used: set[int] = set()
-        """Queues whose starts or failures are to be written."""
+        """Queues whose starts or failures have to be written."""
         self._events: list[Event] = []
         self._counts: dict[tuple[int, int, str, int], int] = {}
         self._queues: set[int] = set()
-        """Queues that are new, or that may be paused otherwise than before."""
+        """Queues that are new, or whose pause may have changed."""
         self._uses: dict[int, int] = {}
-        """By environment: how many more jobs have it."""
+        """By environment: change of the number of its jobs."""
         self._undo: list[Callable[[], object]] = []
         self._touched: int | None = None
 
     def savepoint(self) -> Savepoint:
-        """Where `rewind` goes back to."""
+        """Return a savepoint for `rollback`."""
         self._touched = None
         return Savepoint(
             self.cache.last_seq, self.cache.last_event_seq, len(self._events), len(self._undo),
@@ -103,7 +103,7 @@ class Session:
         )  # fmt: skip
 
     def rollback(self, savepoint: Savepoint) -> None:
-        """Forget what was done since `mark`; the store has rolled it back."""
+        """Undo all changes since `savepoint`, after the store has rolled back."""
         self._touched = None
         self.cache.last_seq, self.cache.last_event_seq = savepoint.last_seq, savepoint.last_event_seq
         del self._events[savepoint.events :]
@@ -113,19 +113,19 @@ class Session:
             self._undo.pop()()
 
     def on_rollback(self, undo: Callable[[], object]) -> None:
-        """Have `undo` called when what is being done now is rolled back."""
+        """Register a function that undoes the current change when it is rolled back."""
         self._undo.append(undo)
 
     def flush(self) -> None:
-        """Write the events and the counts of all requests of this commit, just before it."""
+        """Write the events and counts of all requests of this commit, just before it."""
         if self._events:
             self.executemany(_INSERT_EVENT, event_rows(self._events))
-        for (batch, queue, state, ready), n in self._counts.items():
+        for (upload, queue, state, ready), n in self._counts.items():
             if not n:
                 continue
-            values = {"batch": batch, "queue": queue, "state": state, "ready": ready, "n": n}
+            values = {"upload": upload, "queue": queue, "state": state, "ready": ready, "n": n}
             if not self.execute(_CHANGE_COUNT, values).rowcount:
-                self.execute(_INSERT_COUNT, (batch, queue, state, ready, n))
+                self.execute(_INSERT_COUNT, (upload, queue, state, ready, n))
         for environment, jobs in self._uses.items():
             self.execute(_USE_ENVIRONMENT, {"id": environment, "jobs": jobs})
             if jobs <= 0:
@@ -133,15 +133,15 @@ class Session:
         for queue in self._used:
             limits = self.cache.limits.queues.get(queue)
             if limits is None:
-                continue  # the request that first named it was rolled back
+                continue  # the request that created it was rolled back
             values = {"id": queue, "starts": json.dumps(limits.starts), "failures": limits.failures}
             self.execute(_SET_USED, values)
         if self.due_changed:
             self.cache.due = cache.next_due(self.connection, self.cache.limits.next_opening())
 
     def committed(self) -> Committed:
-        """What has just been committed; the next request starts afresh."""
-        unfinished = bool(self.cache.sweeping or self.cache.resolving)
+        """Return what has just been committed, and reset for the next commit."""
+        unfinished = bool(self.cache.committed_uploads or self.cache.resolving)
         names, limits = self.cache.queue_names, self.cache.limits.queues
         queues = [(number, names[number], limits[number].paused) for number in self._queues if number in names]
         done = Committed(self._events, self.ready, self.cache.due, unfinished, self._counts, queues)
@@ -149,9 +149,9 @@ class Session:
         self.ready = self.due_changed = False
         return done
 
-    def count(self, batch: int | None, queue: int, state: JobState, ready: bool, change: int) -> None:
-        """Have so many more (or less) jobs counted as these."""
-        hidden = batch if batch in self.cache.hidden else None
+    def count(self, upload: int | None, queue: int, state: JobState, ready: bool, change: int) -> None:
+        """Add `change` to a count of jobs."""
+        hidden = upload if upload in self.cache.hidden_uploads else None
         key = (hidden or 0, queue, state._value_, int(ready))
         self._counts[key] = self._counts.get(key, 0) + change
 
@@ -167,31 +167,31 @@ class Session:
         worker: int | None = None,
         detail: Mapping[str, Any] = NOTHING,
     ) -> None:
-        """Record an event, told when it is committed."""
+        """Record an event; it is published after the commit."""
         self.cache.last_event_seq += 1
         number = self.cache.last_event_seq
         self._events.append(Event(number, now.wall_ms, kind, job_id, seq, queue, run, worker, detail))
 
     def enter_lane(self, head: LaneHead) -> None:
-        """A job of the store now stands in its lane."""
+        """Update the cache after a job has entered its lane."""
         self.lanes.add(head)
         self._touch(head.lane)
         if not self.ready and self.lanes.is_open(head.lane):
             self.ready = True
 
     def invalidate_lane(self, lane: int) -> None:
-        """Jobs of this lane stand in another order than before."""
+        """Update the cache after the order within a lane has changed."""
         self.lanes.invalidate(lane)
         self._touch(lane)
 
     def leave_lane(self, lane: int, *seqs: int) -> None:
-        """Jobs of the store no longer stand in their lane."""
+        """Update the cache after jobs have left their lane."""
         self.lanes.discard(lane, seqs)
         self._touch(lane)
         self._keeps_nothing_more((lane,))
 
     def _keeps_nothing_more(self, lanes: Iterable[int]) -> None:
-        """The head of a lane may have kept resources from jobs that can have them now."""
+        """Ask for another turn if heads of these lanes may have reserved resources."""
         if any(self.cache.demands.get(lane) is not PLAIN for lane in lanes):
             self.ready = True
 
@@ -201,7 +201,7 @@ class Session:
             self.on_rollback(partial(self.lanes.invalidate, lane))
 
     def queue_id(self, name: str) -> int:
-        """The number of a queue, which exists afterwards."""
+        """Return the number of a queue, creating it if needed."""
         known = self.cache.queue_ids.get(name)
         if known is not None:
             return known
@@ -212,7 +212,7 @@ class Session:
         return number
 
     def lane_id(self, queue: int, needs: str) -> int:
-        """The lane of a queue's jobs that need this, which exists afterwards."""
+        """Return the lane for this queue and demand, creating it if needed."""
         known = self.cache.lane_ids.get((queue, needs))
         if known is not None:
             return known
@@ -222,7 +222,7 @@ class Session:
         return number
 
     def allocate(self, allocation: Allocation, now: Now) -> None:
-        """A worker has this job from now on: it counts against every limit."""
+        """Add the allocation of a claimed job: it counts against every limit."""
         limits = self.cache.limits
         limits.allocate(allocation)
         self.on_rollback(partial(limits.release, allocation.seq))
@@ -234,7 +234,7 @@ class Session:
         self.open_or_close(allocation.queue)
 
     def release(self, seq: int) -> Allocation | None:
-        """No worker has this job any more. What was held back by it may be startable. None: nobody had it."""
+        """Remove and return the allocation of a job, which may let others start; None if there is none."""
         allocation = self.cache.limits.release(seq)
         if allocation is not None:
             self.on_rollback(partial(self.cache.limits.allocate, allocation))
@@ -243,7 +243,7 @@ class Session:
         return allocation
 
     def limit(self, queue: int, **values: Any) -> None:
-        """Change what is known of a queue's limits, by the names of their fields; `open_or_close` follows."""
+        """Change fields of a queue's cached limits. `open_or_close` must follow."""
         limits = self.cache.limits.queues[queue]
         if "paused" in values:
             self._queues.add(queue)
@@ -252,7 +252,7 @@ class Session:
             setattr(limits, name, value)
 
     def close_until(self, queue: int, until_ms: int | None) -> None:
-        """Have the rate keep a queue closed until a store time, or no longer."""
+        """Set the store time until which the rate keeps a queue closed; None: it does not."""
         rate_limited = self.cache.limits.rate_limited
         was = queue in rate_limited
         if (until_ms is not None) != was:
@@ -262,12 +262,12 @@ class Session:
         self.due_changed = True
 
     def count_failures(self, queue: int, failures: int) -> None:
-        """So many executions of the queue have failed one after the other."""
+        """Set the number of consecutive failures of a queue."""
         self.limit(queue, failures=failures)
         self._used.add(queue)
 
     def open_or_close(self, queue: int) -> None:
-        """Let the lanes of a queue be open just when its limits allow it."""
+        """Open or close the lanes of a queue, as its limits allow."""
         limits = self.cache.limits.queues[queue]
         may_open = limits.may_open
         if limits.is_open is not may_open:
@@ -279,7 +279,7 @@ class Session:
                 self._keeps_nothing_more(self.cache.lanes_of[queue])
 
     def use_environment(self, environment: int, jobs: int) -> None:
-        """So many more jobs (or less) have this environment; with the last one it goes, in the same commit."""
+        """Add to the number of jobs of an environment; at 0 it is deleted in the same commit."""
         self._uses[environment] = self._uses.get(environment, 0) + jobs
 
     def _forget_unused(self, environment: int) -> None:
@@ -288,7 +288,7 @@ class Session:
                 self.on_rollback(partial(self.cache.remember_environment, digest, environment))
 
     def environment_id(self, environment: Mapping[str, str]) -> int:
-        """The number of an environment, stored once for each content. `use_environment` follows."""
+        """Return the number of an environment, storing it if it is new. `use_environment` must follow."""
         body = pack(dict(sorted(environment.items())))
         digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
         known = self.cache.environments.get(digest)
@@ -301,7 +301,7 @@ class Session:
         return number
 
     def next_seq(self) -> int:
-        """The sequence number that comes next, not yet taken."""
+        """Return the next sequence number, without taking it."""
         return self.cache.last_seq + 1
 
     def _inserted(self, text: str, values: tuple[Any, ...]) -> int:

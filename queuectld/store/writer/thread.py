@@ -1,7 +1,7 @@
-"""The one thread that writes. Whatever queued up during one fsync shares the next: group commit without a timer.
+"""The writer thread. Requests that queue up during one fsync share the next one: group commit without a timer.
 
-A request is a function of the session. Each has a savepoint, so that one that fails undoes no neighbour.
-It runs again from the start when the disk was full, so it must change nothing but the session.
+A request is a function of the session. Each has a savepoint, so that a failing one does not undo the others.
+It is run again after a full disk, so it must change nothing but the session.
 """
 
 import asyncio
@@ -28,25 +28,25 @@ from queuectld.store.writer.session import Session
 
 T = TypeVar("T")
 MAX_GROUP_WEIGHT: Final = 1_000
-"""Rows, about, that share a commit: some 15 ms of work, so that nobody waits long behind a bulk."""
+"""Approximate number of rows in one commit: some 15 ms of work, so that others do not wait long behind a bulk."""
 CHECKPOINT_CHANGES: Final = 20_000
 """Rows changed since the last checkpoint before the next one (a log of about 8 MiB)."""
 CHECKPOINT_COMMITS: Final = 500
-"""The same in commits, of about ten pages each."""
+"""Commits since the last checkpoint before the next one; about ten pages each."""
 PATIENT_COMMITS: Final = 50
-"""For how many commits one that gives pages back counts: it writes some hundreds of them."""
+"""How many commits one idle request counts as: giving pages back writes hundreds of them."""
 LONG_LOG_PAGES: Final = 4_096
-"""Past this (16 MiB) a checkpoint waits for the readers a moment, so that the log begins anew. By itself it does that
-only where, at the first write after a whole checkpoint, nobody reads what was before it."""
+"""Above this size (16 MiB) a checkpoint waits for readers, so that the log restarts. Otherwise it restarts only if
+nobody reads it at the first write after a complete checkpoint."""
 READER_MS: Final = 30
-"""For so long a checkpoint waits for who reads."""
+"""How long a checkpoint waits for readers."""
 FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 GONE_WRONG: Final = frozenset({
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH,
 })  # fmt: skip
-"""Errors that no repeat mends. An fsync is never tried twice: the pages it changed_path would be taken for written."""
+"""Errors that are not retried. A failed fsync may have lost pages, which a second fsync would report as written."""
 NOTHING: Final = "nothing was stored"
 STAYS: Final = "the daemon stops. All that was acknowledged is on disk, in the log beside the store"
 UNKNOWN: Final = "All that was acknowledged is on disk; of what was not, it is not known."
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class WriteRequest(NamedTuple):
-    """A request that waits for its turn. `idle_only`: its turn comes when nobody else waits."""
+    """A queued request. `idle_only`: run only when no other request waits."""
 
     run: Callable[[Session], Any]
     future: "asyncio.Future[Any]"
@@ -63,7 +63,7 @@ class WriteRequest(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a request."""
+    """Result of a request."""
 
     future: "asyncio.Future[Any]"
     value: Any
@@ -71,7 +71,7 @@ class Result(NamedTuple):
 
 
 class Writer:
-    """Takes requests from the event loop and answers them there, once they are on disk."""
+    """Runs requests of the event loop and completes their futures once they are on disk."""
 
     def __init__(
         self,
@@ -99,36 +99,36 @@ class Writer:
 
     @property
     def is_broken(self) -> bool:
-        """Whether an error ended all writing. Its connection may then be closed only while a reader's is open."""
+        """Whether an error ended all writing. The connection may then be closed only while a reader's is open."""
         return self._broken is not None
 
     def start(self) -> None:
-        """Begin to take requests."""
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, run: Callable[[Session], T], weight: int = 1) -> "asyncio.Future[T]":
-        """Have `run` carried out in a commit; the future is done when it is on disk, or refused.
+        """Run `run` in a commit. The future is done when it is on disk, or has failed.
 
-        Who stops waiting before it has begun undoes it; who stops later does not.
+        Cancelling the future before the request has started withdraws it; later it has no effect.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(WriteRequest(run, future, weight))
         return future
 
     def when_idle(self, run: Callable[[Session], T]) -> "asyncio.Future[T]":
-        """As `submit`, in a commit of its own, once nobody else waits. Who comes meanwhile waits for it."""
+        """Like `submit`, in a commit of its own, once no other request waits."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(WriteRequest(run, future, 1, idle_only=True))
         return future
 
     def empty_log(self) -> "asyncio.Future[bool]":
-        """Once nobody else waits, move all of the log into the file and cut it to nothing. False: somebody reads it."""
+        """Checkpoint and truncate the log once no other request waits. False: a reader still uses it."""
         future: asyncio.Future[bool] = self._loop.create_future()
         self._queue.put(WriteRequest(_log_is_to_be_empty, future, 1, idle_only=True))
         return future
 
     def stop(self) -> None:
-        """Carry out what waits, then end the thread and close the connection. Called on another thread."""
+        """Run what is queued, then end the thread and close the connection. Called on another thread."""
         self._queue.put(None)
         self._thread.join()
 
@@ -143,21 +143,21 @@ class Writer:
                     self._checkpoint("TRUNCATE")
             except BaseException as error:
                 self._fail(group, error)
-        # SQLite's last connection moves the log into the file when it is closed. After an I/O error the log is to
-        # stay as it is for the next daemon, so the reader's connection must then still be open.
+        # SQLite's last connection checkpoints when it is closed. After an I/O error the log must stay as it is for
+        # the next daemon, so the reader's connection must still be open then.
         self._connection.close()
 
     def _fail(self, group: Sequence[WriteRequest], error: BaseException) -> None:
-        """Go on after a fault of ours: were this thread to end, all who ask would wait for ever, and nobody know."""
-        log.critical("a fault in the thread that writes", exc_info=error)
+        """Refuse a group after an unexpected error. The thread must go on, or later requests would wait for ever."""
+        log.critical("unexpected error in the writer thread", exc_info=error)
         with contextlib.suppress(sqlite3.Error):
             self._roll_back()
-        broken = self._break(f"{_fault(error)} in the thread that writes; the daemon stops. {UNKNOWN}")
-        # Who was answered before the fault keeps that answer: it is under way to the loop already.
+        broken = self._break(f"{_fault(error)} in the writer thread; the daemon stops. {UNKNOWN}")
+        # Answers given before the error are on their way to the loop already and stay valid.
         self._refuse(group, broken)
 
     def _gather(self) -> tuple[list[WriteRequest], bool]:
-        """All that waits, up to a weight; False: nothing comes after it."""
+        """Take what is queued, up to MAX_GROUP_WEIGHT. Also return whether to go on afterwards."""
         group: list[WriteRequest] = []
         weight = 0
         while weight < MAX_GROUP_WEIGHT:
@@ -170,7 +170,7 @@ class Writer:
             if request.idle_only:
                 self._idle_requests.append(request)
                 continue
-            # Looked at before the work begins: whoever gave up by now is not stored, later ones are.
+            # Checked before the request starts: cancelled later, it is still stored.
             if not request.future.cancelled():
                 group.append(request)
                 weight += request.weight
@@ -179,7 +179,7 @@ class Writer:
         return group, True
 
     def _carry_out(self, group: Sequence[WriteRequest], *, again: bool = False) -> None:
-        """Carry out requests in one commit and answer them. `again`: there was no room, and some has been made."""
+        """Run requests in one commit and complete them. `again`: a retry after a full disk."""
         if self._broken is not None:
             self._refuse(group, self._broken)
             return
@@ -199,12 +199,12 @@ class Writer:
                 execute("COMMIT")
                 failpoints.reached("store.committed")
         except sqlite3.Error as error:
-            # The whole transaction is gone, whatever the savepoints say.
+            # The whole transaction is lost, including released savepoints.
             self._roll_back()
             self._session.rollback(start)
             self._explain(error, group, again=again)
             return
-        # What was written to a file that has no name any more is gone with this process: not to be acknowledged.
+        # Data written to an unlinked file is lost with this process: do not acknowledge it.
         if (path := self._file_identity.changed_path()) is not None:
             broken = self._break(
                 f"The store's file {path} was removed or replaced under the daemon, which stops; put it back, or begin"
@@ -223,7 +223,7 @@ class Writer:
             self._checkpoint("PASSIVE")
 
     def _run(self, request: WriteRequest, *, alone: bool) -> Result:
-        """Carry out one request; when it fails, it alone is undone. A lone one needs no savepoint for that."""
+        """Run one request; if it fails, undo only this one. A single request needs no savepoint."""
         execute = self._connection.execute
         savepoint = self._session.savepoint()
         try:
@@ -245,16 +245,16 @@ class Writer:
         return Result(request.future, value, None)
 
     def _roll_back(self) -> None:
-        # After a full disk or an I/O error SQLite has rolled back already, and a second time is an error.
+        # After a full disk or an I/O error SQLite has rolled back already; a second ROLLBACK would fail.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def _explain(self, error: sqlite3.Error, group: Sequence[WriteRequest], *, again: bool) -> None:
-        """Tell a group of which nothing was stored; when the disk was full, make room, then try each alone first."""
+        """Handle an error of a whole group. After a full disk, checkpoint and retry, then retry each request alone."""
         code = getattr(error, "sqlite_errorcode", 0)
         is_full = self._is_full(error)
         if is_full and not again and self._checkpoint("PASSIVE"):
-            # All of the log is in the file, so it begins anew, in the blocks it has.
+            # The whole log is in the file, so it restarts in the blocks it has.
             self._carry_out(group, again=True)
             return
         if len(group) > 1 and (is_full or not (is_fatal(error) or code & 0xFF in BUSY)):
@@ -281,7 +281,7 @@ class Writer:
         return self._broken
 
     def _refuse(self, group: Sequence[WriteRequest], error: Exception) -> None:
-        """Answer all of a group with this error."""
+        """Complete all requests of a group with this error."""
         self._call(_answer_all, [Result(request.future, None, error) for request in group])
 
     def _answer(
@@ -291,13 +291,13 @@ class Writer:
         values: dict[str, object] | None,
         results: Sequence[Result],
     ) -> None:
-        """On the loop: events first, then the answers."""
+        """Deliver events, then complete the requests. Called on the loop."""
         try:
             self._deliver(committed, settings, values)
-        except Exception as error:  # no request's fault: its answer is as true as before
-            log.critical("a commit was not told to all of the daemon", exc_info=error)
+        except Exception as error:  # the answers of the requests are still valid
+            log.critical("a subscriber failed to handle a commit", exc_info=error)
             self._break(
-                f"{_fault(error)} while a commit was told to the daemon, which stops: it may have missed a job."
+                f"{_fault(error)} while a commit was handled; the daemon stops, because it may have missed a job."
             )
         finally:
             for each in results:
@@ -307,11 +307,11 @@ class Writer:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            # The loop was closed while we worked: nobody waits any more. What was stored stays stored.
-            log.warning("the store had an answer and nobody waited for it")
+            # The loop was closed meanwhile: nobody waits. What was stored stays stored.
+            log.warning("the event loop was closed before the store answered")
 
     def _checkpoint(self, mode: str) -> bool:
-        """Move the log into the file, after the answers are out. Whether all of it is there."""
+        """Checkpoint. Return whether the whole log was moved into the file."""
         all_moved = False
         try:
             _, pages, moved = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
@@ -321,7 +321,7 @@ class Writer:
                     self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             failpoints.reached("store.checkpointed")
         except sqlite3.Error as error:
-            # Full or locked: the log is as durable as the file, and a later checkpoint gets it.
+            # Full or locked: the log is as durable as the file; a later checkpoint moves it.
             if is_fatal(error) and not self._is_full(error):
                 self._break(f"The store {self._path} cannot be synced ({error.sqlite_errorname}: {error}); {STAYS}.")
         self._commits = 0
@@ -337,7 +337,7 @@ class Writer:
 
     @contextlib.contextmanager
     def _patience_for_readers(self) -> Iterator[None]:
-        """Wait a moment only for who reads the log, in another program perhaps: all who write would wait as long."""
+        """Shorten the wait for readers, perhaps of another program: all writes wait as long."""
         self._connection.execute(f"PRAGMA busy_timeout = {READER_MS}").fetchall()
         try:
             yield
@@ -354,21 +354,21 @@ class Writer:
 
 
 def _log_is_to_be_empty(_: Session) -> None:
-    """Stands for what is no request of the session: a log cannot be emptied in a transaction."""
+    """Marker for `empty_log`, which cannot run in a transaction."""
 
 
 def _answer_all(results: Sequence[Result]) -> None:
-    """On the loop: tell everybody who still waits what became of the request."""
+    """Complete all requests. Called on the loop."""
     for each in results:
         complete(*each)
 
 
 def _fault(error: BaseException) -> str:
-    """What went wrong, in words that hold nothing of a job: they may be shown to any client."""
-    return f"An unforeseen {type(error).__name__}"
+    """Describe an unexpected error without data of jobs: any client may see it."""
+    return f"Unexpected {type(error).__name__}"
 
 
 def is_fatal(error: sqlite3.Error) -> bool:
-    """Whether the error concerns the whole transaction, whatever the request was."""
+    """Whether the error concerns the whole transaction, not one request."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code in FULL or code & 0xFF in GONE_WRONG

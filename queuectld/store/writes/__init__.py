@@ -1,1 +1,1 @@
-"""What changes the store: each function runs inside a request of the writing thread."""
+"""Writes to the store. Each function runs inside a request on the writer thread."""

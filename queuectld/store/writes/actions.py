@@ -1,4 +1,4 @@
-"""What people do to jobs, by its verb: to all that were named or to none, or to those of many that it fits."""
+"""Dispatch of job actions: applied to all jobs or to none, or to those that permit the action."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -35,9 +35,9 @@ def apply(
     brief: bool,
     how: Mapping[str, Any],
 ) -> ActionResult:
-    """Do it to each of the jobs; raises Refused when it cannot be done to one. `picked`: that one is left out then.
+    """Apply an action to each of the jobs. Raises Refused if one does not permit it; with `picked` it is skipped.
 
-    `brief`: the jobs are not read, only named.
+    `brief`: the result has the names of the jobs only.
     """
     refusals: list[Refused] = []
     leaving = refusals if picked else None
@@ -50,7 +50,7 @@ def apply(
 
 
 def preview(session: Session, action: JobAction, seqs: Sequence[int], *, picked: bool, brief: bool) -> ActionResult:
-    """As `act`, but nothing is done: the jobs that it would be done to."""
+    """Like `apply`, but change nothing: return the jobs that would be changed."""
     refusals: list[Refused] = []
     fit = list(each_permitted(session, action, seqs, refusals if picked else None))
     return ActionResult(*_described(session, fit, brief), refusals, [], [])

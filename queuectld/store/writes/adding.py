@@ -1,4 +1,4 @@
-"""How jobs come into the store: one, or many at once, all or nothing."""
+"""Adding jobs: one, or many at once, all or none."""
 
 import json
 from collections import Counter
@@ -54,23 +54,23 @@ _INSERT: Final = statement(
         **{getattr(_Job, name): arg(name) for name in (*COMMON, *RARE)},
     })
 )  # fmt: skip
-_SEQ_OF_ID: Final = statement(_Job.select(_Job.seq, _Job.batch).where(_Job.id == arg("id")))
-_BATCH_OF: Final = statement(_Job.select(_Job.batch).where(_Job.seq == arg("seq")))
+_SEQ_OF_ID: Final = statement(_Job.select(_Job.seq, _Job.upload).where(_Job.id == arg("id")))
+_UPLOAD_OF: Final = statement(_Job.select(_Job.upload).where(_Job.seq == arg("seq")))
 _TAKEN: Final = statement(_Job.select(_Job.id).where(SQL("id IN (SELECT value FROM json_each(:ids))")))
 _KEY_HOLDER: Final = statement(
     _Job.select(_Job.seq, _Job.id, _Job.state).where((_Job.unique_key == arg("key")) & SQL(models.HOLDS_KEY))
 )  # fmt: skip
 MAX_KEY_LIMIT: Final = 1_000_000
-"""The highest limit of a key there can be."""
+"""The largest possible limit of a concurrency key."""
 MAX_EDGES: Final = 200_000
-"""Pairs of a job and one that it waits for, in one request: a selector says many with few words."""
+"""Maximum number of dependency edges in one request: a short selector may match many jobs."""
 _SPARE: Final = 16
-"""Numbers of many looked at beyond those needed, so that a few taken ids cost no second look."""
+"""Extra numbers checked at once, so that a few taken ids need no second query."""
 _FIRST_STATE_EVENT: Final = {state: EventKind(f"job.{state}") for state in JobState}
 
 
 def add(session: Session, new: NewJob, now: Now) -> AddedOne:
-    """Store one job. Refused when its id or its unique key is taken; `skip` gives the job that has the key."""
+    """Store one job. Refused (conflict) if its id or unique key is taken; `skip` returns the holder of the key."""
     adder = Adder(session, now, None, (new,))
     seq, new_row = adder.put(new)
     adder.close()
@@ -82,7 +82,7 @@ def add(session: Session, new: NewJob, now: Now) -> AddedOne:
 
 
 def record_added(session: Session, added: Job, now: Now) -> None:
-    """Record the event of a job that has come alone."""
+    """Record the event of a job that was added by itself."""
     session.record_event(
         _FIRST_STATE_EVENT[added.state], now, job_id=added.id, seq=added.seq, queue=added.queue,
         detail={} if added.reason is None else {"reason": added.reason, "reason_code": added.reason_code},
@@ -90,7 +90,7 @@ def record_added(session: Session, added: Job, now: Now) -> None:
 
 
 def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
-    """Store all of them or, when one is refused, none; the refusal says which. One event for all."""
+    """Store all jobs or, if one is refused, none; the refusal has its index. Records one event for all."""
     added, count = put_all(session, new, now, None)
     if count:
         first, last = min(added.seqs), max(added.seqs)
@@ -98,9 +98,9 @@ def add_many(session: Session, new: Sequence[NewJob], now: Now) -> Added:
     return added
 
 
-def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None, first: int = 0) -> tuple[Added, int]:
-    """Store jobs without telling; also says how many are new. A refusal counts them from `first`."""
-    adder = Adder(session, now, batch, new)
+def put_all(session: Session, new: Sequence[NewJob], now: Now, upload: int | None, first: int = 0) -> tuple[Added, int]:
+    """Store jobs without an event; also return how many are new. Indexes in refusals count from `first`."""
+    adder = Adder(session, now, upload, new)
     seqs, skipped = [], []
     for index, each in enumerate(new, first):
         try:
@@ -117,23 +117,23 @@ def put_all(session: Session, new: Sequence[NewJob], now: Now, batch: int | None
 
 @dataclass(slots=True)
 class _KeyUse:
-    """How many of a key hold it, and the lowest priority among those that wait in their lanes."""
+    """How many jobs occupy a key, and the lowest priority among the admitted ones."""
 
     occupied: int
     lowest: int | None
 
 
 class Adder:
-    """Puts the jobs of one request into the store, in their order."""
+    """Adds the jobs of one request to the store, in order."""
 
-    def __init__(self, session: Session, now: Now, batch: int | None, new: Sequence[NewJob]) -> None:
+    def __init__(self, session: Session, now: Now, upload: int | None, new: Sequence[NewJob]) -> None:
         self.ids: dict[int, str] = {}
         self.fresh = 0
         self.replaced: str | None = None
         self._named: dict[str, int] = {}
         self._session = session
         self._now = now
-        self._batch = batch
+        self._upload = upload
         self._ordinary: list[Row] = []
         self._rows: list[dict[str, Any]] = []
         self._counts: Counter[tuple[int, JobState, bool]] = Counter()
@@ -147,13 +147,13 @@ class Adder:
         self._taken: set[str] = set()
         self._still_to_number = len(new)
         self._keys: dict[str, _KeyUse] = {}
-        self._bundles: dict[str, list[int]] = {}
+        self._batches: dict[str, list[int]] = {}
         """By name: number, jobs, jobs that have not ended, jobs that have failed."""
         self._forward: dict[str, list[tuple[int, str]]] = {}
         self._looked_at: set[int] = set()
 
     def put(self, new: NewJob) -> tuple[int, NewRow | None]:
-        """The job's number, and where it stands; None: it was there already. On disk after `flush`."""
+        """Return the job's number and its new row; None if it was there already. Written by `flush`."""
         if new.options.unique_key is not None:
             holder = self._holder_of_key(new)
             if holder is not None:
@@ -161,7 +161,7 @@ class Adder:
         parents = None
         if new.depends_on:
             self.flush()
-            parents = Parents(self._session, new.depends_on, self._batch, self._expected, new.resolved, self._first)
+            parents = Parents(self._session, new.depends_on, self._upload, self._expected, new.resolved, self._first)
             self._edges_owed += len(parents.waits_for)
             if self._edges_owed > MAX_EDGES:
                 message = f"Together they would wait for more than {MAX_EDGES:,} jobs; wait for a batch instead."
@@ -188,7 +188,7 @@ class Adder:
         return seq, new_row
 
     def _refuse_circle(self, new: NewJob, parents: Parents) -> None:
-        """A job of a batch must not wait for the end of that batch, nor for a job that does."""
+        """Refuse a job that would wait for the end of its own batch, directly or by way of others."""
         if new.batch is None:
             return
         found = batches.find(self._session, new.batch)
@@ -200,19 +200,19 @@ class Adder:
             raise Refused(ErrorCode.CONFLICT, message, {"key": "depends_on"})
 
     def _record_forward(self, parents: Parents, child: int) -> None:
-        """Remember which jobs that are still to come this one waits for."""
-        if self._batch is not None:
-            rows = [(self._batch, parent_id, child, on) for parent_id, on in parents.later.items()]
+        """Remember dependencies on jobs that come later in the request or upload."""
+        if self._upload is not None:
+            rows = [(self._upload, parent_id, child, on) for parent_id, on in parents.later.items()]
             self._session.executemany(INSERT_FORWARD, rows)
             return
         for parent_id, on in parents.later.items():
             self._forward.setdefault(parent_id, []).append((child, on))
 
     def _resolve_forward(self, parent: int, name: str) -> bool:
-        """Those that named this job or batch before it came wait for it from now on. False: nobody did."""
+        """Add the edges of jobs that named this job or batch before it was added. Returns whether there were any."""
         children = self._forward.pop(name, [])
-        if self._batch is not None:
-            children = take_forward(self._session, self._batch, name)
+        if self._upload is not None:
+            children = take_forward(self._session, self._upload, name)
         if not children:
             return False
         self.flush()
@@ -229,7 +229,7 @@ class Adder:
         return True
 
     def close(self) -> None:
-        """All were put. Raises Refused when one waits for a job that did not come after all."""
+        """Finish the request. Raises Refused (not_found) if a job depends on one that was not added."""
         self.flush()
         for parent_id, children in self._forward.items():
             message = f"There is no job {parent_id!r} to depend on: it was not stored, as its unique key is taken."
@@ -237,7 +237,7 @@ class Adder:
         resolve(self._session, self._now)
 
     def flush(self) -> None:
-        """Write what was put."""
+        """Write all rows, counts and edges collected so far."""
         if self._ordinary:
             self._session.executemany(_INSERT_ORDINARY, self._ordinary)
             self._ordinary = []
@@ -245,14 +245,14 @@ class Adder:
             self._session.executemany(_INSERT, self._rows)
             self._rows = []
         for (queue, state, ready), n in self._counts.items():
-            self._session.count(self._batch, queue, state, ready, n)
+            self._session.count(self._upload, queue, state, ready, n)
         self._counts.clear()
         if self._edges:
             self._session.executemany(INSERT_DEPENDENCY, self._edges)
             self._edges = []
-        for bundle, jobs, open_jobs, failed in self._bundles.values():
-            batches.change(self._session, bundle, jobs=jobs, open_jobs=open_jobs, failed=failed)
-        self._bundles.clear()
+        for batch, jobs, open_jobs, failed in self._batches.values():
+            batches.change(self._session, batch, jobs=jobs, open_jobs=open_jobs, failed=failed)
+        self._batches.clear()
 
     def _new_row(self, new: NewJob, seq: int, parents: Parents | None) -> NewRow:
         session, now = self._session, self._now
@@ -268,18 +268,18 @@ class Adder:
         queue = session.queue_id(new.queue)
         waits = due_ms is not None or (new.run_at_ms is not None and new.run_at_ms > now.wall_ms)
         lane, in_line = None, False
-        if state is JobState.PENDING and self._batch is None and not waits:
+        if state is JobState.PENDING and self._upload is None and not waits:
             in_line = new.options.key is not None and not self._admit(new, new.options.key, seq)
             lane = None if in_line else session.lane_id(queue, lane_needs(new))
         return NewRow(
-            seq, new.id or f"job_{seq}", state, queue, lane, self._batch, due_ms, run_at_ms, now.wall_ms,
+            seq, new.id or f"job_{seq}", state, queue, lane, self._upload, due_ms, run_at_ms, now.wall_ms,
             now.wall_ms if state is JobState.CANCELLED else None, reason,
             parents.named if parents is not None else (), self._environment_of(new), in_line,
             None if new.batch is None else self._join(new.batch, state),
         )  # fmt: skip
 
     def _admit(self, new: NewJob, key: str, seq: int) -> bool:
-        """As `concurrency_keys.admit`, without asking the store again for each of many jobs of one key."""
+        """Like `concurrency_keys.admit`, without a query for each of many jobs of one key."""
         use = self._keys.get(key)
         if use is None:
             self.flush()
@@ -300,11 +300,11 @@ class Adder:
         return True
 
     def _join(self, name: str, state: JobState) -> int:
-        counted = self._bundles.get(name)
+        counted = self._batches.get(name)
         if counted is None:
             number = batches.number_of(self._session, name)
             self._resolve_forward(-number, BATCH_PREFIX + name)
-            counted = self._bundles[name] = [number, 0, 0, 0]
+            counted = self._batches[name] = [number, 0, 0, 0]
         ended = state is JobState.CANCELLED
         for new_row, more in enumerate((1, not ended, ended), 1):
             counted[new_row] += more
@@ -319,7 +319,7 @@ class Adder:
             session.due_changed = True
 
     def _environment_of(self, new: NewJob) -> int:
-        """One more job has this environment. The jobs of one request mostly share it: it is hashed once."""
+        """Count one more job for its environment. Jobs of one request mostly share it, so it is hashed once."""
         known = self._environment
         if known is None or known[0] is not new.environment:
             known = (new.environment, self._session.environment_id(new.environment))
@@ -329,8 +329,8 @@ class Adder:
 
     def _refuse_taken(self, wanted: str) -> None:
         row = self._session.execute(_SEQ_OF_ID, {"id": wanted}).fetchone()
-        if wanted in self._named or (row is not None and self._batch is not None and row[1] == self._batch):
-            # Of a job that will never have been there: this request stores all of its jobs or none.
+        if wanted in self._named or (row is not None and self._upload is not None and row[1] == self._upload):
+            # Do not name a number that will never exist: this request stores all of its jobs or none.
             message = f"The id {wanted!r} is given twice: a job further up in the same request has it."
             raise Refused(ErrorCode.CONFLICT, message, {"id": wanted})
         if row is not None:
@@ -338,7 +338,7 @@ class Adder:
             raise Refused(ErrorCode.CONFLICT, message, {"id": wanted, "seq": row[0]})
 
     def _number(self, wanted: str | None) -> int:
-        """The next number whose `job_N` is not somebody else's id."""
+        """Take the next number whose `job_N` is not the id of another job."""
         session = self._session
         while True:
             seq = session.next_seq()
@@ -358,7 +358,7 @@ class Adder:
         self._taken = set() if is_free else {row[0] for row in execute(_TAKEN, {"ids": json.dumps(names)})}
 
     def _holder_of_key(self, new: NewJob) -> int | None:
-        """The job that has the unique key and stays, where `skip` was asked for."""
+        """Return the holder of the unique key if `skip` keeps it. With `replace`, cancel it; else raise Refused."""
         self.flush()
         session, unique, conflict = self._session, new.options.unique_key, new.options.on_conflict
         row = session.execute(_KEY_HOLDER, {"key": unique}).fetchone()
@@ -370,17 +370,17 @@ class Adder:
             self.ids[seq] = holder_id
             return int(seq)
         replaceable = holder is not None and holder.state is not JobState.PROCESSING
-        if conflict == "replace" and self._batch is None and replaceable and holder is not None:
+        if conflict == "replace" and self._upload is None and replaceable and holder is not None:
             why = Reason.of(ReasonCode.CANCELLED, "replaced by a newer job of the same unique key")
             transition(session, holder, holder._replace(
                 state=JobState.CANCELLED, lane=None, due_ms=None, finished_ms=self._now.wall_ms,
             ).with_reason(why), self._now)  # fmt: skip
             resolve(session, self._now)
-            # It, or a job that waited for its end, may be of a key that was looked at before.
+            # It, or one of its dependents, may have a concurrency key that is cached here.
             self._keys.clear()
             self.replaced = str(holder_id)
             return None
-        if seq in self.ids or (holder is None and self._is_of_this_batch(seq)):
+        if seq in self.ids or (holder is None and self._is_of_this_upload(seq)):
             message = f"The unique key {unique!r} is given twice: a job further up in the same request has it."
             raise Refused(ErrorCode.CONFLICT, message, {"key": "unique_key"})
         message = f"The unique key {unique!r} is held by job {holder_id} ({state}) until it has ended."
@@ -388,12 +388,12 @@ class Adder:
             message += " Nothing is replaced that runs, or by a batch in several messages."
         raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq})
 
-    def _is_of_this_batch(self, seq: int) -> bool:
-        row = self._session.execute(_BATCH_OF, {"seq": seq}).fetchone()
-        return self._batch is not None and row is not None and row[0] == self._batch
+    def _is_of_this_upload(self, seq: int) -> bool:
+        row = self._session.execute(_UPLOAD_OF, {"seq": seq}).fetchone()
+        return self._upload is not None and row is not None and row[0] == self._upload
 
 
 def lane_needs(new: NewJob) -> str:
-    """What tells the lane of a new job from the others of its queue; as `JobSnapshot.lane_needs`."""
+    """Return the part of the lane key of a new job besides the queue; like `JobSnapshot.lane_needs`."""
     options = new.options
     return "" if options.slots == 1 and not options.needs else demand(options.slots, options.needs).key()

@@ -1,7 +1,7 @@
-"""Transitions of many jobs in one request: those that are alike are written by one statement.
+"""Transitions of many jobs in one request: equal transitions are written by one statement.
 
-Alike are jobs that stand in the same place and come to stand in the same one, and of which nothing else hangs on
-the row: no key, no batch, no worker. What is told of them, and in which order, is as if each went by itself.
+Two transitions are equal if they read and write the same values, and nothing but the row depends on the job: no key,
+no batch, no worker. Events and their order are as with single transitions.
 """
 
 import json
@@ -38,14 +38,14 @@ _END: Final = _STATE + len(WRITTEN)
 
 
 class _TransitionKind(NamedTuple):
-    """From where to where a job goes."""
+    """What equal transitions have in common."""
 
     queue: int
-    batch: int | None
+    upload: int | None
     state: JobState
     lane: int | None
     changes: tuple[tuple[str, Any], ...]
-    """Columns that are written, with their values."""
+    """Columns to write, with their values."""
 
 
 Apply = Callable[[JobSnapshot, JobSnapshot], None]
@@ -53,9 +53,9 @@ Apply = Callable[[JobSnapshot, JobSnapshot], None]
 
 @contextmanager
 def bulk_transition(session: Session, now: Now) -> Iterator[Apply]:
-    """Whoever moves many jobs, each but once: gives what to call for each. The rows are written at the end.
+    """Yield a function that takes the transition of one job; each job at most once. Rows are written at the end.
 
-    Until then nothing may be asked of the store that their places are the answer to.
+    Until then no query may depend on the rows of these jobs.
     """
     alike: dict[_TransitionKind, list[tuple[JobSnapshot, JobSnapshot]]] = {}
     group: list[tuple[JobSnapshot, JobSnapshot]] = []
@@ -67,7 +67,7 @@ def bulk_transition(session: Session, now: Now) -> Iterator[Apply]:
             return
         nonlocal last, group
         after = allowed(session, before, after)
-        # Of the places that are compared each job has its own rank, which no verb on many changes.
+        # The rank is left out: each job has its own, and no bulk action changes it.
         places = (before[_STATE:_RANK], before[_LANE:_END], after[_STATE:_RANK], after[_LANE:_END])
         if places != last or before.rank != after.rank:
             last = places
@@ -85,15 +85,15 @@ def bulk_transition(session: Session, now: Now) -> Iterator[Apply]:
 def _kind(before: JobSnapshot, after: JobSnapshot) -> _TransitionKind:
     both = zip(WRITTEN, before[_STATE:_END], after[_STATE:_END], strict=True)
     changes = tuple([(name, value) for name, was, value in both if value != was])
-    return _TransitionKind(before.queue, before.batch, before.state, before.lane, changes)
+    return _TransitionKind(before.queue, before.upload, before.state, before.lane, changes)
 
 
 def _is_plain(job: JobSnapshot) -> bool:
-    """Whether nothing but its own row and those that wait for it hangs on where the job stands.
+    """Whether nothing but its own row and its dependents depends on the state of the job.
 
-    Of a unique key others ask the store who holds it.
+    The holder of a unique key is not plain: other jobs of the request query it.
     """
-    lone = job.key is None and job.bundle is None and job.unique_key is None
+    lone = job.key is None and job.batch_id is None and job.unique_key is None
     return lone and job.state is not JobState.PROCESSING and job.ending is None
 
 
@@ -107,12 +107,12 @@ def _write(session: Session, kind: _TransitionKind, moved: Sequence[tuple[JobSna
     }  # fmt: skip
     if session.execute(text, values).rowcount != len(seqs):
         raise stale_snapshot(moved[0][0])
-    session.count(kind.batch, kind.queue, kind.state, kind.lane is not None, -len(moved))
-    session.count(after.batch, after.queue, after.state, after.lane is not None, len(moved))
+    session.count(kind.upload, kind.queue, kind.state, kind.lane is not None, -len(moved))
+    session.count(after.upload, after.queue, after.state, after.lane is not None, len(moved))
     if kind.lane is not None:
         session.leave_lane(kind.lane, *seqs)
     if after.lane is not None:
-        # All enter the same lane, whose head alone is kept.
+        # All enter the same lane, of which only the head is cached.
         session.enter_lane(min(LaneHead(-job.priority, job.rank, job.seq, after.lane, job.state) for _, job in moved))
     if any(was.due_ms is not None or job.due_ms is not None or job.run_at_ms is not None for was, job in moved):
         session.due_changed = True

@@ -1,7 +1,7 @@
-"""What people do to jobs: cancel, hold, release, retry, pause.
+"""Actions of users on jobs: cancel, hold, release, retry, pause.
 
-Each of several jobs, or none of them; or, where `left` is given, those that it can be done to, and in `left` why the
-others were left out.
+All of the jobs are changed, or none. Where a list `refusals` is given, jobs that do not permit the action are skipped
+and the reasons are appended to it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ from queuectld.store.writes.transitions import JobSnapshot, assign_lane, jobs, s
 
 S = JobState
 Refusals = list[Refused] | None
-"""Where the refusals of jobs go that are left out; None: the first one is raised."""
+"""Collects the refusals of skipped jobs; None: the first refusal is raised."""
 _Job: Final = models.Job
 _PAUSE: Final = statement(
     _Job.update(paused=arg("paused"), updated_ms=arg("now")).where(
@@ -36,7 +36,7 @@ _PAUSE: Final = statement(
 
 
 def require_snapshot(session: Session, seq: int) -> JobSnapshot:
-    """Where the job stands. Raises Refused when there is none."""
+    """Return the snapshot of a job. Raises Refused (not_found) if there is none."""
     found = snapshot(session, seq)
     if found is None:
         raise Refused(ErrorCode.NOT_FOUND, f"There is no job {seq}.", {"seq": seq})
@@ -44,14 +44,14 @@ def require_snapshot(session: Session, seq: int) -> JobSnapshot:
 
 
 def wrong_state(job: JobSnapshot, why: str) -> Refused:
-    """The refusal for a job in the wrong state. `why` is a sentence without its full stop."""
+    """Build the refusal for a job in the wrong state. `why` is a sentence without its full stop."""
     data = {"id": job.id, "seq": job.seq, "state": str(job.state), "why": why}
     return Refused(ErrorCode.WRONG_STATE, f"Job {job.id} is {job.state}; {why}.", data)
 
 
 def check_permitted(session: Session, action: JobAction, job: JobSnapshot) -> None:
-    """Raises Refused when this cannot be done to the job."""
-    # To a retry, one that was held and released during its backoff is the failed job that it was.
+    """Raise Refused if the job does not permit the action."""
+    # For a retry, a job that was held and released during its backoff counts as failed.
     backing_off = action is JobAction.RETRY and backs_off(job.state, job.attempts, job.due_ms is not None)
     why = refusal(action, S.FAILED if backing_off else job.state)
     if why is not None:
@@ -72,11 +72,11 @@ _AGAIN: Final = frozenset({JobAction.DLQ_RETRY, JobAction.RETRY})
 def each_permitted(
     session: Session, action: JobAction, seqs: Iterable[int], refusals: Refusals = None
 ) -> Iterator[JobSnapshot]:
-    """Where each of the jobs stands, once it is known that this can be done.
+    """Yield the snapshot of each job that permits the action.
 
-    One with a key is read as it is asked for: who changes jobs takes one, changes it, and only then takes the next,
-    because what is done to one may change another of its key; the rest are read in one question. A refusal undoes the
-    whole request, so there is no need to check all first.
+    A job with a key is read when it is yielded, because a change of one job may change others of its key: callers
+    change each job before they take the next. The rest are read with one query. A refusal rolls back the whole
+    request, so there is no need to check all jobs first.
     """
     wanted = list(dict.fromkeys(seqs))
     ahead = snapshots(session, wanted) if len(wanted) > 1 else {}
@@ -98,7 +98,7 @@ def each_permitted(
 
 
 def _is_so_already(action: JobAction, job: JobSnapshot) -> str | None:
-    """Why a job that was picked with others needs it no more; one that is named may be asked for it twice."""
+    """Why a job matched by a selector does not need the action; on a job named by its id it may be repeated."""
     if action is JobAction.PAUSE and job.paused:
         return "it is paused already"
     return "it is not paused" if action is JobAction.RESUME and not job.paused else None
@@ -107,9 +107,9 @@ def _is_so_already(action: JobAction, job: JobSnapshot) -> str | None:
 def cancel_each(
     session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None
 ) -> list[JobSnapshot]:  # fmt: skip
-    """End jobs for good; one that is processing is still to be ended by its worker, which stays noted until then.
+    """Cancel jobs. A processing job keeps its worker in `ending` until the worker has ended its processes.
 
-    Gives how each stood before; so do the others here.
+    Returns the snapshots from before, like the other functions here.
     """
     ended: list[JobSnapshot] = []
     with bulk_transition(session, now) as transition:
@@ -124,7 +124,7 @@ def cancel_each(
 
 
 def cancelled(session: Session, ended: Sequence[JobSnapshot]) -> list[Cancelled]:
-    """Jobs as they are now, and which run a worker has still to end, from how they stood before."""
+    """Return the cancelled jobs as they are now, each with the run that a worker still has to end."""
     after = jobs(session, [before.seq for before in ended])
     return [
         Cancelled(job, None if before.worker is None else before.run, before.worker)
@@ -133,10 +133,10 @@ def cancelled(session: Session, ended: Sequence[JobSnapshot]) -> list[Cancelled]
 
 
 def hold(session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None) -> list[JobSnapshot]:
-    """Keep waiting jobs back until they are released. One that is held already stays so."""
+    """Hold waiting jobs until they are released. A held job stays held."""
 
     def held(each: JobSnapshot) -> JobSnapshot:
-        # Where its time has come, it has come for good: released, it does not wait for the wall clock again.
+        # A job that was due stays due: once released, it does not wait for the wall clock again.
         has_come = each.lane is not None or bool(each.in_line)
         return each._replace(state=S.HELD, lane=None, due_ms=now.store_ms if has_come else each.due_ms)
 
@@ -144,7 +144,7 @@ def hold(session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = N
 
 
 def release(session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None) -> list[JobSnapshot]:
-    """Let held jobs run when their time comes and the jobs they depend on have ended."""
+    """Release held jobs: they run when they are due and their dependencies have ended."""
 
     waiting = those_waiting(session, seqs)
 
@@ -161,16 +161,16 @@ def retry(
     now: Now,
     refusals: Refusals = None,
 ) -> list[JobSnapshot]:
-    """Let ended jobs run again from 0 attempts, their history kept; a failed one runs now instead of later."""
+    """Run ended jobs again from 0 attempts, keeping their history; a failed job runs without its backoff."""
     return retry_each(session, each_permitted(session, JobAction.RETRY, seqs, refusals), now)
 
 
 def retry_each(
     session: Session, fit: Iterator[JobSnapshot], now: Now, delay_ms: Callable[[int], int] | None = None
 ) -> list[JobSnapshot]:
-    """As `retry`, of jobs that are known to be fit for it, each read when its turn comes.
+    """Like `retry`, for jobs that are known to permit it.
 
-    `delay_ms` tells how long the job of each index, of those that run again, is to wait; None: none waits.
+    `delay_ms` returns the delay of the n-th job that runs again, in ms; None: no delay.
     """
     count = 0
 
@@ -208,7 +208,7 @@ _KEY_HOLDER: Final = statement(
 
 
 def _refuse_second_holder(session: Session, each: JobSnapshot) -> None:
-    """The key was free while the job had ended; another may have taken it."""
+    """Raise Refused (conflict) if another job has taken the unique key since this one ended."""
     if each.unique_key is None:
         return
     row = session.execute(_KEY_HOLDER, {"key": each.unique_key}).fetchone()
@@ -219,7 +219,7 @@ def _refuse_second_holder(session: Session, each: JobSnapshot) -> None:
 
 
 def set_paused(session: Session, seq: int, run: int, paused: bool, now: Now) -> bool:
-    """Note that the run is stopped, or goes on. False: it has ended, or it was so already."""
+    """Store whether the run is paused. Returns False if it has ended, or nothing changes."""
     values = {"seq": seq, "run": run, "paused": int(paused), "now": now.wall_ms, "state": S.PROCESSING.value}
     if not session.execute(_PAUSE, values).rowcount:
         return False

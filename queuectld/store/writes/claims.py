@@ -1,7 +1,7 @@
-"""Which jobs workers get: the best ones of the open lanes, as far as slots and resources reach.
+"""Claims: workers get the best jobs of the open lanes, as slots and resources allow.
 
-A claim never looks at a row that it cannot start. Of a lane it looks at the head alone, because all of a lane need the
-same; a head that does not fit is looked past, and keeps what it needs from all that come after it.
+A claim never reads a row that it cannot start. Of a lane it reads only the head, because all jobs of a lane have the
+same demand. A head that does not fit is skipped, and reserves what it needs from all that come after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from queuectld.store.writer.session import Session
 from queuectld.store.writes.transitions import snapshot, worker_detail
 
 MAX_SKIPPED: Final = 256
-"""Heads that do not fit which one turn looks past; nothing behind them starts before one of them does."""
+"""Maximum number of heads that one turn skips; nothing behind them starts before one of them does."""
 _Job: Final = models.Job
 _HEAD: Final = statement(
     _Job.select(_Job.priority, _Job.rank, _Job.seq, _Job.state)
@@ -47,7 +47,7 @@ _CLAIM: Final = statement(
 
 
 def reopen_queues(session: Session, now: Now) -> None:
-    """Open the queues that their rate has kept closed until now."""
+    """Reopen queues whose rate limit allows another start."""
     for queue in sorted(session.cache.limits.rate_limited):
         limits = session.cache.limits.queues[queue]
         if limits.opens_ms is not None and limits.opens_ms <= now.store_ms:
@@ -57,7 +57,7 @@ def reopen_queues(session: Session, now: Now) -> None:
 
 
 def claim_best(session: Session, free: Sequence[int], now: Now) -> list[Claimed]:
-    """Give free workers, the first one first, the best jobs that fit."""
+    """Claim the best jobs that fit for free workers, in the order of `free`."""
     claimed: list[Claimed] = []
     reserved: dict[str, int] = {}
     fetch = partial(read_head, session)
@@ -65,8 +65,8 @@ def claim_best(session: Session, free: Sequence[int], now: Now) -> list[Claimed]
         for worker in free:
             head = _best_fitting(session, fetch, reserved)
             if head is None:
-                # Whatever became startable in this commit was looked at just now; unless a claim has closed the queue
-                # of a job that was looked past before, which keeps nothing from others any more.
+                # All that became startable in this commit was considered, unless a claim has closed the queue of
+                # a skipped job: its reservation no longer applies.
                 session.ready = bool(claimed and reserved)
                 break
             claimed.append(_claim(session, head, worker, now))
@@ -76,7 +76,7 @@ def claim_best(session: Session, free: Sequence[int], now: Now) -> list[Claimed]
 
 
 def claim_dedicated(session: Session, worker: int, seq: int, now: Now) -> Claimed | None:
-    """Give a worker the one job it is kept for. None: the job may not start now."""
+    """Claim for a dedicated worker its one job. None: the job may not start now."""
     job = snapshot(session, seq)
     if job is None or job.lane is None or not session.lanes.is_open(job.lane):
         return None
@@ -86,13 +86,13 @@ def claim_dedicated(session: Session, worker: int, seq: int, now: Now) -> Claime
 
 
 def read_head(session: Session, lane: int) -> LaneHead | None:
-    """The first job of a lane, from the index."""
+    """Read the first job of a lane from the index."""
     row = session.execute(_HEAD, {"lane": lane, "one": 1}).fetchone()
     return None if row is None else LaneHead(-row[0], row[1], row[2], lane, STATES[row[3]])
 
 
 def find_shortages(session: Session, head: LaneHead, reserved: dict[str, int]) -> list[str]:
-    """What there is not enough of for this head; it keeps that from those behind. Empty: it fits."""
+    """Return the resources that are short for this head, and reserve its demand. Empty: it fits."""
     resources = session.cache.limits.resources
     wanted = session.cache.demands[head.lane]
     short = resources.shortages(wanted, reserved)

@@ -1,7 +1,8 @@
-"""Jobs of one key wait for one another: no more of them are in their lanes or in hand than the key's limit.
+"""Concurrency keys: of the jobs of one key, no more are admitted or running than the key's limit.
 
-The others stand in line, without a lane, where no claim looks. Whenever one has run, the best of the line is let in:
-highest priority, then lowest rank. Each job's own `key_limit` counts at the moment it is let in.
+An admitted job is in its lane. The others are in line (column `in_line`): they have no lane, so no claim sees them.
+When a job of the key ends, the first in line is admitted: highest priority, then lowest rank. The `key_limit` of the
+job that is to be admitted applies.
 """
 
 from collections import Counter
@@ -20,7 +21,7 @@ from queuectld.store.writer.lanes import LaneHead
 from queuectld.store.writer.session import Session
 
 SLICE: Final = 500
-"""Most that are let in when one leaves; the others follow when these do."""
+"""Maximum number of jobs admitted when one leaves; the others follow when these end."""
 _OF_KEY: Final = (Job.key == arg("key")) & SQL(ADMITTED) & (Job.seq != arg("besides"))
 _COUNT_ADMITTED: Final = statement(
     Job.select(SQL("count(*)")).from_(Job.select(SQL("1")).where(_OF_KEY).limit(arg("upto")))
@@ -41,7 +42,7 @@ _PUT: Final = statement(Job.update(lane=arg("lane"), in_line=arg("in_line")).whe
 
 
 class Keyed(NamedTuple):
-    """A job that has a key, and what decides its place among the others of it."""
+    """A job with a concurrency key, and what ranks it among the others of the key."""
 
     seq: int
     key: str
@@ -51,13 +52,13 @@ class Keyed(NamedTuple):
 
 
 def admit(session: Session, job: Keyed) -> bool:
-    """Whether the job may stand in its lane now. A worse one of its key, if there is one, goes back in line for it."""
+    """Whether the job may enter its lane now. If needed, an admitted job that ranks behind it is put back in line."""
     held = occupied(session, job.key, job.limit + 1, besides=job.seq)
     return held < job.limit or (held == job.limit and _demote_worse(session, job))
 
 
 def occupied(session: Session, key: str, upto: int, *, besides: int = 0) -> int:
-    """How many others of the key are in their lanes or in hand; counted no further than about `upto`."""
+    """Count the other jobs of the key that are admitted or running, up to about `upto`."""
     limits = session.cache.limits
     own = limits.allocations.get(besides)
     in_hand = limits.keys.get(key, 0) - (own is not None and own.key == key)
@@ -69,16 +70,16 @@ def occupied(session: Session, key: str, upto: int, *, besides: int = 0) -> int:
 
 
 def lowest_priority(session: Session, key: str) -> int | None:
-    """The lowest priority among those of the key that wait in their lanes; None: there are none."""
+    """Return the lowest priority among the admitted jobs of the key; None if there are none."""
     row = session.execute(_WORST, {"key": key, "besides": 0, "one": 1}).fetchone()
     return None if row is None else int(row[1])
 
 
 @contextmanager
 def deferred_admission(session: Session) -> Iterator[None]:
-    """Whoever goes through many jobs in here: who comes next is let in after the last of them, not after each.
+    """Defer the admission of next jobs until the end of the block, for requests that change many jobs.
 
-    So nobody is let in who is to go a moment later, and no job changes its place before it is looked at.
+    So no job is admitted that the same request is about to change, and none changes before it is read.
     """
     left = session.deferred_keys = Counter()
     try:
@@ -92,7 +93,7 @@ def deferred_admission(session: Session) -> Iterator[None]:
 
 
 def admit_next(session: Session, key: str) -> bool:
-    """One of the key has left: let in who comes next, as long as its own limit allows. False: nobody more may come."""
+    """Admit the next jobs of a key after one has left. Return whether more may follow."""
     if session.deferred_keys is not None:
         session.deferred_keys[key] += 1
         return False
@@ -100,7 +101,7 @@ def admit_next(session: Session, key: str) -> bool:
 
 
 def rebalance(session: Session, key: str) -> None:
-    """A job of the key has got another place: one that is in line may now go before one that was let in."""
+    """Admit the first job in line if it now ranks before an admitted one of its key."""
     _admit_first(session, key)
 
 

@@ -1,6 +1,6 @@
-"""What the end of a job means for those that waited for it.
+"""Dependencies: what the end of a parent means for its children.
 
-In slices: a parent with a hundred thousand children keeps nobody else waiting.
+Resolved in slices, so that a parent with a hundred thousand children does not delay other requests.
 """
 
 import json
@@ -24,10 +24,10 @@ from queuectld.store.writes.dependents import is_waiting
 from queuectld.store.writes.transitions import MAY_DEPEND, JobSnapshot, any_snapshot, assign_lane, transition
 
 SLICE: Final = 500
-"""Children told in one commit."""
+"""Children resolved in one commit."""
 INSERT_DEPENDENCY: Final = insert_row(Dependency)
-_STATE_BY_ID: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.id == arg("id")))
-_STATE_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.batch).where(Job.seq == arg("seq")))
+_STATE_BY_ID: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.upload).where(Job.id == arg("id")))
+_STATE_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.upload).where(Job.seq == arg("seq")))
 _STATES_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state).where(AMONG_SEQS).order_by(Job.seq))
 _ENDED: Final = frozenset(map(str, ENDED_STATES))
 _FIRST_RESOLVING: Final = statement(
@@ -46,29 +46,29 @@ _PARENTS: Final = statement(Dependency.select(Dependency.parent).where(Dependenc
 INSERT_FORWARD: Final = insert_row(Forward)
 _WHO_NAMED: Final = statement(
     Forward.select(Forward.child, Forward.on).where(
-        (Forward.batch == arg("batch")) & (Forward.parent_id == arg("id"))
+        (Forward.upload == arg("upload")) & (Forward.parent_id == arg("id"))
     )
 )  # fmt: skip
 _FORGET_FORWARD: Final = statement(
-    Forward.delete().where((Forward.batch == arg("batch")) & (Forward.parent_id == arg("id")))
+    Forward.delete().where((Forward.upload == arg("upload")) & (Forward.parent_id == arg("id")))
 )
 _FIRST_FORWARD: Final = statement(
-    Forward.select(Forward.parent_id, Forward.child).where(Forward.batch == arg("batch")).limit(arg("one"))
+    Forward.select(Forward.parent_id, Forward.child).where(Forward.upload == arg("upload")).limit(arg("one"))
 )
-FORGET_FORWARDS: Final = statement(Forward.delete().where(Forward.batch == arg("batch")))
+FORGET_FORWARDS: Final = statement(Forward.delete().where(Forward.upload == arg("upload")))
 MAX_VISITED: Final = 20_000
-"""Jobs looked at for one request in search of a cycle, about a tenth of a second."""
+"""Maximum number of jobs visited by the cycle check of one request; about 0.1 s."""
 
 
 class Parents:
-    """What the parents of a job leave it: those still to wait for, or why it can no longer run.
+    """The parents of a new job: those it has to wait for, or why it can never run.
 
     `later` are ids that nobody has yet, but a job of the same batch may come to have. `seen` is what was found of each
     selector before; only jobs with a number below `before` count for them, not those of the same request.
     """
 
     def __init__(
-        self, session: Session, depends_on: Iterable[tuple[str, str]], batch: int | None = None,
+        self, session: Session, depends_on: Iterable[tuple[str, str]], upload: int | None = None,
         expected: Container[str] = (), resolved: ResolvedSelectors | None = None, before: int | None = None,
     ) -> None:  # fmt: skip
         self.waits_for: dict[int, str] = {}
@@ -76,14 +76,14 @@ class Parents:
         self.named: tuple[tuple[str, str], ...] = ()
         self.unsatisfiable: Reason | None = None
         for reference, on in depends_on:
-            found = _look_up(session, reference, batch)
+            found = _look_up(session, reference, upload)
             if found is None and resolved and reference in resolved:
                 end = session.cache.last_seq + 1 if before is None else before
                 self._add_all(
                     session, reference, on, all_matches(session.connection, reference, resolved[reference], end)
                 )
                 continue
-            if found is None and (batch is not None or reference in expected):
+            if found is None and (upload is not None or reference in expected):
                 self.named += ((reference, on),)
                 self.later[reference] = on
                 continue
@@ -95,10 +95,10 @@ class Parents:
             self._add(found, on)
 
     def _add_all(self, session: Session, selector: str, on: str, seqs: Iterable[int]) -> None:
-        # One statement for all: there may be thousands, and others wait for this thread. One removed since is none.
+        # One query for all: there may be thousands. Jobs removed since are left out.
         found = states_of(session, seqs)
         if not found:
-            # To run at once would not be what was meant, and a slip of the finger looks the same.
+            # A selector that matches nothing is more likely a mistake than a request to run at once.
             raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
         self.named += tuple((name, on) for _, name, _ in found)
         for seq, name, state in found:
@@ -115,33 +115,33 @@ class Parents:
 
 
 def is_id(session: Session, reference: str) -> bool:
-    """Whether a job has exactly this id that may be seen; it may look like a selector."""
+    """Whether a visible job has exactly this id, even if it looks like a selector."""
     row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
-    return row is not None and row[3] not in session.cache.hidden
+    return row is not None and row[3] not in session.cache.hidden_uploads
 
 
 def states_of(session: Session, seqs: Iterable[int]) -> list[tuple[int, str, str]]:
-    """Number, id and state of those of the jobs that are there, by their numbers."""
+    """Return number, id and state of the jobs that exist, ordered by number."""
     return session.execute(_STATES_BY_SEQ, {"seqs": json.dumps(list(seqs))}).fetchall()
 
 
 class _Parent(NamedTuple):
-    """A job, or (below 0) a batch; `state` is how it has ended, None while it has not."""
+    """A job, or a batch (negative number). `state` is how it has ended; None: it has not."""
 
     number: int
     name: str
     state: JobState | None
 
 
-def _look_up(session: Session, reference: str, batch: int | None) -> _Parent | None:
-    """An exact id, else a sequence number; visible, or of the same batch. Or all jobs of a name, which no id can be."""
+def _look_up(session: Session, reference: str, upload: int | None) -> _Parent | None:
+    """Find a parent by exact id, else by number, visible or of the same upload; or a batch by `batch:NAME`."""
     if reference.startswith(BATCH_PREFIX):
-        bundle = batches.find(session, reference.removeprefix(BATCH_PREFIX))
-        return None if bundle is None else _Parent(-bundle.id, reference, bundle.state)
+        batch = batches.find(session, reference.removeprefix(BATCH_PREFIX))
+        return None if batch is None else _Parent(-batch.id, reference, batch.state)
     row = session.execute(_STATE_BY_ID, {"id": reference}).fetchone()
     if row is None and (seq := number(reference)) is not None:
         row = session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone()
-    if row is None or (row[3] in session.cache.hidden and row[3] != batch):
+    if row is None or (row[3] in session.cache.hidden_uploads and row[3] != upload):
         return None
     return _parent(row)
 
@@ -152,9 +152,9 @@ def _parent(row: tuple[int, str, str, int | None]) -> _Parent:
 
 
 def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[int]) -> bool:
-    """Whether one of these jobs is the goal, or waits for it over others, however many.
+    """Whether one of these jobs is the goal, or waits for it, directly or by way of others.
 
-    `cleared` are jobs known not to; it grows. Refused when so many wait for one another that it cannot be told.
+    `cleared` collects jobs known not to. Refused (too_large) after MAX_VISITED jobs.
     """
     ahead = list(parents)
     while ahead:
@@ -172,21 +172,21 @@ def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[
 
 
 def id_of(session: Session, seq: int) -> str:
-    """The id of a job that is there, be it hidden."""
+    """Return the id of an existing job, visible or not."""
     return str(session.execute(_STATE_BY_SEQ, {"seq": seq}).fetchone()[1])
 
 
-def take_forward(session: Session, batch: int, id: str) -> list[tuple[int, str]]:
-    """The children in an open batch that named this id before it was there; the note of it goes."""
-    found = session.execute(_WHO_NAMED, {"batch": batch, "id": id}).fetchall()
+def take_forward(session: Session, upload: int, id: str) -> list[tuple[int, str]]:
+    """Remove and return the forward references of an open upload to this id."""
+    found = session.execute(_WHO_NAMED, {"upload": upload, "id": id}).fetchall()
     if found:
-        session.execute(_FORGET_FORWARD, {"batch": batch, "id": id})
+        session.execute(_FORGET_FORWARD, {"upload": upload, "id": id})
     return [(child, on) for child, on in found]
 
 
-def refuse_missing(session: Session, batch: int) -> None:
-    """Raises Refused when a job of the batch names one that has not come."""
-    row = session.execute(_FIRST_FORWARD, {"batch": batch, "one": 1}).fetchone()
+def refuse_missing(session: Session, upload: int) -> None:
+    """Raise Refused (not_found) if a job of the upload depends on one that was not added."""
+    row = session.execute(_FIRST_FORWARD, {"upload": upload, "one": 1}).fetchone()
     if row is not None:
         child = any_snapshot(session, row[1])
         name = child.id if child is not None else row[1]
@@ -195,12 +195,12 @@ def refuse_missing(session: Session, batch: int) -> None:
 
 
 def _is_satisfied(on: str, state: JobState) -> bool:
-    """Whether a parent that ended so is what the child waited for. `dead` holds for a cancelled one too."""
+    """Whether the end of a parent satisfies the condition. `dead` includes cancelled."""
     return on == "any" or (on == "completed") == (state is JobState.COMPLETED)
 
 
 def dependency_reason(parent_id: str, state: JobState, on: str) -> Reason:
-    """Why a job was cancelled because of another."""
+    """Build the reason for a job cancelled because of a parent."""
     code = ReasonCode.DEPENDENCY
     return Reason(code, f"{code} {parent_id} ended {state}, this job was to run only after {_WORDS[on]}")
 
@@ -209,7 +209,7 @@ _WORDS: Final = {"completed": "its success", "dead": "its failure", "any": "its 
 
 
 def resolve(session: Session, now: Now, budget: int = SLICE) -> None:
-    """Tell up to `budget` children of jobs that have ended. `session.cache.resolving` holds what is left."""
+    """Resolve up to `budget` children of ended parents. `session.cache.resolving` holds the parents that are left."""
     while budget > 0 and session.cache.resolving:
         parent, parent_id, state = session.execute(_FIRST_RESOLVING, {"one": 1}).fetchone()
         children = session.execute(_CHILDREN, {"parent": parent, "slice": budget}).fetchall()
@@ -230,14 +230,14 @@ def _notify_child(session: Session, seq: int, parent_id: str, state: JobState, o
     if child is None or child.state not in MAY_DEPEND:
         return
     child = cancel_unsatisfiable(session, child, parent_id, state, on, now)
-    if child.batch is None:
+    if child.upload is None:
         unblock(session, child, now)
 
 
 def cancel_unsatisfiable(
     session: Session, child: JobSnapshot, parent_id: str, state: JobState, on: str, now: Now
 ) -> JobSnapshot:  # fmt: skip
-    """End a waiting job, if this end of a parent is not what it waits for."""
+    """Cancel a waiting job if this end of a parent does not satisfy its condition."""
     if _is_satisfied(on, state):
         return child
     cancelled = child._replace(state=JobState.CANCELLED, due_ms=None, finished_ms=now.wall_ms)
@@ -245,6 +245,6 @@ def cancel_unsatisfiable(
 
 
 def unblock(session: Session, child: JobSnapshot, now: Now) -> None:
-    """Let a blocked job go that waits for no other. One of an upload stays: those to come may be what it waits for."""
+    """Unblock a job without unresolved dependencies."""
     if child.state is JobState.BLOCKED and not is_waiting(session, child.seq):
         transition(session, child, assign_lane(session, child._replace(state=JobState.PENDING), now), now)

@@ -1,4 +1,4 @@
-"""Who waits for the end of a job or a batch: the notes from which they are told, in slices (`dependencies.resolve`)."""
+"""Rows that say which jobs wait for which parent; `dependencies.resolve` works through them in slices."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ _RESOLVE: Final = insert_row(Resolving)
 
 
 def note_end(session: Session, parent: int, name: str, state: JobState) -> None:
-    """Have those told that wait for a parent, which has ended so. A batch is a parent below 0."""
+    """Schedule the resolution of an ended parent, if it has children. A batch is a parent with a negative number."""
     if session.execute(_HAS_CHILDREN, {"parent": parent, "one": 1}).fetchone() is None:
         return
     resolving = session.cache.resolving
@@ -41,26 +41,26 @@ def note_end(session: Session, parent: int, name: str, state: JobState) -> None:
 
 
 def forget_parents(session: Session, child: int) -> None:
-    """Let a job that has ended, or goes, wait for nobody."""
+    """Delete the dependencies of a job that has ended or is removed."""
     session.execute(_FORGET_PARENTS, {"child": child})
 
 
 def note_ends(session: Session, ended: Mapping[int, tuple[str, JobState]]) -> None:
-    """As `note_end`, of many jobs, by their numbers."""
+    """Like `note_end`, for many jobs by number."""
     for (parent,) in session.execute(_PARENTS, {"seqs": json.dumps(list(ended))}).fetchall():
         note_end(session, parent, *ended[parent])
 
 
 def forget_parents_of(session: Session, children: Iterable[int]) -> None:
-    """As `forget_parents`, of many jobs."""
+    """Like `forget_parents`, for many jobs."""
     session.execute(_FORGET_PARENTS_OF, {"seqs": json.dumps(list(children))})
 
 
 def those_waiting(session: Session, children: Iterable[int]) -> set[int]:
-    """Those of the jobs that still wait for another."""
+    """Return the jobs that have unresolved dependencies."""
     return {row[0] for row in session.execute(_WAITING, {"seqs": json.dumps(list(children))})}
 
 
 def is_waiting(session: Session, child: int) -> bool:
-    """Whether a job still waits for another."""
+    """Whether a job has unresolved dependencies."""
     return session.execute(_WAITS, {"child": child, "one": 1}).fetchone() is not None

@@ -1,4 +1,4 @@
-"""What people change of a job that does not run: its keys, what it waits for, and its place among the others."""
+"""Edits of jobs that do not run: attributes, dependencies, and position among the others (`queuectl move`)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,18 +30,18 @@ _Job: Final = models.Job
 EDITABLE: Final = frozenset(
     "retry" if name in RetryPolicy._fields else attribute.field for name, attribute in attributes.EDITABLE.items()
 )
-"""Fields of a NewJob and of its options that `edit` may change. Of `retry` a map of its fields may be given."""
+"""Fields of a NewJob and its options that `edit` may change. `retry` may be a map of its fields."""
 _FIXED: Final = (
     *(name for name in OPTION_COLUMNS if name in EDITABLE or name in RetryPolicy._fields),
     *("depends_on", "command", "argv"),
 )
-"""Columns that an edit writes beside those of the job's standing."""
+"""Columns that an edit writes besides those of the snapshot."""
 _EDIT: Final = statement(
     _Job.update({getattr(_Job, name): arg(name) for name in (*_FIXED, "updated_ms")} | {_Job.in_line: SQL("0")}).where(
         _Job.seq == arg("seq")
     )
 )
-"""Out of the line of its key, because it may have another key now; it is put where it belongs right afterwards."""
+"""Clears `in_line`, because the key may have changed; `_settle` sets it again."""
 _PLACE: Final = ("priority", "queue", "rank")
 _SNAPSHOT_KEYS: Final = ("key", "key_limit", "slots")
 
@@ -54,7 +54,7 @@ def edit(
     now: Now,
     resolved: ResolvedSelectors | None = None,
 ) -> Job:
-    """Change a job that does not run; one that has ended has it so when it is retried.
+    """Change a job that does not run. Changes of an ended job apply when it is retried.
 
     `changes` are fields of a NewJob, or of its options, by name; what is not named stays. `rev` is the `updated_ms`
     that the caller has read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
@@ -94,7 +94,7 @@ def edit(
 
 
 def _with_kept(env: Mapping[str, str | bool], stored: Job) -> dict[str, str]:
-    """The variables as they are to be; True stands for the value that is stored, which nobody is shown."""
+    """Return the new variables; True stands for the stored value, which is never shown."""
     missing = [name for name, value in env.items() if value is True and name not in stored.options.env]
     if missing:
         message = f"env: {missing[0]!r} is not set, so it has no value to keep; give it one"
@@ -103,7 +103,7 @@ def _with_kept(env: Mapping[str, str | bool], stored: Job) -> dict[str, str]:
 
 
 def move(session: Session, named: int | str, target: MoveTarget, now: Now) -> Job:
-    """Give a waiting job another place, or another queue, or both."""
+    """Change the position or the queue of a waiting job, or both."""
     seq = selectors.require(session.connection, named)
     before = require_snapshot(session, seq)
     check_permitted(session, JobAction.MOVE, before)
@@ -123,7 +123,7 @@ def move(session: Session, named: int | str, target: MoveTarget, now: Now) -> Jo
 
 
 def _settle(session: Session, before: JobSnapshot, after: JobSnapshot, now: Now) -> None:
-    """Let the job stand where its new keys put it, and the others of its key where that leaves them."""
+    """Write the transition that follows from the new values, and rebalance its concurrency key."""
     if after.state in CLAIMABLE:
         after = assign_lane(session, after, now)
     if after != before:
@@ -133,7 +133,7 @@ def _settle(session: Session, before: JobSnapshot, after: JobSnapshot, now: Now)
 
 
 def _timed(before: JobSnapshot, changes: dict[str, Any], now: Now) -> JobSnapshot:
-    """A new time to run takes the place of the old one, also of a backoff."""
+    """Replace the time to run, including a backoff."""
     if changes.keys().isdisjoint({"delay_ms", "run_at_ms"}):
         return before
     if before.state not in WAITING_STATES:
@@ -151,7 +151,7 @@ def _timed(before: JobSnapshot, changes: dict[str, Any], now: Now) -> JobSnapsho
 def _rewired(
     session: Session, before: JobSnapshot, changes: dict[str, Any], resolved: ResolvedSelectors | None
 ) -> JobSnapshot:
-    """Let the job wait for others than until now."""
+    """Replace the dependencies of the job."""
     if before.state not in WAITING_STATES or before.state is S.FAILED:
         raise wrong_state(before, "it no longer waits for other jobs")
     parents = Parents(session, changes["depends_on"], resolved=resolved)
@@ -159,7 +159,7 @@ def _rewired(
         raise Refused(
             ErrorCode.WRONG_STATE, f"Job {before.id} could never run: {parents.unsatisfiable}.", {"id": before.id}
         )
-    goals = [before.seq] if before.bundle is None else [before.seq, -before.bundle]
+    goals = [before.seq] if before.batch_id is None else [before.seq, -before.batch_id]
     if any(waits_for(session, parents.waits_for, goal, set()) for goal in goals):
         message = f"Job {before.id} would wait for itself: jobs cannot wait for one another in a circle."
         raise Refused(ErrorCode.CONFLICT, message, {"id": before.id, "key": "depends_on"})

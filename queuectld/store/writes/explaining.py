@@ -1,6 +1,6 @@
-"""Why a job does not run now: every rule that holds it back, its place in line, and when it may start.
+"""`explain`: every rule that keeps a job from running now, its position, and when it may start.
 
-Asked on the writing thread, which knows what is in hand. It looks at no more rows than a person would read about.
+Runs on the writer thread, whose cache knows the running jobs. The number of rows it reads is bounded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from queuectld.store.writes.claims import MAX_SKIPPED, find_shortages, read_head
 from queuectld.store.writes.transitions import UNTIL_THEY_END, JobSnapshot
 
 MAX_COUNTED: Final = 10_000
-"""A place in line is told up to here."""
+"""Positions are counted up to here."""
 SHOWN: Final = 5
 """Jobs named for one rule."""
 _Job: Final = models.Job
@@ -46,8 +46,8 @@ _AHEAD_IN_LANE: Final = {"higher": _counted(_LANE & _HIGHER), "sooner": _counted
 _AHEAD_IN_LINE: Final = {"higher": _counted(_LINE & _HIGHER), "sooner": _counted(_LINE & _SOONER)}
 _PARENTS: Final = statement(_Edge.select(_Edge.parent, _Edge.on).where(_Edge.child == arg("child")).limit(arg("most")))
 _PARENT: Final = statement(_Job.select(_Job.id, _Job.state).where(_Job.seq == arg("seq")))
-_BUNDLE: Final = statement(
-    models.Bundle.select(models.Bundle.name, models.Bundle.open_jobs).where(models.Bundle.id == arg("id"))
+_BATCH: Final = statement(
+    models.Batch.select(models.Batch.name, models.Batch.open_jobs).where(models.Batch.id == arg("id"))
 )
 _ADMITTED: Final = statement(
     _Job.select(_Job.id).where((_Job.key == arg("key")) & SQL(models.ADMITTED)).limit(arg("most"))
@@ -57,7 +57,7 @@ _ON: Final = {"completed": "to succeed", "dead": "to fail", "any": "to end"}
 
 
 def explain(session: Session, named: int | str, now: Now) -> Explanation:
-    """All that holds the job back, the first obstacle first. No rule: it starts in a moment."""
+    """Return all that holds the job back, the first obstacle first. No rules: it starts in a moment."""
     job = require_snapshot(session, selectors.require(session.connection, named))
     ahead, exact = _ahead(session, job)
     rules = list(_rules(session, job, now, ahead))
@@ -71,7 +71,7 @@ def explain(session: Session, named: int | str, now: Now) -> Explanation:
 
 _PERIODS: Final = {1_000: "a second", 60_000: "a minute", 3_600_000: "an hour", 86_400_000: "a day"}
 _PASSING: Final = frozenset({"position", "workers-busy"})
-"""Rules that say nothing about the earliest moment."""
+"""Rules that do not affect the earliest start."""
 
 
 def _rules(session: Session, job: JobSnapshot, now: Now, ahead: int) -> Iterator[Rule]:
@@ -87,7 +87,7 @@ def _rules(session: Session, job: JobSnapshot, now: Now, ahead: int) -> Iterator
         yield Rule("held", "It is held until somebody releases it.")
     yield from _parents(session, job)
     yield from _time(job, now)
-    if job.batch is not None and job.state is JobState.PENDING:
+    if job.upload is not None and job.state is JobState.PENDING:
         yield Rule("batch", "The jobs that came with it are being let in.")
     if job.in_line:
         yield _key(session, job, ahead)
@@ -119,7 +119,7 @@ def _parents(session: Session, job: JobSnapshot) -> Iterator[Rule]:
     rows = session.execute(_PARENTS, {"child": job.seq, "most": SHOWN + 1}).fetchall()
     for parent, on in rows[:SHOWN]:
         if parent < 0:
-            name, left = session.execute(_BUNDLE, {"id": -parent}).fetchone() or ("", 0)
+            name, left = session.execute(_BATCH, {"id": -parent}).fetchone() or ("", 0)
             words = f"It waits for the batch {name}, of which {_many(left, 'job')} {'has' if left == 1 else 'have'}"
             yield Rule("dependency", f"{words} not ended, {_ON[on]}.", jobs=(f"batch:{name}",))
         else:
@@ -178,7 +178,7 @@ def _resources(session: Session, job: JobSnapshot) -> Iterator[Rule]:
     short = resources.shortages(wanted, {})
     for name in short:
         if name == SLOTS and asked[name] == 1 and resources.slots is None:
-            continue  # a worker is a slot then, and of workers more is said below
+            continue  # a slot is a worker then; see _workers
         free = max(resources.free(name), 0)
         if asked[name] <= resources.total(name):
             yield Rule("resources", f"It needs {name}={asked[name]}, and {free} of {resources.total(name)} are free.")
@@ -188,7 +188,7 @@ def _resources(session: Session, job: JobSnapshot) -> Iterator[Rule]:
 
 
 def _kept_by_others(session: Session, job: JobSnapshot) -> list[str]:
-    """What is short for this job alone because of those before it, as a claim would find it."""
+    """Return the resources that are short only because jobs before it have reserved them, as in a claim."""
     assert job.lane is not None
     reserved: dict[str, int] = {}
     own = LaneHead(-job.priority, job.rank, job.seq, job.lane, job.state)
@@ -213,7 +213,7 @@ def _workers(session: Session) -> Iterator[Rule]:
 
 
 def _ahead(session: Session, job: JobSnapshot) -> tuple[int, bool]:
-    """How many of its queue, or in line of its key, go before it; and whether all of them were counted."""
+    """Count the jobs of its queue, or in line of its key, that go before it; also whether the count is exact."""
     values = {"priority": job.priority, "rank": job.rank}
     where: list[dict[str, object]] = []
     if job.in_line:

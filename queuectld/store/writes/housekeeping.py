@@ -1,4 +1,4 @@
-"""What is no longer needed goes, in slices that keep nobody waiting."""
+"""Retention of events and requests, and giving space back to the disk, in short slices."""
 
 import json
 import sqlite3
@@ -16,9 +16,9 @@ from queuectld.store.writer.session import Session
 SLICE: Final = 1_000
 """Rows deleted in one commit."""
 LOOKED_AT: Final = 5_000
-"""Jobs looked at in one question."""
+"""Jobs read by one query."""
 GIVING_BACK_S: Final = 0.01
-"""For so long pages are given back in one commit: what is asked for meanwhile waits."""
+"""How long one commit gives pages back, in seconds; other requests wait meanwhile."""
 PAGES_BETWEEN_LOOKS: Final = 8
 """Pages given back between two looks at the clock."""
 _OLDEST: Final = statement(Event.select(fn.MIN(Event.event_seq)))
@@ -37,7 +37,7 @@ _PRESENT: Final = statement(
 
 
 def prune_events(session: Session, keep: int) -> bool:
-    """Forget some of the oldest events, down to the newest `keep`. True: there are more to forget."""
+    """Delete one slice of the oldest events, keeping the newest `keep`. Return whether more are left."""
     oldest: int | None = session.execute(_OLDEST).fetchone()[0]
     below = session.cache.last_event_seq - max(keep, 1) + 1
     if oldest is None or oldest >= below:
@@ -47,9 +47,9 @@ def prune_events(session: Session, keep: int) -> bool:
 
 
 def prune_requests(session: Session, before_ms: int) -> bool:
-    """Forget some of the oldest answers from before a wall time. True: there may be more."""
+    """Delete one slice of the answers from before a wall time. Return whether more may be left."""
     rows = session.execute(_OLD_REQUESTS, {"slice": SLICE}).fetchall()
-    # By order of arrival: after the clock was set back some are kept longer, none shorter.
+    # In order of arrival: after the clock was set back some are kept longer, none shorter.
     old = 0
     for number, created_ms in rows:
         if created_ms >= before_ms:
@@ -61,15 +61,15 @@ def prune_requests(session: Session, before_ms: int) -> bool:
 
 
 def oldest_request(connection: sqlite3.Connection) -> int | None:
-    """The wall time of the oldest answer that is kept; None when there is none."""
+    """Return the wall time of the oldest answer kept; None if there is none."""
     row = connection.execute(_OLDEST_REQUEST, {"slice": 1}).fetchone()
     return row[0] if row else None
 
 
 def ended_jobs(connection: sqlite3.Connection, after: int) -> tuple[int, list[tuple[int, JobState, int]]]:
-    """Of the next jobs those that have ended: number, state, wall time. And the last number looked at; 0: no more.
+    """Return the last number read (0: no more), and the ended jobs of this slice: number, state, wall time.
 
-    By number, without an index on the time: that would cost each job that ends, and this runs now and then.
+    By number, without an index on the time, which would cost every job that ends; this runs rarely.
     """
     rows = connection.execute(_SELECT_STATES, {"after": after, "slice": LOOKED_AT}).fetchall()
     ended = [(seq, JobState(state), finished) for seq, state, finished in rows if state in ENDED_STATES]
@@ -77,15 +77,15 @@ def ended_jobs(connection: sqlite3.Connection, after: int) -> tuple[int, list[tu
 
 
 def present(connection: sqlite3.Connection, seqs: set[int]) -> set[int]:
-    """Those of the jobs that are in the store."""
+    """Return the jobs that are in the store."""
     return {row[0] for row in connection.execute(_PRESENT, {"seqs": json.dumps(sorted(seqs))})}
 
 
 def give_back(session: Session) -> bool:
-    """Cut some of the free pages off the end of the file, after those in use there have moved. True: there are more.
+    """Truncate the file by some free pages, moving pages in use off its end. Return whether more are left.
 
-    What was deleted can be read in free pages; with the last of them it is out of the file. By time and not by pages:
-    to move one takes a hundred times as long as to cut a free one off.
+    Free pages still contain deleted data until they are cut off. Bounded by time, not by pages: moving a page takes a
+    hundred times as long as cutting off a free one.
     """
     until = time.monotonic() + GIVING_BACK_S
     left = _free_pages(session)
@@ -94,7 +94,7 @@ def give_back(session: Session) -> bool:
             session.execute("PRAGMA incremental_vacuum(1)")
         before, left = left, _free_pages(session)
         if left == before:
-            return False  # a file that could not be written anew when it was migrated
+            return False  # the file could not be rewritten when it was migrated
     return left > 0
 
 

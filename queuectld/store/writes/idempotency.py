@@ -1,6 +1,6 @@
-"""Requests that may be asked again: a repeat within a day gets the first answer, and stores nothing.
+"""Idempotent requests: a repeat within a day gets the first answer and stores nothing.
 
-The answer is kept in the commit that makes it true.
+The answer is stored in the same commit as the result.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _ADD_REQUEST: Final = insert_row(Request, ["id", "verb", "answer", "created_ms"]
 
 
 def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> AddedOne:
-    """Store a job, or give the one that this request has stored."""
+    """Store a job, or return the one that this request has stored."""
     known = known_one(session, request, new, now)
     if known is not None:
         return known
@@ -37,12 +37,12 @@ def add_once(session: Session, new: NewJob, now: Now, request: str | None) -> Ad
 
 
 def save_one(session: Session, request: str | None, added: AddedOne, now: Now) -> None:
-    """Keep the answer of a request for one job."""
+    """Store the answer to a request for one job."""
     save_answer(session, request, ENQUEUE, [added.job.seq, added.job.id, added.skipped, added.replaced], now)
 
 
 def known_one(session: Session, request: str | None, new: NewJob, now: Now) -> AddedOne | None:
-    """The job that this request has stored; None when it is new."""
+    """Return the job that this request has stored; None if the request is new."""
     known = saved_answer(session, request, ENQUEUE)
     if known is None:
         return None
@@ -50,13 +50,13 @@ def known_one(session: Session, request: str | None, new: NewJob, now: Now) -> A
     row = session.execute(SELECT_JOB, {"seq": seq}).fetchone()
     if row is not None:
         return AddedOne(read_job(row), skipped, replaced)
-    # It has been removed since; who asks again learns what the first answer was.
+    # The job was removed since; repeat the first answer.
     new_row = NewRow(seq, id_, JobState.PENDING, 0, None, None, None, new.run_at_ms, now.wall_ms, None, None, (), 0)
     return AddedOne(read_new_job(new, new_row), skipped, replaced)
 
 
 def add_many_once(session: Session, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
-    """Store many jobs, or give what this request has stored."""
+    """Store many jobs, or return what this request has stored."""
     known = known_many(session, request)
     if known is not None:
         return known
@@ -66,24 +66,24 @@ def add_many_once(session: Session, new: Sequence[NewJob], now: Now, request: st
 
 
 def known_many(session: Session, request: str | None) -> Added | None:
-    """What this request for many jobs has stored; None when it is new."""
+    """Return what this request for many jobs has stored; None if the request is new."""
     known = saved_answer(session, request, ENQUEUE_MANY)
     return None if known is None else Added(*known)
 
 
 def commit_many(session: Session, token: str, added: Added, now: Now, request: str | None) -> Added:
-    """Commit the batch in which the many jobs of one request came."""
-    uploads.commit_batch(session, token, now)
+    """Commit the upload of a request for many jobs."""
+    uploads.commit_upload(session, token, now)
     save_answer(session, request, ENQUEUE_MANY, added, now)
     return added
 
 
-def commit_batch_once(session: Session, token: str, now: Now, request: str | None) -> AddedSummary:
-    """Commit a batch, or give what this request has committed."""
+def commit_upload_once(session: Session, token: str, now: Now, request: str | None) -> AddedSummary:
+    """Commit an upload, or return what this request has committed."""
     known = saved_answer(session, request, BATCH_COMMIT)
     if known is not None:
         return AddedSummary(*known)
-    summary = uploads.commit_batch(session, token, now)
+    summary = uploads.commit_upload(session, token, now)
     save_answer(session, request, BATCH_COMMIT, summary, now)
     return summary
 
@@ -91,7 +91,7 @@ def commit_batch_once(session: Session, token: str, now: Now, request: str | Non
 def add_pool_once(
     session: Session, kind: str, wanted: int, event_seq: int, now: Now, request: str | None
 ) -> tuple[int, int, bool]:
-    """Store a pool, or give the one that this request has stored: its number, `event_seq` then, and is it new."""
+    """Store a pool, or find the one this request has stored. Return number, `event_seq`, and whether it is new."""
     known = saved_answer(session, request, WORKER_START)
     if known is not None:
         return known[0], known[1], False
@@ -101,18 +101,19 @@ def add_pool_once(
 
 
 def saved_answer(session: Session, request: str | None, verb: str) -> Any:
-    """The first answer to this request; None when it is new."""
+    """Return the first answer to this request; None if the request is new."""
     if request is None:
         return None
     row = session.execute(_REQUEST, {"id": request}).fetchone()
     if row is None:
         return None
     if row[0] != verb:
-        raise Refused(ErrorCode.CONFLICT, f"The request {request!r} was one of {row[0]}, and is now one of {verb}.")
+        message = f"The request id {request!r} was used for {row[0]}; it cannot be used for {verb}."
+        raise Refused(ErrorCode.CONFLICT, message)
     return unpack(row[1])
 
 
 def save_answer(session: Session, request: str | None, verb: str, value: Any, now: Now) -> None:
-    """Keep the answer, in the commit that makes it true."""
+    """Store the answer, in the same commit as the result."""
     if request is not None:
         session.execute(_ADD_REQUEST, (request, verb, pack(value), now.wall_ms))

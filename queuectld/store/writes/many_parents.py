@@ -1,7 +1,7 @@
-"""A job that waits for very many others comes in slices, as an upload of its own.
+"""A job with very many parents is added in slices, as an upload of its own.
 
-It is hidden until the last of its parents is noted: nobody sees it half there, nothing starts it, and a daemon that
-dies in between takes it away at the next start. A parent that ends meanwhile may cancel it; it lets it go no sooner.
+It is hidden until its last parent is stored: nothing starts it before, and if the daemon dies in between, the next one
+discards it. A parent that ends meanwhile may cancel the job, but does not unblock it early.
 """
 
 import json
@@ -24,7 +24,7 @@ from queuectld.store.writes.dependencies import cancel_unsatisfiable, is_id, sta
 from queuectld.store.writes.transitions import MAY_DEPEND, any_snapshot, assign_lane, job, transition
 
 AT_ONCE: Final = 1_000
-"""Parents noted in one commit, in some 10 ms."""
+"""Parents stored in one commit; about 10 ms."""
 _Job: Final = models.Job
 _NAMED: Final = statement(_Job.select(_Job.depends_on).where(_Job.seq == arg("seq")))
 _NAME: Final = statement(_Job.update(depends_on=arg("named")).where(_Job.seq == arg("seq")))
@@ -40,18 +40,18 @@ _WAIT_FOR: Final = statement(
 def begin(
     session: Session, token: str, new: NewJob, many: frozenset[str], now: Now
 ) -> tuple[int, list[tuple[str, str]]]:  # fmt: skip
-    """Store the job, hidden, with the parents that it names one by one. Gives its number, and what is left to name.
+    """Store the hidden job with the parents it names singly. Return its number and the selectors that are left.
 
-    `many` are selectors that stand for very many; one that is somebody's id is none.
+    `many` are selectors that match very many jobs; one that is the id of a job does not count.
     """
-    uploads.open_batch(session, token, now)
+    uploads.open_upload(session, token, now)
     left = [(name, on) for name, on in new.depends_on if name in many and not is_id(session, name)]
     new = new._replace(depends_on=tuple(pair for pair in new.depends_on if pair not in left))
     try:
-        seq: int = uploads.add_to_batch(session, token, [new], now).seqs[0]
+        seq: int = uploads.add_to_upload(session, token, [new], now).seqs[0]
         uploads.refuse_missing_of(session, token)
     except Refused as refused:
-        # The words for one job of many.
+        # Remove what belongs to a request for many jobs.
         data = {key: value for key, value in (refused.data or {}).items() if key not in ("index", "seq")}
         message = refused.message.removeprefix("job 1: ")
         if refused.code is ErrorCode.NOT_FOUND and "id" in data:
@@ -61,12 +61,12 @@ def begin(
 
 
 def matching_parents(session: Session, selector: str, resolved: ResolvedSelector, child: int) -> list[int]:
-    """The jobs that a selector names: those that were seen, and those that have come since, before the child."""
+    """Return the jobs that a selector matches: those resolved before, and those added since, before the child."""
     return all_matches(session.connection, selector, resolved, child)
 
 
 def wait_for(session: Session, child: int, parents: Sequence[int], on: str, now: Now) -> list[str]:
-    """Let the hidden job wait for these, too. Gives the ids of those that are there; one removed since is none."""
+    """Add parents to the hidden job. Return the ids of those that still exist."""
     found = states_of(session, parents)
     snapshot = any_snapshot(session, child)
     assert snapshot is not None
@@ -85,13 +85,13 @@ def commit(
     session: Session, token: str, new: NewJob, child: int, named: Sequence[tuple[str, str]], now: Now,
     request: str | None,
 ) -> AddedOne:  # fmt: skip
-    """Let the job be there, or give the one that this request has stored meanwhile."""
+    """Make the job visible, or return the one that this request has stored meanwhile."""
     known = idempotency.known_one(session, request, new, now)
     if known is not None:
         return known
     few = json.loads(session.execute(_NAMED, {"seq": child}).fetchone()[0] or "[]")
     session.execute(_NAME, {"seq": child, "named": json.dumps([*few, *named], separators=(",", ":"))})
-    uploads.commit_batch(session, token, now, announce=False)
+    uploads.commit_upload(session, token, now, announce=False)
     added = job(session, child)
     adding.record_added(session, added, now)
     idempotency.save_one(session, request, AddedOne(added), now)

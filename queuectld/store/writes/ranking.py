@@ -1,7 +1,7 @@
-"""Places in a line: what priority and rank bring a job first, last, or before another one of a queue.
+"""Ranking: which priority and rank put a job first, last, or before another one of its queue.
 
-Ranks are fractions, so that there is room between any two; where it is used up, the few that stand too close are set
-apart again. Looked at are the jobs that could run, in the order of the index, and no more of them than needed.
+Ranks are floats, so that there is a rank between any two; where the gap is used up, the few jobs around it are
+respaced. Only jobs that could run are read, in index order, and no more than needed.
 """
 
 import heapq
@@ -22,7 +22,7 @@ from queuectld.store.writes.transitions import JobSnapshot
 
 MAX_RESPACED: Final = 10_000
 MIN_GAP: Final = 2.0**-20
-"""Ranks are set apart by at least this much, for some twenty more moves between any two."""
+"""Minimum gap after respacing: enough for some twenty more moves between any two jobs."""
 _IN_LANE: Final = (Job.lane == arg("lane")) & Job.lane.is_null(False) & (Job.seq != arg("besides"))
 _FIRST: Final = statement(
     Job.select(Job.priority, Job.rank).where(_IN_LANE).order_by(Job.priority.desc(), Job.rank).limit(arg("one"))
@@ -47,7 +47,7 @@ _SET_RANK: Final = statement(Job.update(rank=arg("rank")).where(Job.seq == arg("
 
 
 def reposition(session: Session, moved: JobSnapshot, target: MoveTarget, other: JobSnapshot | None) -> JobSnapshot:
-    """The job at its new place. Its priority changes where that is needed to get it there."""
+    """Return the job at its new position. Its priority changes where the position requires it."""
     queue = moved.queue if target.queue is None else session.queue_id(target.queue)
     if other is not None:
         if target.queue is not None and queue != other.queue:
@@ -64,7 +64,7 @@ def reposition(session: Session, moved: JobSnapshot, target: MoveTarget, other: 
 
 
 def _first(session: Session, moved: JobSnapshot) -> JobSnapshot:
-    """Before all that could run, or are in line of its key, and of the others before all that were moved to there."""
+    """Rank the job before all that could run or are in line of its key, and before all moved to the front earlier."""
     cache = session.cache
     heads = _ends(session, moved, _FIRST, _FIRST_IN_LINE)
     priority = max([moved.priority, *(head[0] for head in heads)])
@@ -75,12 +75,12 @@ def _first(session: Session, moved: JobSnapshot) -> JobSnapshot:
 
 
 def _last(session: Session, moved: JobSnapshot) -> JobSnapshot:
-    """The same behind them. Who waits for something else (its time, a dependency) keeps its place among them, too."""
+    """Rank the job behind all of them. The order also holds for jobs that still wait for their time or a dependency."""
     cache = session.cache
     tails = _ends(session, moved, _LAST, _LAST_IN_LINE)
     priority = min([moved.priority, *(tail[0] for tail in tails)])
     rank = max([cache.last_rank, float(cache.last_seq), *(tail[1] for tail in tails)])
-    # Half-way to the next job to be added, which goes behind; where that is too near, as if it were that job.
+    # Half-way to the number of the next new job, which goes behind it; if that is too close, take that number.
     behind = (rank + session.next_seq()) / 2
     if behind <= rank:
         behind = cache.last_seq = session.next_seq()
@@ -91,7 +91,7 @@ def _last(session: Session, moved: JobSnapshot) -> JobSnapshot:
 
 
 def _ends(session: Session, moved: JobSnapshot, in_lane: str, in_line: str) -> list[tuple[int, float]]:
-    """Priority and rank of the first or last job of each lane of its queue, and of the line of its key."""
+    """Return priority and rank of the first or last job of each lane of its queue, and of those in line of its key."""
     values = {"besides": moved.seq, "one": 1}
     lanes = session.cache.lanes_of[moved.queue]
     rows = [session.execute(in_lane, values | {"lane": lane}).fetchone() for lane in lanes]
@@ -109,11 +109,11 @@ def _before(session: Session, moved: JobSnapshot, other: JobSnapshot) -> float:
         if ahead[0] < middle < other.rank:
             return middle
         _respace(session, moved, other)
-    raise RuntimeError(f"there is no room before job {other.seq}, although it was made")
+    raise RuntimeError(f"no rank is free before job {other.seq} after respacing")
 
 
 def _ahead(session: Session, moved: JobSnapshot, other: JobSnapshot, most: int) -> Iterator[tuple[float, int, int]]:
-    """Rank, number and lane of the jobs before the other one at its priority, the nearest first."""
+    """Yield rank, number and lane of the jobs before the other one at its priority, nearest first."""
     values = {"besides": moved.seq, "priority": other.priority, "rank": other.rank, "most": most}
     return heapq.merge(*(
         ((rank, seq, lane) for rank, seq in session.execute(_AHEAD, values | {"lane": lane}))
@@ -122,7 +122,7 @@ def _ahead(session: Session, moved: JobSnapshot, other: JobSnapshot, most: int) 
 
 
 def _respace(session: Session, moved: JobSnapshot, other: JobSnapshot) -> None:
-    """Make room before a job: those right before it share the next wide gap evenly."""
+    """Make room before a job: spread those right before it evenly over the next wide gap."""
     near: list[tuple[float, int, int]] = []
     for each in islice(_ahead(session, moved, other, MAX_RESPACED), MAX_RESPACED):
         width = (other.rank - each[0]) / (len(near) + 1)

@@ -1,4 +1,4 @@
-"""The small tables: queues, pools and workers, settings, flags."""
+"""The small tables: queues, pools, workers, settings and flags."""
 
 import json
 from functools import partial
@@ -42,30 +42,30 @@ _END_ENDING: Final = statement(Job.update(ending=SQL("NULL")).where(Job.ending =
 
 
 def set_value(session: Session, key: str, value: Any) -> None:
-    """Keep a small value of the store itself."""
+    """Store a small value of the store itself."""
     session.execute(_SET_META, {"key": key, "value": json.dumps(value)})
     session.settings_changed = True
 
 
 def note_last_seq(session: Session) -> None:
-    """Before jobs are deleted: keep the highest number ever given, which a restart would else give again."""
+    """Store the highest job number. Call before jobs are deleted, or a restart would reuse their numbers."""
     session.execute(_SET_META, {"key": LAST_SEQ_KEY, "value": json.dumps(session.cache.last_seq)})
 
 
 def note_ranks(session: Session) -> None:
-    """Keep how far to the front and to the back jobs were moved, so that the next one goes past them."""
+    """Store the extreme ranks of moved jobs, so that the next one goes past them."""
     ranks = [session.cache.first_rank, session.cache.last_rank]
     session.execute(_SET_META, {"key": RANKS_KEY, "value": json.dumps(ranks)})
 
 
 def set_config(session: Session, key: str, value: Any, now: Now) -> None:
-    """Keep a setting."""
+    """Store a setting."""
     session.execute(_SET_CONFIG, {"key": key, "value": json.dumps(value)})
     _settings_changed(session, key, now)
 
 
 def unset_config(session: Session, key: str, now: Now) -> bool:
-    """Forget a setting. False: it was not set."""
+    """Remove a setting. Return whether it was set."""
     if not session.execute(_UNSET_CONFIG, {"key": key}).rowcount:
         return False
     _settings_changed(session, key, now)
@@ -84,11 +84,11 @@ def _settings_changed(session: Session, key: str, now: Now) -> None:
 
 
 def set_queue(session: Session, name: str, fields: dict[str, Any], now: Now) -> None:
-    """Set fields of a queue, which exists afterwards: `paused`, `concurrency`, `rate`, `failure_limit`; None: none."""
+    """Set `paused`, `concurrency`, `rate` or `failure_limit` (None: no limit) of a queue, creating it if needed."""
     number = session.queue_id(name)
     if "paused" in fields:
         _set_paused(session, number, paused=fields["paused"], because=None)
-        # Who lets a queue go on after failures, or pauses it by hand, begins to count anew.
+        # Pausing or resuming a queue by hand resets the count of failures.
         session.count_failures(number, 0)
     if "failure_limit" in fields:
         _set_field(session, number, "failure_limit", fields["failure_limit"])
@@ -102,7 +102,7 @@ def set_queue(session: Session, name: str, fields: dict[str, Any], now: Now) -> 
 
 
 def pause_queue(session: Session, queue: int, because: str, now: Now) -> None:
-    """Let a queue start no more jobs, and say why."""
+    """Pause a queue and store why."""
     _set_paused(session, queue, paused=True, because=because)
     session.open_or_close(queue)
     detail = {"paused": True, "reason": because}
@@ -115,29 +115,29 @@ def _set_paused(session: Session, queue: int, *, paused: bool, because: str | No
 
 
 def _set_field(session: Session, queue: int, field: str, stored: Any, known: Any = None) -> None:
-    """Write one column, and keep what is known of it in step."""
+    """Write one column of a queue and update the cache."""
     session.execute(_SET_QUEUE[field], {"id": queue, "value": stored})
     session.limit(queue, **{field: stored if known is None else known})
 
 
 def add_pool(session: Session, kind: str, wanted: int, job_seq: int | None, now: Now) -> int:
-    """Store a pool of workers; gives its number."""
+    """Store a pool of workers and return its number."""
     number = session.execute(_ADD_POOL, (kind, wanted, job_seq, now.wall_ms)).lastrowid
     return _given(number)
 
 
 def set_pool(session: Session, pool: int, wanted: int) -> None:
-    """Note how many workers the pool is to have."""
+    """Store how many workers the pool should have."""
     session.execute(_SET_POOL, {"id": pool, "wanted": wanted})
 
 
 def remove_pool(session: Session, pool: int) -> None:
-    """Forget the pool."""
+    """Delete the pool."""
     session.execute(_REMOVE_POOL, {"id": pool})
 
 
 def add_worker(session: Session, pool: int, number: int, now: Now) -> int:
-    """Store a worker before it is started; gives its number, never used before."""
+    """Store a worker before it is started and return its number. Numbers are never reused."""
     worker = _given(session.execute(_ADD_WORKER, (pool, number, session.host, now.wall_ms)).lastrowid)
     session.cache.workers[worker] = (pool, number)
     session.on_rollback(partial(session.cache.workers.pop, worker, None))
@@ -146,7 +146,7 @@ def add_worker(session: Session, pool: int, number: int, now: Now) -> int:
 
 
 def start_worker(session: Session, worker: int, pid: int, start_time: int, boot_id: str, now: Now) -> None:
-    """Note which process the worker is, before it is given work."""
+    """Store the process of a worker, before it gets a job."""
     values = {"id": worker, "pid": pid, "start_time": start_time, "boot_id": boot_id}
     if session.execute(_START_WORKER, values).rowcount:
         session.record_event(
@@ -155,7 +155,7 @@ def start_worker(session: Session, worker: int, pid: int, start_time: int, boot_
 
 
 def end_worker(session: Session, worker: int, now: Now) -> None:
-    """Forget a worker whose process is gone, and with it what it was still ending."""
+    """Delete a worker whose process has exited, and the cancelled runs it was still ending."""
     session.execute(_END_ENDING, {"id": worker})
     for allocation in session.cache.limits.allocations_of(worker):
         release_allocation(session, allocation.seq)
@@ -169,7 +169,7 @@ def end_worker(session: Session, worker: int, now: Now) -> None:
 
 
 def _count_workers(session: Session, change: int) -> None:
-    """There are as many slots as workers, unless the config says otherwise."""
+    """Update the number of workers, which is the number of slots unless configured otherwise."""
     resources = session.cache.limits.resources
     session.on_rollback(partial(setattr, resources, "workers", resources.workers))
     resources.workers += change

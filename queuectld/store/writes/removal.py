@@ -1,4 +1,4 @@
-"""How jobs leave the store for good, and how the DLQ is emptied."""
+"""Removing jobs: by users, by retention, and from the DLQ."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ _DELETE_JOBS: Final = statement(models.Job.delete().where(OF_THESE).returning(mo
 def remove(
     session: Session, seqs: Sequence[int], now: Now, refusals: Refusals = None, *, brief: bool = False
 ) -> Removed:  # fmt: skip
-    """Delete ended or waiting jobs with their attempts. Their numbers stay used up. `brief`: the jobs are not read."""
+    """Delete ended or waiting jobs with their attempts. Numbers are never reused. `brief`: return only names."""
     return _delete(session, each_permitted(session, JobAction.REMOVE, seqs, refusals), now, brief)
 
 
@@ -57,12 +57,12 @@ def _delete(session: Session, fit: Iterator[JobSnapshot], now: Now, brief: bool)
 
 
 def _is_plain(each: JobSnapshot) -> bool:
-    """Whether nothing but its own rows and counts hangs on the job: its removal lets no other in."""
-    return each.key is None and each.bundle is None
+    """Whether the removal of the job affects only its own rows and counts."""
+    return each.key is None and each.batch_id is None
 
 
 def _delete_plain(session: Session, plain: Sequence[JobSnapshot]) -> list[str]:
-    """Delete jobs as `drop` has it, with as many statements for a thousand as for one. Gives their files."""
+    """Delete jobs like `delete_job`, with a fixed number of statements. Return their output files."""
     seqs = [each.seq for each in plain]
     files = _files_of(session, seqs)
     session.execute(_DELETE_ATTEMPTS, {"seqs": json.dumps(seqs)})
@@ -72,9 +72,9 @@ def _delete_plain(session: Session, plain: Sequence[JobSnapshot]) -> list[str]:
     note_ends(session, {
         each.seq: (each.id, each.state if each.state in ENDED_STATES else JobState.CANCELLED) for each in plain
     })  # fmt: skip
-    counts = Counter((each.batch, each.queue, each.state, each.lane is not None) for each in plain)
-    for (batch, queue, state, ready), n in counts.items():
-        session.count(batch, queue, state, ready, -n)
+    counts = Counter((each.upload, each.queue, each.state, each.lane is not None) for each in plain)
+    for (upload, queue, state, ready), n in counts.items():
+        session.count(upload, queue, state, ready, -n)
     lanes: dict[int, list[int]] = {}
     for each in plain:
         if each.lane is not None:
@@ -104,14 +104,14 @@ def _record_removal(session: Session, each: JobSnapshot, now: Now) -> None:
 
 
 def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int], now: Now) -> Pruned:
-    """Delete those of the jobs that ended, in one of these states, before its wall time. One event for all of them."""
+    """Delete jobs that ended in one of these states before its wall time. Records one event for all."""
     note_last_seq(session)
     pruned, files, plain = list[int](), list[str](), list[JobSnapshot]()
-    # Ended jobs change neither one another nor themselves: all can be looked at before the first one goes.
+    # Removing ended jobs does not change others, so all can be read first.
     there = snapshots(session, seqs)
     for seq in dict.fromkeys(seqs):
         each = there.get(seq)
-        # It may have been retried since it was looked at, or removed.
+        # It may have been retried or removed since it was listed.
         if each is None or each.ending is not None or each.state not in before:
             continue
         if each.finished_ms is None or each.finished_ms > before[each.state]:
@@ -138,7 +138,7 @@ def retry_dead(
     changes: Mapping[str, Any] = NOTHING,
     delay_ms: Callable[[int], int] | None = None,
 ) -> list[JobSnapshot]:
-    """Let dead jobs run again, changed as `edit` does it, each after the delay for its index."""
+    """Run dead jobs again, edited as by `edit`, each after the delay for its index."""
 
     def edited(each: JobSnapshot) -> JobSnapshot:
         edit(session, each.seq, changes, None, now)

@@ -1,9 +1,8 @@
-"""Mends what a store says of its jobs, where that is not so: counts, lines, lanes, dependencies. No job is lost by it.
+"""Repairs derived data of a store: counts, lanes, keys, dependencies. No job is lost.
 
-An older queuectl left such stores behind: of many jobs of one key that were removed or cancelled in one call it counted
-some wrongly, and let none of the others in. `once` mends that when such a store is first opened, and `repair` all that
-can be mended, for `queuectl doctor --repair`. Jobs that are to run get a time that has come: the next turn then puts
-them where they belong, as it does with any other.
+An older queuectl left wrong data behind: when many jobs of one key were removed or cancelled in one call, it miscounted
+some and admitted none of the others. `repair_once` repairs that when such a store is first opened; `repair` repairs all
+that can be repaired, for `queuectl doctor --repair`. Jobs that should run become due; the next turn admits them.
 """
 
 import logging
@@ -76,21 +75,21 @@ _STEPS: Final = {
     """,
     "attempts of jobs that are gone": "DELETE FROM attempt WHERE seq NOT IN (SELECT seq FROM job)",
 }
-"""By the name of the rule (invariants) that finds it: what sets it right. In this order: one may lead to the next."""
+"""The statement that repairs each finding of `invariants.RULES`. Ordered: one may lead to the next."""
 _COUNTS: Final = "counts that differ from the jobs"
 _TAKE_COUNTS: Final = f"INSERT INTO count (batch, queue, state, ready, n) SELECT * FROM ({COUNTED})"
 _READ_COUNTS: Final = "SELECT batch, queue, state, ready, n FROM count WHERE n <> 0"
 
 
 def can_repair(finding: str) -> bool:
-    """Whether this finding of the invariants is of a kind that `repair` sets right."""
+    """Whether `repair` can repair this finding of the invariants."""
     return finding.partition(":")[0] in (*_STEPS, _COUNTS)
 
 
 def repair_once(connection: sqlite3.Connection) -> None:
-    """Mend what an older queuectl did to jobs with keys, unless that was looked for before.
+    """Repair what an older queuectl did to jobs with keys, unless this store was checked before.
 
-    Where the disk is full or somebody locks the store, it is left to the next start.
+    If the disk is full or the store is locked, the next start tries again.
     """
     if connection.execute("SELECT 1 FROM meta WHERE key = ?", (schema.REPAIRED,)).fetchone():
         return
@@ -103,17 +102,17 @@ def repair_once(connection: sqlite3.Connection) -> None:
     except sqlite3.OperationalError as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        log.warning("the store was not mended, which the next start tries again: %s", error)
+        log.warning("store repair failed; the next start tries again: %s", error)
         return
     if stranded or counts:
-        log.warning("mended what an older queuectl had left: %d stranded jobs, %d wrong counts", stranded, counts)
+        log.warning("repaired data of an older queuectl: %d stranded jobs, %d wrong counts", stranded, counts)
 
 
 def repair(path: Path) -> tuple[dict[str, int], Path | None]:
-    """Mend the store at `path`, which no daemon has open: how many rows of what, and where it lies as it was before.
+    """Repair the store at `path`, which no daemon may have open. Return the repaired rows by finding, and the backup.
 
-    Where there is nothing to mend no copy is made.
-    Raises StoreRefused, and changes nothing, when there is none, or what is wrong lies deeper than this.
+    No backup is made if there is nothing to repair.
+    Raises StoreRefused, and changes nothing, if there is no store or the file itself is damaged.
     """
     if files.read_version(path) is None:
         raise StoreRefused(f"There is no store at {path} to repair.")
@@ -138,7 +137,7 @@ def _repair(path: Path) -> tuple[dict[str, int], Path | None]:
 
 
 def _run_steps(connection: sqlite3.Connection, end: str) -> dict[str, int]:
-    """Take all steps in one transaction, and end it so. Says how many rows of what were wrong."""
+    """Run all steps in one transaction, ended by `end`. Return the number of wrong rows by finding."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("DELETE FROM lane WHERE queue NOT IN (SELECT id FROM queue)")
     mended = {name: connection.execute(step).rowcount for name, step in _STEPS.items()}
@@ -151,7 +150,7 @@ def _run_steps(connection: sqlite3.Connection, end: str) -> dict[str, int]:
 
 
 def _recount(connection: sqlite3.Connection) -> int:
-    """Count all jobs anew; says how many counts were wrong."""
+    """Recount all jobs; return how many counts were wrong."""
     before = set(connection.execute(_READ_COUNTS))
     connection.execute("DELETE FROM count")
     connection.execute(_TAKE_COUNTS)

@@ -1,6 +1,6 @@
-"""Processes that outlived their run: a job does not run again beside them, whoever asks for it.
+"""Processes that survived their run: the job does not run again while they live, not even when retried.
 
-They stand in one small value of the store, by the job's number; there are seldom any.
+Stored as one small value, by job number; there are seldom any.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from queuectld.store.writes.transitions import UNTIL_THEY_END, admit_waiting, an
 
 
 def replace(session: Session, seq: int, survivors: Sequence[Survivor]) -> None:
-    """These of the job's last run live on. It is assign_lane (`moves.assign_lane`) after this."""
+    """Store the surviving processes of the job's last run. `transitions.assign_lane` must follow."""
     _keep(session, {**session.cache.survivors, seq: tuple(survivors)})
 
 
 def clear(session: Session, seq: int, now: Now) -> None:
-    """They have ended: where the job waits for nothing else it may run."""
+    """Delete the survivors of a job, which have ended, and admit the job if it waited for them."""
     _keep(session, {known: each for known, each in session.cache.survivors.items() if known != seq})
     before = any_snapshot(session, seq)
     if before is not None and before.due_ms == UNTIL_THEY_END:

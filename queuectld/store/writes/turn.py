@@ -1,4 +1,4 @@
-"""The turn: what ended is stored, what came due is let in, what fits is claimed. One request, one commit."""
+"""The turn: store outcomes, admit due jobs, claim jobs for free workers. One request, one commit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -31,7 +31,7 @@ from queuectld.store.writes.transitions import (
 from queuectld.store.writes.uploads import admit_uploaded
 
 SLICE: Final = 500
-"""Jobs let into their lanes in one turn, so that a storm of them keeps no other request waiting."""
+"""Maximum number of jobs admitted in one turn, so that other requests need not wait long."""
 _Job: Final = models.Job
 _INSERT_ATTEMPT: Final = insert_row(models.Attempt, unless_there=True)
 _END_ENDING: Final = statement(_Job.update(ending=SQL("NULL")).where(_Job.seq == arg("seq")))
@@ -55,7 +55,7 @@ def turn(
     crash_limit: int,
     chance: float,
 ) -> Turn:
-    """Store outcomes, let due jobs in, claim for workers: `free` ones the best jobs, `dedicated` ones their own."""
+    """Store outcomes, admit due jobs, and claim the best jobs for `free` workers and their own for `dedicated` ones."""
     stored = [_store(session, outcome, now, crash_limit, chance) for outcome in outcomes]
     resolve(session, now)
     due = _admit_due(session, now)
@@ -63,12 +63,12 @@ def turn(
     reopen_queues(session, now)
     claimed = [done for worker, seq in dedicated.items() if (done := claim_dedicated(session, worker, seq, now))]
     claimed += claim_best(session, free, now)
-    more = due >= SLICE or bool(session.cache.sweeping) or bool(session.cache.resolving)
+    more = due >= SLICE or bool(session.cache.committed_uploads) or bool(session.cache.resolving)
     return Turn(stored, claimed, more)
 
 
 def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chance: float) -> StoredOutcome:
-    """Fenced by (seq, run, processing): a late or second one changes nothing."""
+    """Store one outcome. Fenced by (seq, run, processing): a late or repeated one changes nothing."""
     before = snapshot(session, outcome.seq)
     if before is None or before.run != outcome.run:
         return StoredOutcome(outcome.seq, outcome.run, before.id if before else None, None)
@@ -93,7 +93,7 @@ def _store(session: Session, outcome: Outcome, now: Now, crash_limit: int, chanc
 
 
 def _count_failures(session: Session, job: JobSnapshot, change: Transition, now: Now) -> None:
-    """So many failures in a row pause a queue that has a limit of them. A crash is no failure of the job."""
+    """Pause the queue once its limit of consecutive failures is reached. A crash is not a failure of the job."""
     limits = session.cache.limits.queues[job.queue]
     if limits.failure_limit is None:
         return
@@ -110,7 +110,7 @@ def _count_failures(session: Session, job: JobSnapshot, change: Transition, now:
 
 def _after(session: Session, before: JobSnapshot, outcome: Outcome, change: Transition, now: Now) -> JobSnapshot:
     if change.to is JobState.PENDING:
-        # It waits as if it had never begun; what became of this run stands in its attempt alone.
+        # It waits as if it had never started; only the attempt shows what became of this run.
         waiting = before._replace(state=change.to, attempts=change.attempts, crashes=change.crashes, worker=None)
         return assign_lane(session, waiting._replace(paused=0, due_ms=now.store_ms, started_ms=None), now)
     due_ms = None if change.delay_ms is None else now.store_ms + change.delay_ms
@@ -125,7 +125,7 @@ def _after(session: Session, before: JobSnapshot, outcome: Outcome, change: Tran
 
 
 def _store_cancelled(session: Session, before: JobSnapshot, outcome: Outcome) -> StoredOutcome:
-    """The run of a job that was cancelled in the middle of it: kept as an attempt; the job stays as it is."""
+    """Store the outcome of a run that was cancelled, as an attempt; the job itself does not change."""
     why = [before.reason or "cancelled", *(each.words for each in outcome.survivors)]
     new = _insert_attempt(session, before, outcome, Reason(ReasonCode.CANCELLED, "; ".join(why)))
     if new and outcome.survivors:
@@ -150,9 +150,9 @@ def _insert_attempt(session: Session, job: JobSnapshot, outcome: Outcome, reason
 
 
 def _admit_due(session: Session, now: Now) -> int:
-    """Give a lane to those whose time has come. A failed job stays `failed` until it is claimed."""
+    """Admit due jobs; return how many. A failed job stays `failed` until it is claimed."""
     if not session.cache.due.is_past(now):
-        return 0  # what this commit has changed sooner than that is of the next turn: it sets the alarm
+        return 0  # jobs that became due in this very commit are for the next turn
     rows = session.execute(_DUE_BY_STORE, {"now": now.store_ms, "slice": SLICE}).fetchall()
     if len(rows) < SLICE:
         values = {"now": now.wall_ms, "slice": SLICE - len(rows)}
@@ -162,7 +162,7 @@ def _admit_due(session: Session, now: Now) -> int:
 
 
 def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now) -> None:
-    """Claims that never reached their worker: pending as before, counted nowhere but in the run number."""
+    """Undo claims that never reached their worker: the jobs are pending again; only the run number has grown."""
     for seq, run in claims:
         before = snapshot(session, seq)
         if before is None or before.run != run:
@@ -173,6 +173,6 @@ def return_claims(session: Session, claims: Sequence[tuple[int, int]], now: Now)
         elif before.state is JobState.PROCESSING:
             after = before._replace(
                 state=JobState.PENDING, worker=None, paused=0, runs=before.runs - 1, started_ms=None,
-                due_ms=now.store_ms,  # its time had come, whatever the wall clock says by now
+                due_ms=now.store_ms,  # it was due, whatever the wall clock says by now
             )  # fmt: skip
             transition(session, before, assign_lane(session, after, now), now)
