@@ -1,1 +1,1 @@
-"""What a job is and what may become of it. Pure: no clock, no input or output, no store."""
+"""The domain: jobs, their states and rules. Pure: no clock, no I/O, no store."""

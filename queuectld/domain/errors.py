@@ -1,4 +1,4 @@
-"""The one exception with which the daemon refuses a request."""
+"""The exception for requests that the daemon refuses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,9 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 
 
 class Refused(Exception):
-    """A request that is not carried out; nothing of it was stored.
+    """A refused request; nothing of it was stored.
 
-    `message` is a sentence for people that names the value and what is allowed.
-    The server turns it into the wire's error in one place.
+    `message` is a sentence that names the value and what is allowed. The server converts it to an error on the wire.
     """
 
     def __init__(self, code: ErrorCode, message: str, data: Mapping[str, Any] | None = None) -> None:

@@ -1,8 +1,8 @@
-"""The job: as it is asked for, as it is stored, as it runs.
+"""Jobs: as submitted, as stored, as claimed.
 
 Text that came from a command line or an environment may hold bytes that are not UTF-8.
 In memory it is a `str` with those bytes as surrogate escapes (PEP 383), as Python's own
-`os.fsdecode` gives it; the store and the wire translate at their borders.
+`os.fsdecode` gives it; the store and the wire convert it.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ Command = str | tuple[str, ...]
 
 
 class Now(NamedTuple):
-    """One reading of the clock, in milliseconds.
+    """One reading of the clocks, in milliseconds.
 
-    `wall_ms` is Unix time, for what people see and for `run_at`. `store_ms` never steps: it goes
+    `wall_ms` is Unix time, for display and for `run_at`. `store_ms` never steps: it goes
     on with CLOCK_BOOTTIME within a boot and by the wall clock's forward difference across boots.
     """
 
@@ -35,10 +35,10 @@ class Dependency(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is decided when a job is enqueued, and no run of it changes; `edit` may. Durations are milliseconds.
+    """Options of a job, fixed when it is enqueued; only `edit` changes them. Durations are in milliseconds.
 
-    Each is a column of its name (`store.mapping.jobrows`) and, where somebody gives it, an attribute whose `field` it
-    is (`protocol.attributes`).
+    Each is stored in the column of its name (`store.mapping.jobrows`). Those that clients set are the `field` of an
+    attribute (`protocol.attributes`).
     """
 
     retry: RetryPolicy
@@ -50,7 +50,7 @@ class Options(NamedTuple):
     cwd: str = "/"
     umask: int = 0o077
     env: Mapping[str, str] = {}
-    """Laid over the submitter's environment when the job runs."""
+    """Overrides the submitter's environment when the job runs."""
     stdin: str | None = None
     unique_key: str | None = None
     on_conflict: str = "error"
@@ -71,15 +71,14 @@ class Options(NamedTuple):
 PROCESS_OPTIONS: Final = (
     "cwd", "umask", "env", "stdin", "timeout_ms", "stall_timeout_ms", "kill_grace_ms", "split_output", "stdin_open",
 )  # fmt: skip
-"""The options that a worker is told; the daemon alone needs the others."""
+"""Options that are sent to the worker; only the daemon needs the others."""
 
 
 class NewJob(NamedTuple):
     """A job to be stored.
 
     `delay_ms` counts from the moment it is stored; `run_at_ms` is Unix time. `environment` is the submitter's whole
-    environment, shared by content. A NamedTuple, because a frozen dataclass takes ten times as long to make, and jobs
-    come by the hundred thousand; those of one request mostly share their options.
+    environment, shared by content. A NamedTuple, because a frozen dataclass takes ten times as long to create.
     """
 
     command: Command
@@ -93,9 +92,9 @@ class NewJob(NamedTuple):
     depends_on: tuple[tuple[str, str], ...] = ()
     """Pairs of an id, `batch:NAME` or a selector, and `completed`, `dead` or `any`."""
     resolved: Mapping[str, Any] = {}
-    """Where there is a selector among them: what it was found to name (`store.records.Seen`)."""
+    """By selector in `depends_on`: the jobs it matched (`store.records.ResolvedSelector`)."""
     batch: str | None = None
-    """The batch that it belongs to, for those that wait for all of it."""
+    """The named batch of the job, for jobs that depend on all of it."""
     hold: bool = False
 
     def __repr__(self) -> str:
@@ -135,12 +134,12 @@ class Job(NamedTuple):
     worker: int | None = None
     batch: str | None = None
     ready: bool = False
-    """Whether nothing but a free worker and the limits of its queue keeps it from running."""
+    """Whether it only waits for a free worker and the limits of its queue."""
     paused: bool = False
     reason_code: ReasonCode | None = None
     depends_on: tuple[tuple[str, str], ...] = ()
     granted: Mapping[str, tuple[int, ...]] = {}
-    """The numbered resources that its last run had."""
+    """The numbered resources of its last run."""
 
     def __repr__(self) -> str:
         """Without options."""
@@ -160,12 +159,12 @@ class Claimed(NamedTuple):
     command: Command
     environment_id: int
     options: Options
-    """In `env` are also the variables that name the resources it was granted."""
+    """`env` includes the variables that name the granted resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One execution of a job that has ended, as it is kept. `output_*` say where its output is."""
+    """One ended execution of a job. `output` says where its output is."""
 
     seq: int
     run: int
@@ -186,7 +185,7 @@ class Attempt:
     max_rss_kib: int | None
     left_behind: str | None
     output: Mapping[str, "Output"] = field(default_factory=dict)
-    """By stream: `both`, or `stdout` and `stderr` when they were kept apart."""
+    """By stream: `both`, or `stdout` and `stderr` if they were split."""
 
 
 class Output(NamedTuple):
@@ -202,6 +201,6 @@ class Output(NamedTuple):
 
     @property
     def dropped(self) -> int:
-        """How many bytes of it are not kept."""
+        """Number of bytes that are not kept."""
         kept = len(self.inline) if self.inline is not None else sum(length for _, _, length in self.files)
         return max(0, self.size - kept)

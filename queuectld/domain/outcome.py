@@ -1,4 +1,4 @@
-"""What the end of an execution makes of its job: one constructor per change."""
+"""Outcomes of executions, and the job transitions that follow from them."""
 
 import signal
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from queuectld.domain.retry import RetryPolicy
 
 
 class EndKind(StrEnum):
-    """How an execution ended. Each is the code of the reason that it gives, where nothing else is one."""
+    """How an execution ended. The values are reason codes."""
 
     EXITED = ReasonCode.EXIT
     SIGNALLED = ReasonCode.SIGNAL
@@ -20,17 +20,17 @@ class EndKind(StrEnum):
     STALLED = ReasonCode.STALLED
     CANNOT_START = ReasonCode.CANNOT_START
     CRASHED = ReasonCode.CRASHED
-    """Its worker, the daemon or the machine went down under it."""
+    """Its worker, the daemon or the machine crashed."""
     INTERRUPTED = ReasonCode.INTERRUPTED
-    """A person stopped its worker or the daemon without waiting for it."""
+    """A user stopped its worker or the daemon without waiting for it."""
 
 
 class Survivor(NamedTuple):
-    """A process that outlived its run. `denied`: it may not be signalled; else it does not end on KILL."""
+    """A process that survived its run. `denied`: signalling it is not permitted; else SIGKILL did not end it."""
 
     pid: int
     start_time: int
-    """Clock ticks since the boot of this id, as proc(5) tells it."""
+    """Clock ticks since boot, as in proc(5)."""
     boot_id: str
     session: int
     name: str
@@ -38,16 +38,16 @@ class Survivor(NamedTuple):
 
     @property
     def words(self) -> str:
-        """Why it lives on."""
+        """Why it is still alive."""
         which = f"pid {self.pid} ({self.name})"
         return f"not permitted to signal {which}" if self.denied else f"{which} does not end on KILL"
 
 
 class Outcome(NamedTuple):
-    """The end of execution `run` of job `seq`, as its worker tells it (or recovery, of a crash).
+    """The end of execution `run` of job `seq`, as reported by its worker (or by recovery, after a crash).
 
     Times are Unix time in milliseconds; `duration_ms` was measured on a clock that does not step.
-    `exit_code` or `signal` is what `wait4` said; `words` tell a person more, such as why it could not start.
+    `exit_code` or `signal` is from wait4(2); `words` give details, such as why it could not start.
     """
 
     seq: int
@@ -66,17 +66,17 @@ class Outcome(NamedTuple):
     max_rss_kib: int | None = None
     left_behind: str | None = None
     survivors: tuple[Survivor, ...] = ()
-    """Those left behind that were to be ended and could not be; the job does not run again while they live."""
+    """Processes that could not be ended; the job does not run again while they live."""
     output: Mapping[str, Output] = {}
 
     @property
     def succeeded(self) -> bool:
-        """Whether this completes the job: it ended by itself with exit code 0."""
+        """Whether this completes the job: it exited with code 0."""
         return self.kind is EndKind.EXITED and self.exit_code == 0
 
 
 class Running(NamedTuple):
-    """What of a processing job decides what its end makes of it."""
+    """The fields of a processing job that decide its next transition."""
 
     seq: int
     run: int
@@ -87,7 +87,7 @@ class Running(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """A transition of one job out of `processing`, to be written where `(seq, run)` still stand so.
+    """A transition of a job out of `processing`, to be written if `(seq, run)` still matches.
 
     `delay_ms` is the time until it may run again (None: it has ended). `crashes` and `attempts` are the new totals.
     """
@@ -102,7 +102,7 @@ class Transition(NamedTuple):
 
 
 def apply_outcome(job: Running, outcome: Outcome, *, crash_limit: int, chance: float = 0.0) -> Transition:
-    """What `outcome` makes of the job, whatever kind of end it was."""
+    """Return the transition that follows from an outcome of any kind."""
     match outcome.kind:
         case EndKind.CRASHED:
             return after_crash(job, crash_limit=crash_limit, words=outcome.words or "its worker died")
@@ -113,10 +113,10 @@ def apply_outcome(job: Running, outcome: Outcome, *, crash_limit: int, chance: f
 
 
 def after_end(job: Running, outcome: Outcome, *, chance: float = 0.0) -> Transition:
-    """What an execution that ended by itself, or was ended, makes of its job.
+    """Return the transition after an execution that has ended or was ended.
 
-    Completed with exit code 0; else failed until its backoff is over; else dead.
-    `chance` (0 to 1) is the dice of the backoff's jitter.
+    Completed after exit code 0; else failed, if a retry is left; else dead.
+    `chance` (0 to 1) is the random part of the backoff's jitter.
     """
     if outcome.succeeded:
         return Transition(job.seq, job.run, JobState.COMPLETED, job.attempts, job.crashes, None, None)
@@ -129,7 +129,7 @@ def after_end(job: Running, outcome: Outcome, *, chance: float = 0.0) -> Transit
 
 
 def after_crash(job: Running, *, crash_limit: int, words: str) -> Transition:
-    """What a crash of worker, daemon or machine makes of the job that was running: no failed attempt.
+    """Return the transition after a crash of worker, daemon or machine, which is not a failed attempt.
 
     Back to pending; past `crash_limit` crashes dead; a `once` job is dead at once.
     """
@@ -144,9 +144,9 @@ def after_crash(job: Running, *, crash_limit: int, words: str) -> Transition:
 
 
 def after_interruption(job: Running, *, words: str) -> Transition:
-    """What a stop by a person's hand makes of a running job: neither a failure nor a crash, so pending as before.
+    """Return the transition after a user stopped the worker: neither a failure nor a crash, so pending again.
 
-    A `once` job has begun and may not run again: dead.
+    A `once` job has started and may not run again: dead.
     """
     if job.once:
         reason = Reason.of(ReasonCode.INTERRUPTED, f"{words}, and the job may run only once")
@@ -155,12 +155,12 @@ def after_interruption(job: Running, *, words: str) -> Transition:
 
 
 def after_failed_start(job: Running) -> Transition:
-    """A claim that never reached its worker: pending as before, and counted nowhere."""
+    """Return the transition of a claim that never reached its worker: pending again."""
     return Transition(job.seq, job.run, JobState.PENDING, job.attempts, job.crashes, None, 0)
 
 
 def failure_reason(outcome: Outcome) -> Reason:
-    """Why the execution failed."""
+    """Return the reason of a failed execution."""
     code = ReasonCode(outcome.kind)
     match outcome.kind:
         case EndKind.SIGNALLED:
@@ -173,7 +173,7 @@ def failure_reason(outcome: Outcome) -> Reason:
 
 
 def signal_name(number: int | None) -> str | None:
-    """SIGKILL for 9; real-time signals as SIGRTMIN+n."""
+    """Return the name of a signal, such as SIGKILL for 9; real-time signals as SIGRTMIN+n."""
     if number is None:
         return None
     try:

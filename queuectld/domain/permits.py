@@ -1,4 +1,4 @@
-"""What a person may do to a job in which state: a table, so that every layer decides it alike."""
+"""Which actions a job permits in which state."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,7 +12,7 @@ RUNNING: Final = frozenset({S.PROCESSING})
 
 
 class JobAction(StrEnum):
-    """What a person does to jobs."""
+    """An action of a user on jobs."""
 
     CANCEL = "cancel"
     KILL = "kill"
@@ -28,9 +28,9 @@ class JobAction(StrEnum):
 
 
 class Permit(NamedTuple):
-    """The states in which a job may have it done to it, and what is said of a job in another one.
+    """The states that permit an action, and the refusal for other states.
 
-    `at_rest`: not while a worker still ends the processes of its last run.
+    `at_rest`: not permitted while a worker still ends the processes of the last run.
     """
 
     states: frozenset[JobState]
@@ -58,14 +58,14 @@ PERMITS: Final[Mapping[JobAction, Permit]] = {
 
 
 def backs_off(state: JobState, attempts: int, waits: bool) -> bool:
-    """Whether it waits because it failed: `failed`, or put back to `pending` by a release while its time had not come.
+    """Whether a job waits for its backoff: `failed`, or `pending` after it was held and released meanwhile.
 
-    `waits`: for its time.
+    `waits`: it has a due time.
     """
     return state is S.FAILED or (state is S.PENDING and attempts > 0 and waits)
 
 
 def refusal(action: JobAction, state: JobState) -> str | None:
-    """Why it cannot be done to a job in this state; None: it can."""
+    """Return why a job in this state does not permit the action; None: it does."""
     permit = PERMITS[action]
     return None if state in permit.states else permit.otherwise

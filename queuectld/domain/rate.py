@@ -1,8 +1,8 @@
-"""How often jobs of a queue may start: at most so many in any stretch of time that is as long as the period.
+"""Rate limits: how many jobs of a queue may start in any window as long as the period.
 
-A sliding window over the starts themselves, so that neither a burst at the turn of a minute nor a restart lets more
-through. Up to EXACT starts are kept one by one; of a higher rate they are counted in slots, as if each had been at the
-end of its slot, so that the limit is never passed and what is kept stays small.
+A sliding window over the starts, so that neither the turn of a minute nor a restart allows a burst. Up to EXACT starts
+are kept singly; for higher rates they are counted in slots, as if each had been at the end of its slot, so that the
+limit is never exceeded and the list stays short.
 """
 
 import re
@@ -17,17 +17,17 @@ Starts = tuple[tuple[int, int], ...]
 
 
 class Rate(NamedTuple):
-    """So many starts in a period."""
+    """A maximum number of starts in a period."""
 
     limit: int
     period_ms: int
 
     def used(self, starts: Starts, now_ms: int) -> int:
-        """How many of the starts still count."""
+        """Return how many of the starts are within the window."""
         return sum(count for at_ms, count in starts if at_ms + self.period_ms > now_ms)
 
     def after(self, starts: Starts, now_ms: int) -> Starts:
-        """The starts that count once another job has started now."""
+        """Return the starts within the window, including one now."""
         width = 1 if self.limit <= EXACT else self.period_ms // EXACT
         at_ms = now_ms - now_ms % width + width - 1
         kept = [start for start in starts if start[0] + self.period_ms > now_ms]
@@ -36,7 +36,7 @@ class Rate(NamedTuple):
         return (*kept, (at_ms, 1))
 
     def opens_ms(self, starts: Starts, now_ms: int, ahead: int = 0) -> int:
-        """When a job may start that has so many others of its queue ahead of it; `now_ms` when it may at once."""
+        """Return when a job with `ahead` others before it may start; `now_ms` if at once."""
         free = self.limit - self.used(starts, now_ms)
         if ahead < free:
             return now_ms
@@ -52,7 +52,7 @@ class Rate(NamedTuple):
 
 
 def read_rate(text: str | None) -> Rate | None:
-    """The rate of `10/m`; None for none. Raises ValueError for anything else."""
+    """Parse a rate such as `10/m`; None for None. Raises ValueError if it is invalid."""
     if text is None:
         return None
     found = _TEXT.fullmatch(text)
@@ -62,5 +62,5 @@ def read_rate(text: str | None) -> Rate | None:
 
 
 def spacing_ms(rate: Rate, index: int) -> int:
-    """How long the job of this index waits where jobs are to start evenly at the rate, the first one at once."""
+    """Return the delay of the n-th job if jobs are to start evenly at the rate, in ms."""
     return index * rate.period_ms // rate.limit

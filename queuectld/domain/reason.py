@@ -1,4 +1,4 @@
-"""Why a job or an attempt ended other than well: a code for programs, and words for people that begin with it."""
+"""Reasons: why a job or an attempt did not succeed, as a code for programs and a text that begins with it."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ from queuectl_client.protocol.vocabulary import ReasonCode
 
 
 class Reason(NamedTuple):
-    """A reason. Code and words are made together and stored together; the schema refuses one without the other."""
+    """A reason. Code and text are stored together; the schema rejects one without the other."""
 
     code: ReasonCode
     text: str
 
     @classmethod
     def of(cls, code: ReasonCode, words: str = "") -> "Reason":
-        """The reason of a code that has words of its own, or none."""
+        """Build a reason whose text is the code, followed by `words` if given."""
         return cls(code, f"{code}: {words}" if words else str(code))
 
 

@@ -1,8 +1,8 @@
-"""What a machine has of slots and named resources, what of it is in use, and who may take what is left.
+"""Slots and named resources: totals, use, and reservations.
 
-Jobs are looked at in the order in which they are to run. One that does not fit keeps what it needs from all that come
-after it, so that a big job is not starved by small ones. Slots it keeps only when nothing else is short: until then a
-worker would stand idle for a resource that is busy for hours.
+Jobs are considered in the order in which they run. One that does not fit reserves what it needs, so that small jobs do
+not starve a big one. It reserves slots only if nothing else is short: a worker would stand idle for a resource
+that may be busy for hours.
 """
 
 import json
@@ -14,21 +14,21 @@ from queuectl_client.protocol.amounts import amount, has_unit, is_resource_name
 
 SLOTS: Final = "slots"
 MAX_NUMBERED: Final = 1024
-"""A resource of so many, written without a unit, is one of numbered things; of memory no job is told which bytes."""
+"""A resource of up to this many, written without a unit, is numbered: jobs are given specific ones, such as GPUs."""
 VISIBLE_DEVICES: Final = "CUDA_VISIBLE_DEVICES"
-"""What programs that use a GPU look at."""
+"""Read by programs that use a GPU."""
 
 Granted = Mapping[str, tuple[int, ...]]
 
 
 class Demand(NamedTuple):
-    """What a job takes while it runs: slots, and amounts of resources in the order of their names."""
+    """What a job occupies while it runs: slots, and amounts of resources, sorted by name."""
 
     slots: int = 1
     needs: tuple[tuple[str, int], ...] = ()
 
     def key(self) -> str:
-        """What tells the lane of such jobs from others of the same queue; empty for most jobs."""
+        """Return the part of the lane key besides the queue; empty for most jobs."""
         return "" if self == PLAIN else f"{self.slots} {json.dumps(dict(self.needs), separators=(',', ':'))}"
 
 
@@ -36,12 +36,12 @@ PLAIN: Final = Demand()
 
 
 def demand(slots: int, needs: Mapping[str, int]) -> Demand:
-    """What a job with these two keys takes."""
+    """Build the demand of a job."""
     return Demand(slots, tuple(sorted(needs.items())))
 
 
 def read_demand(key: str) -> Demand:
-    """What `Demand.key` was made of."""
+    """Inverse of `Demand.key`."""
     if not key:
         return PLAIN
     slots, _, needs = key.partition(" ")
@@ -49,14 +49,14 @@ def read_demand(key: str) -> Demand:
 
 
 class Supply(NamedTuple):
-    """How much there is of a resource; `numbered`: jobs are told which ones of it are theirs."""
+    """Total of a resource; `numbered`: jobs are told which ones they have."""
 
     amount: int
     numbered: bool
 
 
 def read_supplies(text: str | None) -> dict[str, Supply]:
-    """The resources of `gpu=2,mem=16G`. Raises ValueError for anything else, or for one named twice."""
+    """Parse resources such as `gpu=2,mem=16G`. Raises ValueError if invalid or named twice."""
     supplies: dict[str, Supply] = {}
     for part in text.split(",") if text else ():
         name, equals, much = part.strip().partition("=")
@@ -69,7 +69,7 @@ def read_supplies(text: str | None) -> dict[str, Supply]:
 
 @dataclass(slots=True)
 class Resources:
-    """What there is and what is in use. `slots` None: as many as there are workers."""
+    """Totals and use. `slots` None: as many as there are workers."""
 
     slots: int | None = None
     supplies: dict[str, Supply] = field(default_factory=dict)
@@ -78,26 +78,26 @@ class Resources:
     taken: dict[str, set[int]] = field(default_factory=dict)
 
     def total(self, name: str) -> int:
-        """How much there is in all; 0 of what is not there."""
+        """Return the total of a resource; 0 if it is unknown."""
         if name == SLOTS:
             return self.workers if self.slots is None else self.slots
         supply = self.supplies.get(name)
         return supply.amount if supply is not None else 0
 
     def free(self, name: str) -> int:
-        """How much nobody uses; below 0 where the total was lowered meanwhile."""
+        """Return the free amount; negative if the total was lowered meanwhile."""
         return self.total(name) - self.used.get(name, 0)
 
     def exceeding_total(self, wanted: Demand) -> list[tuple[str, int]]:
-        """What of it there is not enough of even when nobody else runs, and how much was asked for."""
+        """Return the resources of which the demand exceeds the total, with the amounts demanded."""
         return [(name, much) for name, much in _parts(wanted) if much > self.total(name)]
 
     def shortages(self, wanted: Demand, reserved: Mapping[str, int]) -> list[str]:
-        """What there is not enough of now, besides what others have reserved."""
+        """Return the resources of which too little is free now, without what others have reserved."""
         return [name for name, much in _parts(wanted) if self.free(name) - reserved.get(name, 0) < much]
 
     def pick_numbers(self, wanted: Demand) -> Granted:
-        """The lowest free numbers of those resources that are numbered."""
+        """Return the lowest free numbers of the numbered resources."""
         granted = {}
         for name, much in wanted.needs:
             supply = self.supplies.get(name)
@@ -107,14 +107,14 @@ class Resources:
         return granted
 
     def acquire(self, wanted: Demand, granted: Granted) -> None:
-        """Use so much, and these numbers of it."""
+        """Add the demand and these numbers to the use."""
         for name, much in _parts(wanted):
             self.used[name] = self.used.get(name, 0) + much
         for name, numbers in granted.items():
             self.taken.setdefault(name, set()).update(numbers)
 
     def release(self, wanted: Demand, granted: Granted) -> None:
-        """Use so much no longer."""
+        """Remove the demand and these numbers from the use."""
         for name, much in _parts(wanted):
             self.used[name] -= much
         for name, numbers in granted.items():
@@ -122,14 +122,14 @@ class Resources:
 
 
 def reserve(wanted: Demand, shortages: list[str], reserved: dict[str, int]) -> None:
-    """Keep what a job that does not fit needs from those that come after it."""
+    """Add the demand of a job that does not fit to the reservations."""
     for name, much in _parts(wanted):
         if name != SLOTS or shortages == [SLOTS]:
             reserved[name] = reserved.get(name, 0) + much
 
 
 def variables(granted: Granted, needs: Mapping[str, int]) -> dict[str, str]:
-    """What a job finds in its environment of the resources it has: numbers of things, else amounts."""
+    """Return the environment variables for granted resources: numbers if numbered, else amounts."""
     values = {}
     for name, much in needs.items():
         numbers = granted.get(name)
@@ -140,7 +140,7 @@ def variables(granted: Granted, needs: Mapping[str, int]) -> dict[str, str]:
 
 
 def variable(name: str) -> str:
-    """The environment variable that tells of a resource."""
+    """Return the name of the environment variable of a resource."""
     return f"QUEUECTL_{name.upper()}"
 
 

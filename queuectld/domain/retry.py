@@ -1,4 +1,4 @@
-"""When a failed job runs again."""
+"""Retry policy: whether and when a failed job runs again."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -7,10 +7,10 @@ SIGNAL_PREFIX: Final = "SIG"
 
 
 class RetryPolicy(NamedTuple):
-    """How often and after how long a job is tried again. Fixed when the job is enqueued.
+    """How often and after how long a job is retried. Fixed when the job is enqueued.
 
     `max_retries` counts executions: 0 and 1 both mean one. `backoff_max` is in seconds,
-    `backoff_jitter` the largest share (0 to 1) by which a gap may be shortened.
+    `backoff_jitter` the largest share (0 to 1) by which a wait may be shortened.
     """
 
     max_retries: int
@@ -21,7 +21,7 @@ class RetryPolicy(NamedTuple):
     no_retry_on: tuple[int | str, ...] = ()
 
     def allows(self, attempts: int, exit_code: int | None, signal_name: str | None) -> bool:
-        """Whether a job that has now failed `attempts` times, the last time so, is tried again."""
+        """Whether a job is retried after `attempts` failures, the last one with this exit code or signal."""
         if attempts >= max(self.max_retries, 1):
             return False
         if self.retry_on and not _names(self.retry_on, exit_code, signal_name):
@@ -29,10 +29,10 @@ class RetryPolicy(NamedTuple):
         return not _names(self.no_retry_on, exit_code, signal_name)
 
     def backoff_ms(self, attempts: int, chance: float = 0.0) -> int:
-        """Milliseconds to wait after the `attempts`-th failure.
+        """Return the wait after the `attempts`-th failure, in milliseconds.
 
         `min(backoff_base ** attempts, backoff_max)`, shortened by `chance` (0 to 1) of the jitter.
-        The power is never computed once it is known to be past the maximum, so no exponent overflows.
+        The power is not computed beyond the maximum, so no exponent overflows.
         """
         seconds = _capped_power(self.backoff_base, attempts, self.backoff_max)
         return round(seconds * (1.0 - self.backoff_jitter * chance) * 1000)
@@ -50,7 +50,7 @@ def _capped_power(base: float, exponent: int, maximum: float) -> float:
 
 
 def _names(listed: Iterable[int | str], exit_code: int | None, signal_name: str | None) -> bool:
-    """Whether the list holds this exit code, or this signal with or without its SIG."""
+    """Whether the list contains this exit code, or this signal with or without SIG."""
     for item in listed:
         if isinstance(item, int):
             if item == exit_code:

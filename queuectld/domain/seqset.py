@@ -1,16 +1,16 @@
-"""Sets of job numbers that take up a bit each: what is known of very many jobs at once."""
+"""Compact sets of job numbers: about one bit each."""
 
 from collections.abc import Iterator
 from typing import Final
 
 _BITS: Final = 1024
-"""Numbers in one piece. A million that follow one another make 0.3 MB; each that lies alone takes up a piece."""
+"""Numbers in one piece. A million consecutive ones take 0.3 MB; an isolated one takes a whole piece."""
 PIECE_BYTES: Final = 300
-"""About what a piece takes up in memory, all told."""
+"""Approximate memory of a piece."""
 
 
 class SeqSet:
-    """A set of numbers. It grows and shrinks by single ones, and tells them in their order."""
+    """A set of numbers that iterates in order."""
 
     __slots__ = ("_count", "_pieces")
 
@@ -28,11 +28,11 @@ class SeqSet:
 
     @property
     def bytes(self) -> int:
-        """About what it takes up in memory."""
+        """Approximate memory use."""
         return PIECE_BYTES * len(self._pieces)
 
     def add(self, seq: int) -> bool:
-        """Put a number in. False: it was there before."""
+        """Add a number. Return whether it is new."""
         number, bit = divmod(seq, _BITS)
         piece = self._pieces.get(number)
         if piece is None:
@@ -45,7 +45,7 @@ class SeqSet:
         return True
 
     def discard(self, seq: int) -> bool:
-        """Take a number out. False: it was not there."""
+        """Remove a number. Return whether it was there."""
         if seq not in self:
             return False
         number, bit = divmod(seq, _BITS)
@@ -54,7 +54,7 @@ class SeqSet:
         return True
 
     def after(self, seq: int) -> Iterator[int]:
-        """The numbers above this one, in their order. It must not change meanwhile."""
+        """Yield the numbers above `seq`, in order. The set must not change meanwhile."""
         for number in sorted(each for each in self._pieces if each >= seq // _BITS):
             first = number * _BITS
             for place, byte in enumerate(self._pieces[number]):

@@ -1,4 +1,4 @@
-"""The settings that `config` knows: their names, ranges and defaults."""
+"""The settings of `queuectl config`: names, ranges and defaults."""
 
 import math
 import shlex
@@ -17,7 +17,7 @@ Value = int | float | str | bool | None
 
 
 class Setting(NamedTuple):
-    """One setting: `read` turns what was given into its value or raises ValueError; `allowed` says what it takes."""
+    """One setting: `read` converts a given value or raises ValueError; `allowed` describes valid values."""
 
     default: Value
     allowed: str
@@ -105,7 +105,7 @@ _KEPT: Final = (f"none, or {_words_of_seconds()}", _or_none(_seconds()))
 
 
 def _of_jobs(name: str, default: Value, about: str) -> Setting:
-    """The setting that is the default of an attribute of jobs, and has its range."""
+    """Build the setting that is the default of a job attribute, with its range."""
     attribute = GIVEN[name]
     match attribute.form:
         case Form.WHOLE:
@@ -119,7 +119,7 @@ def _of_jobs(name: str, default: Value, about: str) -> Setting:
         case Form.FLAG:
             allowed, read = "true or false", _flag
         case other:
-            raise ValueError(f"there is no setting of the form {other}")
+            raise ValueError(f"unsupported form of a setting: {other}")
     if default is None:
         return Setting(None, f"none, or {allowed}", _or_none(read), about)
     return Setting(default, allowed, read, about)
@@ -167,9 +167,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 
 
 def setting_name(key: str) -> str:
-    """The name of the setting that `maxRetries`, `max-retries` or `max_retries` means.
+    """Return the name of a setting, spelled `maxRetries`, `max-retries` or `max_retries`.
 
-    Refused (invalid_params) with the nearest name when there is none.
+    Refused (invalid_params) with the nearest name if it is unknown.
     """
     name = snake_case(key)
     if name in SETTINGS:
@@ -179,7 +179,7 @@ def setting_name(key: str) -> str:
 
 
 def setting_value(name: str, given: Any) -> Value:
-    """The value of setting `name` that `given` (text or typed) stands for. Refused (invalid_params) out of range."""
+    """Convert `given` (text or typed) to a value of setting `name`. Refused (invalid_params) if not allowed."""
     setting = SETTINGS[name]
     try:
         return setting.read(given)

@@ -1,4 +1,4 @@
-"""The state table: which state may follow which."""
+"""Job states: which transitions are allowed."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,19 +13,19 @@ ALLOWED: Final[Mapping[JobState, frozenset[JobState]]] = {
     S.BLOCKED: frozenset({S.PENDING, S.HELD, S.CANCELLED}),
     # Back to pending: a crash of its worker, or a claim that never reached one.
     S.PROCESSING: frozenset({S.COMPLETED, S.FAILED, S.DEAD, S.PENDING, S.CANCELLED}),
-    # To pending or held by a person who does not want to wait, or wants it to wait longer.
+    # To pending by a retry; to held by a hold.
     S.FAILED: frozenset({S.PROCESSING, S.PENDING, S.HELD, S.CANCELLED}),
-    # An ended job moves again only when a person retries it.
+    # An ended job changes state only when a user retries it.
     S.COMPLETED: frozenset({S.PENDING}),
     S.DEAD: frozenset({S.PENDING}),
     S.CANCELLED: frozenset({S.PENDING}),
 }
 
 CLAIMABLE: Final = frozenset({S.PENDING, S.FAILED})
-"""States from which a worker may take a job, once its time has come."""
+"""States in which a due job may be claimed."""
 
 INITIAL: Final = frozenset({S.PENDING, S.HELD, S.BLOCKED, S.CANCELLED})
-"""States in which a job may be stored first (cancelled: its dependency can no longer come true)."""
+"""Initial states (cancelled: a dependency can no longer be satisfied)."""
 
 
 def may_follow(before: JobState, after: JobState) -> bool:

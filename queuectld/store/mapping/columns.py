@@ -1,7 +1,7 @@
-"""Where the keys of a job that can be filtered, sorted and shown alone are in its row.
+"""SQL expressions for the keys by which jobs can be filtered, sorted and shown.
 
 Every key of `attributes.KINDS` has an expression here, over the one row of `job`. Times are Unix time in milliseconds,
-durations milliseconds. Each `?` stands for the time of the question, as Unix time in milliseconds.
+durations milliseconds. Each `?` takes the time of the query, as Unix time in milliseconds.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from queuectl_client.protocol.attributes import ATTRIBUTES, KINDS
 _NAMED_OTHERWISE: Final[Mapping[str, str]] = {
     "queue": "(SELECT q.name FROM queue AS q WHERE q.id = queue)",
     "batch": "(SELECT b.name FROM bundle AS b WHERE b.id = bundle)",
-    # An argv, and a command that is not UTF-8, are written out by a function of ours.
+    # An argv, and a command that is not UTF-8, are converted by an SQL function (`functions`).
     "command": "iif(typeof(command) = 'text', command, command_text(command, argv))",
     "cwd": "iif(typeof(cwd) = 'text', cwd, command_text(cwd, NULL))",
     # A job ends when it is cancelled; when it waited for its next run then, the newest one had ended long before. The

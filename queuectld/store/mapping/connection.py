@@ -1,4 +1,4 @@
-"""How a connection to the store is set up. One writes and checkpoints; others only read."""
+"""Opening connections to the store. One writes and checkpoints; the others only read."""
 
 import sqlite3
 from pathlib import Path
@@ -7,23 +7,23 @@ from typing import Final
 from queuectld.store.mapping import files, functions
 
 BUSY_MS: Final = 5_000
-"""How long a write waits for a stranger who locks the store, before it is told "busy"."""
+"""How long a write waits for another program's lock before it fails with SQLITE_BUSY."""
 LOG_LIMIT_BYTES: Final = 64 * 1024 * 1024
-"""What is left of the write-ahead log after it was larger, for a bulk of jobs."""
+"""Size to which the write-ahead log is truncated after it was larger."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes. An acknowledged commit survives a power cut (synchronous=FULL)."""
+    """Open the one connection that writes. An acknowledged commit survives a power cut (synchronous=FULL)."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     _set(connection, "journal_mode", "WAL")
     _set(connection, "synchronous", "FULL")
-    # The writer checkpoints itself, after it has answered and with an eye on the errors of it:
+    # The writer checkpoints explicitly, after it has answered, and handles errors:
     # SQLite's own checkpoint swallows a failed fsync, and a second fsync would then call lost pages written.
     _set(connection, "wal_autocheckpoint", "0")
     _set(connection, "journal_size_limit", str(LOG_LIMIT_BYTES))
     _set(connection, "cache_size", "-16384")
     _set(connection, "temp_store", "MEMORY")
-    # What is deleted is overwritten in pages that are written anyway; pages that are freed whole are given back soon
+    # Deleted data is overwritten in pages that are written anyway; free pages are given back to the disk soon
     # (`housekeeping.give_back`).
     _set(connection, "secure_delete", "FAST")
     _harden(connection)
@@ -31,7 +31,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, and sees what has been committed."""
+    """Open a read-only connection; it sees committed data."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
     _set(connection, "query_only", "ON")
@@ -42,7 +42,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def open_onlooker(path: Path) -> sqlite3.Connection:
-    """A connection for somebody beside the daemon, or without one: it changes nothing, beside the store either."""
+    """Open a connection for other processes, with or without a daemon: it creates no files beside the store."""
     connection = sqlite3.connect(files.read_only(path), uri=True, isolation_level=None)
     _harden(connection)
     return connection

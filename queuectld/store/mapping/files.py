@@ -1,6 +1,6 @@
-"""The store's file: looked at before SQLite opens it, created whole or not at all, copied before a migration.
+"""The store's file: checked before SQLite opens it, created atomically, copied before a migration.
 
-It must not change a byte of a file that is not a store, or not one this version can read.
+A file that is not a store, or not one that this version can read, must not be changed.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ SCHEMA_VERSION: Final = max(MIGRATIONS) + 1
 MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100
 INCREMENTAL: Final = 2
-"""What `PRAGMA auto_vacuum` says of a file that can shrink in slices."""
+"""Value of `PRAGMA auto_vacuum` for a file that can shrink in slices."""
 MIN_FREE_BYTES: Final = 64 * 1024
-"""Less than this, and not even a few commits fit."""
+"""Free space below which not even a few commits fit."""
 ADVICE: Final = "`queuectl doctor` tells more; to begin with an empty store, move the file away"
 
 
 def read_version(path: Path) -> int | None:
-    """The schema version in the file's header; None where there is no file.
+    """Return the schema version from the file's header; None if there is no file.
 
-    Raises StoreRefused, naming the file, when it is not a whole store that this version can read.
+    Raises StoreRefused, naming the file, if it is not a complete store that this version can read.
     """
     try:
         header = read_plain(os.path.realpath(path), HEADER_BYTES)
@@ -53,16 +53,16 @@ def read_version(path: Path) -> int | None:
 
 
 def read_only(path: Path) -> str:
-    """A URI to look at a store without a change to it or beside it.
+    """Return a URI that opens a store without any change to it or beside it.
 
-    Where no log is, nobody has the store open: SQLite is told so (`immutable`), or it would begin a log to read it.
+    Without a log nobody has the store open: `immutable` keeps SQLite from creating one to read it.
     """
     only = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
     return f"{path.absolute().as_uri()}?{only}"
 
 
 def refuse_newer(path: Path, version: int) -> None:
-    """Raise StoreRefused when a newer queuectl wrote the store."""
+    """Raise StoreRefused if a newer queuectl wrote the store."""
     if version > SCHEMA_VERSION:
         raise StoreRefused(
             f"The store {path} has schema version {version}; this queuectl reads up to version {SCHEMA_VERSION}."
@@ -71,7 +71,7 @@ def refuse_newer(path: Path, version: int) -> None:
 
 
 def _refuse_truncated(path: Path, header: bytes, size: int) -> None:
-    """With a log beside it, the file may still grow to the size its header names: a checkpoint was cut short."""
+    """Raise StoreRefused if the file is shorter than its header says and no log can complete it."""
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
         return
@@ -88,17 +88,17 @@ def _number(header: bytes, offset: int) -> int:
 
 
 def make_folder(path: Path) -> None:
-    """Let the folder of the store exist, readable by its owner alone."""
+    """Create the folder of the store, accessible only by its owner."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreRefused(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
+        raise StoreRefused(f"The folder {path.parent} cannot be created: {error.strerror}.") from error
 
 
 def create(path: Path, schema: list[str]) -> None:
-    """Let a store with this schema and no rows stand at `path`; after a kill at any moment it is whole or not there.
+    """Create an empty store with this schema at `path`, atomically.
 
-    The version is set before WAL mode is switched on: what stands in the log alone is not in the header.
+    The version is set before WAL mode is switched on, or the header would not contain it yet.
     """
     draft = path.with_name(path.name + ".new")
     try:
@@ -110,14 +110,14 @@ def create(path: Path, schema: list[str]) -> None:
         os.rename(draft, path)
         sync_folder(path.parent)
     except (OSError, sqlite3.Error) as error:
-        raise StoreRefused(f"The store {path} cannot be made: {error}.") from error
+        raise StoreRefused(f"The store {path} cannot be created: {error}.") from error
 
 
 def _fill(draft: Path, schema: list[str]) -> None:
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = EXTRA")
-        # Can be set only before there is a table: the file then shrinks when asked to, in slices (see housekeeping).
+        # Must be set before the first table: allows incremental vacuum (see housekeeping).
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -131,9 +131,9 @@ def _fill(draft: Path, schema: list[str]) -> None:
 
 
 def enable_auto_vacuum(connection: sqlite3.Connection) -> None:
-    """Write the file anew, once, in the form that gives space back in slices (`PRAGMA incremental_vacuum`).
+    """Rewrite the file once so that it supports `PRAGMA incremental_vacuum`.
 
-    It needs as much room again. Where there is none, the store works as it is, and keeps its free pages for new jobs.
+    Needs as much disk space again. Without it the store works as it is, and keeps its free pages for new jobs.
     """
     if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
         return
@@ -146,7 +146,7 @@ def enable_auto_vacuum(connection: sqlite3.Connection) -> None:
 
 
 def copy(source: sqlite3.Connection, target: Path) -> None:
-    """Let `target` be a whole copy of the open store, on disk, readable by its owner alone. Never over another file."""
+    """Copy the open store to `target`, synced and readable only by its owner. Never overwrites a file."""
     descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         into = sqlite3.connect(target)
@@ -164,7 +164,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
 
 
 def backup_path(path: Path, what: str) -> Path:
-    """Where a copy of the store goes; one of an earlier try is kept too, because nobody knows which was whole."""
+    """Return an unused name for a copy of the store; earlier copies are kept."""
     number = 1
     while (backup := path.with_name(f"{path.name}.{what}-{number}.backup")).exists():
         number += 1
@@ -172,7 +172,7 @@ def backup_path(path: Path, what: str) -> Path:
 
 
 def copy_of(path: Path, target: Path) -> None:
-    """Let `target` be a whole copy of a store that may be in use."""
+    """Copy a store that may be in use."""
     connection = sqlite3.connect(read_only(path), uri=True)
     try:
         copy(connection, target)
@@ -181,14 +181,14 @@ def copy_of(path: Path, target: Path) -> None:
 
 
 class FileIdentity:
-    """Which files a store is made of, so that it is noticed when they are removed or replaced under its daemon."""
+    """Identity of the store's files, to notice when they are removed or replaced under the daemon."""
 
     def __init__(self, path: Path) -> None:
         self._paths = (str(path), f"{path}-wal")
         self._known: dict[str, tuple[int, int]] = {}
 
     def changed_path(self) -> str | None:
-        """The path at which the file of the first call no longer lies. None: all are where they were."""
+        """Return the path whose file is no longer that of the first call; None: all are unchanged."""
         for path in self._paths:
             try:
                 found = os.stat(path)
@@ -201,9 +201,9 @@ class FileIdentity:
 
 
 def is_disk_full(folder: Path) -> bool:
-    """Whether the disk, or the user's share of it, is used up.
+    """Whether the disk is full or the user's quota is used up.
 
-    SQLite tells a full disk (ENOSPC) apart, but calls a used-up quota (EDQUOT) an I/O error.
+    SQLite reports a full disk (ENOSPC) as such, but an exceeded quota (EDQUOT) as an I/O error.
     """
     try:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -217,7 +217,7 @@ def is_disk_full(folder: Path) -> bool:
 
 
 def refuse_on_error(path: Path, opening: Callable[[], T]) -> T:
-    """Do what opens the store; what SQLite then says, or Python of a thread, is a refusal that names the file."""
+    """Call `opening`; convert errors of SQLite and of thread starts to StoreRefused, naming the file."""
     try:
         return opening()
     except (sqlite3.Error, RuntimeError) as error:
@@ -225,7 +225,7 @@ def refuse_on_error(path: Path, opening: Callable[[], T]) -> T:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder as durable as the files."""
+    """Sync a folder, so that the names in it are durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

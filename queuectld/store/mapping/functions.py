@@ -1,4 +1,4 @@
-"""Functions of ours inside SQL: what SQLite cannot read of a row by itself. Pure, a row at a time."""
+"""SQL functions for values that SQLite cannot decode itself. Deterministic."""
 
 import shlex
 import sqlite3
@@ -7,13 +7,13 @@ from queuectld.store.mapping.rows import pack, read_command
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Make the functions known to a connection."""
+    """Register the functions on a connection."""
     connection.create_function("command_text", 2, command_text, deterministic=True)
     connection.create_function("command_packed", 2, command_packed, deterministic=True)
 
 
 def command_text(command: str | bytes | None, argv: bytes | None) -> str | None:
-    """A command (or a folder, without an argv) as it is typed: an argv quoted, bytes that are no text as `\\xff`."""
+    """Return a command (or a folder) as shell text: an argv quoted, undecodable bytes as `\\xff`."""
     if command is None and argv is None:
         return None
     read = read_command(command, argv)
@@ -22,6 +22,6 @@ def command_text(command: str | bytes | None, argv: bytes | None) -> str | None:
 
 
 def command_packed(command: str | bytes | None, argv: bytes | None) -> bytes:
-    """A command as MessagePack: text, or a list of texts."""
+    """Return a command as MessagePack: a string or a list of strings."""
     read = read_command(command, argv)
     return pack(read if isinstance(read, str) else list(read))

@@ -1,4 +1,4 @@
-"""Between single values, or rows of small tables, and what the domain calls them. Executes nothing."""
+"""Conversions between stored values or rows of small tables and values of the domain. Executes nothing."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ CODES: Final[Mapping[str | None, ReasonCode | None]] = {None: None, **{code.valu
 
 
 def stored_text(text: str) -> str | bytes:
-    """Text as it is stored: itself, or its bytes where they are not UTF-8."""
+    """Convert text for storage: unchanged, or its bytes if they are not UTF-8."""
     if text.isascii():
         return text
     try:
@@ -30,35 +30,35 @@ def stored_text(text: str) -> str | bytes:
 
 
 def read_text(stored: str | bytes) -> str:
-    """What `stored_text` was given."""
+    """Inverse of `stored_text`."""
     return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogateescape")
 
 
 def plain(text: str | None) -> str | None:
-    """Words for people, which are always UTF-8: a byte that is not is written out as an escape."""
+    """Return text with undecodable bytes written as escapes, so that it is valid UTF-8."""
     if text is None or text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def stored_reason(reason: Reason | None) -> tuple[str | None, str | None]:
-    """A reason as the columns `reason` and `reason_code` have it: both or neither."""
+    """Return the values of the columns `reason` and `reason_code`: both or neither."""
     return (None, None) if reason is None else (plain(reason.text), reason.code.value)
 
 
 def pack(value: Any) -> bytes:
-    """MessagePack for the store's own eyes; text that is not UTF-8 keeps its bytes."""
+    """Encode as MessagePack for the store only; text that is not UTF-8 keeps its bytes."""
     packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
     return packed
 
 
 def unpack(packed: bytes | None) -> Any:
-    """What `pack` was given, lists as lists; None for NULL."""
+    """Inverse of `pack`, with lists as lists; None for NULL."""
     return None if packed is None else msgpack.unpackb(packed, unicode_errors="surrogateescape", strict_map_key=False)
 
 
 def pack_json(value: Any) -> str | None:
-    """JSON for what SQL looks into; NULL for what is empty."""
+    """Encode as JSON for values that SQL queries; NULL if empty."""
     if not value:
         return None
     plain_value = dict(value) if isinstance(value, Mapping) else value
@@ -66,7 +66,7 @@ def pack_json(value: Any) -> str | None:
 
 
 def read_shown(keys: Sequence[str], row: Row) -> Row:
-    """The values of single keys, as `columns` and `filtering.shown_columns` have them in a row."""
+    """Decode the values of single keys selected by `filtering.shown_columns`."""
     return tuple([_SHOWN[key](value) if key in _SHOWN else value for key, value in zip(keys, row, strict=True)])
 
 
@@ -77,34 +77,34 @@ _SHOWN: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 def read_needs(stored: str | None) -> dict[str, int]:
-    """Amounts of resources by their names."""
+    """Return amounts of resources by name."""
     return json.loads(stored) if stored else {}
 
 
 def stored_granted(granted: Granted) -> str | None:
-    """The numbered resources of a run as they are stored; NULL for none."""
+    """Encode the numbered resources of a run; NULL for none."""
     return json.dumps(granted) if granted else None
 
 
 def read_granted(stored: str | None) -> dict[str, tuple[int, ...]]:
-    """What `stored_granted` was given."""
+    """Inverse of `stored_granted`."""
     return {name: tuple(numbers) for name, numbers in json.loads(stored).items()} if stored else {}
 
 
 def read_command(command: str | bytes | None, argv: bytes | None) -> Command:
-    """The shell command, or the argv of a job that has none."""
+    """Return the shell command, or the argv of a job without one."""
     return tuple(unpack(argv)) if command is None else read_text(command)
 
 
 def output_blob(output: Mapping[str, Output]) -> bytes | None:
-    """Where the output of an attempt is, packed; NULL when there was none."""
+    """Pack the locations of an attempt's output; NULL if there was none."""
     if not output:
         return None
     return pack({stream: [size, inline, files] for stream, (size, inline, files) in output.items()})
 
 
 def read_output(packed: bytes | None) -> dict[str, Output]:
-    """What `output_blob` was given."""
+    """Inverse of `output_blob`."""
     return {
         stream: Output(size, inline, tuple((path, offset, length) for path, offset, length in files))
         for stream, (size, inline, files) in (unpack(packed) or {}).items()
@@ -112,7 +112,7 @@ def read_output(packed: bytes | None) -> dict[str, Output]:
 
 
 def read_attempt(row: Row) -> Attempt:
-    """The attempt of a row, with all columns in their order."""
+    """Decode the row of an attempt, with all columns in order."""
     values = (*row[:11], CODES[row[18]], bool(row[11]), *row[12:16], _optional_text(row[16]), read_output(row[17]))
     return Attempt(*values)
 
@@ -122,7 +122,7 @@ def _optional_text(stored: str | bytes | None) -> str | None:
 
 
 def event_rows(events: Iterable[Event]) -> Iterator[Row]:
-    """The rows of events, in the order of the columns. Those of many jobs mostly tell the same of each."""
+    """Yield the rows of events, in column order. Equal details of successive events are packed once."""
     detail: Mapping[str, Any] = {}
     packed = None
     for event in events:
@@ -133,6 +133,6 @@ def event_rows(events: Iterable[Event]) -> Iterator[Row]:
 
 
 def read_event(row: Row) -> Event:
-    """The event of a row."""
+    """Decode the row of an event."""
     values = (*row[:2], KINDS[row[2]], *row[3:8], unpack(row[8]) or {})
     return Event._make(values)

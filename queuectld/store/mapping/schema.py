@@ -1,6 +1,6 @@
-"""The schema, its version and the steps between versions.
+"""The schema and migrations between its versions.
 
-A fresh store and a migrated one have the same schema; a migration is one transaction after a backup.
+New and migrated stores have the same schema; a migration is one transaction after a backup.
 """
 
 import sqlite3
@@ -17,13 +17,13 @@ from queuectld.store.records import StoreRefused
 
 REPAIRED: Final = "mended"
 MARK_REPAIRED: Final = f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{REPAIRED}', '1')"
-"""That there is nothing in the store of what an older queuectl did wrong (`repair.repair_once`)."""
+"""Marks a store that needs no `repair.repair_once`."""
 SMALL_STORE_BYTES: Final = 4 * 1024 * 1024
-"""Up to this size a store is checked whole before it is opened for writing (about 20 ms)."""
+"""Up to this size the whole store is checked before it is opened for writing (about 20 ms)."""
 
 
 def ddl() -> list[str]:
-    """The statements that make an empty store of this version, in order."""
+    """Return the statements that create an empty store of this version, in order."""
     lines: list[str] = []
     for model in TABLES:
         maker: Any = SchemaManager(model)
@@ -35,15 +35,15 @@ def ddl() -> list[str]:
 
 
 def definitions(connection: sqlite3.Connection) -> dict[str, str]:
-    """Every table and index of a store, by name, as it was made."""
+    """Return the definition of every table and index of a store, by name."""
     rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
     return dict(rows.fetchall())
 
 
 def prepare(path: Path, steps: Mapping[int, Step] = MIGRATIONS, version: int = files.SCHEMA_VERSION) -> None:
-    """Let a store of this version stand at `path`: made, or brought up from an older one after a backup.
+    """Create a store of this version at `path`, or migrate an older one after a backup.
 
-    Raises StoreRefused, naming the file and the way out; the file is then as it was.
+    Raises StoreRefused, naming the file and what to do, and leaves the file as it was.
     """
     files.make_folder(path)
     if files.read_version(path) is None:
@@ -56,7 +56,7 @@ def prepare(path: Path, steps: Mapping[int, Step] = MIGRATIONS, version: int = f
 
 
 def _probe(path: Path) -> int:
-    """The version of a store that can be read, on a connection that cannot write."""
+    """Check a store on a read-only connection; return its version."""
     try:
         connection = sqlite3.connect(files.read_only(path), uri=True, isolation_level=None)
         try:
@@ -81,7 +81,7 @@ def _refuse_damaged(path: Path, findings: list[str]) -> None:
 
 
 def _migrate(path: Path, found: int, steps: Mapping[int, Step], version: int) -> None:
-    """All steps in one transaction: killed in the middle, the store is still what it was."""
+    """Run all steps in one transaction; killed in the middle, the store is unchanged."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         backup = files.backup_path(path, f"v{found}")
@@ -94,7 +94,7 @@ def _migrate(path: Path, found: int, steps: Mapping[int, Step], version: int) ->
             steps[step](connection)
         connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("COMMIT")
-        # Into the file at once: an older queuectl looks at the header alone.
+        # Checkpoint at once: an older queuectl reads only the header.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (KeyError, OSError, sqlite3.Error) as error:
         raise StoreRefused(f"The store {path} of version {found} cannot be migrated: {error!r}.") from error

@@ -1,4 +1,4 @@
-"""From a Peewee query to the SQL it stands for, once, when a module is loaded.
+"""Building SQL from Peewee queries, once, when a module is loaded.
 
 Building a query costs 50 to 100 µs, executing a simple one about 5: hot statements are built once
 and executed on the raw connection with their arguments by name.
@@ -15,16 +15,16 @@ class Query(Protocol):
     """A Peewee query of any kind."""
 
     def sql(self) -> tuple[str, list[Any]]:
-        """Give the SQL and its arguments."""
+        """Return the SQL and its arguments."""
 
 
 def arg(name: str) -> SQL:
-    """The place of an argument, to be given by this name at each execution."""
+    """Return a named parameter, to be bound at each execution."""
     return SQL(f":{name}")
 
 
 def statement(query: Query) -> str:
-    """The SQL of a query whose arguments are all given by `arg`."""
+    """Return the SQL of a query whose parameters are all made by `arg`. Raises ValueError if values are bound."""
     text, values = query.sql()
     if values:
         raise ValueError(f"values are bound into a statement that is to be built once: {values}")
@@ -38,9 +38,9 @@ def insert_row(
     *,
     unless_there: bool = False,
 ) -> str:
-    """An INSERT that takes the values of these columns by position, of all by default; `others` are given here.
+    """Return an INSERT that binds these columns by position (default: all); `others` are fixed.
 
-    `unless_there`: where a row has the key already it stays, and no row counts as written.
+    `unless_there`: an existing row with the same key is kept, and no row counts as written.
 
     Peewee puts the columns into the order of the model; `columns` must be in it, or values would be mixed up.
     """

@@ -1,1 +1,1 @@
-"""What is asked of the store, on a connection that only reads."""
+"""Reads of the store, on a read-only connection."""

@@ -1,7 +1,7 @@
-"""The jobs that a selector names among those a new job is to wait for.
+"""Resolving selectors among the dependencies of a new job.
 
-They are looked for in two steps. The reading thread goes through all there is, which may take a while and holds up no
-write; the writing thread adds what has come since, so that nothing is missed between a look and the commit.
+Two steps: the reader thread scans all jobs, which may take a while and blocks no write; the writer thread adds jobs
+added since, so that none is missed between the scan and the commit.
 """
 
 import sqlite3
@@ -14,28 +14,28 @@ from queuectld.store.reads import listings, selectors
 from queuectld.store.records import ListQuery, ResolvedSelector
 
 MAX_PARENTS: Final = 10_000
-"""Jobs that one may wait for by naming each, or by a selector. A batch may have any number."""
+"""Maximum number of parents, named singly or by a selector. A batch may have any number of jobs."""
 
 
 def next_matches(
     connection: sqlite3.Connection, selector: Last | Criteria, upto: int, after: int
 ) -> tuple[list[int], int | None]:
-    """The next jobs that the selector names, after the number `after` and up to `upto`; and where to go on."""
+    """Return the next matches with numbers above `after` and up to `upto`, and where to continue (None: done)."""
     if isinstance(selector, Last):
         newest = selectors.newest(connection, upto)
         return [] if newest is None or newest <= after else [newest], None
     query = ListQuery(where=selector.where, after=str(max(after, selector.first - 1)), upto=selector.last)
     numbers, more = listings.seqs(connection, query)
-    # Few are newer, if any: to look at the number of each of the others would cost more.
+    # Few are newer, if any; filtering by number in SQL would cost more.
     found = [seq for seq in numbers if seq <= upto]
     goes_on = more is not None and int(more) < upto and len(found) == len(numbers)
     return found, int(more) if goes_on and more is not None else None
 
 
 def all_matches(connection: sqlite3.Connection, reference: str, resolved: ResolvedSelector, before: int) -> list[int]:
-    """The jobs that the selector names, with a number below `before`: those seen, and those that came since.
+    """Return all matches with a number below `before`: those resolved earlier, and those added since.
 
-    Refused (too_large) for more than a job may wait for.
+    Refused (too_large) for more than MAX_PARENTS.
     """
     found = list(resolved.seqs)
     after: int | None = resolved.upto

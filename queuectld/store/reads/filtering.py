@@ -1,7 +1,7 @@
-"""From a filter to SQL: conditions over the columns of a job, with every value as a parameter.
+"""Filters as SQL: conditions over the columns of a job, with every value as a parameter.
 
-What is absent (NULL) is unequal to everything and neither more nor less, so that each condition is 0 or 1 and never
-NULL, and `not` turns it round.
+NULL is unequal to everything, and neither less nor greater: each condition is 0 or 1 and never NULL, so `not` inverts
+it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,13 +35,13 @@ Clause = tuple[str, list[Any]]
 
 
 def condition(asked: Filter, now_ms: int) -> Node:
-    """The condition that a filter stands for. `now_ms` is Unix time: ages are counted back from it."""
+    """Return the condition of a filter. `now_ms` is Unix time, from which ages are counted."""
     text, values = _clause(asked, now_ms)
     return SQL(text, values)
 
 
 def states_named(asked: Filter) -> frozenset[JobState] | None:
-    """The states outside of which no job fits, when the filter says so in a word; None when it does not."""
+    """Return the states to which the filter restricts jobs; None if it names none."""
     named: frozenset[JobState] | None = None
     for part in conjuncts(asked):
         if isinstance(part, Comparison) and part.key.kind is ValueKind.STATE and part.operator in ("=", "in"):
@@ -51,7 +51,7 @@ def states_named(asked: Filter) -> frozenset[JobState] | None:
 
 
 def name_of(asked: Filter, key: str) -> str | None:
-    """The one queue, or batch, outside of which no job fits; None when the filter names none."""
+    """Return the one queue or batch to which the filter restricts jobs; None if it names none."""
     for part in conjuncts(asked):
         if isinstance(part, Comparison) and part.key.name == key and part.operator == "=":
             (value,) = part.values
@@ -95,19 +95,19 @@ def _column(key: Key, now_ms: int) -> Clause:
 
 
 def _at(now_ms: int, column: str) -> Clause:
-    """The column, of which each parameter is the time of the question."""
+    """Return the column; each of its parameters is the time of the query."""
     return column, [now_ms] * column.count("?")
 
 
 def shown_columns(keys: Sequence[str], now_ms: int) -> Iterator[Node]:
-    """The columns of these keys, to be selected."""
+    """Yield the columns of these keys, to be selected."""
     for key in keys:
         text, values = _at(now_ms, SHOWN.get(key, COLUMNS[key]))
         yield SQL(text, values)
 
 
 def ranking_columns(keys: Sequence[str], now_ms: int) -> Iterator[SQL]:
-    """The columns of these keys, to be compared."""
+    """Yield the columns of these keys, to be compared."""
     for key in keys:
         yield SQL(*_at(now_ms, COLUMNS[key]))
 
@@ -116,11 +116,11 @@ SHOWN: Final = {
     "command": "iif(typeof(command) = 'text', command, command_packed(command, argv))",
     "cwd": "cwd",
 }
-"""What is shown otherwise than it is compared: as it is stored, so that not a byte is lost."""
+"""Keys shown as stored, so that no byte is lost, although they are compared as text."""
 
 
 def _stored(key: Key, value: Value, now_ms: int) -> Any:
-    """The value as the column has it."""
+    """Convert a value of a filter to the unit and type of its column."""
     if isinstance(value, Ago):
         return now_ms - value.seconds * 1000
     if key.kind is ValueKind.DURATION and isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""What must always hold in a store, whatever was killed when. Empty findings: it does."""
+"""Invariants that must hold in a store, whatever was killed when."""
 
 import json
 import sqlite3
@@ -105,17 +105,17 @@ RULES: Final = {
 
 
 Progress = Callable[[str, int, int], None]
-"""Told what is looked for next, as which step, of how many."""
+"""Called with the name of the next check, its step, and the number of steps."""
 
 
 def _untold(_words: str, _step: int, _steps: int) -> None:
-    """Nobody wants to know how far it is."""
+    """Ignore the progress."""
 
 
 def findings(connection: sqlite3.Connection, progress: Progress = _untold) -> list[str]:
-    """What is wrong, a sentence each. SQLite's own check first: on a damaged file nothing else means much.
+    """Return the violations, one sentence each. SQLite's own check comes first; on a damaged file it is the only one.
 
-    Each step is a read of its own, so that the log can begin anew in between, and goes once through the jobs.
+    Each step is a transaction of its own, so that the log can restart in between, and scans the jobs once.
     """
     progress("damage", 1, len(RULES) + 1)
     damaged = [row[0] for row in connection.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
@@ -132,16 +132,16 @@ def findings(connection: sqlite3.Connection, progress: Progress = _untold) -> li
 
 
 def examine(path: Path, progress: Progress = _untold) -> tuple[int | None, list[str]]:
-    """The schema version of the store at `path` (None: there is no file), and what is wrong with it.
+    """Return the schema version of the store at `path` (None: no file), and its violations.
 
-    Raises StoreRefused, naming the file, when it cannot be read as a store at all.
+    Raises StoreRefused, naming the file, if it cannot be read as a store.
     """
     version = files.read_version(path)
     return version, [] if version is None else files.refuse_on_error(path, lambda: check_invariants(path, progress))
 
 
 def check_invariants(path: Path | str, progress: Progress = _untold) -> list[str]:
-    """What is wrong with the store file at `path`, open elsewhere or not; it is not written to."""
+    """Return the violations in the store file at `path`, which may be in use; it is not written to."""
     connection = open_onlooker(Path(path))
     try:
         return findings(connection, progress)

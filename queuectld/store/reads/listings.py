@@ -1,4 +1,4 @@
-"""Listings: jobs by what they are like, a page at a time. Bounded in rows looked at, and in bytes."""
+"""Listings of jobs, a page at a time. A page is bounded in rows read and in bytes."""
 
 import heapq
 import sqlite3
@@ -26,23 +26,23 @@ _SIZED: Final = [
     place for place, column in enumerate(Job._meta.sorted_fields) if not isinstance(column, IntegerField | FloatField)
 ]
 _SEQ: Final = object()
-"""Keeps the place of a number among the values of a statement."""
+"""Placeholder for a number among the values of a statement."""
 
 
 def page(connection: sqlite3.Connection, query: ListQuery) -> Page:
-    """The next jobs of a listing. It may be empty while `next` is set: there was more to look at."""
+    """Return a page of a listing. It may be empty while `next` is set: more rows are left to read."""
     found, next_after = scan(connection, query, (WHOLE_JOB,), _size_of_whole)
     return Page([read_job(row) for row in found], next_after)
 
 
 def rows(connection: sqlite3.Connection, query: ListQuery, keys: Sequence[str]) -> Rows:
-    """These keys alone of the next jobs of a listing. Much less work than the whole jobs."""
+    """Return a page with only these keys of each job; much less work than whole jobs."""
     found, next_after = scan(connection, query, (Job.seq, *filtering.shown_columns(keys, query.now_ms)))
     return Rows([read_shown(keys, row[1:]) for row in found], next_after)
 
 
 def seqs(connection: sqlite3.Connection, query: ListQuery) -> tuple[list[int], str | None]:
-    """The numbers alone of the next jobs of a listing, and where the next page starts."""
+    """Return the numbers of a page, and where the next page starts."""
     found, next_after = scan(connection, query, (Job.seq,))
     return [row[0] for row in found], next_after
 
@@ -53,7 +53,7 @@ def scan(
     columns: Sequence[Any],
     size_of: Callable[[Row], int] | None = None,
 ) -> tuple[list[Row], str | None]:
-    """The next rows of a listing, the number in the first column, and where the next page starts."""
+    """Return the rows of a page, with the number in the first column, and where the next page starts."""
     size_of = size_of or _size
     after = None if query.after is None else cursor(query.after)
     query = narrowed(query)
@@ -93,7 +93,7 @@ def _named(
     columns: Sequence[Any],
     size_of: Callable[[Row], int],
 ) -> tuple[list[Row], str | None]:
-    """Those of the jobs with these numbers that fit, in this order, from the `start`-th on."""
+    """Return the matching jobs among these numbers, in this order, from index `start` on."""
     conditions = [SQL("seq = ?", [_SEQ]), VISIBLE, *filters(connection, query)]
     text, values = Job.select(*columns).where(*conditions).sql()
     place = values.index(_SEQ)
@@ -114,7 +114,7 @@ def _named(
 
 
 def narrowed(query: ListQuery) -> ListQuery:
-    """The listing with the state, queue and batch that its filter asks for anyway: they have indexes or numbers."""
+    """Return the query with the states, queue and batch taken from its filter, so that indexes apply."""
     if (where := query.where) is None:
         return query
     named = filtering.states_named(where)
@@ -131,14 +131,14 @@ def narrowed(query: ListQuery) -> ListQuery:
 
 
 def cursor(after: str) -> int:
-    """The number of a job that `next` of a page is."""
+    """Convert the `next` of a page to the number of a job. Refused (invalid_params) if it is none."""
     if not after.isdecimal():
-        raise Refused(ErrorCode.INVALID_PARAMS, f"{after!r} is not the `next` of a page.")
+        raise Refused(ErrorCode.INVALID_PARAMS, f"invalid `after`: {after!r}; it takes the `next` of a page")
     return min(int(after), 2**62)
 
 
 def sources(query: ListQuery) -> list[Node]:
-    """Where the rows come from: by number through all jobs, or through an index of a batch or of a rare state."""
+    """Return the index to scan: all jobs by number, or the index of a batch or of rare states."""
     if query.batch is not None:
         return [_of_batch(query.batch)]
     if query.states and query.states <= LISTED_STATES:
@@ -155,7 +155,7 @@ def _of_batch(name: str) -> Node:
 def end_of_window(
     connection: sqlite3.Connection, query: ListQuery, places: Sequence[Node], after: int | None
 ) -> int | None:
-    """The last number to look at in this call; None: the end of the table is near enough."""
+    """Return the last number to read in this call; None: the end of the table is within the limit."""
     ends: list[int] = []
     offset = MAX_LOOKED_AT // len(places) - 1
     for source in places:
@@ -170,7 +170,7 @@ def end_of_window(
 
 
 def between(query: ListQuery, after: int | None, end: int | None) -> Iterator[Node]:
-    """From behind a number to another, in the direction of the listing."""
+    """Yield the conditions for numbers after `after` up to `end`, in the direction of the listing."""
     if query.upto is not None:
         yield Job.seq <= query.upto
     if query.newest_first:
@@ -187,7 +187,7 @@ def between(query: ListQuery, after: int | None, end: int | None) -> Iterator[No
 
 
 def filters(connection: sqlite3.Connection, query: ListQuery) -> Iterator[Node]:
-    """What must hold of each job."""
+    """Yield the conditions on each job."""
     if query.states:
         yield Job.state << [state.value for state in sorted(query.states)]
     if query.queue is not None:

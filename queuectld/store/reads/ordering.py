@@ -1,7 +1,7 @@
-"""The first jobs of a listing by any key: looked for in slices, of which no more is kept than is asked for.
+"""The first jobs of a listing by any key: a top-n scan in slices.
 
-Only the order of enqueueing has an index. SQLite goes through 5,000 rows in a few milliseconds, so that a million jobs
-are sorted by any key in about a second, in which others have their turn two hundred times.
+Only the order of enqueueing has an index. SQLite reads 5,000 rows in a few ms, so a million jobs are sorted by
+any key in about a second, during which other reads run two hundred times.
 """
 
 import sqlite3
@@ -21,13 +21,13 @@ Ranked = tuple[Any, int]
 
 _STATES: Final = " ".join(f"WHEN '{state}' THEN {place}" for place, state in enumerate(JobState))
 _STATE: Final = f"(CASE state {_STATES} END)"
-"""States come in the order in which they are shown."""
+"""States are ordered as they are shown."""
 
 
 def slice_of(
     connection: sqlite3.Connection, query: ListQuery, key: str, descending: bool, count: int
 ) -> tuple[list[Ranked], str | None]:
-    """The first `count` of the next slice of a listing, in any order; and where the slice after it begins."""
+    """Return the first `count` jobs of the next slice, in any order, and where the slice after it starts."""
     query = listings.narrowed(query)
     if query.seqs is not None:
         return [], None
@@ -51,7 +51,7 @@ def slice_of(
 
 
 def first(ranked: Iterable[Ranked], descending: bool, count: int) -> list[Ranked]:
-    """The first `count` of them in order; those without a value come last, and of equal ones the older job first."""
+    """Return the first `count` in order. Jobs without a value come last; equal ones are ordered by age."""
     by_age = sorted(ranked, key=lambda each: each[1])
     valued = sorted((each for each in by_age if each[0] is not None), key=lambda each: each[0], reverse=descending)
     return [*valued, *(each for each in by_age if each[0] is None)][:count]

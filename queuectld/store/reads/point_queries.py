@@ -1,4 +1,4 @@
-"""Questions about single jobs, counts, events and the small tables. Each takes a connection that only reads."""
+"""Queries for single jobs, counts, events and the small tables, on a read-only connection."""
 
 import json
 import sqlite3
@@ -47,35 +47,35 @@ _WORKERS: Final = statement(models.Worker.select().order_by(models.Worker.id))
 
 
 def get(connection: sqlite3.Connection, seq: int) -> Job | None:
-    """The job; None when there is none."""
+    """Return a job; None if there is none."""
     row = connection.execute(_GET, {"seq": seq}).fetchone()
     return None if row is None else read_job(row)
 
 
 def last_seq(connection: sqlite3.Connection) -> int:
-    """The number of the newest job; 0 when there is none."""
+    """Return the number of the newest job; 0 if there is none."""
     return connection.execute(_LAST_SEQ).fetchone()[0] or 0
 
 
 def many(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Job]:
-    """Those of the jobs that are there, by number."""
+    """Return the jobs that exist, ordered by number."""
     rows = connection.execute(_MANY, {"seqs": json.dumps(list(seqs))})
     return [read_job(row) for row in rows]
 
 
 def states(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, JobState]:
-    """How those of the jobs stand that are there, by number."""
+    """Return the states of the jobs that exist, by number."""
     rows = connection.execute(_STATES, {"seqs": json.dumps(list(seqs))})
     return {seq: STATES[state] for seq, state in rows}
 
 
 def attempts(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
-    """The executions of a job that have ended, oldest first."""
+    """Return the ended executions of a job, oldest first."""
     return [read_attempt(row) for row in connection.execute(_ATTEMPTS, {"seq": seq})]
 
 
 def queues(connection: sqlite3.Connection) -> list[QueueRow]:
-    """All queues by name, with their counts."""
+    """Return all queues by name, with their counts."""
     states: dict[int, dict[JobState, int]] = {}
     ready: dict[int, int] = {}
     for queue, state, is_ready, n in connection.execute(COUNTS):
@@ -92,34 +92,34 @@ def queues(connection: sqlite3.Connection) -> list[QueueRow]:
 
 
 def processing(connection: sqlite3.Connection) -> list[Busy]:
-    """All processing jobs, by number."""
+    """Return all processing jobs, by number."""
     return sorted(Busy(*row) for row in connection.execute(_PROCESSING))
 
 
 def environment(connection: sqlite3.Connection, number: int) -> Mapping[str, str]:
-    """The environment of this number. Raises LookupError when there is none."""
+    """Return the environment of this number. Raises LookupError if there is none."""
     row = connection.execute(_ENVIRONMENT, {"id": number}).fetchone()
     if row is None:
-        raise LookupError(f"there is no environment {number}")
+        raise LookupError(f"no such environment: {number}")
     found: Mapping[str, str] = unpack(row[0])
     return found
 
 
 def events_since(connection: sqlite3.Connection, event_seq: int, limit: int) -> list[Event]:
-    """The events that follow this one, oldest first."""
+    """Return the events after this one, oldest first."""
     return [read_event(row) for row in connection.execute(_EVENTS, {"after": event_seq, "limit": limit})]
 
 
 def oldest_event(connection: sqlite3.Connection) -> int:
-    """The number of the oldest event that is kept; 0 when there is none."""
+    """Return the number of the oldest event kept; 0 if there is none."""
     return connection.execute(_OLDEST_EVENT).fetchone()[0] or 0
 
 
 def pools(connection: sqlite3.Connection) -> list[PoolRow]:
-    """All pools, oldest first."""
+    """Return all pools, oldest first."""
     return [PoolRow(*row) for row in connection.execute(_POOLS)]
 
 
 def workers(connection: sqlite3.Connection) -> list[WorkerRow]:
-    """All workers that have not ended, oldest first."""
+    """Return all workers that have not ended, oldest first."""
     return [WorkerRow(*row) for row in connection.execute(_WORKERS)]

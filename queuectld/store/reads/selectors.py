@@ -1,4 +1,4 @@
-"""Jobs by what a person calls them: an exact id wins over a number; and the newest one."""
+"""Finding jobs by reference: an exact id takes precedence over a number."""
 
 import json
 import sqlite3
@@ -20,11 +20,11 @@ _NEWEST: Final = statement(
     Job.select(Job.seq).where((Job.seq <= arg("upto")) & VISIBLE).order_by(Job.seq.desc()).limit(arg("one"))
 )
 MAX_SEQ: Final = 2**62
-"""No number of a job is higher."""
+"""The largest possible number of a job."""
 
 
 def find(connection: sqlite3.Connection, reference: str) -> int | None:
-    """The number of the job with exactly this id, else with this number; None when there is none."""
+    """Return the number of the job with this id, else with this number; None if there is none."""
     row = connection.execute(_BY_ID, {"id": reference}).fetchone()
     if row is None and (seq := number(reference)) is not None:
         row = connection.execute(_BY_SEQ, {"seq": seq}).fetchone()
@@ -32,7 +32,7 @@ def find(connection: sqlite3.Connection, reference: str) -> int | None:
 
 
 def require(connection: sqlite3.Connection, reference: int | str) -> int:
-    """The number of the job that an id or a number stands for; a number known before stays. Refused (not_found)."""
+    """Return the number of the job with this id or number; an int is returned as it is. Refused (not_found)."""
     if isinstance(reference, int):
         return reference
     found = find(connection, reference)
@@ -42,7 +42,7 @@ def require(connection: sqlite3.Connection, reference: int | str) -> int:
 
 
 def find_each(connection: sqlite3.Connection, references: Sequence[str]) -> list[int | None]:
-    """As `find`, for several."""
+    """Like `find`, for many references."""
     if len(references) == 1:
         return [find(connection, references[0])]
     by_id = dict(connection.execute(_BY_IDS, {"ids": json.dumps(references)}))
@@ -59,6 +59,6 @@ def find_each(connection: sqlite3.Connection, references: Sequence[str]) -> list
 
 
 def newest(connection: sqlite3.Connection, upto: int = MAX_SEQ) -> int | None:
-    """The number of the newest job, or of the newest with a number up to this; None when there is none."""
+    """Return the number of the newest visible job up to `upto`; None if there is none."""
     row = connection.execute(_NEWEST, {"upto": upto, "one": 1}).fetchone()
     return None if row is None else int(row[0])

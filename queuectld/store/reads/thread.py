@@ -1,4 +1,4 @@
-"""The thread that reads, on a connection that cannot write: it sees what is committed and holds up nobody."""
+"""The reader thread, on a read-only connection: it sees committed data and does not block writes."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Reader:
-    """Answers questions one after the other, each from one state of the store."""
+    """Runs queries one after the other, each on one snapshot of the store."""
 
     def __init__(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._connection = connection
@@ -25,17 +25,17 @@ class Reader:
         self._thread = threading.Thread(target=self._work, name="store-reader", daemon=True)
 
     def start(self) -> None:
-        """Begin to take questions."""
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, query: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
-        """Have the question answered; it gets the connection and must keep nothing of it."""
+        """Run a query on the thread. It gets the connection and must not keep it."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put((query, future))
         return future
 
     def stop(self) -> None:
-        """Answer what waits, then end the thread and close the connection. Called on another thread."""
+        """Run queued queries, then end the thread and close the connection. Called on another thread."""
         self._queue.put(None)
         self._thread.join()
 
@@ -49,7 +49,7 @@ class Reader:
     def _answer(self, query: Callable[[sqlite3.Connection], Any], future: "asyncio.Future[Any]") -> None:
         value, failure = None, None
         try:
-            # One snapshot for all that the question reads; ended at once, or the log could not begin anew.
+            # One snapshot for the whole query; ended at once, or the log could not restart.
             self._connection.execute("BEGIN")
             try:
                 value = query(self._connection)
@@ -60,4 +60,4 @@ class Reader:
         try:
             self._loop.call_soon_threadsafe(complete, future, value, failure)
         except RuntimeError:
-            log.warning("the store had an answer and nobody waited for it")
+            log.warning("the event loop was closed before the store answered")
