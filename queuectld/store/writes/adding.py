@@ -353,7 +353,7 @@ class Adder:
     def _look_ahead(self, first: int) -> None:
         self._numbers_seen = first + self._still_to_number - 1 + (_SPARE if self._still_to_number > 1 else 0)
         execute, names = self._session.execute, [f"job_{seq}" for seq in range(first, self._numbers_seen + 1)]
-        # One is looked for in less time than a list of it.
+        # A single id is found faster than a list of one.
         is_free = len(names) == 1 and not execute(_SEQ_OF_ID, {"id": names[0]}).fetchone()
         self._taken = set() if is_free else {row[0] for row in execute(_TAKEN, {"ids": json.dumps(names)})}
 
