@@ -19,7 +19,7 @@ from tests.bench.stores import COMMAND, LOWEST, fill
 from tests.bench.throughput import commands
 from tests.support.eventually import eventually
 
-Work = Callable[["JobSnapshot"], float]
+Work = Callable[["Standing"], float]
 WORST = 1.3
 FIRST = 10
 """The priority of what is timed."""
@@ -30,7 +30,7 @@ OFTEN = 5
 MONTHS = " and finished"
 
 
-class JobSnapshot:
+class Standing:
     """An arena with a queue of a certain length, which claims nothing."""
 
     def __init__(self, ours: Arena, length: int) -> None:
@@ -91,10 +91,10 @@ def compare(scale: Scale) -> Mapping[str, Rounds]:
 
 
 @contextmanager
-def _standing(waiting: int, finished: int) -> Iterator[JobSnapshot]:
+def _standing(waiting: int, finished: int) -> Iterator[Standing]:
     # The daemon must not begin with the backlog: it gets its workers once it was told to claim nothing.
     with arena(prepare=partial(fill, waiting=waiting, finished=finished)) as ours:
-        standing = JobSnapshot(ours, waiting)
+        standing = Standing(ours, waiting)
         ours.scale(WORKERS)
         yield standing
 
@@ -113,21 +113,21 @@ def _kinds(scale: Scale, it: Bell) -> Mapping[str, Work]:
     }
 
 
-def _enqueue(at: JobSnapshot, times: int) -> float:
+def _enqueue(at: Standing, times: int) -> float:
     ids: list[str] = []
     took = typical(lambda: ids.append(at.client.enqueue("echo out", priority=FIRST).id), times)
     at.forget(ids)
     return took
 
 
-def _enqueue_many(at: JobSnapshot, count: int) -> float:
+def _enqueue_many(at: Standing, count: int) -> float:
     ids: list[str] = []
     took = seconds(lambda: ids.extend(at.client.enqueue_many(commands(count), priority=FIRST).ids))
     at.forget(ids)
     return took
 
 
-def _start(at: JobSnapshot, it: Bell, probes: int) -> float:
+def _start(at: Standing, it: Bell, probes: int) -> float:
     """From the moment that the daemon may claim again until the waiting job has begun."""
     waits: list[float] = []
 
@@ -142,13 +142,13 @@ def _start(at: JobSnapshot, it: Bell, probes: int) -> float:
     return median(waits)
 
 
-def _run(at: JobSnapshot, count: int) -> float:
+def _run(at: Standing, count: int) -> float:
     took: list[float] = []
     at.run(lambda: took.append(seconds(lambda: at.ours.run(commands(count), priority=FIRST))))
     return took[0]
 
 
-def _cancel(at: JobSnapshot, times: int) -> float:
+def _cancel(at: Standing, times: int) -> float:
     ids = at.client.enqueue_many(commands(times), priority=FIRST).ids
     left = list(ids)
     took = typical(lambda: at.client.cancel(left.pop()), times)

@@ -63,8 +63,8 @@ MAX_VISITED: Final = 20_000
 class Parents:
     """The parents of a new job: those it has to wait for, or why it can never run.
 
-    `later` are ids that nobody has yet, but a job of the same batch may come to have. `seen` is what was found of each
-    selector before; only jobs with a number below `before` count for them, not those of the same request.
+    `later` are ids not in use yet that a job of the same upload may still have. `resolved` has the jobs that selectors
+    matched earlier; only jobs with a number below `before` count for them, not those of the same request.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ def edit(
     """Change a job that does not run. Changes of an ended job apply when it is retried.
 
     `changes` are fields of a NewJob, or of its options, by name; what is not named stays. `rev` is the `updated_ms`
-    that the caller has read; None: whatever it is. `seen` is what selectors among `depends_on` were found to name.
+    that the caller has read; None: whatever it is. `resolved` has the jobs that selectors among `depends_on` match.
     """
     seq = selectors.require(session.connection, named)
     before = require_snapshot(session, seq)
