@@ -140,7 +140,7 @@ async def test_one_that_stands_elsewhere_than_it_was_read_stops_all_of_it(lab: L
             seq: each._replace(lane=None) if seq == 3 else each for seq, each in read(session, seqs).items()
         },
     )
-    with pytest.raises(RuntimeError, match="job 3 no longer stands"), lying.context():
+    with pytest.raises(RuntimeError, match="job 3 has changed since it was read"), lying.context():
         await lab.store.apply(JobAction.CANCEL, [1, 2, 3, 4], now=lab.now)
     lying.undo()
     assert [(await lab.get(seq)).state for seq in range(1, 5)] == [JobState.PENDING] * 4
