@@ -116,7 +116,7 @@ class _Daemon:
         start.ready_line.ready()
         start.notifier.ready(loop, f"Serving at {start.paths.socket}")
         if bound := list(ownlimits.binding(0)):
-            log.warning("the daemon and all jobs are bound by limits that it cannot raise: %s", "; ".join(bound))
+            log.warning("the daemon and all jobs have limits that cannot be raised: %s", "; ".join(bound))
         log.info("serving at %s, store %s", start.paths.socket, start.paths.store)
 
     def _break(self, _error: BaseException) -> None:
@@ -145,10 +145,10 @@ def room_for_clients(wanted: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = wanted if soft == resource.RLIM_INFINITY else max(LEAST_CLIENTS, soft - KEPT_DESCRIPTORS)
     if room < wanted:
-        log.warning("no more than %d clients at a time are let in: only %d files may be open", room, soft)
+        log.warning("serving at most %d clients at a time: the limit of open files is %d", room, soft)
     return min(room, wanted)
 
 
 def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
     """Log what a callback of the loop raised, without asyncio's own words: they show arguments, and so data of jobs."""
-    log.error("unforeseen: %s", context.get("message"), exc_info=context.get("exception"))
+    log.error("unhandled error: %s", context.get("message"), exc_info=context.get("exception"))

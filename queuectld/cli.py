@@ -57,9 +57,9 @@ def _start(options: argparse.Namespace, ready_line: ReadyLine) -> int:
     taken = lock.take(Path(paths.start_lock), Path(paths.lock))
     if not isinstance(taken, DaemonLock):
         if paths.explicit_socket and str(taken.socket) != paths.socket:
-            raise LockRefused(f"a daemon with this store runs already (process {taken.pid}), at {taken.socket}")
+            raise LockRefused(f"a daemon with this store is already running (process {taken.pid}) at {taken.socket}")
         if not options.autostarted:  # who started it only wanted one to be there, and its stderr is the daemon's log
-            words = f"queuectld: running already (process {taken.pid}), at {taken.socket}"
+            words = f"queuectld: already running (process {taken.pid}) at {taken.socket}"
             print(logs.escaped(words), file=sys.stderr)
         ready_line.running()
         return 0

@@ -53,7 +53,7 @@ def read_settings(path: Path) -> FileSettings:
 def _text(path: Path) -> str:
     data = read_plain(os.path.realpath(path), MOST_BYTES + 1)  # many keep their settings elsewhere, behind a link
     if len(data) > MOST_BYTES:
-        raise ValueError(f"it is longer than {MOST_BYTES:,} bytes, so it is no settings file")
+        raise ValueError(f"longer than {MOST_BYTES:,} bytes")
     return data.decode("utf-8")
 
 
@@ -64,11 +64,11 @@ def _checked(found: Mapping[str, Any]) -> FileSettings:
             raise ValueError(f"unknown key {key}{hint(key, known, otherwise=f'known: {known}')}")
     level = found.get("log_level", "info")
     if level not in LEVELS:
-        raise ValueError(f"log_level: {level!r} is not allowed; it takes one of {', '.join(LEVELS)}")
+        raise ValueError(f"invalid log_level: {level!r}; use one of {', '.join(LEVELS)}")
     socket = found.get("socket")
     if socket is not None and not (isinstance(socket, str) and socket.startswith("/") and "\0" not in socket):
-        raise ValueError(f"socket: {socket!r} is not allowed; it takes an absolute path")
+        raise ValueError(f"invalid socket: {socket!r}; use an absolute path")
     limit = found.get("max_connections", 1000)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100_000:
-        raise ValueError(f"max_connections: {limit!r} is not allowed; it takes a whole number from 1 to 100000")
+        raise ValueError(f"invalid max_connections: {limit!r}; use a whole number from 1 to 100000")
     return FileSettings(level, Path(socket) if socket is not None else None, limit)

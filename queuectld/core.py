@@ -151,7 +151,7 @@ class Core:
         try:
             await self.store.save_anchor(self.clock.anchor())
         except Refused as refused:
-            log.warning("the time of the store was not saved: %s", refused.message)
+            log.warning("cannot save the time anchor: %s", refused.message)
 
     async def _end_workers(self, now: bool) -> Sequence[str]:
         return await self._supervisor.end_all(now=now)
@@ -187,7 +187,7 @@ class Core:
 def _log_failure(task: "asyncio.Task[None]") -> None:
     """What old jobs are not removed for does not end the daemon; the next one tries again."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("old jobs are no longer removed", exc_info=error)
+        log.error("a background sweep failed and will not run again", exc_info=error)
 
 
 def _leave_worker() -> None:
@@ -196,6 +196,6 @@ def _leave_worker() -> None:
     runmark.clear_own()
     above = cgroup.delegated()
     if above is None:
-        log.info("no control group is delegated: a job's processes are known by descent, session, mark and environment")
+        log.info("no delegated control group: finding the processes of a job by descent, session, mark and environment")
     else:
         log.info("each worker gets a control group in %s", above)

@@ -113,10 +113,10 @@ def _adopt(descriptor: int) -> BoundSocket:
         os.set_inheritable(descriptor, False)
         listening = socket.socket(fileno=descriptor)
     except OSError:
-        raise ValueError(f"descriptor {descriptor} of LISTEN_FDS is no socket") from None
+        raise ValueError(f"descriptor {descriptor} of LISTEN_FDS is not a socket") from None
     is_stream = listening.family == socket.AF_UNIX and listening.type == socket.SOCK_STREAM
     if not is_stream or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ValueError(f"descriptor {descriptor} of LISTEN_FDS is no listening Unix stream socket")
+        raise ValueError(f"descriptor {descriptor} of LISTEN_FDS is not a listening Unix stream socket")
     listening.setblocking(False)
     path = Path(os.fsdecode(listening.getsockname()))
     return BoundSocket(listening, path, file_id(path), ours=False)

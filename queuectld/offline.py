@@ -30,12 +30,12 @@ def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair:
         print(json.dumps([finding._asdict() for finding in found]))
         return 0 if is_well(found) else 1
     if file is None:
-        print("queuectld: backup needs the FILE to write to", file=sys.stderr)
+        print("queuectld: backup requires FILE", file=sys.stderr)
         return USAGE
     try:
         maintenance.back_up(Path(paths.store), Path(file), replace=force)
     except (StoreRefused, OSError) as error:
-        print(f"queuectld: no backup was made: {escaped(str(error))}", file=sys.stderr)
+        print(f"queuectld: backup failed: {escaped(str(error))}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""A worker that cannot begin a job for want of descriptors, memory or processes gets none for a while."""
+"""Cool-down of a worker that lacks descriptors, memory or processes to start a job."""
 
 import asyncio
 import logging
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def cool_down(worker: Worker, short: str, wake: Callable[[], None]) -> None:
-    """Others get the jobs meanwhile. The pause grows until a job begins; after it `wake` is called."""
-    if not worker.failed_starts:  # said once, however long it goes on
-        log.warning("worker %s cannot begin a job now (%s); others get it, or it later", worker.name, short)
+    """Give the worker no jobs for a while, then call `wake`. The delay doubles until it starts a job."""
+    if not worker.failed_starts:  # log once
+        log.warning("worker %s cannot start a job (%s); it gets no jobs for a while", worker.name, short)
     pause_s = min(2**worker.failed_starts, LONGEST_COOLDOWN_S)
     worker.failed_starts += 1
     worker.is_cooling_down = True

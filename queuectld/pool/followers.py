@@ -1,4 +1,4 @@
-"""The output of a running execution as its worker tells it, for everybody who follows it."""
+"""The live output of running executions, as reported by their workers, for clients that follow it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from queuectld.pool.process import RunKey, Worker
 
 
 class FollowedOutput:
-    """Shared by all followers of one execution: where its output stands, and whether it is over."""
+    """The live output of one execution, shared by all its followers."""
 
     def __init__(self) -> None:
         self.output: Mapping[str, Output] | None = None
@@ -18,33 +18,33 @@ class FollowedOutput:
         self._changed = asyncio.Event()
 
     async def changed(self) -> None:
-        """Return at the next change."""
+        """Wait for the next change."""
         await self._changed.wait()
 
     def told(self, output: Mapping[str, Output]) -> None:
-        """The worker said where the output stands now."""
+        """Update the output from a report of the worker."""
         self.output = output
         self._wake()
 
     def finish(self) -> None:
-        """Its outcome is stored, or its worker is gone."""
+        """Mark it as over: the outcome is stored, or the worker is gone."""
         self.over = True
         self._wake()
 
     def _wake(self) -> None:
-        # Everybody who waits now is woken; who waits later waits for the next change.
+        # Wake the current waiters; later ones wait for the next change.
         self._changed.set()
         self._changed = asyncio.Event()
 
 
 class OutputFollowers:
-    """All executions whose output somebody follows."""
+    """All executions that are followed."""
 
     def __init__(self) -> None:
         self._runs: dict[RunKey, FollowedOutput] = {}
 
     def follow(self, worker: Worker | None, key: RunKey) -> FollowedOutput | None:
-        """The output of this execution from now on; None when this worker does not run it."""
+        """Return the live output of this execution, or None if this worker does not run it."""
         if key in self._runs:
             return self._runs[key]
         if worker is None or worker.job != key:
@@ -54,18 +54,18 @@ class OutputFollowers:
         return followed
 
     def resume(self, worker: Worker, key: RunKey) -> None:
-        """Have the worker tell where the output stands, where somebody wants to know."""
+        """Ask the worker again for reports, if the execution is followed."""
         if key in self._runs and worker.link is not None:
             worker.link.send("follow", {"seq": key.seq, "run": key.run, "on": True})
 
     def told(self, body: Mapping[str, Any]) -> None:
-        """A worker has told."""
+        """Handle an `output` frame."""
         followed = self._runs.get(RunKey(body["seq"], body["run"]))
         if followed is not None:
             followed.told(outputs_from_map(body["output"]))
 
     def over(self, key: RunKey) -> None:
-        """This execution tells no more."""
+        """End the following of an execution."""
         followed = self._runs.pop(key, None)
         if followed is not None:
             followed.finish()

@@ -1,4 +1,4 @@
-"""Ending what is left of an execution whose worker is gone, so that the job never runs twice at once."""
+"""Ends the remaining processes of an execution whose worker is gone, so that a job never runs twice concurrently."""
 
 import asyncio
 import os
@@ -12,14 +12,14 @@ from queuectld.pool.process import RunKey, watch_exit
 from queuectld.workerwire import cgroup, procfs, runmark, statefile, unkillable
 
 LONGEST_GRACE_MS: Final = 10_000
-"""However long the job's own grace is: nothing stays `processing` for more than 25 s once nobody runs it."""
+"""Upper bound of the job's own grace, so that no job stays `processing` for more than 25 s without a worker."""
 
 KILL_AGAIN_SECONDS: Final = 0.5
-"""After KILL: how soon it is looked who is still there."""
+"""Interval between KILL signals."""
 
 
 class Remains(NamedTuple):
-    """What a lost execution left: its worker's last record (None: it never began), and its living processes."""
+    """What a lost execution left: the last state record of its worker (None: never started), and living processes."""
 
     record: dict[str, Any] | None
     processes: list[procfs.Process]
@@ -28,9 +28,9 @@ class Remains(NamedTuple):
 def find(
     state: Path, worker: int, key: RunKey, job_id: str, socket: str, known: Iterable[procfs.Process] = ()
 ) -> Remains:
-    """The traces of one execution: by its worker's state file and control group, by its processes' mark or environment.
+    """Find what is left of an execution, by state file, control group, and the mark or environment of processes.
 
-    Whoever was found before (`known`) is one of them as long as it lives, and so is all that it started.
+    Processes found before (`known`) belong to it as long as they live, and so do their descendants.
     """
     record = statefile.read(statefile.path_of(str(state), worker))
     if record is not None and (record.get("seq"), record.get("run")) != key:
@@ -47,7 +47,7 @@ def find(
 
 
 async def end(state: Path, worker: int, key: RunKey, job_id: str, socket: str, grace_ms: int) -> list[list[Any]]:
-    """TERM to all of them, KILL to those that live after the grace; returns when none is left that can be ended.
+    """Send TERM to all processes, and KILL after the grace. Returns when none is left that can be ended.
 
     Gives those that live on, as `unkillable.survivors_of` does.
     """
@@ -79,7 +79,7 @@ def _still_alive(known: Iterable[procfs.Process]) -> list[procfs.Process]:
 
 
 def _from_record(record: dict[str, Any]) -> list[procfs.Process]:
-    """Whom a worker's record of this boot leads to."""
+    """Return the processes that a state record of this boot leads to."""
     pids = runmark.pids_with(record["mark"]) if record.get("mark") else []
     found = [process for pid in pids if (process := procfs.look(pid)) is not None]
     leader = procfs.look(record["pid"]) if record.get("pid") else None
@@ -91,9 +91,9 @@ def _from_record(record: dict[str, Any]) -> list[procfs.Process]:
 
 
 def _with_descendants(seeds: Iterable[procfs.Process], others: Collection[int]) -> list[procfs.Process]:
-    """These, what descends from them, and who is in a session that one of them leads; never one of `others`.
+    """Add descendants and members of the sessions that the seeds lead, except `others`.
 
-    A leader that is gone cannot vouch for its session: the number may be a stranger's by now.
+    The session of a dead leader is not included: its number may have been reused.
     """
     kin: dict[int, list[procfs.Process]] = {}
     for process in procfs.all_processes():
@@ -111,7 +111,7 @@ def _with_descendants(seeds: Iterable[procfs.Process], others: Collection[int]) 
 
 
 def _kill_group(record: dict[str, Any] | None) -> None:
-    """KILL to the whole control group of a worker that is dead; one that is stopped lives in it itself."""
+    """Kill the control group of a dead worker. A stopped worker lives in the group itself, so it is spared."""
     if record is None or not record.get("cgroup") or record.get("boot_id") != boot_id():
         return
     if not procfs.is_alive(record["worker_pid"], record["worker_start_time"]):
@@ -119,7 +119,7 @@ def _kill_group(record: dict[str, Any] | None) -> None:
 
 
 async def _all_ended(processes: Iterable[procfs.Process], timeout: float) -> bool:
-    """Whether all of them ended within `timeout` seconds."""
+    """Wait for the processes. Returns whether all ended within `timeout` seconds."""
     loop = asyncio.get_running_loop()
     ends = []
     stops = []

@@ -1,4 +1,4 @@
-"""From frames of the worker wire to the domain's words, and back."""
+"""Converts between worker frames and domain objects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ from queuectld.domain.outcome import EndKind, Outcome, Survivor
 
 
 def outcome_from_map(body: Mapping[str, Any]) -> Outcome:
-    """The outcome that an `ended` frame or a spool file tells. Raises KeyError, ValueError or TypeError on rubbish.
+    """Decode an `ended` frame or a spool file. Raises KeyError, ValueError or TypeError if malformed.
 
-    Every type is looked at: what passes here goes into the store together with the outcomes of other workers.
+    Checks every type: the outcome is stored in one transaction with those of other workers.
     """
     return Outcome(
         seq=int(body["seq"]),
@@ -34,15 +34,15 @@ def outcome_from_map(body: Mapping[str, Any]) -> Outcome:
 
 
 def outputs_from_map(body: Mapping[str, Any]) -> dict[str, Output]:
-    """Where each stream's output is. Raises ValueError or TypeError on rubbish."""
+    """Decode the output by stream. Raises ValueError or TypeError if malformed."""
     if not isinstance(body, Mapping):
-        raise TypeError("output is no map")
+        raise TypeError("output is not a map")
     return {stream: _output(*where) for stream, where in body.items()}
 
 
 def _output(size: int, inline: bytes | None, files: list[Any]) -> Output:
     if not isinstance(inline, bytes | None):
-        raise TypeError("output is bytes")
+        raise TypeError("output is not bytes")
     pieces = tuple((str(_text(name)), int(first), int(length)) for name, first, length in files)
     return Output(int(size), inline, pieces)
 
@@ -58,11 +58,11 @@ def _number(value: Any) -> int | None:
 def _text(value: Any) -> str | None:
     if isinstance(value, str | None):
         return value
-    raise TypeError(f"{type(value).__name__} in the place of text")
+    raise TypeError(f"expected text, got {type(value).__name__}")
 
 
 def run_body(claimed: Claimed, *, shell: list[str], socket: str, log_max_bytes: int) -> dict[str, Any]:
-    """The body of a `run` frame, without the environment."""
+    """Build the body of a `run` frame, without the environment."""
     body = claimed._asdict()
     options = body.pop("options")
     return {

@@ -1,4 +1,4 @@
-"""The output of a run whose worker was killed: what it had written is kept, as a crash's attempt."""
+"""Recovers the output of a run whose worker was killed."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from queuectld.domain.job import Output
 from queuectld.workerwire.outputfiles import final_name, live_files
 
 INLINE_BYTES: Final = 16 * 1024
-"""As a worker would: so much ends in the attempt's row rather than in a file."""
+"""Output up to this size is stored in the attempt's row, as workers do."""
 
 
 class _Piece(NamedTuple):
@@ -19,10 +19,10 @@ class _Piece(NamedTuple):
 
 
 def output(logs: Path, worker: int, seq: int, run: int) -> dict[str, Output]:
-    """By stream what the dead worker's files hold, which have the run's own names afterwards.
+    """Give the files of a dead worker their final names, and return the output by stream.
 
-    A worker that was killed while it gave its files their final names has left some under either name.
-    What was still in its memory is lost. The caller knows that the worker is dead and that this was its last run.
+    A worker killed while renaming may have left files under both names. Output still in its memory is lost. The caller
+    ensures that the worker is dead and that this was its last run.
     """
     found: dict[str, list[_Piece]] = {}
     for name, stream, offset, size in live_files(str(logs), worker):
@@ -33,7 +33,7 @@ def output(logs: Path, worker: int, seq: int, run: int) -> dict[str, Output]:
 
 
 def clear(logs: Path, worker: int) -> None:
-    """Remove what a dead worker's files still hold: it belongs to no run, or to one whose output is kept elsewhere."""
+    """Remove the remaining files of a dead worker; they belong to no run, or to one whose output is stored."""
     for name, *_ in live_files(str(logs), worker):
         (logs / name).unlink(missing_ok=True)
 

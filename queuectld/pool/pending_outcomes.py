@@ -1,7 +1,7 @@
-"""The outcomes that have come and are not on disk yet: whose they are, and who waits for them to be stored.
+"""Outcomes that were received but are not stored yet.
 
-What a run has left behind (state file, spool file, the row of its worker) may go only when its outcome is stored:
-should the daemon be killed before, the next one has nothing else to go by.
+The state file, spool file and worker row of a run are removed only after its outcome is stored: if the daemon is killed
+before, the next one needs them.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from queuectld.workerwire import spool
 
 
 class _Entry:
-    """One outcome. `worker` keeps it until it is told, `file` is where a dead one left it."""
+    """One outcome. `worker` keeps it until acknowledged; `file` is its spool file."""
 
     def __init__(self) -> None:
         self.worker: int | None = None
@@ -20,13 +20,13 @@ class _Entry:
 
 
 class PendingOutcomes:
-    """Outcomes on their way into the store."""
+    """Outcomes that are not stored yet."""
 
     def __init__(self) -> None:
         self._entries: dict[RunKey, _Entry] = {}
 
     def note(self, key: RunKey, *, worker: int | None = None, file: str | None = None) -> None:
-        """The outcome of this execution has come: told by a worker, found in a file, or made up for a dead one."""
+        """Add an outcome: reported by a worker, found in a spool file, or made for a dead worker."""
         entry = self._entries.setdefault(key, _Entry())
         if worker is not None:
             entry.worker = worker
@@ -37,7 +37,7 @@ class PendingOutcomes:
         return key in self._entries
 
     def stored(self, key: RunKey) -> int | None:
-        """It is on disk, so its spool file is gone. The worker that still keeps it, if there is one."""
+        """Remove a stored outcome and its spool file. Returns the worker that still keeps it, if any."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
@@ -47,7 +47,7 @@ class PendingOutcomes:
         return entry.worker
 
     async def until_stored(self, key: RunKey) -> None:
-        """Returns when it is on disk; at once where no outcome of this execution has come."""
+        """Wait until the outcome is stored; returns at once if there is none."""
         entry = self._entries.get(key)
         if entry is not None:
             await entry.stored.wait()

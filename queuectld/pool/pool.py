@@ -1,7 +1,7 @@
-"""The worker processes: started, watched, given jobs, taken back after a restart of the daemon.
+"""The worker pool: starts and watches worker processes, sends them jobs, takes them over after a daemon restart.
 
-It owns the connections to workers and what each of them runs. Which jobs run is the dispatcher's to decide, how many
-workers there are is the supervisor's.
+It owns the connections to workers and knows what each of them runs. The dispatcher decides which jobs run, the
+supervisor how many workers there are.
 """
 
 import asyncio
@@ -51,41 +51,41 @@ class WorkerPool:
         self._setting = setting
         self.places = places
         self.job_socket = job_socket
-        """What jobs find in QUEUECTL_SOCKET."""
+        """The value of QUEUECTL_SOCKET for jobs."""
         self._inbox = inbox
         self._death_handlers: list[Callable[[Worker], Awaitable[None]]] = []
-        """Who settles what a dead worker leaves; nobody once this daemon ends, the next one sees to it."""
+        """Called for each dead worker; cleared when this daemon ends, since the next one recovers them."""
         self.workers: dict[int, Worker] = {}
         self.awaiting_client: set[int] = set()
-        """Foreground pools that no client has taken up since this daemon started: their workers start no job."""
+        """Foreground pools that no client has reclaimed since this daemon started; their workers get no jobs."""
         self.dedication: dict[int, int] = {}
-        """Pool id to the one job (seq) that its workers are kept for."""
+        """Pool id to the seq of the only job that its workers take."""
         self.runs = RunController(self.workers, self.awaiting_client, self.dedication)
         self.pending_outcomes = PendingOutcomes()
         self._background = BackgroundTasks()
         self.survivors = Survivors(store, clock)
 
     def on_death(self, settle: Callable[[Worker], Awaitable[None]]) -> None:
-        """Have `settle` called, in the background, for each worker whose process has ended, until `close`."""
+        """Call `settle` in the background for each worker whose process ends, until `close`."""
         self._death_handlers.append(settle)
 
     def admit(self, client: socket.socket) -> None:
-        """Take in who has connected to the workers' socket; its hello tells which worker it is."""
+        """Accept a connection to the worker socket; its hello identifies the worker."""
         self._background.start(asyncio.get_running_loop().connect_accepted_socket(lambda: WorkerLink(self), client))
 
-    # --- what the dispatcher asks (scheduler.dispatcher.WorkerPool) ---
+    # --- for the dispatcher (scheduler.dispatcher.WorkerPool) ---
 
     def free(self) -> Sequence[int]:
-        """Workers that could start any job now."""
+        """Return the workers that can start any job now."""
         closed = self._closed()
         return [w.id for w in self.workers.values() if w.is_free and w.pool_id not in closed]
 
     def _closed(self) -> Container[int]:
-        """Pools whose workers do not take any job: they are kept for one, or wait for their client."""
+        """Return the pools whose workers do not take any job: dedicated, or waiting for their client."""
         return self.dedication.keys() | self.awaiting_client if self.awaiting_client else self.dedication
 
     def dedicated(self) -> Mapping[int, int]:
-        """Free workers that are kept for one job."""
+        """Return the free workers dedicated to one job."""
         if not self.dedication:
             return {}
         return {
@@ -95,7 +95,7 @@ class WorkerPool:
         }
 
     async def start(self, claimed: Claimed) -> bool:
-        """Hand the job to its worker. False: the worker is gone and has not seen it."""
+        """Send the job to its worker. False when the worker is gone and has not received it."""
         failpoints.reached("claim.committed")
         body = run_body(
             claimed,
@@ -131,12 +131,12 @@ class WorkerPool:
         return True
 
     def _cannot_start(self, claimed: Claimed, words: str) -> None:
-        """End the run before its worker has seen it: damage to one job concerns no other."""
+        """Report that the run cannot start, so that a damaged job does not affect others."""
         now_ms = self._clock.now().wall_ms
         self._inbox.report(Outcome(claimed.seq, claimed.run, EndKind.CANNOT_START, now_ms, now_ms, words=words))
 
     def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
-        """Tell workers that these outcomes need not be kept any longer, and remove what dead ones had spooled."""
+        """Acknowledge stored outcomes to their workers, and remove the spool files of dead ones."""
         by_worker: dict[int, list[tuple[int, int]]] = {}
         for outcome in outcomes:
             failpoints.reached("outcome.committed")
@@ -155,12 +155,12 @@ class WorkerPool:
     # --- the life of a worker ---
 
     def client_attached(self, pool_id: int) -> None:
-        """A client has taken this pool: its workers may start jobs."""
+        """A client has reclaimed this pool: its workers may start jobs."""
         self.awaiting_client.discard(pool_id)
         self._inbox.wake()
 
     async def add(self, pool_id: int, number: int) -> Worker:
-        """Start a worker. It is stored before it can be given work; it is up once its `ready` is done."""
+        """Start a worker. It is stored before it gets work, and up once its `ready` is done."""
         now = self._clock.now()
         worker = Worker(await self._store.worker_add(pool_id, number, now=now), pool_id, number, now.wall_ms)
         failpoints.reached("supervisor.stored")
@@ -186,7 +186,7 @@ class WorkerPool:
         return worker
 
     def take_over(self, row: WorkerRow) -> Worker:
-        """Count a worker that an earlier daemon started: alive and about to connect, or dead and to be reaped."""
+        """Add a worker that an earlier daemon started: alive and about to connect, or dead and to be reaped."""
         worker = Worker(row.id, row.pool, row.number, row.started_ms)
         worker.pid, worker.start_time = row.pid or 0, row.start_time or 0
         worker.ready.set_result(None)
@@ -194,7 +194,7 @@ class WorkerPool:
         return worker
 
     def watch_taken_over(self, row: WorkerRow, worker: Worker) -> None:
-        """Hear of its end; at once when it is of another boot, or gone already."""
+        """Watch for its end; handled at once if it is of another boot, or gone already."""
         if row.pid and row.boot_id == self._clock.boot_id:
             self._watch(worker)
             self.runs.watchdog.hello(worker, is_new=False)
@@ -202,7 +202,7 @@ class WorkerPool:
             self._ended(worker)
 
     def drain(self, worker: Worker) -> None:
-        """Let it finish its job and end."""
+        """Tell a worker to finish its job and exit."""
         worker.draining = True
         if worker.link is not None:
             worker.link.send("drain", {})
@@ -211,7 +211,7 @@ class WorkerPool:
             self.runs.watchdog.expect_worker_end(worker)
 
     def adopt_spool(self, alive: Iterable[int]) -> list[Outcome]:
-        """The outcomes that workers left which are not among `alive`; the living bring theirs themselves."""
+        """Return the spooled outcomes of workers that are not in `alive`; living ones report theirs themselves."""
         living = set(alive)
         found = []
         for path, body in spool.read_all(str(self.places.state)):
@@ -265,7 +265,7 @@ class WorkerPool:
             self.runs.stdin_sender.told(body)
 
     def lost(self, link: WorkerLink) -> None:
-        """A connection closed: look closer, but a worker is dead only when its process is."""
+        """Handle a closed connection. The worker counts as dead only when its process has ended."""
         worker = self.workers.get(link.worker) if link.worker is not None else None
         if worker is not None and worker.link is link:
             worker.link = None
@@ -281,7 +281,7 @@ class WorkerPool:
     def _hello_received(self, link: WorkerLink, body: Mapping[str, Any]) -> None:
         worker = self.workers.get(body["worker"])
         if worker is None or worker.pid != link.pid:
-            log.warning("a worker that is not known here connected: %r, pid %d", body.get("worker"), link.pid)
+            log.warning("an unknown worker connected: %r, pid %d", body.get("worker"), link.pid)
             link.dismiss(body)
             return
         if other_version := mismatch(worker.name, body):
@@ -309,12 +309,12 @@ class WorkerPool:
         self._inbox.wake()
 
     def _reconcile(self, worker: Worker, body: Mapping[str, Any] | None, told: Sequence[Outcome]) -> None:
-        """What this worker says it runs, against what it was given."""
+        """Reconcile what the worker says it runs with what it was sent."""
         given = worker.job
         running = RunKey(body["seq"], body["run"]) if body else None
         worker.job = running
         if given is not None and given != running and all((o.seq, o.run) != given for o in told):
-            # The connection broke with the claim still on its way: nobody has begun to run it.
+            # The connection broke before the worker received the claim.
             self.runs.over(given)
             self._inbox.return_claim(given.seq, given.run)
         if running is not None and body is not None and worker.link is not None:
@@ -324,7 +324,7 @@ class WorkerPool:
             self._background.start(self._check_running(worker, running))
 
     async def _check_running(self, worker: Worker, running: RunKey) -> None:
-        """A job that was cancelled while its worker had no daemon still has to be ended."""
+        """Kill a job that was cancelled while its worker was disconnected."""
         jobs = await self._store.queries.many([running.seq])
         job = jobs[0] if jobs else None
         worker.job_id = job.id if job is not None else None
@@ -338,10 +338,10 @@ class WorkerPool:
             self.runs.watchdog.expect_run_end(worker, running, left_ms + job.options.kill_grace_ms, "timeout")
 
     def _refuse(self, worker: Worker, link: WorkerLink, words: str) -> None:
-        """A worker of another version: we are as good as gone for it. It finishes its job, spools and ends."""
+        """Refuse a worker of another version. As without a daemon, it finishes its job, spools the outcome and ends."""
         link.close()
         worker.has_connected = True
-        if not worker.is_refused:  # it tries again and again
+        if not worker.is_refused:  # it keeps reconnecting; log once
             log.warning("%s", words)
         worker.is_refused = True
         if not worker.ready.done():
@@ -358,7 +358,7 @@ class WorkerPool:
             self.runs.watchdog.expect_worker_end(worker)
 
     def _claim_returned(self, worker: Worker, key: RunKey, short: str | None) -> None:
-        """The worker was drained or busy when the claim came, or is short of something: it has not begun."""
+        """The worker did not start the run: it was draining or busy, or lacks a resource (`short`)."""
         if worker.job == key:
             worker.job = None
             worker.job_id = None

@@ -1,4 +1,4 @@
-"""One worker process as the daemon sees it: how it is started, and what is known of it."""
+"""One worker process as seen by the daemon: how to start it, and its state."""
 
 import asyncio
 import os
@@ -23,13 +23,13 @@ PRIVATE_VARIABLES: Final = (
     "QUEUECTL_JOB_ID",
     "QUEUECTL_RUN",
 )
-"""Between the daemon and systemd alone; or of the job that has started the daemon, whose worker this is none of."""
+"""Not passed to workers: meant for the daemon (systemd), or set by a job that started the daemon."""
 DEFAULT_SIGNALS: Final = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-"""What was ignored when the daemon was started (`trap '' CHLD`) is not so for a worker: it waits for its jobs."""
+"""Reset in workers, as the daemon may have inherited ignored signals (`trap '' CHLD`)."""
 
 
 class WorkerPaths(NamedTuple):
-    """Where a worker finds its daemon and keeps its files; `nofile` is the soft descriptor limit that jobs get."""
+    """The daemon's socket and the folders of a worker; `nofile` is the soft descriptor limit of jobs."""
 
     socket: Path
     state: Path
@@ -45,7 +45,7 @@ class RunKey(NamedTuple):
 
 
 class Worker:
-    """A worker process. `link` is its connection; None means it has none to this daemon at the moment."""
+    """A worker process. `link` is its connection, None while disconnected."""
 
     def __init__(self, worker_id: int, pool_id: int, number: int, since_ms: int) -> None:
         self.id = worker_id
@@ -63,40 +63,40 @@ class Worker:
         self.takes_input = False
         """Whether it knows the frame `send`; one of an older version does not."""
         self.is_refused = False
-        """It speaks another protocol, which was logged."""
+        """Whether it was refused, and logged, for its protocol version."""
         self.is_stopped = False
         """Whether its job was paused when it said hello."""
         self.has_connected = False
-        """Whether it has connected to this daemon, be it only to be refused."""
+        """Whether it has connected to this daemon, even if it was refused."""
         self.has_begun = False
-        """Whether it has told that it runs `job`."""
+        """Whether it has confirmed that it runs `job`."""
         self.has_ended = False
-        """Its process is gone, and what it ran is being settled."""
+        """Whether its process has ended and its run is being recovered."""
         self.unfinished_run: tuple[RunKey, str] | None = None
-        """It was killed because this run did not end; why that should have ended."""
+        """The run that did not end, for which the worker was killed, and why it should have ended."""
 
         self.is_cooling_down = False
-        """Whether it gets no job for a while: it could not begin the newest one for want of something."""
+        """Whether it gets no jobs for a while, since it lacked a resource to start one."""
         self.failed_starts = 0
-        """How often that was so, one after the other."""
+        """How often that happened in a row."""
         self.pending_signals: list[Mapping[str, Any]] = []
-        """Signals to its job that came while it had no connection."""
+        """Signals for its job, to be sent when it is connected again."""
         self.last_kill: Mapping[str, Any] | None = None
-        """The newest `kill` to end a run of it: told again, in case the connection broke with it on its way."""
+        """The last `kill` frame for its run, sent again after a reconnect in case it was lost."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
-        """Done with the first hello; fails when the process ends before."""
+        """Done at the first hello; fails if the process ends before."""
         self.gone: asyncio.Future[None] = loop.create_future()
-        """Done when the process has ended and what it ran is settled."""
+        """Done when the process has ended and its run is recovered."""
 
     @property
     def name(self) -> str:
-        """As people and jobs see it."""
+        """The name shown to users and jobs."""
         return f"w{self.id}"
 
     @property
     def state(self) -> WorkerState:
-        """What it does at the moment."""
+        """Its current state."""
         if not self.ready.done():
             return WorkerState.STARTING
         if self.link is None:
@@ -107,14 +107,14 @@ class Worker:
 
     @property
     def describe_leftover(self) -> str:
-        """What is left of it, for people, where it was waited for in vain."""
+        """Describe what is left of it after waiting for its end timed out."""
         if not procfs.is_alive(self.pid, self.start_time):
             return f"worker {self.name} (pid {self.pid}) has ended, and the store could not be told"
         job = f", which runs job {self.job_id or self.job.seq}" if self.job is not None else ""
         return f"worker {self.name} (pid {self.pid}){job}"
 
     def tell(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Tell it something about its run: now, or where that still matters once it is connected again."""
+        """Send a frame about its run, now or, for signals and kills, when it is connected again."""
         if kind == "kill" and not body["only_signal"]:
             self.last_kill = body
         if self.link is not None:
@@ -123,7 +123,7 @@ class Worker:
             self.pending_signals.append(body)
 
     def send_pending(self, running: RunKey, *, paused: bool) -> None:
-        """Tell it what came while it had no connection: signals, and that its run is to end, to stop or to go on."""
+        """After a reconnect, send pending signals, the last kill, and pause or resume."""
         if self.link is None:
             return
         if self.last_kill is not None and (self.last_kill["seq"], self.last_kill["run"]) == running:
@@ -136,12 +136,12 @@ class Worker:
 
     @property
     def is_connected(self) -> bool:
-        """Whether it can be told anything at the moment."""
+        """Whether it has a connection."""
         return self.link is not None
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it starts no other job: it was told to end, or will as this daemon is of another version."""
+        """Whether it starts no further job: it is draining, or was refused."""
         return self.draining or self.is_refused
 
     @property
@@ -157,13 +157,13 @@ class Worker:
 
 
 def spawn(worker_id: int, places: WorkerPaths) -> int:
-    """Start a worker process in a session of its own; its pid. Raises OSError.
+    """Start a worker process in its own session and return its pid. Raises OSError.
 
-    By exec, never by a bare fork: this process has threads. Its stdout and stderr lead to the daemon's log, as ours do.
+    By exec, not by a bare fork, since this process has threads. It inherits stdout and stderr, the daemon's log.
     """
     command = [
         sys.executable,
-        "-P",  # nothing that lies in the working directory is ever imported
+        "-P",  # never import from the working directory
         "-m",
         "queuectld.worker.main",
         *("--id", str(worker_id)),
@@ -184,10 +184,9 @@ def spawn(worker_id: int, places: WorkerPaths) -> int:
 
 
 def watch_exit(pid: int, started: int, ended: Callable[[], None]) -> Callable[[], None] | None:
-    """Call `ended` once when this very process ends; None when it has already. Returns how to stop watching.
+    """Call `ended` once when this process ends. Returns a function that stops watching, or None if it has ended.
 
-    By pidfd, so that a pid used again by a stranger is never mistaken for the worker. Raises OSError when there is no
-    descriptor left.
+    Uses a pidfd, so that a reused pid is never mistaken for it. Raises OSError without a free descriptor.
     """
     try:
         pidfd = os.pidfd_open(pid)
@@ -211,20 +210,20 @@ def watch_exit(pid: int, started: int, ended: Callable[[], None]) -> Callable[[]
         try:
             stop()
         finally:
-            ended()  # whatever became of the descriptor
+            ended()  # even if closing the descriptor failed
 
     loop.add_reader(pidfd, readable)
     return stop
 
 
 def end_child(pid: int) -> None:
-    """Kill a child of ours that was not reaped, so that its pid is nobody else's, and reap it."""
+    """Kill and reap an unreaped child; its pid cannot have been reused."""
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
 def collect_exit(pid: int) -> None:
-    """Collect the exit status where the process is our child; one that an earlier daemon started is not."""
+    """Reap the process if it is our child; a worker of an earlier daemon is not."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

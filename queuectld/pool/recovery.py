@@ -1,4 +1,4 @@
-"""What becomes of a run that lost its worker: one code path for start-up and for a live worker's death."""
+"""Recovery of runs that lost their worker: one code path for the start of the daemon and for the death of a worker."""
 
 import asyncio
 import logging
@@ -24,17 +24,17 @@ from queuectld.workerwire import cgroup, spool, statefile
 log = logging.getLogger(__name__)
 
 LAST_GRACE_MS: Final = 1_000
-"""Between TERM and KILL for a run that has had its grace, and whose worker had to be killed."""
+"""Delay between TERM and KILL for a run that has had its grace and whose worker was killed."""
 KIND_BY_REASON: Final = {
     "timeout": EndKind.TIMED_OUT,
     "cancelled": EndKind.SIGNALLED,
     "shutdown": EndKind.INTERRUPTED,
 }
-"""How a run ended that was to be ended for this reason when its worker was killed; of another one it crashed."""
+"""The end kind of a run whose worker was killed while ending it for this reason; otherwise it crashed."""
 
 
 class Recovery:
-    """Settles lost runs. The orphan is dead before its job can run again."""
+    """Recovers lost runs. Their processes have ended before the job can run again."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Recovery:
         self._reaped = reaped
 
     async def recover(self) -> None:
-        """At start: take over the workers that live, apply spooled outcomes, settle the runs of the dead."""
+        """At start: take over living workers, report spooled outcomes, settle the runs of dead workers."""
         rows = await self._store.queries.workers()
         workers = {row.id: self._pool.take_over(row) for row in rows}
         processing = await self._store.queries.processing()
@@ -70,27 +70,26 @@ class Recovery:
                 await self.settle(stray, RunKey(seq, run), job_id)
 
     async def reap(self, worker: Worker) -> None:
-        """Settle what a dead worker leaves: its spooled outcome, or the run it was cut off from.
+        """Settle the run of a dead worker, by its spooled outcome or by ending its processes.
 
-        Whatever keeps it from that (the store is full or locked, nothing can be looked at), it is tried again, every
-        RETRY_SECONDS: nothing stays `processing` that nobody runs.
+        On any failure it is retried after RETRY_SECONDS, so that no job stays `processing` without a worker.
         """
         try:
             await self._reap(worker)
         except StoreFailed:
-            return  # the daemon is about to end, and the next one settles it
+            return  # the daemon is about to end; the next one recovers the run
         except (Refused, OSError) as error:
             self._reap_later(worker, error)
-        except Exception as error:  # a fault of ours concerns this run, and no other
+        except Exception as error:  # a bug must not affect other runs
             self._reap_later(worker, error, traceback=True)
 
     def _reap_later(self, worker: Worker, why: Exception, *, traceback: bool = False) -> None:
-        words = "worker %s is not settled yet, and tried again in %d s: %s"
+        words = "cannot clean up after worker %s, retrying in %d s: %s"
         log.warning(words, worker.name, RETRY_SECONDS, why, exc_info=why if traceback else None)
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pool.reap, worker)
 
     async def _reap(self, worker: Worker) -> None:
-        """Every step may be taken again."""
+        """Every step is idempotent."""
         for outcome in self._pool.adopt_spool(other for other in self._pool.workers if other != worker.id):
             self._inbox.report(outcome)
         left = await self._left_running(worker)
@@ -108,15 +107,15 @@ class Recovery:
         self._reaped(worker)
 
     async def settle(self, worker: Worker, key: RunKey, job_id: str) -> None:
-        """End what is left of the run, then report it as crashed; or, where it never began, give the claim back."""
+        """End the remaining processes and report the run as crashed; return the claim if it never started."""
         state, socket = self._pool.places.state, self._pool.job_socket
         trace = orphans.find(state, worker.id, key, job_id, socket)
         if trace.record is None and not trace.processes and self._wrote_all_runs(worker):
-            log.info("job %d run %d never reached worker %s", key.seq, key.run, worker.name)
+            log.info("job %d (run %d) never reached worker %s", key.seq, key.run, worker.name)
             await self._store.return_claims([key], now=self._clock.now())
             return
         kind, words = _how_it_ended(worker, key)
-        log.warning("job %d (run %d) is ended: %s", key.seq, key.run, words)
+        log.warning("ending job %d (run %d): %s", key.seq, key.run, words)
         await self._end_run(worker, key, job_id, kind, words)
 
     def _wrote_all_runs(self, worker: Worker) -> bool:
@@ -163,12 +162,12 @@ class Recovery:
         try:
             return output_recovery.output(self._pool.places.logs, worker.id, *key)
         except OSError as error:
-            # Nothing may keep the job from running again, least of all what is left of a run that failed.
-            log.error("the output of job %d (run %d) is lost: %s", key.seq, key.run, error)
+            # Lost output must not keep the job from running again.
+            log.error("cannot recover the output of job %d (run %d): %s", key.seq, key.run, error)
             return {}
 
     def _clear_files(self, worker: Worker, *, again: bool = False) -> None:
-        """Its files are gone; what cannot be removed now is tried again, and keeps nothing waiting."""
+        """Remove its files; retried in the background on failure."""
         places = self._pool.places
         try:
             output_recovery.clear(places.logs, worker.id)
@@ -176,17 +175,17 @@ class Recovery:
             path = statefile.path_of(str(places.state), worker.id)
             group = (statefile.read(path) or {}).get("cgroup")
             if group and not cgroup.remove(group):
-                log.warning("somebody lives on in the control group %s of worker %s", group, worker.name)
+                log.warning("processes remain in control group %s of worker %s", group, worker.name)
             spool.remove(path)
         except OSError as error:
             if not again:
-                words = "files of worker %s cannot be removed, which is tried again every %d s: %s"
+                words = "cannot remove the files of worker %s, retrying every %d s: %s"
                 log.warning(words, worker.name, RETRY_SECONDS, error)
             later = partial(self._clear_files, worker, again=True)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, later)
 
     async def _left_running(self, worker: Worker) -> list[tuple[RunKey, str]]:
-        """What the store says it runs, and a cancelled job that it still had in hand."""
+        """Return the runs that the store assigns to it, and a cancelled one that it still had."""
         left = {
             RunKey(seq, run): job_id
             for seq, run, by, job_id in await self._store.queries.processing()
@@ -198,12 +197,12 @@ class Recovery:
 
 
 def describe(survivors: Sequence[Survivor]) -> str | None:
-    """Names and pids, as an attempt tells them; None: there are none."""
+    """Describe the survivors, as `procfs.describe` does; None if there are none."""
     return ", ".join(f"{each.name} (pid {each.pid})" for each in survivors) or None
 
 
 def _how_it_ended(worker: Worker, key: RunKey) -> tuple[EndKind, str]:
-    """What became of a run that its dead worker cannot tell of, and words for people."""
+    """Return the end kind of a dead worker's run, and its description."""
     if worker.unfinished_run is None or worker.unfinished_run[0] != key:
         return EndKind.CRASHED, f"worker {worker.name} died"
     why = worker.unfinished_run[1]

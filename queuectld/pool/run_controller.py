@@ -1,4 +1,4 @@
-"""What the services ask of the runs in hand, and of the workers that have them (`scheduler.run_control`)."""
+"""Controls running executions on behalf of the services; implements `scheduler.run_control`."""
 
 from collections.abc import Container, Mapping
 from typing import Any
@@ -11,15 +11,12 @@ from queuectld.scheduler.run_control import Capacity
 
 
 class RunController:
-    """What may be asked of the workers that run something, and what is under way with their runs."""
+    """Sends requests about runs to their workers, and tracks followers, input and deadlines of runs."""
 
     def __init__(
         self, workers: Mapping[int, Worker], awaiting_client: Container[int], dedication: Mapping[int, int]
     ) -> None:
-        """The workers by their id, the foreground pools that wait for their clients, and those kept for one job.
-
-        The pool changes all three.
-        """
+        """Keep references to the pool's workers, foreground pools awaiting their client, and dedicated pools."""
         self._workers = workers
         self._ownerless = awaiting_client
         self._dedication = dedication
@@ -28,7 +25,7 @@ class RunController:
         self.watchdog = Watchdog()
 
     def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:
-        """Begin the kill ladder at the worker that runs this."""
+        """Send TERM to all processes of the job, and KILL after `grace_ms`."""
         body = {"seq": seq, "run": run, "reason": why, "grace_ms": grace_ms, "only_signal": None}
         found = self._workers.get(worker)
         if found is not None:
@@ -37,50 +34,50 @@ class RunController:
         self._tell(worker, "kill", body)
 
     def signal(self, worker: int, seq: int, run: int, number: int) -> None:
-        """Send one signal to all of the job."""
+        """Send a signal to all processes of the job."""
         body = {"seq": seq, "run": run, "reason": "signal", "grace_ms": 0, "only_signal": number}
         self._tell(worker, "kill", body)
 
     def pause(self, worker: int, seq: int, run: int, *, paused: bool) -> None:
-        """STOP or CONT to all of the job."""
+        """Send STOP or CONT to all processes of the job."""
         self._tell(worker, "pause" if paused else "resume", {"seq": seq, "run": run})
 
     def follow(self, worker: int, seq: int, run: int) -> FollowedOutput | None:
-        """The output of this execution from now on; None when this worker does not run it."""
+        """Return the live output of an execution, or None if this worker does not run it."""
         return self.output_followers.follow(self._workers.get(worker), RunKey(seq, run))
 
     async def send(self, worker: int, seq: int, run: int, data: bytes, *, eof: bool) -> str | None:
-        """More for the stdin of this; None once its worker has it, else why not."""
+        """Write to the stdin of an execution. None once its worker has the data, else the reason of the refusal."""
         return await self.stdin_sender.send(self._workers.get(worker), RunKey(seq, run), data, eof=eof)
 
     def over(self, key: RunKey) -> None:
-        """This execution will tell no more: whoever follows its output reads it from the store from now on."""
+        """End everything tracked for an execution; followers read its output from the store from now on."""
         self.stdin_sender.over(key)
         self.output_followers.over(key)
         self.watchdog.settled(key)
 
     def worker_count(self) -> int:
-        """How many workers there are."""
+        """Return the number of workers."""
         return len(self._workers)
 
     def capacity(self) -> Capacity:
-        """How many workers take any job, and how many bring a slot; now or when they are up or have ended another."""
+        """Return how many workers take any job and how many slots there are, now or after their current job."""
         pools = [w.pool_id for w in self._workers.values() if not w.is_leaving and w.pool_id not in self._ownerless]
         kept = sum(map(self._dedication.__contains__, pools)) if self._dedication else 0
         return Capacity(len(pools) - kept, len(pools))
 
     def why_unavailable(self) -> str | None:
-        """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
+        """Explain why none of the workers takes jobs. None if one does, or there are no workers."""
         if not self._workers or self.capacity().slots:
             return None
         if all(w.pool_id in self._ownerless for w in self._workers.values()):
-            return "All workers wait for the client that started them to come back, and start no job until then."
+            return "All workers wait for the client that started them to reconnect, and start no jobs until then."
         if all(w.is_leaving for w in self._workers.values()):
-            return "All workers have been told to end, and start no job any more."
-        return "No worker starts a job: they were told to end, or wait for the client that started them to come back."
+            return "All workers have been told to end, and start no more jobs."
+        return "No worker starts jobs: they were told to end, or wait for the client that started them to reconnect."
 
     def is_recovered(self, worker: int) -> bool:
-        """Whether this worker is gone, and what it ran is being ended."""
+        """Whether this worker is gone and its run is being recovered."""
         found = self._workers.get(worker)
         return found is None or found.has_ended
 

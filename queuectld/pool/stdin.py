@@ -1,4 +1,4 @@
-"""What clients send to the stdin of running jobs, on its way to their workers."""
+"""Sends input for the stdin of running jobs to their workers."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from typing import Any
 from queuectld.pool.process import RunKey, Worker
 
 OLD_WORKER = "old"
-"""Beside what workers say (`ended`, `closed`, `full`): this one does not know the frame."""
+"""In addition to the refusals of workers (`ended`, `closed`, `full`): the worker does not support the frame."""
 LOST = "lost"
 
 
 class StdinSender:
-    """Answers each send once the worker has said that it has it, or why not."""
+    """Completes each send when the worker accepts or refuses it."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -21,14 +21,14 @@ class StdinSender:
         self._unsent: dict[RunKey, list[Mapping[str, Any]]] = {}
 
     async def send(self, worker: Worker | None, key: RunKey, data: bytes, *, eof: bool) -> str | None:
-        """Send this to the job that the worker runs, or is just being given. None: the worker has it; else why not."""
+        """Send data to a job that the worker runs or is about to run. Returns None if accepted, else the refusal."""
         if worker is None:
             return LOST
         number = next(self._numbers)
         body = {"seq": key.seq, "run": key.run, "number": number, "data": data, "eof": eof}
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = key, answer
-        # Claimed, and told so to everybody, a moment before the worker is; or the worker is about to connect again.
+        # The claim may be committed before its worker receives it; or the worker is about to reconnect.
         self._unsent.setdefault(key, []).append(body)
         if worker.job == key:
             self.begun(worker, key)
@@ -38,7 +38,7 @@ class StdinSender:
             self._waiting.pop(number, None)
 
     def begun(self, worker: Worker, key: RunKey) -> None:
-        """The worker was given this execution, or said that it runs it."""
+        """The worker was sent this execution, or reported that it runs it."""
         if worker.link is None or key not in self._unsent:
             return
         if not worker.takes_input:
@@ -47,19 +47,19 @@ class StdinSender:
             worker.link.send("send", body)
 
     def told(self, body: Mapping[str, Any]) -> None:
-        """A worker has answered."""
+        """Handle a `sent` frame."""
         waiting = self._waiting.get(body["number"])
         if waiting is not None and not waiting[1].done():
             refused = body.get("refused")
             waiting[1].set_result(None if refused is None else str(refused))
 
     def over(self, key: RunKey, why: str = "ended") -> None:
-        """This execution has ended or did not begin: no answer is to come."""
+        """Refuse pending sends: the execution has ended or did not start."""
         self._unsent.pop(key, None)
         self.lost(key, why)
 
     def lost(self, key: RunKey, why: str = LOST) -> None:
-        """The connection went that it was sent over: whether the job has it nobody knows. What was not sent waits."""
+        """Refuse sends whose connection broke, as it is unknown whether they arrived. Unsent ones keep waiting."""
         unsent = {body["number"] for body in self._unsent.get(key, ())}
         for number, (of, answer) in self._waiting.items():
             if of == key and number not in unsent and not answer.done():

@@ -1,4 +1,4 @@
-"""The supervisor: how many workers there are, in which pools, and whose they are."""
+"""The supervisor: manages worker pools, their size and their clients."""
 
 import asyncio
 import logging
@@ -24,23 +24,23 @@ log = logging.getLogger(__name__)
 RECLAIM_SECONDS: Final = 10
 """How long a foreground pool waits for its client after a restart of the daemon, before it drains.
 
-Until it is taken up it gets no worker and none of its workers starts a job: the client may have died with the daemon.
+Until then it gets no new workers, and its workers start no jobs: the client may have died with the daemon.
 """
 SUSPENDED: Final = "detached_suspended"
-"""Flag in the store: the daemon was stopped by hand, so an autostart does not bring detached workers back."""
+"""Flag in the store: the daemon was stopped by a user, so an automatic start does not restart detached workers."""
 SHORT_LIFE_MS: Final = 5_000
-"""A worker that ended sooner, without having done a job, is replaced with a growing pause."""
+"""A worker that ended sooner, without having run a job, is replaced after a growing delay."""
 LONGEST_PAUSE_SECONDS: Final = 60
 STOP_SECONDS: Final = 12
-"""Beside the grace of its job: how long `stop --now` waits for a worker. One that hangs is killed before."""
+"""How long `stop --now` waits for a worker in addition to its job's grace. The watchdog kills one that hangs sooner."""
 
 
 PoolTask = Callable[[Pool], Coroutine[Any, Any, None]]
-"""Something that is done about a pool, and may be done again."""
+"""A repeatable task for a pool."""
 
 
 class Supervisor:
-    """Verbs on workers, and the care for pools."""
+    """Worker methods, and maintenance of pools."""
 
     def __init__(self, store: Store, clock: Clock, workers: WorkerPool) -> None:
         self._store = store
@@ -53,7 +53,7 @@ class Supervisor:
     # --- verbs ---
 
     async def start(self, wanted: WorkerStart, client: Hashable) -> StartedWorkers:
-        """Start workers, and return once they are up; or take a pool up again; or give one job a worker of its own."""
+        """Start workers and return once they are up; or reclaim a pool; or start a worker for one job."""
         event_seq = self._store.last_event_seq
         if wanted.pool is not None:
             return self._reclaim(wanted.pool, client, event_seq)
@@ -69,7 +69,7 @@ class Supervisor:
         return StartedWorkers([self._view(worker) for worker in started], pool.id, event_seq)
 
     async def stop(self, wanted: WorkerStop) -> StoppedWorkers:
-        """Let workers finish their job and end, idle ones first; with `now` their jobs are ended by the kill ladder."""
+        """Let workers finish their jobs and end, idle ones first; with `now`, kill the jobs."""
         scope = [w for w in self._workers.workers.values() if wanted.pool is None or w.pool_id == wanted.pool]
         scope.sort(key=lambda worker: (worker.job is not None, worker.draining, worker.id))
         chosen = scope if wanted.count is None else [w for w in scope if not w.draining][: wanted.count]
@@ -85,11 +85,11 @@ class Supervisor:
         return StoppedWorkers([view for _, view in told], len(scope) - len(told), list(left))
 
     def list(self) -> Sequence[WorkerView]:
-        """Every worker, oldest first."""
+        """Return all workers, oldest first."""
         return [self._view(worker) for worker in self._workers.workers.values()]
 
     async def scale(self, count: int | None) -> Sequence[WorkerView]:
-        """Have `count` detached workers: start what is missing, drain what is too much. None: as many as there were."""
+        """Scale to `count` detached workers, starting or draining some. None restores the previous number."""
         await self._store.set_flag(SUSPENDED, None)
         pool = await self._detached()
         count = pool.wanted if count is None else count
@@ -101,19 +101,19 @@ class Supervisor:
         return [self._view(worker) for worker in self._in(pool) if not worker.draining]
 
     def client_gone(self, client: Hashable) -> None:
-        """The client's connection closed: its pools drain, unless this daemon is only making room for the next."""
+        """Drain the pools of a client that disconnected, unless the daemon is ending."""
         if self._closing:
             return
         for pool in list(self._pools.values()):
             if pool.client == client:
                 pool.client = None
-                log.info("the client of worker pool %d is gone; its workers drain", pool.id)
+                log.info("the client of worker pool %d disconnected; draining its workers", pool.id)
                 self._spawn(self._end_pool, pool)
 
     # --- start and stop of the daemon ---
 
     async def restore_pools(self, *, by_hand: bool) -> None:
-        """Take up the pools of the daemon before. Detached workers come back after a crash, or when started by hand."""
+        """Load the pools of the previous daemon. `by_hand` clears the flag that keeps detached workers stopped."""
         for row in await self._store.queries.pools():
             self._pools[row.id] = Pool(row.id, row.kind, row.wanted, row.job_seq)
             if row.job_seq is not None:
@@ -124,7 +124,7 @@ class Supervisor:
             await self._store.set_flag(SUSPENDED, None)
 
     async def start_pools(self) -> None:
-        """Once the living workers are known: start the missing ones, and wait for the clients of foreground pools."""
+        """After recovery: start missing workers, and wait for the clients of foreground pools."""
         suspended = self._store.flag(SUSPENDED) is not None
         for pool in list(self._pools.values()):
             if pool.kind == DETACHED and not suspended:
@@ -135,10 +135,10 @@ class Supervisor:
                 self._spawn(self._maintain_job_pool, pool)
 
     async def end_all(self, *, now: bool) -> Sequence[str]:
-        """End all workers, and leave word that only a start by hand brings the detached ones back.
+        """End all workers, and set the flag that keeps detached ones from restarting automatically.
 
-        Gives what did not end, in words. With `now` it waits no longer than the jobs' grace and some seconds, and a
-        store that cannot be written keeps nobody.
+        Returns descriptions of what did not end. With `now`, waits at most for the jobs' grace and STOP_SECONDS, even
+        if the store cannot be written.
         """
         self._closing = True
         everyone = list(self._workers.workers.values())
@@ -151,7 +151,7 @@ class Supervisor:
         )
         for error in (left, noted):
             if isinstance(error, Refused):
-                log.error("the store does not know yet that all workers were told to end: %s", error.message)
+                log.error("cannot record that all workers were told to end: %s", error.message)
             elif isinstance(error, BaseException):
                 raise error
         return [] if isinstance(left, BaseException) else left
@@ -165,15 +165,15 @@ class Supervisor:
         return left
 
     def close(self) -> None:
-        """The daemon goes and leaves its workers to the next one."""
+        """Stop maintaining pools; the next daemon takes over the workers."""
         self._closing = True
         for task in self._work:
             task.cancel()
 
-    # --- told by others ---
+    # --- notifications ---
 
     def committed(self, commit: Committed) -> None:
-        """A job with a worker of its own has ended: that worker may go."""
+        """Handle a commit: end the dedicated worker of a job that has ended."""
         if not self._workers.dedication:
             return
         for event in commit.events:
@@ -184,19 +184,19 @@ class Supervisor:
                     self._spawn(self._maintain_job_pool, pool)
 
     def reaped(self, worker: Worker) -> None:
-        """A worker is gone: start another where its pool wants one, or forget the pool when it is done with."""
+        """Handle a dead worker: start a replacement if its pool needs one, or remove a drained pool."""
         pool = self._pools.get(worker.pool_id)
         if pool is None or self._closing:
             return
         if pool.id in self._workers.awaiting_client and pool.wanted:
-            return  # whoever takes it up fills it
+            return  # filled when it is reclaimed
         if worker.draining and pool.wanted == 0 and not self._in(pool) and pool.kind != DETACHED:
             self._spawn(self._forget, pool)
         elif len(self._in(pool)) < pool.wanted:
             lived_ms = self._clock.now().wall_ms - worker.since_ms
             pool.failures = pool.failures + 1 if lived_ms < SHORT_LIFE_MS and worker.jobs_done == 0 else 0
             pause = 0 if pool.failures < 2 else min(2 ** (pool.failures - 2), LONGEST_PAUSE_SECONDS)
-            log.warning("worker %s is gone; another one starts in %d s", worker.name, pause)
+            log.warning("worker %s is gone; starting another one in %d s", worker.name, pause)
             asyncio.get_running_loop().call_later(pause, self._spawn, self._refill, pool)
 
     # --- pools ---
@@ -222,7 +222,7 @@ class Supervisor:
         try:
             await self._store.pool_set(pool.id, count)
         except Refused:
-            pool.wanted = before  # or it would be taken for stored when this is tried again
+            pool.wanted = before  # so that a retry stores it
             raise
 
     async def _forget(self, pool: Pool) -> None:
@@ -232,7 +232,7 @@ class Supervisor:
         self._workers.awaiting_client.discard(pool.id)
 
     async def _fill(self, pool: Pool) -> Sequence[Worker]:
-        """Start what the pool is short of, and return the new workers once they are up."""
+        """Start missing workers, and return them once they are up."""
         async with pool.filling:
             own = self._in(pool)
             taken = {worker.number for worker in own}
@@ -256,7 +256,7 @@ class Supervisor:
             await self._forget(pool)
 
     async def _end(self, workers: Sequence[Worker], *, now: bool, lower: bool) -> int:
-        """Have them end; with `now` their jobs too, of which the longest grace (ms) is given."""
+        """Drain workers; with `now`, kill their jobs and return the longest grace in ms."""
         grace_ms = await self._graces(workers) if now else {}
         for worker in workers:
             pool = self._pools.get(worker.pool_id)
@@ -269,12 +269,12 @@ class Supervisor:
         return max(grace_ms.values(), default=0)
 
     async def _graces(self, workers: Sequence[Worker]) -> dict[int, int]:
-        """By job in hand: its grace."""
+        """Return the grace (ms) of each running job, by seq."""
         seqs = [worker.job.seq for worker in workers if worker.job is not None]
         return {job.seq: job.options.kill_grace_ms for job in await self._store.queries.many(seqs)} if seqs else {}
 
     async def _wait_until_gone(self, workers: Sequence[Worker], grace_ms: int | None) -> Sequence[str]:
-        """Wait until they are gone: at most for this grace and STOP_SECONDS (None: without end). What is left then."""
+        """Wait for the end of workers, at most `grace_ms` plus STOP_SECONDS (None: forever). Describes what is left."""
         timeout = None if grace_ms is None else grace_ms / 1000 + STOP_SECONDS
         if workers:
             await asyncio.wait([worker.gone for worker in workers], timeout=timeout)
@@ -285,7 +285,7 @@ class Supervisor:
         return left
 
     async def _start_foreground(self, wanted: WorkerStart, client: Hashable, event_seq: int) -> StartedWorkers:
-        """A new pool; or, when it is asked for again because the answer was lost, the one that was begun."""
+        """Start a foreground pool; a repeated request continues the pool that it started."""
         pool_id, event_seq, is_new = await self._store.pool_add_once(
             FOREGROUND, wanted.count, event_seq, now=self._clock.now(), request=wanted.request
         )
@@ -305,9 +305,9 @@ class Supervisor:
     def _reclaim(self, pool_id: int, client: Hashable, event_seq: int) -> StartedWorkers:
         pool = self._pools.get(pool_id)
         if pool is None or pool.kind != FOREGROUND or pool.wanted == 0:
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no worker pool {pool_id} to take up", {"pool": pool_id})
+            raise Refused(ErrorCode.NOT_FOUND, f"no such worker pool: {pool_id}", {"pool": pool_id})
         self._attach_client(pool, client)
-        self._spawn(self._refill, pool)  # what it lost while nobody had it
+        self._spawn(self._refill, pool)  # replace workers lost meanwhile
         return StartedWorkers([self._view(worker) for worker in self._in(pool)], pool_id, event_seq)
 
     def _attach_client(self, pool: Pool, client: Hashable) -> None:
@@ -316,13 +316,13 @@ class Supervisor:
 
     def _reclaim_expired(self, pool: Pool) -> None:
         if pool.id in self._workers.awaiting_client and not self._closing and pool.id in self._pools:
-            log.info("nobody took worker pool %d up within %d s; it drains", pool.id, RECLAIM_SECONDS)
+            log.info("no client reclaimed worker pool %d within %d s; draining it", pool.id, RECLAIM_SECONDS)
             self._spawn(self._end_pool, pool)
 
     # --- a worker for one job ---
 
     async def _start_for_job(self, ref: str, event_seq: int) -> StartedWorkers:
-        """A worker for this job alone, where no other could take it. Refused (wrong_state): says what holds it back."""
+        """Start a dedicated worker if no other takes the job. Raises Refused (wrong_state) if the job cannot start."""
         seq = await selection.resolve_one(self._store, ref)
         job = (await selection.load(self._store, [seq]))[0]
         if job.state is JobState.PROCESSING or has_ended(job.state):
@@ -341,14 +341,14 @@ class Supervisor:
         return StartedWorkers([self._view(worker) for worker in started], pool.id, event_seq)
 
     async def _maintain_job_pool(self, pool: Pool) -> None:
-        """Keep the worker while its job may still run; then let it go."""
+        """Keep the worker while its job may still run; then end it."""
         jobs = await self._store.queries.many([pool.job_seq or 0])
         if jobs and not has_ended(jobs[0].state):
             await self._refill(pool)
         elif pool.wanted:
             await self._end_pool(pool)
 
-    # --- small things ---
+    # --- helpers ---
 
     def _scope(self, pool_id: int | None) -> Sequence[Pool]:
         return [pool for pool in self._pools.values() if pool_id is None or pool.id == pool_id]
@@ -360,7 +360,7 @@ class Supervisor:
         return view(worker, self._pools.get(worker.pool_id))
 
     def _spawn(self, care: PoolTask, pool: Pool) -> None:
-        """Care for a pool in the background. What a full or locked store keeps from being done is done later."""
+        """Run a pool task in the background, retried on transient errors of the store."""
         task = asyncio.ensure_future(care(pool))
         self._work.add(task)
         task.add_done_callback(partial(self._done, care, pool))
@@ -373,4 +373,4 @@ class Supervisor:
             if error.code in TRANSIENT_ERRORS and not self._closing:
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._spawn, care, pool)
         elif error is not None:
-            log.error("care for workers failed", exc_info=error)
+            log.error("a task for a worker pool failed", exc_info=error)

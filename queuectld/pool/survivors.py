@@ -1,4 +1,4 @@
-"""The daemon's watch over processes that outlived their run: their job may run again when they have ended."""
+"""Watches processes that survived their run; their job may run again when they have ended."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Survivors:
-    """Waits for the end of those that the store names."""
+    """Waits for the end of the survivors in the store."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class Survivors:
         self._watched: set[int] = set()
 
     def watch_new(self) -> None:
-        """Watch those that the store names by now."""
+        """Watch the survivors that were added to the store."""
         noted = self._store.survivors
         if noted is not self._seen:
             self._seen = noted
@@ -38,11 +38,11 @@ class Survivors:
                 self._watch(seq)
 
     def words(self) -> list[str]:
-        """Each of them, for people."""
+        """Describe each survivor."""
         return [f"of job {seq}: {each.words}" for seq, survivors in self._store.survivors.items() for each in survivors]
 
     def close(self) -> None:
-        """Leave them to the next daemon."""
+        """Stop watching; the next daemon continues."""
         self._background.close()
 
     def _watch(self, seq: int) -> None:
@@ -60,18 +60,18 @@ class Survivors:
                 return
             await self._store.clear_survivors(seq, now=self._clock.now())
             self._watched.discard(seq)
-            log.info("all that was left of job %d has ended", seq)
-        except (OSError, Refused) as error:  # no descriptor is left, or the store is locked or full
-            log.warning("what is left of job %d is looked at again in %d s: %s", seq, RETRY_SECONDS, error)
+            log.info("all surviving processes of job %d have ended", seq)
+        except (OSError, Refused) as error:  # no free descriptor, or the store is locked or full
+            log.warning("cannot watch surviving processes of job %d, retrying in %d s: %s", seq, RETRY_SECONDS, error)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._watch, seq)
 
     def _children(self, survivors: tuple[Survivor, ...]) -> list[Survivor]:
-        """What they have started meanwhile, and left in their session."""
+        """Return the processes that they started meanwhile and that are still in their session."""
         sessions = {each.session for each in survivors if each.boot_id == self._clock.boot_id}
         for session in list(sessions):
             leader = procfs.look(session)
             if leader is not None and leader.is_alive:
-                # The leader we knew has ended, and a number is free once no process of the session is left.
+                # The known leader has ended; the number was reused, so the session is empty.
                 sessions.discard(session)
         found = [process for process in procfs.all_processes() if process.session in sessions and process.is_alive]
         return [
@@ -81,7 +81,7 @@ class Survivors:
 
 
 async def _end_of(survivor: Survivor) -> None:
-    """Raises OSError when no descriptor is left."""
+    """Wait for the end of a survivor. Raises OSError without a free descriptor."""
     ended = asyncio.Event()
     stop = watch_exit(survivor.pid, survivor.start_time, ended.set)
     if stop is None:

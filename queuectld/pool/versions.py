@@ -1,4 +1,4 @@
-"""What is said of a worker whose protocol is not this daemon's: one of the two was installed anew meanwhile."""
+"""The message for a worker with another protocol version: worker and daemon come from different installations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from queuectld.workerwire.frames import PROTOCOL
 
 
 def mismatch(worker: str, hello: Mapping[str, Any]) -> str:
-    """Who speaks what, and which side to upgrade; empty when both speak the same."""
+    """Describe a version mismatch and which side to upgrade; empty if there is none."""
     spoken = hello.get("protocol")
     if spoken == PROTOCOL:
         return ""

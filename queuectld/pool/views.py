@@ -1,7 +1,7 @@
-"""Pools of workers, and how they and their workers are told.
+"""Pools of workers, and how they and their workers are shown to clients.
 
-Three kinds: `detached` (one, the daemon's own, comes back with it), `foreground` (a client's, drained when the client
-is gone), `job` (one worker for one job alone).
+Three kinds: `detached` (one, owned by the daemon and restarted with it), `foreground` (owned by a client, drained when
+it disconnects), `job` (one worker for one job).
 """
 
 import asyncio
@@ -17,14 +17,14 @@ JOB: Final = "job"
 
 
 class PoolInfo(NamedTuple):
-    """A pool as it is told: its number and kind."""
+    """The number and kind of a pool."""
 
     id: int
     kind: str
 
 
 class WorkerView(NamedTuple):
-    """A worker as it is told. `since_ms` is Unix time, `job` the id of what it runs."""
+    """A worker as shown to clients. `since_ms` is Unix time, `job` the id of its job."""
 
     id: str
     number: int
@@ -37,7 +37,7 @@ class WorkerView(NamedTuple):
 
 
 class StartedWorkers(NamedTuple):
-    """Workers that are up. Events of the pool after `event_seq` tell all that they do."""
+    """Workers that have started. The pool's events after `event_seq` hold everything they do."""
 
     workers: list[WorkerView]
     pool: int | None
@@ -45,9 +45,9 @@ class StartedWorkers(NamedTuple):
 
 
 class StoppedWorkers(NamedTuple):
-    """Workers that ended, or (without waiting) were told to; `remaining` are left and not told.
+    """Workers that ended, or (without waiting) were told to; `remaining` others are left.
 
-    `left`: what did not end, in words.
+    `left` describes what did not end.
     """
 
     workers: list[WorkerView]
@@ -66,11 +66,11 @@ class Pool:
         self.client: Hashable | None = None
         self.failures = 0
         self.filling = asyncio.Lock()
-        """Two workers that die at once are two reasons to fill the pool, and it is to be filled once."""
+        """Serializes filling: two workers that die at once both trigger it."""
 
 
 def view(worker: Worker, pool: Pool | None) -> WorkerView:
-    """The worker as it is told."""
+    """Return the worker as shown to clients."""
     return WorkerView(
         worker.name,
         worker.number,

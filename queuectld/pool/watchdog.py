@@ -1,8 +1,8 @@
-"""The daemon's second look at a worker that should have done something by now: it may be stopped, or hang.
+"""The watchdog: checks workers that miss a deadline, since they may be stopped or hang.
 
-A worker sees to its job's time-out and to the kill ladder itself. One that is stopped (SIGSTOP, a debugger) cannot: it
-gets CONT, and where that does not help KILL. What a killed worker leaves is settled as ever (`recovery`); the run that
-should have ended is not taken for a crash then, see `Worker.unfinished_run`.
+A worker enforces its job's timeout and kill ladder itself. A stopped one (SIGSTOP, a debugger) cannot: it gets CONT,
+and KILL if that does not help. `recovery` settles the run of a killed worker; a run that should have ended does not
+count as a crash then, see `Worker.unfinished_run`.
 """
 
 import asyncio
@@ -16,23 +16,23 @@ from queuectld.pool.process import RunKey, Worker, watch_exit
 from queuectld.workerwire import procfs
 
 MARGIN_SECONDS: Final = 2.0
-"""How much longer than it needs a worker gets before the daemon looks."""
+"""Tolerance before a missed deadline is checked."""
 ANSWER_SECONDS: Final = 5.0
-"""After CONT: how soon it must have done what it should."""
+"""How soon it must react after CONT."""
 RECHECK_SECONDS: Final = 10.0
-"""A worker that lives sees to it; should it be stopped meanwhile, the daemon finds it at its next look."""
+"""Interval between checks of a worker that is running; it may be stopped later."""
 HELLO_SECONDS: Final = 30.0
-"""How long a new worker may take to connect, unless it is still busy with its start."""
+"""How long a new worker may take to connect, unless it is still using CPU time."""
 STOPPED: Final = "Tt"
 """States of proc(5): stopped by a signal, stopped by a tracer."""
 END_REQUESTED: Final = ("cancelled", "shutdown")
-"""A worker that was told so has no reason to take longer, stopped or not; a time-out may stand still in a pause."""
+"""Reasons after which a worker must end the run in time, stopped or not; a timeout may be suspended by a pause."""
 
 log = logging.getLogger(__name__)
 
 
 class _Expectation:
-    """Something that a worker should have done. `may_wait`: whether one that is not stopped may take its time."""
+    """Something that a worker must do. `may_wait`: whether a worker that is not stopped may take longer."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class _Expectation:
         self.is_done = is_done
         self.may_wait = may_wait
         self.run = run
-        """The run that should have ended, and why."""
+        """The run that must end, and why."""
         self.was_continued = False
 
 
 class Watchdog:
-    """Looks at workers when something is due. The run of a worker that is killed here is noted on it."""
+    """Checks workers at deadlines. When it kills a worker, it records the unfinished run on it."""
 
     def __init__(self) -> None:
         self._checks: dict[Hashable, asyncio.TimerHandle] = {}
@@ -58,23 +58,23 @@ class Watchdog:
         self._claims: deque[tuple[float, Worker, RunKey]] = deque()
         self._claims_check: asyncio.TimerHandle | None = None
 
-    # --- what is due ---
+    # --- expectations ---
 
     def expect_run_end(self, worker: Worker, key: RunKey, within_ms: int, why: str) -> None:
-        """The run should have ended within so many milliseconds; an earlier time that is set already stays."""
+        """The run must end within `within_ms`; an earlier deadline stays in force."""
         told = why in END_REQUESTED
         due = _Expectation(worker, lambda: worker.job != key, lambda _: not told, (key, why))
         self._expect((key, told), within_ms / 1000 + MARGIN_SECONDS, due)
 
     def expect_run_start(self, worker: Worker, key: RunKey) -> None:
-        """The worker was sent a job: it will tell that this runs, or has ended."""
+        """The worker was sent a job: it must report that this runs or has ended."""
         loop = asyncio.get_running_loop()
         self._claims.append((loop.time() + ANSWER_SECONDS, worker, key))
         if self._claims_check is None:  # one timer for all of them: jobs are claimed by the thousand
             self._claims_check = loop.call_later(ANSWER_SECONDS, self._check_claims)
 
     def leader(self, worker: Worker, key: RunKey, pid: int, started: int) -> None:
-        """The run's leader is known: when it has ended its worker will tell soon."""
+        """The leader of a run is known: after its end, the worker must report soon."""
 
         def ended() -> None:
             self._leader_watches.pop(key, None)
@@ -83,14 +83,14 @@ class Watchdog:
         try:
             stop = watch_exit(pid, started, ended)
         except OSError:
-            return  # no descriptor is left; nothing depends on it as long as the worker goes on
+            return  # no free descriptor; only needed if the worker stops
         if stop is None:
             ended()
         else:
             self._leader_watches[key] = stop
 
     def hello(self, worker: Worker, *, is_new: bool) -> None:
-        """The worker will connect. One that is not new may have to wait for more than itself."""
+        """The worker must connect. One that is not new may have to wait for other things."""
         loop = asyncio.get_running_loop()
         until = loop.time() + HELLO_SECONDS
 
@@ -100,11 +100,11 @@ class Watchdog:
         self._expect(("hello", worker.id), ANSWER_SECONDS, _Expectation(worker, lambda: worker.has_connected, may_wait))
 
     def expect_worker_end(self, worker: Worker) -> None:
-        """The worker has nothing to do any more and was told to end."""
+        """The worker is idle and was told to end: it must exit."""
         self._expect(("end", worker.id), MARGIN_SECONDS, _Expectation(worker, lambda: False, lambda _: True))
 
     def settled(self, key: RunKey) -> None:
-        """The run has ended."""
+        """Drop the expectations for a run that has ended."""
         for told in (False, True):
             look = self._checks.pop((key, told), None)
             if look is not None:
@@ -114,7 +114,7 @@ class Watchdog:
             stop()
 
     def close(self) -> None:
-        """Look at nothing any more."""
+        """Cancel all checks."""
         for look in (*self._checks.values(), self._claims_check):
             if look is not None:
                 look.cancel()
@@ -122,14 +122,14 @@ class Watchdog:
             stop()
         self._leader_watches.clear()
 
-    # --- the looks ---
+    # --- checks ---
 
     def continue_if_stopped(self, worker: Worker) -> None:
-        """CONT, where it is stopped: it is about to be told something that it is not to sleep through."""
+        """Send CONT to a stopped worker, so that it handles the next frame."""
         try:
             process = procfs.look(worker.pid)
         except OSError:
-            return  # no descriptor is left; a look will come
+            return  # no free descriptor; a check follows
         if process is not None and process.started_at(worker.start_time) and process.state in STOPPED:
             self._continue(worker)
 
@@ -161,11 +161,11 @@ class Watchdog:
             return
         try:
             process = procfs.look(worker.pid)
-        except OSError:  # no descriptor is left: that tells nothing of it
+        except OSError:  # no free descriptor: check again
             self._expect(name, RECHECK_SECONDS, due)
             return
         if process is None or not process.started_at(worker.start_time) or not process.is_alive:
-            return  # its end is seen to elsewhere
+            return  # its end is handled elsewhere
         if process.state not in STOPPED and due.may_wait(process):
             due.was_continued = False
             self._expect(name, RECHECK_SECONDS, due)
@@ -177,11 +177,11 @@ class Watchdog:
             self._end(worker, due)
 
     def _continue(self, worker: Worker) -> None:
-        log.warning("worker %s does not answer, or is stopped; it is told to go on", worker.name)
+        log.warning("worker %s is stopped or does not answer; sending CONT", worker.name)
         procfs.send_signal(worker.pid, worker.start_time, signal.SIGCONT)
 
     def _end(self, worker: Worker, due: _Expectation) -> None:
-        log.warning("worker %s (pid %d) still does not answer; it is killed", worker.name, worker.pid)
+        log.warning("worker %s (pid %d) still does not answer; killing it", worker.name, worker.pid)
         if due.run is not None:
             worker.unfinished_run = due.run
         procfs.send_signal(worker.pid, worker.start_time, signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""When a job runs, and what becomes of it."""
+"""Decides when jobs run, and carries out the requests of clients."""

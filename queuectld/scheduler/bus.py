@@ -1,6 +1,6 @@
-"""The bus: who hears of which event, in the order of the commits, without gap or double.
+"""The event bus: delivers committed events to subscribers, in commit order, without gaps or duplicates.
 
-It is told only what a commit has returned. It keeps no events: whoever comes back reads the store first.
+It keeps no events: a subscriber that returns reads the missed ones from the store first.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from queuectld.domain.errors import Refused
 from queuectld.store.records import Committed, Event
 
 REPLAY_PAGE: Final = 1000
-"""Events read from the store at a time while a reader catches up."""
+"""Events read from the store at a time while a subscriber catches up."""
 
 ENDING_KINDS: Final = frozenset(EventKind(f"job.{state}") for state in ENDED_STATES) | {EventKind.JOB_REMOVED}
 
@@ -20,7 +20,7 @@ Deliver = Callable[[Sequence[Event]], None]
 
 
 class EventFilter(NamedTuple):
-    """Which events a reader wants; None: no restriction."""
+    """Which events a subscriber receives. None means no restriction."""
 
     kinds: frozenset[str] | None = None
     seq: int | None = None
@@ -29,7 +29,7 @@ class EventFilter(NamedTuple):
 
 
 class EventStore(Protocol):
-    """What the bus needs of the store."""
+    """The part of the store that the bus uses."""
 
     @property
     def last_event_seq(self) -> int: ...
@@ -38,7 +38,7 @@ class EventStore(Protocol):
 
 
 class Subscription:
-    """One reader. `close` ends it; nothing is delivered afterwards."""
+    """One subscriber. Nothing is delivered after `close`."""
 
     def __init__(self, bus: "Bus", wanted: EventFilter, deliver: Deliver) -> None:
         self._bus = bus
@@ -48,14 +48,14 @@ class Subscription:
         self._backlog: list[Event] | None = []
 
     def offer(self, events: Sequence[Event]) -> None:
-        """Hand over new events, or keep them back while the reader still catches up."""
+        """Deliver new events, or buffer them while the subscriber catches up."""
         if self._backlog is not None:
             self._backlog.extend(events)
             return
         self.forward(events)
 
     def forward(self, events: Sequence[Event]) -> None:
-        """Deliver those that are wanted and were not delivered before."""
+        """Deliver the events that match the filter and were not delivered before."""
         chosen = [event for event in events if event.event_seq > self._last_seq and _matches(self._filter, event)]
         if events:
             self._last_seq = max(self._last_seq, events[-1].event_seq)
@@ -63,7 +63,7 @@ class Subscription:
             self._deliver(chosen)
 
     def go_live(self) -> None:
-        """Deliver what was kept back, and from now on everything at once."""
+        """Deliver the buffered events; from now on deliver events as they come."""
         held, self._backlog = self._backlog, None
         self.forward(held or [])
 
@@ -77,7 +77,7 @@ class Subscription:
 
 
 class Bus:
-    """Passes committed events on to readers and to those who wait for a job."""
+    """Forwards committed events to subscriptions and watches."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -86,7 +86,7 @@ class Bus:
         self._end_watches: set[JobEndWatch] = set()
 
     def committed(self, commit: Committed) -> None:
-        """Tell everybody what a commit has stored."""
+        """Publish the events of a commit."""
         events = commit.events
         if not events:
             return
@@ -99,9 +99,9 @@ class Bus:
                 each.offer(ends)
 
     async def subscribe(self, wanted: EventFilter, since: int | None, deliver: Deliver) -> Subscription:
-        """Deliver events from now on, or all after `since` first. Refused (gone) when `since` is no longer kept.
+        """Deliver new events, after all events since number `since` if that is given.
 
-        Refused (invalid_params) when there is no such event yet.
+        Raises Refused (gone) when events after `since` were removed, (invalid_params) when there is no such event yet.
         """
         reader = Subscription(self, wanted, deliver)
         self._readers.add(reader)
@@ -117,29 +117,32 @@ class Bus:
         return reader
 
     def leave(self, reader: Subscription) -> None:
-        """Forget a reader."""
+        """Remove a subscription."""
         self._readers.discard(reader)
 
     def watch(self) -> "Watch":
-        """A watch on every event. Close it when done."""
+        """Return a watch on every event. Close it when done."""
         watch = Watch(self, None)
         self._watches.add(watch)
         return watch
 
-    def watch_job_ends(self, told: Callable[[int, EventKind], bool]) -> "JobEndWatch":
-        """A watch on the ends of jobs. `told` gets the seq and kind of each; True wakes. Close it when done."""
-        watch = JobEndWatch(self, told)
+    def watch_job_ends(self, on_end: Callable[[int, EventKind], bool]) -> "JobEndWatch":
+        """Return a watch on jobs that end. Close it when done.
+
+        `on_end(seq, kind)` is called for each job that ends or is removed; the watch wakes when it returns True.
+        """
+        watch = JobEndWatch(self, on_end)
         self._end_watches.add(watch)
         return watch
 
     def watch_job(self, seq: int) -> "Watch":
-        """A watch on whatever happens to one job. Close it when done."""
+        """Return a watch on the events of one job. Close it when done."""
         watch = Watch(self, seq)
         self._watches.add(watch)
         return watch
 
     def drop(self, watch: "_Waiter") -> None:
-        """Forget a watch."""
+        """Remove a watch."""
         if isinstance(watch, JobEndWatch):
             self._end_watches.discard(watch)
         else:
@@ -148,8 +151,8 @@ class Bus:
     async def _catch_up(self, reader: Subscription, since: int) -> None:
         newest = self._store.last_event_seq
         if since > newest:
-            # What would follow has not happened yet: its number is of another store, or mistyped.
-            message = f"there is no event {since} yet; the newest is {newest}"
+            # The number belongs to another store, or was mistyped.
+            message = f"no such event yet: {since}; the newest is {newest}"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "since", "newest": newest})
         oldest = await self._store.oldest_event()
         if since < oldest - 1:
@@ -164,14 +167,14 @@ class Bus:
 
 
 class _Waiter:
-    """Wakes who waits for something to happen. Set before the first look, so no event is missed."""
+    """Lets a coroutine wait for events. Create it before reading the store, so that no event is missed."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._wake = asyncio.Event()
 
     async def woken(self, deadline: float | None = None) -> bool:
-        """Whether something happened since the last call, before `deadline` (the event loop's time; None: whenever)."""
+        """Wait for an event since the last call. False when `deadline` (event loop time) passed first."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._wake.wait()
@@ -186,29 +189,29 @@ class _Waiter:
 
 
 class Watch(_Waiter):
-    """Wakes at whatever happens, or (with a seq) at whatever happens to one job."""
+    """Wakes on every event, or only on those of the job `seq`."""
 
     def __init__(self, bus: Bus, seq: int | None) -> None:
         super().__init__(bus)
         self._seq = seq
 
     def offer(self, events: Sequence[Event]) -> None:
-        """Wake when one of the events concerns this watch."""
+        """Wake if one of the events matches."""
         if self._seq is None or any(event.seq == self._seq for event in events):
             self._wake.set()
 
 
 class JobEndWatch(_Waiter):
-    """Tells of each job that ends or goes, and wakes where that matters."""
+    """Reports each job that ends or is removed, and wakes when its callback returns True."""
 
-    def __init__(self, bus: Bus, told: Callable[[int, EventKind], bool]) -> None:
+    def __init__(self, bus: Bus, on_end: Callable[[int, EventKind], bool]) -> None:
         super().__init__(bus)
-        self._told = told
+        self._on_end = on_end
 
     def offer(self, ends: Sequence[Event]) -> None:
-        """Tell of these ends."""
+        """Report these events."""
         for event in ends:
-            if event.seq is not None and self._told(event.seq, event.kind):
+            if event.seq is not None and self._on_end(event.seq, event.kind):
                 self._wake.set()
 
 

@@ -1,8 +1,8 @@
-"""The clock: the one place where time is read.
+"""The clock: the only module that reads the time.
 
-Store time goes on with CLOCK_BOOTTIME within a boot, so that a step of the wall clock or a suspend changes no
-backoff and no delay. Across boots it goes on by the wall clock's difference, where that is forward; so it does where
-the boot clock went back within a boot, as that of a machine restored to an earlier state.
+Within a boot, store time advances with CLOCK_BOOTTIME, so that neither a step of the wall clock nor a suspend changes a
+backoff or a delay. Across boots it advances by the difference of the wall clock, if positive; likewise when the boot
+clock went back within a boot, as on a machine restored from a snapshot.
 """
 
 import time
@@ -24,9 +24,9 @@ def wall_ms() -> int:
 
 
 class Clock:
-    """Readings of wall and store time. `store_ms = CLOCK_BOOTTIME + offset`, and the offset holds for a boot.
+    """Reads wall and store time. `store_ms = CLOCK_BOOTTIME + offset`, with a constant offset within a boot.
 
-    An anchor has the boot time of the machine's own clock, since the next daemon may be shown it otherwise shifted.
+    An anchor holds the unshifted boot time, since the next daemon may run in another time namespace.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Clock:
         return Now(self._wall(), self._boottime() + self.offset_ms)
 
     def anchor(self) -> TimeAnchor:
-        """What the next daemon needs to go on with store time."""
+        """Return what the next daemon needs to continue store time."""
         boottime = self._boottime()
         return TimeAnchor(self.boot_id, boottime - self._shift_ms, self._wall(), boottime + self.offset_ms)
 

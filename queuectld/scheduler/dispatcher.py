@@ -1,7 +1,6 @@
-"""The dispatcher takes the turns: what ended is stored, what is due is let in, free workers get jobs, in one commit.
+"""The dispatcher runs the turns: one commit that stores outcomes, releases due jobs and claims jobs for free workers.
 
-It is woken by commits, by workers and by the alarm, and does nothing otherwise. One turn runs at a time; what comes
-meanwhile shares the next.
+Commits, workers and the alarm wake it. One turn runs at a time; whatever arrives meanwhile is handled in the next.
 """
 
 import asyncio
@@ -22,33 +21,33 @@ from queuectld.store.store import Store
 log = logging.getLogger(__name__)
 
 TRANSIENT_ERRORS: Final = frozenset({ErrorCode.NO_SPACE, ErrorCode.BUSY})
-"""Failures of the store that go away by themselves."""
+"""Store failures that are worth retrying."""
 
 RETRY_SECONDS: Final = 1
 
 
 class WorkerPool(Protocol):
-    """What the dispatcher needs of the workers."""
+    """The part of the worker pool that the dispatcher uses."""
 
     def free(self) -> Sequence[int]:
-        """Ids of the workers that could start any job now, the one idle for longest first."""
+        """Return the ids of the workers that can start any job now, longest idle first."""
         ...
 
     def dedicated(self) -> Mapping[int, int]:
-        """Free workers that are kept for one job: worker id to seq."""
+        """Return the free workers dedicated to one job: worker id to seq."""
         ...
 
     async def start(self, claimed: Claimed) -> bool:
-        """Hand the job to its worker. False: the worker is gone and has not seen it."""
+        """Send the job to its worker. False when the worker is gone and has not received it."""
         ...
 
     def stored(self, outcomes: Sequence[StoredOutcome]) -> None:
-        """Tell workers that these outcomes need not be kept any longer."""
+        """Acknowledge stored outcomes to their workers."""
         ...
 
 
 class Dispatcher:
-    """Owns the loop of turns. What a turn has to store comes in through the inbox."""
+    """Runs the loop of turns. Outcomes and returned claims arrive in the inbox."""
 
     def __init__(
         self, store: Store, clock: Clock, setting: Callable[[str], Any], pool: WorkerPool, inbox: Inbox
@@ -59,19 +58,19 @@ class Dispatcher:
         self._pool = pool
         self._inbox = inbox
         self._ready = True
-        """Whether a claim may find something. True at first: the store has not been asked yet."""
+        """Whether a claim may find a job. True at first: the store was not asked yet."""
         self._unfinished = True
-        """Whether a turn has something to do although no worker is free. True at first, as above."""
+        """Whether a turn has work to do even without a free worker. True at first, as above."""
         self._alarm: Alarm | None = None
-        """There while turns are taken."""
+        """Set while `run` runs."""
         self._is_retrying = False
-        """Whether the newest turn could not be stored, for a reason that goes away by itself."""
+        """Whether the newest turn failed with a transient error."""
         self.draining = False
-        """No new claims; what ends is still stored."""
+        """Claim no jobs; outcomes are still stored."""
         self._ending = False
 
     def committed(self, commit: Committed) -> None:
-        """A commit of the store: set the alarm, and take a turn when a job became ready."""
+        """Handle a commit: set the alarm, and run a turn if a job became ready."""
         if self._alarm is not None:
             self._alarm.set(commit.due.store_ms, commit.due.wall_ms)
         self._unfinished = commit.unfinished
@@ -80,12 +79,12 @@ class Dispatcher:
             self._inbox.wake()
 
     def end(self) -> None:
-        """Take no more turns: `run` returns once the turn under way is over, with what it has claimed."""
+        """Make `run` return after the current turn."""
         self._ending = True
         self._inbox.wake()
 
     async def run(self) -> None:
-        """Take turns until told to end."""
+        """Run turns until `end` is called."""
         loop = asyncio.get_running_loop()
         self._alarm = Alarm(loop, self._clock.offset_ms, self._alarm_fired)
         self._alarm.set(self._store.due.store_ms, self._store.due.wall_ms)
@@ -100,9 +99,9 @@ class Dispatcher:
     async def _turn(self) -> None:
         await self._return_claims()
         if self._inbox.claims:
-            return  # or a worker would be given a second claim while the store says that it has the first
+            return  # otherwise a worker could get a second claim while the store still has its first
         is_due = self._is_due()
-        # What ends, and the time that comes, may open what was closed by a limit.
+        # Outcomes and due times may free what a limit held back.
         may_find = self._ready or bool(self._inbox.outcomes) or is_due
         free = self._pool.free() if may_find and not self.draining else []
         dedicated = {} if self.draining else self._pool.dedicated()
@@ -122,16 +121,16 @@ class Dispatcher:
                 chance=random.random(),
             )
         except BaseException as error:
-            # Not stored, so not forgotten: the next turn tries again.
+            # Put them back for the next turn.
             self._inbox.outcomes[:0] = outcomes
             self._ready = True
             self._retry_later(error)
             return
         if self._is_retrying:
             self._is_retrying = False
-            log.info("turns are stored again")
+            log.info("turns can be stored again")
         if len(turn.claimed) >= len(free) > 0 or turn.more:
-            # Every worker got a job, so there may be more: the next free worker looks again.
+            # Every worker got a job, so more jobs may be ready.
             self._ready = True
         if turn.more:
             self._inbox.wake()
@@ -141,7 +140,7 @@ class Dispatcher:
                 self._inbox.return_claim(claimed.seq, claimed.run)
 
     async def _return_claims(self) -> None:
-        """Store claims as pending again; when they cannot be stored now, the next turn tries again."""
+        """Store returned claims as pending. If that fails, the next turn tries again."""
         claims = self._inbox.take_claims()
         if not claims:
             return
@@ -152,12 +151,12 @@ class Dispatcher:
             self._retry_later(error)
 
     def _retry_later(self, error: BaseException) -> None:
-        """Take a turn in a while. Raises `error` when it does not go away by itself."""
+        """Schedule a turn after RETRY_SECONDS. Raises `error` unless it is transient."""
         if not (isinstance(error, Refused) and error.code in TRANSIENT_ERRORS):
             raise error
         if not self._is_retrying:
-            # Once: on a full disk, with nobody there, this may go on for days.
-            log.warning("a turn was not stored; it is tried again every %d s: %s", RETRY_SECONDS, error.message)
+            # Log once: a full disk may last for days.
+            log.warning("cannot store a turn, retrying every %d s: %s", RETRY_SECONDS, error.message)
         self._is_retrying = True
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._inbox.wake)
 

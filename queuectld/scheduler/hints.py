@@ -1,6 +1,6 @@
-"""What keeps new jobs from starting, told with the answer that they are stored, so that nobody has to ask for it.
+"""What keeps new jobs from starting: sent with the answer of `enqueue`, so that clients need no second call.
 
-Made from what the daemon has in memory: it asks the store nothing.
+Computed from memory, without a query.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,10 +11,10 @@ from queuectld.store.store import Store
 
 
 class Hint(NamedTuple):
-    """How things stand for some new jobs.
+    """What may keep some new jobs from starting.
 
-    `paused`: those of their queues that start no jobs. `workers`: how many take any job, now or when they have ended
-    another one. `slots`: how many there are in all. `draining`: the daemon starts no jobs at all.
+    `paused`: the paused ones of their queues. `workers`: how many workers take any job, now or after their current one.
+    `slots`: how many there are in total. `draining`: the daemon starts no jobs.
     """
 
     paused: list[str]
@@ -24,7 +24,7 @@ class Hint(NamedTuple):
 
 
 class Hints:
-    """Looks at queues, workers and settings."""
+    """Makes hints from queues, workers and settings."""
 
     def __init__(
         self, store: Store, workers: RunControl, setting: Callable[[str], Any], is_draining: Callable[[], bool]

@@ -1,6 +1,6 @@
-"""What the workers' side has for the dispatcher: outcomes, claims that nobody runs, and that there is something to do.
+"""The dispatcher's inbox: outcomes, returned claims and wake-ups from the worker pool.
 
-It stands between the two, so that neither has to know the other.
+It decouples the two, so that neither imports the other.
 """
 
 import asyncio
@@ -9,12 +9,12 @@ from queuectld.domain.outcome import Outcome
 
 
 class Inbox:
-    """Keeps what has come until a turn takes it; a turn that could not be stored puts it back."""
+    """Holds items until a turn takes them; a turn that fails puts them back."""
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
         self.claims: list[tuple[int, int]] = []
-        """Claims (seq, run) that nobody runs, and that are not stored as pending again yet."""
+        """Claims (seq, run) that no worker runs and that are to be stored as pending."""
         self._wake = asyncio.Event()
 
     def report(self, outcome: Outcome) -> None:
@@ -23,25 +23,25 @@ class Inbox:
         self._wake.set()
 
     def return_claim(self, seq: int, run: int) -> None:
-        """A worker was given this claim, and nobody has begun to run it."""
+        """Return a claim that no worker has started."""
         self.claims.append((seq, run))
         self._wake.set()
 
     def wake(self) -> None:
-        """Have a turn taken: a worker became free, or a limit changed."""
+        """Request a turn: a worker became free, or a limit changed."""
         self._wake.set()
 
     async def woken(self) -> None:
-        """Return when a turn is to be taken."""
+        """Wait until a turn is requested."""
         await self._wake.wait()
         self._wake.clear()
 
     def take_outcomes(self) -> list[Outcome]:
-        """The outcomes, which are the caller's to store from now on."""
+        """Remove and return the outcomes; the caller stores them."""
         outcomes, self.outcomes = self.outcomes, []
         return outcomes
 
     def take_claims(self) -> list[tuple[int, int]]:
-        """The claims, which are the caller's to store as pending from now on."""
+        """Remove and return the claims; the caller stores them as pending."""
         claims, self.claims = self.claims, []
         return claims

@@ -1,4 +1,4 @@
-"""Queues: paused or open, and how many of their jobs may run at once, how often, and after how many failures."""
+"""Queues: pause, resume, and limits on concurrency, rate and consecutive failures."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from queuectld.store.store import Store
 
 
 class QueueService:
-    """Verbs on queues. A queue appears when it is first used; `default` is always there."""
+    """Queue methods. A queue is created on first use; `default` always exists."""
 
     def __init__(self, store: Store, bus: Bus, clock: Clock, wake: Callable[[], None]) -> None:
         self._store = store
@@ -21,11 +21,11 @@ class QueueService:
         self._wake = wake
 
     async def list(self) -> Sequence[QueueRow]:
-        """All queues by name."""
+        """Return all queues by name."""
         return await self._store.queries.queues()
 
     async def set(self, request: QueueSet) -> Sequence[QueueRow]:
-        """Change the limits of a queue: those that are given. Its row, the same where nothing was."""
+        """Change the given limits of a queue and return its row."""
         limits: dict[str, Any] = {}
         if request.concurrency is not None:
             limits["concurrency"] = request.concurrency or None
@@ -36,7 +36,7 @@ class QueueService:
         return [await self._store.queue_set(request.name, now=self._clock.now(), **limits)]
 
     async def pause(self, request: QueuePause) -> Sequence[QueueRow]:
-        """Start no more jobs of this queue. Those that run go on; with `wait` until none does."""
+        """Start no more jobs of this queue; running ones continue. With `wait`, return once none runs."""
         watch = self._bus.watch()
         try:
             row = await self._store.queue_pause(request.name, True, now=self._clock.now())

@@ -1,7 +1,7 @@
-"""What is old goes: ended jobs by the settings `keep_…`, old events and answers, stray logs.
+"""Retention: removes old ended jobs (settings `keep_…`), events, answers and orphaned log files.
 
-It works in small slices in the background, and is woken by an alarm for the next moment at which something is old
-enough; where nothing will ever be, it sleeps. What `queuectl prune` asks for is done here, too.
+Runs in the background in small slices. An alarm wakes it when the next item expires; without one it sleeps. Also
+implements `queuectl prune`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ KEEP: Final[Mapping[JobState, str]] = {
     JobState.CANCELLED: "keep_cancelled",
     JobState.DEAD: "keep_dead",
 }
-"""The setting that says for how long jobs of a state are kept."""
+"""The setting with the retention time of each state."""
 STATE_OF: Final = {
     EventKind.JOB_COMPLETED: JobState.COMPLETED,
     EventKind.JOB_CANCELLED: JobState.CANCELLED,
@@ -33,23 +33,23 @@ STATE_OF: Final = {
 }
 KEEP_EVENTS: Final = 100_000
 SPARE_EVENTS: Final = 10_000
-"""So many more before the oldest are forgotten: not a few at each commit."""
+"""Excess at which old events are removed, so that not every commit removes a few."""
 KEEP_REQUESTS_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 SHORTEST_GAP_MS: Final = 1_000
 GAP_SHARE: Final = 20
-"""Jobs are looked through at most every twentieth part of the time they are kept: each look is at all of them."""
+"""Sweep at most once per twentieth of the retention time: each sweep scans all ended jobs."""
 
 
 class SweepResult(NamedTuple):
-    """What one pass through the jobs did, and when the oldest one left of each state ended."""
+    """How many jobs a sweep removed, and when the oldest remaining job of each state ended."""
 
     removed: int
     oldest_ms: Mapping[JobState, int]
 
 
 class Retention:
-    """Forgets what is old."""
+    """Removes what has expired."""
 
     def __init__(self, store: Store, clock: Clock, logs: Path, remove_files: Callable[[Sequence[str]], None]) -> None:
         self._store = store
@@ -63,7 +63,7 @@ class Retention:
         self._oldest_event = 0
 
     def committed(self, commit: Committed) -> None:
-        """See whether what a commit tells makes something old enough sooner than was known. Called on the loop."""
+        """Handle a commit: re-arm the alarm if something now expires earlier. Called on the event loop."""
         if not commit.events or self._alarm is None:
             return
         if commit.events[-1].event_seq - self._oldest_event > KEEP_EVENTS + SPARE_EVENTS:
@@ -79,7 +79,7 @@ class Retention:
             self._arm(self._clock.now().wall_ms + min(waits))
 
     async def run(self) -> None:
-        """Forget what is old enough, then sleep until more is. Ends when cancelled."""
+        """Remove what has expired, then sleep until more does. Runs until cancelled."""
         self._alarm = Alarm(asyncio.get_running_loop(), self._clock.offset_ms, self._wake.set)
         try:
             await self._clear_logs()
@@ -91,7 +91,7 @@ class Retention:
                 except StoreFailed:
                     return  # the daemon is about to end
                 except Refused as refused:
-                    log.warning("old jobs are not removed now: %s", refused.message)
+                    log.warning("cannot remove old jobs now: %s", refused.message)
                     due_ms = self._clock.now().wall_ms + HOUR_MS
                 if due_ms is not None:
                     self._arm(due_ms)
@@ -101,7 +101,10 @@ class Retention:
             self._alarm = None
 
     async def prune(self, states: Sequence[JobState], older_than_s: float, *, dry_run: bool = False) -> int:
-        """Remove ended jobs of these states that ended at least so long ago, with their output. How many."""
+        """Remove jobs of these states that ended at least `older_than_s` seconds ago, with their output.
+
+        Returns how many. With `dry_run`, only counts them.
+        """
         before_ms = self._clock.now().wall_ms - round(older_than_s * 1000)
         return (await self._pass(dict.fromkeys(states, before_ms), dry_run=dry_run)).removed
 
@@ -111,7 +114,7 @@ class Retention:
             self._alarm.set(None, due_ms)
 
     async def _sweep(self) -> int | None:
-        """Forget what is old enough. The wall time at which more will be; None: nothing will."""
+        """Remove what has expired. Returns the wall time of the next expiry, or None."""
         now_ms = self._clock.now().wall_ms
         dues = [await self._old_jobs(now_ms), await self._old_requests(now_ms)]
         await self._old_events()
@@ -123,8 +126,8 @@ class Retention:
             return None
         done = await self._pass({state: now_ms - keep for state, keep in keeps.items()})
         if done.removed:
-            log.info("%d old jobs were removed", done.removed)
-        # Not before a gap is over: jobs that ended soon after one another go together.
+            log.info("removed %d old jobs", done.removed)
+        # At least one gap apart, so that jobs that ended together are removed together.
         dues = [
             max(ended_ms + keeps[state], now_ms + _gap_ms(keeps[state])) for state, ended_ms in done.oldest_ms.items()
         ]
@@ -141,7 +144,7 @@ class Retention:
         self._oldest_event = await self._store.oldest_event()
 
     async def _pass(self, before: Mapping[JobState, int], *, dry_run: bool = False) -> SweepResult:
-        """Look at every job, and remove (or count) those that ended, in one of these states, before its time."""
+        """Remove (or count) the jobs that ended before the time given for their state."""
         removed = 0
         oldest: dict[JobState, int] = {}
         async for ended in self._store.upkeep.ended_jobs():
@@ -158,9 +161,9 @@ class Retention:
         return SweepResult(removed, oldest)
 
     async def _clear_logs(self) -> None:
-        """Remove log files of jobs that are gone: a daemon was killed after it had removed a job, before its files.
+        """Remove log files of removed jobs, left when a daemon was killed between the two steps.
 
-        Numbers that the store has not given are another store's, and left alone.
+        Numbers that this store has not assigned belong to another store and are left alone.
         """
         for folder in sorted(self._logs.glob("[0-9]*")):
             by_seq: dict[int, list[str]] = {}
@@ -173,7 +176,7 @@ class Retention:
                 self._remove_files(by_seq[seq])
 
     def _read_keeps(self) -> dict[JobState, int]:
-        """By state how long its jobs are kept, in milliseconds; what is kept for ever is left out."""
+        """Return the retention time in milliseconds by state, without states that are kept forever."""
         stored = self._store.config()
         return {state: round(stored[name] * 1000) for state, name in KEEP.items() if stored.get(name) is not None}
 

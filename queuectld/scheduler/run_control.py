@@ -1,4 +1,4 @@
-"""What the scheduler may ask of a running execution. Implemented by the pool of workers."""
+"""The interface through which the scheduler controls running executions. Implemented by the worker pool."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -7,28 +7,28 @@ from queuectld.domain.job import Output
 
 
 class LiveOutput(Protocol):
-    """The output of one running execution, as far as its worker has told."""
+    """The output of one running execution, as last reported by its worker."""
 
     @property
     def output(self) -> Mapping[str, Output] | None:
-        """By stream; None until the worker has told for the first time."""
+        """The output by stream; None before the first report."""
         ...
 
     @property
     def over(self) -> bool:
-        """Whether the execution has ended and its outcome is stored (or its worker is gone)."""
+        """Whether the outcome is stored, or the worker is gone."""
         ...
 
     async def changed(self) -> None:
-        """Return when `output` has grown or the execution is over."""
+        """Wait until `output` grows or the execution is over."""
         ...
 
 
 class Capacity(NamedTuple):
-    """How many workers take any job, now or when they have ended another one; and how many take jobs at all.
+    """How many workers take any job, now or after their current one, and how many job slots there are.
 
-    Neither counts those that were told to end, or that wait for their client. A worker that is kept for one job is
-    none of the former, but brings a slot.
+    Draining workers and those that wait for their client count in neither. A worker dedicated to one job counts only
+    in `slots`.
     """
 
     workers: int
@@ -36,43 +36,43 @@ class Capacity(NamedTuple):
 
 
 class RunControl(Protocol):
-    """The running executions, by worker id and `(seq, run)`. Each call is a request to the worker, not a wait."""
+    """Controls executions, addressed by worker id and `(seq, run)`. Calls do not wait for their effect."""
 
     def kill(self, worker: int, seq: int, run: int, *, grace_ms: int, why: str) -> None:
-        """Begin the kill ladder: TERM to all of the job, KILL after `grace_ms`."""
+        """Send TERM to all processes of the job, and KILL after `grace_ms`."""
         ...
 
     def signal(self, worker: int, seq: int, run: int, number: int) -> None:
-        """Send one signal to all of the job."""
+        """Send a signal to all processes of the job."""
         ...
 
     def pause(self, worker: int, seq: int, run: int, *, paused: bool) -> None:
-        """STOP or CONT to all of the job; its time-out stands still meanwhile."""
+        """Send STOP or CONT to all processes of the job; its timeout is suspended meanwhile."""
         ...
 
     def follow(self, worker: int, seq: int, run: int) -> LiveOutput | None:
-        """The output of a running execution; None when no such worker is known."""
+        """Return the live output of an execution, or None if the worker does not run it."""
         ...
 
     async def send(self, worker: int, seq: int, run: int, data: bytes, *, eof: bool) -> str | None:
-        """Give the job this to read, and the end of its stdin behind it at `eof`.
+        """Write to the stdin of the job, and close it afterwards if `eof`.
 
-        None once its worker has it; else why not, one of `sending.REFUSALS`.
+        Returns None once the worker has the data, else a key of `scheduler.jobs.stdin.REFUSALS`.
         """
         ...
 
     def worker_count(self) -> int:
-        """How many workers there are."""
+        """Return the number of workers."""
         ...
 
     def capacity(self) -> Capacity:
-        """How many workers there are to take jobs."""
+        """Return how many workers take jobs."""
         ...
 
     def why_unavailable(self) -> str | None:
-        """Why there are workers and none of them takes a job, in words; None where one does, or there are none."""
+        """Explain why none of the workers takes jobs. None if one does, or there are no workers."""
         ...
 
     def is_recovered(self, worker: int) -> bool:
-        """Whether this worker is gone, and what it ran is being ended."""
+        """Whether this worker is gone and its run is being recovered."""
         ...

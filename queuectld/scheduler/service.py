@@ -1,4 +1,4 @@
-"""All that a verb may call, by noun. The server knows the scheduler and the workers through this alone."""
+"""The services that the server's handlers call; its only interface to the scheduler and the workers."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from queuectld.scheduler.settings import ConfigService
 
 
 class PoolDescription(Protocol):
-    """A worker pool's number and kind."""
+    """The number and kind of a worker pool."""
 
     @property
     def id(self) -> int: ...
@@ -28,7 +28,7 @@ class PoolDescription(Protocol):
 
 
 class WorkerDescription(Protocol):
-    """A worker as a client is told of it. `since_ms` is Unix time."""
+    """A worker as shown to clients. `since_ms` is Unix time."""
 
     @property
     def id(self) -> str: ...
@@ -49,7 +49,7 @@ class WorkerDescription(Protocol):
 
 
 class StartResult(Protocol):
-    """Workers that are up; all that they do is in the events after `event_seq`."""
+    """Workers that have started. The events after `event_seq` hold everything they do."""
 
     @property
     def workers(self) -> Sequence[WorkerDescription]: ...
@@ -60,7 +60,7 @@ class StartResult(Protocol):
 
 
 class StopResult(Protocol):
-    """Workers that ended or were told to, how many are left, and in words what did not end though it was waited for."""
+    """Workers that ended or were told to, how many remain, and descriptions of what did not end in time (`left`)."""
 
     @property
     def workers(self) -> Sequence[WorkerDescription]: ...
@@ -71,7 +71,7 @@ class StopResult(Protocol):
 
 
 class WorkerService(Protocol):
-    """Verbs on workers. An owner is whatever stands for the client's connection."""
+    """Worker methods. `client` identifies the connection of the client."""
 
     async def start(self, wanted: WorkerStart, client: Hashable) -> StartResult: ...
     async def stop(self, wanted: WorkerStop) -> StopResult: ...
@@ -81,7 +81,7 @@ class WorkerService(Protocol):
 
 
 class DaemonService:
-    """Verbs on the daemon itself."""
+    """Methods of the daemon itself."""
 
     def __init__(
         self,
@@ -98,20 +98,20 @@ class DaemonService:
         self._exit_soon = exit_soon
 
     def info(self) -> Mapping[str, Any]:
-        """Who this daemon is and where it keeps its things."""
+        """Return pid, version, paths and state of the daemon."""
         return self._facts()
 
     async def drain(self, resume: bool) -> Mapping[str, Any]:
-        """Start no more jobs; with `resume` start them again."""
+        """Stop starting jobs; with `resume`, start them again."""
         self._dispatcher.draining = not resume
         if resume:
             self._inbox.wake()
         return {"draining": not resume}
 
     async def shutdown(self, now: bool) -> Mapping[str, Any]:
-        """Every worker has ended (with `now` its job by the kill ladder); the daemon exits after this is answered.
+        """End all workers after their jobs (`now`: kill the jobs); the daemon exits after the answer is sent.
 
-        `left` names what did not end, in words.
+        `left` describes what did not end.
         """
         self._dispatcher.draining = True
         left = await self._end_workers(now)
@@ -121,7 +121,7 @@ class DaemonService:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The nouns."""
+    """All services."""
 
     jobs: JobService
     hints: Hints

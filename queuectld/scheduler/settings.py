@@ -1,4 +1,4 @@
-"""The settings in force: defaults, overlaid by what the store holds."""
+"""The effective settings: the stored ones over the defaults."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from queuectld.store.store import Store
 
 
 class SettingValue(NamedTuple):
-    """One setting as it stands. `is_default`: nobody has set it."""
+    """The effective value of a setting. `is_default`: it is not set in the store."""
 
     key: str
     value: Value
@@ -17,7 +17,7 @@ class SettingValue(NamedTuple):
 
 
 class ConfigService:
-    """Reads and changes settings. A change holds for what is enqueued and started afterwards."""
+    """Reads and changes settings. A change affects jobs that are enqueued or started afterwards."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -26,27 +26,27 @@ class ConfigService:
         self._read()
 
     def value(self, name: str) -> Value:
-        """The value in force of the setting `name`, spelled as in SETTINGS."""
+        """Return the effective value of a setting, spelled as in SETTINGS."""
         return self._values[name]
 
     def get(self, key: str) -> SettingValue:
-        """One setting, by any spelling of its name. Refused (invalid_params) when there is none such."""
+        """Return a setting by any spelling of its name. Raises Refused (invalid_params) for an unknown one."""
         name = setting_name(key)
         return SettingValue(name, self._values[name], name not in self._store.config())
 
     def list(self) -> Sequence[SettingValue]:
-        """All settings, in the order of their table."""
+        """Return all settings, in the order of SETTINGS."""
         return [self.get(name) for name in SETTINGS]
 
     async def set(self, key: str, value: object) -> SettingValue:
-        """Store a setting. Refused (invalid_params) for an unknown key or a value it does not take."""
+        """Store a setting. Raises Refused (invalid_params) for an unknown key or an invalid value."""
         name = setting_name(key)
         await self._store.config_set(name, setting_value(name, value), now=self._clock.now())
         self._read()
         return self.get(name)
 
     async def unset(self, key: str) -> SettingValue:
-        """Back to the default."""
+        """Reset a setting to its default."""
         name = setting_name(key)
         await self._store.config_unset(name, now=self._clock.now())
         self._read()

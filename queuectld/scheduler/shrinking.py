@@ -1,6 +1,6 @@
-"""What removed jobs leave free in the store's file goes back to the disk: soon after, in slices, while nobody waits.
+"""Returns free pages of the store's file to the file system: soon after removals, in slices, while the store is idle.
 
-Not with each removal: a free page is most often wanted again by the next job.
+Not after each removal: the next job usually reuses a free page.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from queuectld.store.store import Store
 
 REMOVALS: Final = frozenset({EventKind.JOB_REMOVED, EventKind.JOBS_REMOVED})
 SOON_S: Final = 2.0
-"""From a removal until its room is given back, so that those of one command go together."""
+"""Delay after a removal, so that the removals of one command are handled together."""
 LATER_S: Final = 30.0
-"""Until it is tried again, where somebody was reading what has to go, or the disk was full."""
+"""Delay before a retry, when a reader was active or the disk was full."""
 
 
 class Shrinker:
-    """Gives back what is free."""
+    """Shrinks the store's file."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -27,12 +27,12 @@ class Shrinker:
         self._timer: asyncio.TimerHandle | None = None
 
     def committed(self, commit: Committed) -> None:
-        """See whether a commit has removed jobs. Called on the loop."""
+        """Handle a commit: schedule a run if jobs were removed. Called on the event loop."""
         if self._timer is None and any(event.kind in REMOVALS for event in commit.events):
             self._wake_in(SOON_S)
 
     async def run(self) -> None:
-        """Give back what is free now, then whenever jobs have gone. Ends when cancelled."""
+        """Shrink the file now and after removals. Runs until cancelled."""
         self._wake_in(SOON_S)
         try:
             while True:

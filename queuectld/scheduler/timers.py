@@ -1,4 +1,4 @@
-"""The alarm that wakes the dispatcher when a waiting job's time comes, and at no other time.
+"""The alarm that wakes the dispatcher when a waiting job becomes due, and at no other time.
 
 Linux timerfds (timerfd_create(2)): CLOCK_BOOTTIME fires right after a suspend that slept past the moment, and
 CLOCK_REALTIME with TFD_TIMER_CANCEL_ON_SET wakes when the wall clock is set, so that `run_at` follows the new time.
@@ -31,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _TimerFd:
-    """One absolute timer on one clock, told to the event loop."""
+    """One absolute timer on one clock, watched by the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: int, flags: int, fire: Callable[[], None]) -> None:
         self._flags = flags
@@ -44,7 +44,7 @@ class _TimerFd:
         loop.add_reader(self._fd, self._readable)
 
     def set(self, at_ms: int | None) -> None:
-        """Fire at `at_ms` of the clock (at once when that is past); never for None."""
+        """Fire at `at_ms` of the clock, at once if that is past; None disarms the timer."""
         value = _Timespec(0, 0)
         if at_ms is not None:
             at_ms = max(at_ms, 1)
@@ -54,7 +54,7 @@ class _TimerFd:
             code = ctypes.get_errno()
             if code != errno.ECANCELED:
                 raise OSError(code, os.strerror(code))
-            # The clock was set since the last time, which no read will tell any more.
+            # The clock was set since the last call; a later read does not report that again.
             self._recalled = self._loop.call_soon(self._fire)
 
     def close(self) -> None:
@@ -69,14 +69,14 @@ class _TimerFd:
         except BlockingIOError:
             return
         except OSError as error:
-            # ECANCELED: the wall clock was set, so the moment has to be worked out anew.
+            # ECANCELED: the wall clock was set, so the expiry has to be computed again.
             if error.errno != errno.ECANCELED:
                 raise
         self._fire()
 
 
 class Alarm:
-    """Calls `fire` when store time or wall time reaches the moments set, and when the wall clock was set."""
+    """Calls `fire` when store or wall time reaches its expiry, and when the wall clock is set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, store_offset_ms: int, fire: Callable[[], None]) -> None:
         self._offset_ms = store_offset_ms
@@ -86,7 +86,7 @@ class Alarm:
         self._set: tuple[int | None, int | None] = (None, None)
 
     def set(self, store_ms: int | None, wall_ms: int | None) -> None:
-        """Fire at `store_ms` of store time and at `wall_ms` of Unix time; None: not at all."""
+        """Fire at `store_ms` of store time and at `wall_ms` of Unix time; None disarms either."""
         if (store_ms, wall_ms) == self._set:
             return
         self._set = (store_ms, wall_ms)
@@ -94,11 +94,12 @@ class Alarm:
         self._wall.set(wall_ms)
 
     def close(self) -> None:
-        """Take both timers off the event loop."""
+        """Close both timers."""
         with contextlib.suppress(OSError):
             self._store.close()
             self._wall.close()
 
     def _fired(self) -> None:
-        self._set = (None, None)  # so that the same moment can be set again
+        self._set = (None, None)  # so that the same expiry can be set again
+
         self._fire()

@@ -1,7 +1,7 @@
-"""The order of the calls of one connection: pipelined calls take effect in the order in which they were sent.
+"""Schedules the calls of one connection: pipelined calls take effect in the order sent.
 
-Neighbouring calls of one effect run together where that cannot be noticed; a call of another effect waits for those
-before it. So `enqueue, enqueue, status` shares one commit, and the status counts both.
+Consecutive calls with the same effect run concurrently where that is not observable; a call with another effect waits
+for those before it. So `enqueue, enqueue, status` shares one commit, and the status counts both jobs.
 """
 
 from collections import deque
@@ -14,11 +14,11 @@ CallT = TypeVar("CallT")
 
 
 MAX_CONCURRENT: Final = {Effect.ADD: 256, Effect.READ: 8, Effect.CHANGE: 1}
-"""How many calls of one effect may run at a time. Answers to reads are large (up to 1 MiB), so those are few."""
+"""Concurrent calls by effect. Answers of reads may be large (up to 1 MiB), so few of them run at a time."""
 
 
 class CallScheduler(Generic[CallT]):
-    """Starts calls as their turn comes and while `may_start`; `start` is called from `put`, `ended` or `go_on`."""
+    """Starts calls in order while `may_start()`; `start` is called from `put`, `ended` or `go_on`."""
 
     def __init__(self, start: Callable[[CallT], None], may_start: Callable[[], bool]) -> None:
         self._start = start
@@ -27,13 +27,13 @@ class CallScheduler(Generic[CallT]):
         self._effect = Effect.READ
         self._running = 0
         self.owed = 0
-        """Calls, queued or running, that will be answered by themselves: all but the waiting ones."""
+        """Calls, queued or running, except waiting ones."""
         self.waits = 0
-        """Calls, queued or running, that wait for something to happen."""
+        """Waiting calls, queued or running."""
         self._stopped = False
 
     def put(self, effect: Effect, call: CallT) -> None:
-        """Start the call now, or when its turn comes."""
+        """Queue a call, and start it when its turn comes."""
         if effect is Effect.WAIT:
             self.waits += 1
         else:
@@ -42,7 +42,7 @@ class CallScheduler(Generic[CallT]):
         self.go_on()
 
     def ended(self, effect: Effect) -> None:
-        """A call of this effect that was started has ended."""
+        """Record that a started call with this effect has ended."""
         if effect is Effect.WAIT:
             self.waits -= 1
         else:
@@ -51,12 +51,12 @@ class CallScheduler(Generic[CallT]):
         self.go_on()
 
     def stop(self) -> None:
-        """Start no more calls: nobody would read their answers."""
+        """Drop the queue and start no more calls."""
         self._stopped = True
         self._queued.clear()
 
     def go_on(self) -> None:
-        """Start the calls whose turn has come."""
+        """Start all calls whose turn has come."""
         while self._queued and not self._stopped and self._is_turn_of(self._queued[0][0]) and self._may_start():
             effect, call = self._queued.popleft()
             if effect is not Effect.WAIT:

@@ -1,7 +1,7 @@
-"""One client's socket: bytes in, bytes out, and how long and how much of either.
+"""The transport of one client: bytes in and out, flow control and deadlines.
 
-Bounded both ways: reading stops while enough calls are under way or the client does not read its answers; half a
-message and a stopped reader have deadlines. What the messages mean is the session's.
+Reading pauses while too many calls are pending or the client does not read its answers; incomplete messages and
+clients that stop reading have deadlines. The session interprets the messages.
 """
 
 import asyncio
@@ -18,30 +18,30 @@ from queuectld.server.session import ClientSession
 HALF_MESSAGE_S: Final = 30.0
 """How long a message may take from its first byte to its last."""
 STOPPED_READER_S: Final = 30.0
-"""How long a client may leave its answers unread once UNREAD_BYTES of them have piled up."""
+"""How long a client may stop reading once UNREAD_BYTES are buffered for it."""
 UNREAD_BYTES: Final = 1024 * 1024
 PIECE_BYTES: Final = 256 * 1024
-"""Answers are gathered up to this size. Each write is a system call, and wakes the client."""
+"""Answers are collected up to this size: each write is a system call and wakes the client."""
 SMALL_BYTES: Final = 64 * 1024
-"""Half a message of this size is always borne, however many there are of them."""
+"""An incomplete message up to this size is always accepted, however many there are."""
 
 
 class ConnectionRegistry(Protocol):
-    """What a connection needs of all of them together."""
+    """The part of `Connections` that a connection uses."""
 
     is_closing: bool
 
     def half_messages(self, change: int) -> bool:
-        """Count bytes of half messages. False: there are too many of them."""
+        """Add to the total size of incomplete messages. False if it is over the limit."""
         ...
 
     def connection_closed(self, connection: "Connection") -> None:
-        """The connection is closed."""
+        """Called when the connection is closed."""
         ...
 
 
 class Connection(asyncio.Protocol):
-    """Made once the peer is known to be the daemon's own user."""
+    """The connection of one client, made after its credentials were checked."""
 
     def __init__(self, service: Service, client: ConnectionRegistry) -> None:
         self._registry = client
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._messages: Iterator[Message] = iter(())
         self._transport: asyncio.Transport | None = None
         self._unconsumed = 0
-        """Bytes that came since the last message was taken."""
+        """Bytes received since the last complete message."""
         self._counted = 0
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_silent(self) -> bool:
-        """Whether no whole message ever came."""
+        """Whether no complete message was received."""
         return not self._session.has_spoken
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._consume()
 
     def eof_received(self) -> bool:
-        """Called by asyncio. The client sends no more, but may still read what it is owed."""
+        """Called by asyncio. The client sends no more, but may still read pending answers."""
         self.finish()
         return True
 
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self.call_ended()
 
     def send(self, frame: bytes) -> None:
-        """See `session.Link`. What is answered in one round of the loop leaves in one piece."""
+        """See `session.ClientTransport`. Answers of one iteration of the loop are sent together."""
         if self._transport is None:
             return
         if not self._outgoing:
@@ -124,11 +124,11 @@ class Connection(asyncio.Protocol):
             self._flush()
 
     def may_send(self) -> bool:
-        """See `session.Link`."""
+        """See `session.ClientTransport`."""
         return not self._is_unread
 
     def call_ended(self) -> None:
-        """See `session.Link`. Where no other answer is to come soon, this one leaves now."""
+        """See `session.ClientTransport`. Flushes when no other call is pending."""
         if self._outgoing and not self._session.is_owed:
             self._flush()
         if self._is_finishing:
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
             self._consume()
 
     def finish(self) -> None:
-        """See `session.Link`. Nothing more is read; calls that only wait are not owed."""
+        """See `session.ClientTransport`. Reads no more; waiting calls are not answered."""
         self._is_finishing = True
         self._set_half_deadline(False)
         self._release_input()
@@ -150,18 +150,18 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _release_input(self) -> None:
-        """Free what will not be read any more, now: the objects themselves wait for the garbage collector."""
+        """Free the input buffers now; the objects themselves wait for the garbage collector."""
         self._messages = iter(())
         self._decoder.close()
         self._count_half(0)
 
     def abort(self) -> None:
-        """Close at once, whatever is owed."""
+        """Close at once, without sending pending answers."""
         if self._transport is not None:
             self._transport.abort()
 
     def refuse(self, code: ErrorCode, text: str, msgid: int | None = None) -> None:
-        """Say why, and close."""
+        """Send an error and close."""
         self._session.send_error(msgid, WireError(code, text))
         self.finish()
 
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _consume(self) -> None:
-        """Take the messages that are there, as long as there is room for them."""
+        """Pass complete messages to the session while it has room."""
         while not self._is_finishing:
             if self._is_unread or not self._session.has_room:
                 self._pause_reading()
@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
             self._session.receive(message, size)
 
     def _pause_reading(self) -> None:
-        """Read no more for now. The time of a half message stands still: it is we who keep it waiting."""
+        """Pause reading, and the deadline of an incomplete message, since the delay is ours."""
         if not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         is_half = self._decoder.half_read
         self._set_half_deadline(is_half)
         if not self._count_half(self._unconsumed if is_half else 0) and self._unconsumed > SMALL_BYTES:
-            self.refuse(ErrorCode.BUSY, "the daemon holds too many half messages; try again later")
+            self.refuse(ErrorCode.BUSY, "too many incomplete messages; try again later")
 
     def _count_half(self, size: int) -> bool:
         if size == self._counted:
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
 
     def _set_half_deadline(self, is_half: bool) -> None:
         if is_half and self._half_deadline is None:
-            words = f"half a message, and no more of it within {HALF_MESSAGE_S:g} s"
+            words = f"incomplete message: no more of it within {HALF_MESSAGE_S:g} s"
             self._half_deadline = self._loop.call_later(HALF_MESSAGE_S, self.refuse, ErrorCode.INVALID_PARAMS, words)
         elif not is_half and self._half_deadline is not None:
             self._half_deadline.cancel()

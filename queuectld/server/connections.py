@@ -1,4 +1,4 @@
-"""All clients together: how many there may be, and how they are closed when the daemon ends."""
+"""All client connections: their limit, and their shutdown when the daemon ends."""
 
 import asyncio
 import logging
@@ -15,29 +15,29 @@ from queuectld.server.peercred import rejection_reason
 log = logging.getLogger(__name__)
 
 SILENT_S: Final = 30.0
-"""A client that has said nothing for so long gives way when its place is needed."""
+"""A client that has sent no message for so long may be closed to admit another one."""
 HALF_MESSAGES_BYTES: Final = 64 * 1024 * 1024
-"""What half messages of all clients may hold together. In memory each is there up to three times while it grows."""
+"""Total size of incomplete messages. Each takes up to three times its size in memory while it grows."""
 
 
 class Connections:
-    """Owns every connection from its accept to its end."""
+    """Owns every client connection from accept to close."""
 
     def __init__(self, service: Service, max_connections: int) -> None:
         self._service = service
         self._max_connections = max_connections
         self._loop = asyncio.get_running_loop()
         self._since: dict[Connection, float] = {}
-        """When each came, in the loop's time; the oldest first."""
+        """Event loop time at which each connected, oldest first."""
         self._opening: set[asyncio.Task[object]] = set()
         self._half_bytes = 0
         self._empty = asyncio.Event()
         self.is_closing = False
 
     def admit(self, client: socket.socket) -> None:
-        """Take a client in, or send it away: another user's before a byte is read, one too many with an error."""
+        """Admit a client. Other users are refused before a byte is read; above the limit an error is sent."""
         if (why := rejection_reason(client)) is not None:
-            log.warning("a client was turned away: %s", why)
+            log.warning("refused a client: %s", why)
             client.close()
             return
         if len(self._since) >= self._max_connections and not self._make_room():
@@ -64,7 +64,7 @@ class Connections:
             self._empty.set()
 
     async def close_all(self, deadline_s: float) -> None:
-        """Answer what was accepted and close every connection; after `deadline_s` seconds without waiting for it."""
+        """Send the pending answers and close every connection, forcibly after `deadline_s` seconds."""
         self.is_closing = True
         for connection in list(self._since):
             connection.finish()
@@ -74,12 +74,12 @@ class Connections:
         try:
             await asyncio.wait_for(self._empty.wait(), deadline_s)
         except TimeoutError:
-            log.warning("%d clients had not read their answers when the daemon ended", len(self._since))
+            log.warning("closed %d clients that had not read their answers", len(self._since))
             for connection in list(self._since):
                 connection.abort()
 
     def _make_room(self) -> bool:
-        """Close the client that has been here longest without a word, if it has been so for SILENT_S."""
+        """Close the oldest connection without a message, if older than SILENT_S. Returns whether there was one."""
         before = self._loop.time() - SILENT_S
         for connection, since in self._since.items():
             if since > before:

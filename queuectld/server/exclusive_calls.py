@@ -1,7 +1,6 @@
-"""Which calls that add jobs look for others first: those with a selector among `depends_on`.
+"""Finds calls that add jobs with a selector in `depends_on`; they do not run concurrently with their neighbours.
 
-What such a call waits for depends on what was there before it, so it does not run beside its neighbours. The
-parameters are as they came, of any type.
+What their selectors match depends on the jobs stored before them. The parameters are unchecked and of any type.
 """
 
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ _SPELLINGS = ("depends_on", "dependsOn")
 
 
 def has_dependency_selector(caller: Caller, params: Mapping[str, Any]) -> bool:
-    """Whether this call of `enqueue`, `enqueue_many` or `batch.add` has a selector among what its jobs wait for."""
+    """Whether a job of this `enqueue`, `enqueue_many` or `batch.add` call has a selector in `depends_on`."""
     token, defaults, jobs = params.get("token"), params.get("defaults"), params.get("jobs")
     opened = caller.batches.get(token) if isinstance(token, str) else None
     if opened is not None and any(is_selector(reference) for reference, _ in opened.defaults.depends_on):
@@ -23,7 +22,7 @@ def has_dependency_selector(caller: Caller, params: Mapping[str, Any]) -> bool:
         return True
     if not isinstance(jobs, list):
         return False
-    # Most jobs wait for nobody: of ten thousand each costs two look-ups.
+    # Most jobs have no dependencies and cost two dict lookups each.
     waiting = (job for job in jobs if type(job) is dict and ("depends_on" in job or "dependsOn" in job))
     return any(map(_has_selector, waiting))
 

@@ -1,7 +1,7 @@
-"""The events that one client follows, at the pace at which it reads.
+"""The event subscription of one client, with flow control.
 
-A reader that falls behind is taken off the bus, so that nothing piles up for it here, and put back on after the
-last event it was sent once it reads again. One that never does is dropped by its connection.
+A client that falls behind is unsubscribed, so that no events are buffered for it, and subscribed again after the last
+event sent once it reads again. Its connection closes it if it never does.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from queuectld.store.records import Event
 log = logging.getLogger(__name__)
 
 Subscribe = Callable[[int, Deliver], Awaitable[Subscription]]
-"""Takes a place on the bus: the events after a number, first those stored, then as they come."""
+"""Subscribes to the events after a number: first stored ones, then new ones."""
 
 
 class EventFeed:
-    """Sends events as notifications. `lost` is called when the reader cannot be told all that it is owed."""
+    """Sends events as notifications. `lost` is called when events cannot be delivered without a gap."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class EventFeed:
     ) -> None:
         self._subscribe = subscribe
         self._sent = since
-        """The number of the last event that was sent; what follows it is still owed."""
+        """The number of the last event sent."""
         self._send = send
         self._may_send = may_send
         self._lost = lost
@@ -45,21 +45,21 @@ class EventFeed:
         self._catching_up: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Take the place on the bus; nothing is sent before `release`. Refused (gone) when `since` is not kept."""
+        """Subscribe; nothing is sent before `release`. Raises Refused (gone) if events after `since` were removed."""
         self._set_subscription(await self._subscribe(self._sent, self._deliver))
 
     def release(self) -> None:
-        """The subscription has been answered: send, what was held back first."""
+        """Start sending: the subscription was answered."""
         self._answered = True
         self.resume()
 
     def resume(self) -> None:
-        """The reader reads again."""
+        """Resume sending: the client reads again."""
         if self._behind and self._answered and not self._closed and self._catching_up is None:
             self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     def close(self) -> None:
-        """Send nothing any longer."""
+        """Stop sending."""
         self._closed = True
         if self._subscription is not None:
             self._subscription.close()
@@ -75,7 +75,7 @@ class EventFeed:
             self._lost()
         finally:
             self._catching_up = None
-        # It may have fallen behind again, and read on again, while the past was read from the store.
+        # The client may have stopped and resumed reading again meanwhile.
         if self._may_send():
             self.resume()
 
@@ -89,7 +89,7 @@ class EventFeed:
         if self._closed or self._behind:
             return
         if not self._answered or not self._may_send():
-            # From here on everything is read from the store again, later: a gap would be worse than a second reading.
+            # Unsubscribe: these events are read from the store again later, without a gap.
             self._behind = True
             if self._subscription is not None:
                 self._subscription.close()
@@ -97,8 +97,8 @@ class EventFeed:
             return
         try:
             frames = b"".join([notification("event", event_view(event)) for event in events])
-        except Exception as error:  # called while a commit is told to the daemon: a fault here is this reader's alone
-            log.error("an event cannot be told to a reader, which is let go", exc_info=error)
+        except Exception as error:  # called during a commit's publication: a failure must affect only this client
+            log.error("cannot encode an event; closing its subscription", exc_info=error)
             self._lost()
             return
         self._sent = events[-1].event_seq

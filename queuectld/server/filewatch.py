@@ -1,7 +1,7 @@
-"""Notices without polling that the socket's file was removed, or that somebody asks to look.
+"""Watches files for removal and attribute changes, without polling.
 
-inotify(7) through ctypes: the standard library has no binding. A user has few instances of it (128), which editors and
-the like may use up; then the owner looks for itself now and then, until there is one.
+Uses inotify(7) through ctypes, as the standard library has no binding. A user has few instances (128), which other
+programs may use up; then the callback is called at growing intervals until there is one.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 IN_ATTRIB: Final = 0x00000004
-"""Also told of a file that lost its last name while a socket is still bound to it."""
+"""Also reported when the last link to a bound socket is removed."""
 IN_DELETE_SELF: Final = 0x00000400
 IN_MOVE_SELF: Final = 0x00000800
 IN_NONBLOCK: Final = os.O_NONBLOCK
@@ -23,15 +23,15 @@ EVENT_BYTES: Final = 4096
 
 FIRST_CHECK_S: Final = 1.0
 LAST_CHECK_S: Final = 15.0
-"""Where nothing tells of changes, the gaps between two looks grow from the first to the last."""
+"""Without inotify, the interval between checks grows from the first to the last."""
 
 log = logging.getLogger(__name__)
 
 
 class FileWatch:
-    """Calls `changed` on the loop after something happened to one of the files watched.
+    """Calls `changed` on the event loop after a change to a watched file.
 
-    Events are not told apart: the callee looks for itself, which is right whatever was lost or merged.
+    Events are not distinguished: the callback checks the files itself, which is correct even if events are lost.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, changed: Callable[[], None]) -> None:
@@ -45,24 +45,24 @@ class FileWatch:
 
     @property
     def has_inotify(self) -> bool:
-        """Whether the kernel tells of changes, rather than a look now and then."""
+        """Whether inotify is in use, rather than checks at intervals."""
         return self._timer is None
 
     def add(self, path: Path) -> None:
-        """Watch this file or folder itself, nothing below it; the one that is there now."""
+        """Watch this file or folder itself, not its contents."""
         self._paths.add(path)
         if self._timer is None and (why := self._watch([path])):
-            log.warning("no notice of changes to %s can be had (%s); it is looked at now and then", path, why)
+            log.warning("cannot watch %s for changes (%s); checking it now and then", path, why)
             self._check_later()
 
     def close(self) -> None:
-        """Watch nothing any longer."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
         self._drop()
 
     def _watch(self, paths: list[Path]) -> str:
-        """Have the kernel tell of these; or why it will not, in words. What is not there is not watched."""
+        """Watch these paths; missing ones are skipped. Returns an error message, or an empty string."""
         if not hasattr(self._libc, "inotify_init1"):
             return "this system has no inotify"
         if self._descriptor < 0:
@@ -85,7 +85,7 @@ class FileWatch:
             self._descriptor = -1
 
     def _check_later(self) -> None:
-        # Half a watch would only hold what others are short of.
+        # Release the scarce inotify instance until all paths can be watched.
         self._drop()
         self._timer = self._loop.call_later(self._delay_s, self._check_now)
         self._delay_s = min(self._delay_s * 2, LAST_CHECK_S)
@@ -97,8 +97,8 @@ class FileWatch:
             return
         self._timer = None
         self._delay_s = FIRST_CHECK_S
-        log.info("changes to %s are told of again", ", ".join(map(str, sorted(self._paths))))
-        self._changed()  # what came between the look and the watch
+        log.info("watching %s for changes again", ", ".join(map(str, sorted(self._paths))))
+        self._changed()  # for changes between the check and the watch
 
     def _drain(self) -> None:
         try:

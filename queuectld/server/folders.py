@@ -1,7 +1,8 @@
-"""Who could remove or replace what lies in a folder: the rules of sshd's StrictModes (sshd_config(5)).
+"""Checks that no other user can remove or replace the contents of a folder, by the rules of sshd's StrictModes
+(sshd_config(5)).
 
-The folder and every folder above it belong to root or to this user, and nobody else may write in them; in a sticky one
-(/tmp) others may, but remove nothing of ours. As in Debian's sshd, a group that is this user's alone is not `others`.
+The folder and its parents must belong to root or to this user, and must not be writable by others unless sticky (/tmp).
+As in Debian's sshd, a group whose only member is this user does not count as others.
 """
 
 import os
@@ -15,7 +16,7 @@ _ALL_USERS: Final = "4294967295"
 
 
 def weakness(folder: Path) -> str | None:
-    """Who could get at what lies in the folder, and the way out; None when nobody could. Raises OSError."""
+    """Describe who could change the contents of the folder and how to fix that; None if nobody. Raises OSError."""
     real = Path(os.path.realpath(folder))
     return _weakness_of(real) or next(filter(None, map(_weakness_above, real.parents)), None)
 
@@ -26,7 +27,7 @@ def _weakness_of(folder: Path) -> str | None:
     if found.st_mode & stat.S_ISVTX:
         if is_ours or found.st_uid == 0:
             return None
-        return f"the folder {folder} belongs to user {found.st_uid}, who could remove what lies there"
+        return f"the folder {folder} belongs to user {found.st_uid}, who could remove its files"
     if not is_ours:
         return f"the folder {folder} belongs to user {found.st_uid}; a socket there could be replaced"
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -37,17 +38,17 @@ def _weakness_of(folder: Path) -> str | None:
 def _weakness_above(folder: Path) -> str | None:
     found = os.stat(folder)
     if found.st_uid not in (0, os.geteuid()) and not _is_nobody_here(found.st_uid):
-        return f"the folder {folder} belongs to user {found.st_uid}, who could replace what lies below it"
+        return f"the folder {folder} belongs to user {found.st_uid}, who could replace its contents"
     if found.st_mode & stat.S_ISVTX:
         return None
     others = stat.S_IWOTH if _is_own_group(found.st_gid) else stat.S_IWOTH | stat.S_IWGRP
     if found.st_mode & others:
-        return f"others may write in {folder} and replace what lies below it; close it with: chmod go-w {folder}"
+        return f"others may write in {folder} and replace its contents; close it with: chmod go-w {folder}"
     return None
 
 
 def _is_own_group(gid: int) -> bool:
-    """Whether this is the group that many systems make for each user, with nobody else in it."""
+    """Whether this is the user's private group, with no other member."""
     import grp
     import pwd
 
@@ -59,7 +60,7 @@ def _is_own_group(gid: int) -> bool:
 
 
 def _is_nobody_here(uid: int) -> bool:
-    """Whether the uid stands for all users that this user namespace does not know, root among them (containers)."""
+    """Whether the uid is the overflow uid of this user namespace, which stands for unmapped users (containers)."""
     try:
         mapped = Path("/proc/self/uid_map").read_text().split()
         return uid == int(_OVERFLOW.read_text()) and mapped[2] != _ALL_USERS

@@ -1,6 +1,6 @@
-"""Accepts clients, and keeps the socket's file where clients look for it.
+"""Accepts clients, and binds the socket again if its file was removed.
 
-Owns the listening sockets from `serve` to `close`. Who was accepted is somebody else's.
+Owns the listening sockets from `serve` to `close`, but not accepted connections.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from queuectld.server.socketfile import BoundSocket, SocketRefused, bind, file_i
 log = logging.getLogger(__name__)
 
 ACCEPTS_AT_A_TIME: Final = 64
-"""Then those who are already connected get their turn."""
+"""Accepted in one callback, so that connected clients get their turn."""
 
 RETRY_S: Final = 0.5
-"""After an error that may stay a while, as no descriptor being left: trying again at once would spin."""
+"""Delay after an error that may persist, such as EMFILE; retrying at once would spin."""
 
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
-"""The gaps between two tries to bind again grow from the first to the last; they end with the first that succeeds."""
+"""The delay between attempts to bind again grows from the first to the last."""
 
 
 class Listener:
-    """Hands every accepted socket to `admit`."""
+    """Passes every accepted socket to `admit`."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sockets: Sequence[BoundSocket], admit: Callable[[socket.socket], None]
@@ -40,25 +40,25 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
 
     def serve(self, lock: Path) -> None:
-        """Accept from now on. A touch of the file `lock` asks the daemon to look after its socket."""
+        """Start accepting. Touching the file `lock` makes the daemon check its socket."""
         for bound in self._sockets:
             self._open(bound)
         self._watch.add(lock)
 
     def close(self) -> None:
-        """Accept nobody any longer, and remove the files that this process made."""
+        """Stop accepting, and remove the socket files that this process made."""
         self._watch.close()
         if self._timer is not None:
             self._timer.cancel()
         for bound in self._sockets:
-            # First the file: whoever comes now finds no socket rather than one that closes on him.
+            # Unlink first: a new client then finds no socket, rather than one that closes.
             unlink(bound)
             self._loop.remove_reader(bound.listening)
             bound.listening.close()
         self._sockets.clear()
 
     def look_after(self) -> None:
-        """Bind again what lies no longer at its path."""
+        """Bind the sockets again whose file was removed or replaced."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -70,13 +70,13 @@ class Listener:
         try:
             bound = bind(lost.path)
         except SocketRefused as refused:
-            log.warning("the socket is gone from its place and cannot be put back yet: %s", refused)
+            log.warning("the socket was removed and cannot be bound again yet: %s", refused)
             self._timer = self._loop.call_later(self._retry_s, self.look_after)
             self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
             return lost
-        log.warning("the socket was removed under the daemon and is bound again: %s", bound.path)
+        log.warning("the socket was removed; bound it again: %s", bound.path)
         self._retry_s = FIRST_RETRY_S
-        # Those who had connected before the file was lost still wait in the old backlog.
+        # Accept the clients that still wait in the old backlog.
         self._accept(lost.listening)
         self._loop.remove_reader(lost.listening)
         lost.listening.close()

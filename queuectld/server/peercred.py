@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, as the kernel knows it."""
+"""Checks the credentials of the peer of a Unix socket."""
 
 import os
 import socket
@@ -10,11 +10,11 @@ UCRED: Final = struct.Struct("3i")
 
 
 def rejection_reason(peer: socket.socket) -> str | None:
-    """Why a process that connected is not let in: only those of this daemon's user are. None: it is let in."""
+    """Return why a peer is refused: only processes of the daemon's user are accepted. None if accepted."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return None  # the file's mode 0600 is what keeps others out there
+        return None  # there the mode of the socket file, 0600, excludes other users
     try:
         _pid, uid, _gid = UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
     except OSError as error:
-        return f"whose user it is cannot be told: {error.strerror}"
-    return None if uid == os.geteuid() else f"it is of another user ({uid})"
+        return f"cannot read its credentials: {error.strerror}"
+    return None if uid == os.geteuid() else f"it belongs to another user ({uid})"

@@ -1,4 +1,4 @@
-"""What a method is to the server: who carries it out, and what of its parameters changes its effect on others."""
+"""Routes: the handler of a method, and whether a call must run alone."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from queuectld.scheduler.service import Service
 
 @dataclass(slots=True)
 class OpenBatch:
-    """A batch that is not committed: the keys laid under its jobs, and the queues of those that have come."""
+    """An uncommitted batch: the default keys of its jobs, and the queues of the jobs so far."""
 
     defaults: Defaults
     queues: set[str] = field(default_factory=set)
 
 
 class Caller(Protocol):
-    """What a handler may ask of the connection its call came over."""
+    """The connection of a call, as its handler uses it. Identifies the client by identity."""
 
     @property
     def batches(self) -> MutableMapping[str, OpenBatch]:
@@ -25,19 +25,19 @@ class Caller(Protocol):
         ...
 
     def __hash__(self) -> int:
-        """It stands for its client, by identity."""
+        """Hash by identity."""
         ...
 
     async def follow(self, request: EventsSubscribe) -> int:
-        """Send the events asked for as notifications, once the call under way is answered.
+        """Send the requested events as notifications, after the current call is answered.
 
-        Returns the number of the event after which they begin. Refused (gone) when that is no longer kept.
+        Returns the number of the event after which they begin. Raises Refused (gone) if later events were removed.
         """
         ...
 
 
 Handler = Callable[[Service, Caller, Any], Awaitable[Any]]
-"""Decoded request in, wire value out. The peer also stands for the client as the owner of its workers."""
+"""Takes a decoded request, returns a wire value. The caller also identifies the client of foreground workers."""
 
 
 class Route(NamedTuple):
@@ -45,4 +45,4 @@ class Route(NamedTuple):
 
     handle: Handler
     runs_alone: Callable[[Caller, Mapping[str, Any]], bool] | None = None
-    """Whether a call with these parameters, not checked yet, looks something up first, so that it goes on its own."""
+    """Whether a call with these unchecked parameters must not run concurrently with others."""

@@ -1,7 +1,4 @@
-"""From a method's name to its handler, and from whatever a handler raises to the wire's error.
-
-This is the one place where the daemon's errors become those of the wire.
-"""
+"""Finds the route of a method, and converts exceptions to wire errors."""
 
 import logging
 from collections.abc import Mapping
@@ -28,11 +25,11 @@ ROUTES: Final[Mapping[str, Route]] = {
 }
 
 SHOWN: Final = 64
-"""Characters of a method's name that an error repeats."""
+"""Characters of a method name that an error repeats."""
 
 
 class WireError(NamedTuple):
-    """An error as it goes over the wire."""
+    """An error as sent to a client."""
 
     code: ErrorCode
     message: str
@@ -40,14 +37,14 @@ class WireError(NamedTuple):
 
 
 def find_route(method: str) -> Route:
-    """Where calls of `method` go. Refused (unknown_method) names the nearest method there is."""
+    """Return the route of a method. Raises Refused (unknown_method), which suggests the nearest name."""
     if (route := ROUTES.get(method)) is not None:
         return route
     raise Refused(ErrorCode.UNKNOWN_METHOD, f"unknown method {method[:SHOWN]!r}{hint(method, ROUTES)}")
 
 
 def wire_error(error: Exception) -> WireError:
-    """What a client is told of an error. One that nobody foresaw is logged, and the client is told no more of it."""
+    """Convert an exception. An unexpected one is logged, and the client gets no details."""
     match error:
         case Refused():
             return WireError(error.code, error.message, error.data)
@@ -55,4 +52,4 @@ def wire_error(error: Exception) -> WireError:
             return WireError(ErrorCode.INVALID_PARAMS, error.message, error.data)
         case _:
             log.error("a request failed", exc_info=error)
-            return WireError(ErrorCode.INTERNAL, "an error in the daemon; its log tells more (queuectl daemon logs)")
+            return WireError(ErrorCode.INTERNAL, "internal error in the daemon; see its log (queuectl daemon logs)")

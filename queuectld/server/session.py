@@ -1,6 +1,6 @@
-"""The calls of one client: hello, their order, their answers, their cancellation. Knows no sockets.
+"""The calls of one client: hello, order, answers, cancellation. Does no I/O.
 
-A call ends with exactly one answer, unless the client is gone by then.
+Every call gets exactly one answer, unless the client has disconnected.
 """
 
 import asyncio
@@ -21,37 +21,37 @@ from queuectld.server.route import OpenBatch, Route
 from queuectld.server.router import WireError, find_route, wire_error
 
 MAX_OWED: Final = 256
-"""Calls under way on one connection; then the rest of the stream stays in the socket."""
+"""Pending calls of one connection; at the limit, the connection is not read."""
 MAX_OWED_BYTES: Final = 16 * 1024 * 1024
-"""What these calls may take up together: two of the largest messages, or many small ones."""
+"""Total size of these calls: two messages of maximum size, or many small ones."""
 MAX_WAITS: Final = 1024
 MAX_WAIT_BYTES: Final = MAX_OWED_BYTES
-"""Waiting calls do not count above, or a client that waits could not even say that it waits no longer."""
+"""Waiting calls have their own limits, so that a client with many of them can still cancel one."""
 CAPABILITIES: Final = ("batch", "cancel", "events")
 
 
 class ClientTransport(Protocol):
-    """What a session needs of its connection."""
+    """The part of the connection that a session uses."""
 
     def send(self, frame: bytes) -> None:
-        """Send, or drop when the client is gone."""
+        """Send a frame, or drop it if the client has disconnected."""
         ...
 
     def may_send(self) -> bool:
-        """Whether the client keeps up with what it is sent."""
+        """Whether the client keeps up reading."""
         ...
 
     def call_ended(self) -> None:
-        """There may be room for the next call."""
+        """A call was answered: there may be room for the next one."""
         ...
 
     def finish(self) -> None:
-        """Close once what is owed is sent."""
+        """Close after the pending answers are sent."""
         ...
 
 
 class Call:
-    """One call that has come in and is not answered yet."""
+    """One call that is not answered yet."""
 
     __slots__ = ("cancelled", "effect", "method", "msgid", "params", "route", "size", "task")
 
@@ -69,7 +69,7 @@ class Call:
 
 
 class ClientSession:
-    """The calls of one client. Also the owner of the workers that its client has started: they drain when it closes."""
+    """The calls of one client. It also identifies the client of foreground workers: they drain when it closes."""
 
     def __init__(self, service: Service, transport: ClientTransport) -> None:
         self._service = service
@@ -77,7 +77,7 @@ class ClientSession:
         self._loop = asyncio.get_running_loop()
         self._scheduler: CallScheduler[Call] = CallScheduler(self._start, transport.may_send)
         self._background: set[asyncio.Task[Any]] = set()
-        """The loop itself holds its tasks only weakly."""
+        """The event loop keeps only weak references to tasks."""
         self._waiting: dict[int, Call] = {}
         self._owed_bytes = 0
         self._wait_bytes = 0
@@ -89,21 +89,21 @@ class ClientSession:
 
     @property
     def has_room(self) -> bool:
-        """Whether another message may be taken from the stream."""
+        """Whether another message may be read."""
         return self._scheduler.owed < MAX_OWED and self._owed_bytes < MAX_OWED_BYTES
 
     @property
     def is_owed(self) -> bool:
-        """Whether answers are still to come that nothing but the daemon holds up."""
+        """Whether calls other than waiting ones are pending."""
         return self._scheduler.owed > 0
 
     @property
     def has_spoken(self) -> bool:
-        """Whether a whole message ever came."""
+        """Whether a complete message was received."""
         return self._has_spoken
 
     def receive(self, message: rpc.Message, size: int) -> None:
-        """Take a message that had `size` bytes. Responses and unknown notifications mean nothing here."""
+        """Handle a message of `size` bytes. Responses and unknown notifications are ignored."""
         if isinstance(message, rpc.Request):
             try:
                 self._take(message, size)
@@ -114,11 +114,11 @@ class ClientSession:
         self._has_spoken = True
 
     def send_error(self, msgid: int | None, error: WireError) -> None:
-        """Answer with an error, in the form that this client understands."""
+        """Answer with an error; in the plain form before hello."""
         self._transport.send(rpc.error_response(msgid, *error, plain=not self.said_hello))
 
     async def follow(self, request: EventsSubscribe) -> int:
-        """See `route.Caller`. A second subscription takes the place of the first."""
+        """See `route.Caller`. A second subscription replaces the first."""
         if self._feed is not None:
             self._feed.close()
         bus, wanted = self._service.bus, await self._filter(request)
@@ -131,20 +131,20 @@ class ClientSession:
             lost=self._transport.finish,
         )
         await self._feed.start()
-        # The answer is written in this same step of the loop, so the events come after it.
+        # The answer is written in this iteration of the loop, so the events follow it.
         self._loop.call_soon(self._feed.release)
         return since
 
     def may_send_again(self) -> None:
-        """The client reads again."""
+        """Resume sending: the client reads again."""
         self._scheduler.go_on()
         if self._feed is not None:
             self._feed.resume()
 
     def close(self, *, client_returns: bool) -> None:
-        """The client is gone, or (`client_returns`) the daemon is on its way out and the client will come back.
+        """Close the session. `client_returns`: the daemon is ending and the client is expected to reconnect.
 
-        What has begun goes on to its end unheard; what waits is ended; what has not begun never does.
+        Running calls complete without an answer, waiting ones are cancelled, queued ones are dropped.
         """
         self._scheduler.stop()
         if self._feed is not None:
@@ -170,7 +170,7 @@ class ClientSession:
             return
         params = _params_map(request.params)
         if request.method == "ping":
-            # Out of turn: a client asks whether the daemon lives because an earlier call of it takes long.
+            # Out of order: clients ping to check the daemon while an earlier call takes long.
             self._transport.send(rpc.response(request.msgid, {}))
             return
         route = find_route(request.method)
@@ -181,12 +181,13 @@ class ClientSession:
         call = Call(request.msgid, request.method, route, effect, params, size)
         if effect is Effect.WAIT:
             if size > MAX_WAIT_BYTES:
-                message = f"a call that waits may have {MAX_WAIT_BYTES:,} bytes, and this one has {size:,}"
+                message = f"a waiting call may have at most {MAX_WAIT_BYTES:,} bytes, this one has {size:,}"
                 raise Refused(ErrorCode.TOO_LARGE, f"{message}; name fewer jobs, or use a selector such as 1-100000")
             if self._scheduler.waits >= MAX_WAITS or self._wait_bytes + size > MAX_WAIT_BYTES:
                 message = (
-                    f"{self._scheduler.waits} calls of this connection wait already, with {self._wait_bytes:,} bytes;"
-                    f" at most {MAX_WAITS:,} may, with {MAX_WAIT_BYTES:,} bytes"
+                    f"too many waiting calls on this connection: {self._scheduler.waits}"
+                    f" with {self._wait_bytes:,} bytes;"
+                    f" at most {MAX_WAITS:,} with {MAX_WAIT_BYTES:,} bytes"
                 )
                 raise Refused(ErrorCode.BUSY, message)
             self._waiting[call.msgid] = call
@@ -197,7 +198,7 @@ class ClientSession:
 
     def _hello(self, params: Any) -> dict[str, Any]:
         if self._has_spoken:
-            raise Refused(ErrorCode.WRONG_STATE, "hello is the first call of a connection, or it is not made")
+            raise Refused(ErrorCode.WRONG_STATE, "hello must be the first call of a connection")
         self.said_hello = True
         request = Hello.from_map(_params_map(params))
         if request.protocol > rpc.PROTOCOL_VERSION:
@@ -224,14 +225,14 @@ class ClientSession:
     async def _carry_out(self, call: Call) -> None:
         try:
             request = REQUESTS[call.method].from_map(call.params)
-            call.params = {}  # a waiting call keeps only what it needs
+            call.params = {}  # free memory during a long wait
             handling = call.route.handle(self._service, self, request)
             del request
             answer = _answer(call.msgid, await handling)
         except asyncio.CancelledError:
             answer = None
             self.send_error(call.msgid, WireError(ErrorCode.GONE, "the call was cancelled by its client"))
-        except Exception as error:  # the border: whatever goes wrong in a call is that call's answer, and no more
+        except Exception as error:  # any failure becomes the answer of this call and affects no other
             answer = None
             self.send_error(call.msgid, wire_error(error))
         if answer is not None:
@@ -249,7 +250,7 @@ class ClientSession:
         self._transport.call_ended()
 
     def _cancel(self, params: Any) -> None:
-        """End a waiting call. Others are answered soon anyway, and what they write is written."""
+        """Cancel a waiting call. Other calls are answered soon and are not cancelled."""
         try:
             msgid = _params_map(params).get("msgid")
         except Refused:
@@ -260,7 +261,7 @@ class ClientSession:
 
     def _stop_waiting(self, call: Call) -> None:
         if call.task is not None:
-            # Not at once: a task that is cancelled before its first step never runs, and would never answer.
+            # Deferred: a task that is cancelled before its first step never runs, and would never answer.
             self._loop.call_soon(call.task.cancel)
 
 
@@ -272,9 +273,9 @@ def _params_map(params: Any) -> Mapping[str, Any]:
 
 
 def _answer(msgid: int, result: Any) -> bytes:
-    """The answer's frame. Refused (too_large) when no message may be so large."""
+    """Encode an answer. Raises Refused (too_large) above the message limit."""
     frame = rpc.response(msgid, result)
     if len(frame) > rpc.MAX_MESSAGE_BYTES:
-        message = f"done, but the answer of {len(frame):,} bytes is larger than a message; ask for fewer jobs at a time"
+        message = f"done, but the answer ({len(frame):,} bytes) exceeds the message limit; ask for fewer jobs at a time"
         raise Refused(ErrorCode.TOO_LARGE, message)
     return frame

@@ -1,7 +1,4 @@
-"""The socket in the file system: bound private from its first moment, and removed only when it still is ours.
-
-Owns the path, its folder and what lies there. Knows nothing of connections.
-"""
+"""Socket files: bound with mode 0600 atomically, and removed only if still the same file."""
 
 import errno
 import os
@@ -18,25 +15,25 @@ MAX_ADDRESS_BYTES: Final = 107
 """`sun_path` of unix(7) has 108 bytes, one of them for the NUL."""
 
 BACKLOG: Final = 1024
-"""Connects that may wait while the loop is busy; a burst of as many clients as we serve at all."""
+"""Connections that may wait to be accepted: as many as the default client limit."""
 
 PRIVATE_FOLDER: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 
 
 class SocketRefused(Exception):
-    """Why the daemon cannot listen at a path, in words that name it."""
+    """The daemon cannot listen at a path; the message names it."""
 
 
 class FileId(NamedTuple):
-    """Which file lies at a path: paths are used again, this is not while the socket lives."""
+    """Identity of a file: unlike its path, not reused while the socket is open."""
 
     device: int
     inode: int
 
 
 class BoundSocket(NamedTuple):
-    """A listening socket with its path. `ours`: this process has bound it, so it removes the file in the end."""
+    """A listening socket with its path. `ours`: this process bound it, and removes the file at the end."""
 
     listening: socket.socket
     path: Path
@@ -45,10 +42,10 @@ class BoundSocket(NamedTuple):
 
 
 def bind(path: Path) -> BoundSocket:
-    """Listen at `path`: mode 0600, in a folder that is made 0700 when it is not there.
+    """Listen at `path` with mode 0600, in a folder that is created with mode 0700 if missing.
 
-    The caller holds the daemon's lock, so a socket that nobody answers at is stale and is replaced.
-    SocketRefused when something else lies there, when another program listens, or when the folder is unsafe.
+    The caller holds the daemon's lock, so a socket without a listener is stale and is replaced.
+    Raises SocketRefused if another file exists there, another program listens, or the folder is unsafe.
     """
     try:
         folder = open_private_folder(path.parent)
@@ -59,7 +56,7 @@ def bind(path: Path) -> BoundSocket:
         _clear(path, address)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            # On Linux the file gets the mode of the socket less the umask: there is no moment with a wider one.
+            # On Linux the file gets the mode of the socket minus the umask, atomically.
             os.fchmod(listening.fileno(), PRIVATE_FILE)
             listening.bind(address)
             listening.listen(BACKLOG)
@@ -72,14 +69,14 @@ def bind(path: Path) -> BoundSocket:
 
 
 def unlink(bound: BoundSocket) -> None:
-    """Remove the file of a socket that this process bound, unless another lies there by now."""
+    """Remove the file of a socket that this process bound, unless it was replaced."""
     if bound.ours and bound.file is not None and file_id(bound.path) == bound.file:
         with suppress(FileNotFoundError):
             bound.path.unlink()
 
 
 def is_answered(path: Path) -> bool:
-    """Whether somebody accepts connections at `path`."""
+    """Whether a process accepts connections at `path`."""
     try:
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -117,17 +114,17 @@ def open_private_folder(folder: Path) -> int:
 
 
 def short_address(path: Path, folder: int) -> str:
-    """An address for `path` that fits into a socket's name, through /proc/self/fd when the path is too long."""
+    """Return an address for `path` that fits into sun_path, through /proc/self/fd if the path is too long."""
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         return str(path)
     address = f"/proc/self/fd/{folder}/{path.name}"
     if len(os.fsencode(address)) > MAX_ADDRESS_BYTES:
-        raise SocketRefused(f"the name of the socket is too long: {path.name} (its folder may be as deep as you like)")
+        raise SocketRefused(f"socket name too long: {path.name} (the path of its folder may have any length)")
     return address
 
 
 def _clear(path: Path, address: str) -> None:
-    """Remove a stale socket. SocketRefused when what lies at `path` is no socket of ours, or is answered."""
+    """Remove a stale socket. Raises SocketRefused if the file is not a socket of this user, or has a listener."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -135,9 +132,9 @@ def _clear(path: Path, address: str) -> None:
     except OSError as error:
         raise SocketRefused(f"cannot look at {path}: {error.strerror}") from error
     if not stat.S_ISSOCK(found.st_mode):
-        raise SocketRefused(f"{path} is in the way: it is no socket; move it elsewhere")
+        raise SocketRefused(f"cannot listen at {path}: it exists and is not a socket; move it elsewhere")
     if found.st_uid != os.geteuid():
-        raise SocketRefused(f"{path} is in the way: it belongs to user {found.st_uid}")
+        raise SocketRefused(f"cannot listen at {path}: it belongs to user {found.st_uid}")
     if _is_answered(address):
         raise SocketRefused(f"another program listens at {path}")
     try:

@@ -1,4 +1,4 @@
-"""From the daemon's objects to the maps of the wire. Pure; one function per thing that is shown.
+"""Converts the daemon's objects to wire maps. Pure functions.
 
 Times become ISO 8601 UTC with milliseconds, durations seconds, worker numbers `w12`. Absent is nil. Keys are only ever
 added. Values of environment variables, and what a job reads as its input, are never shown.

@@ -50,7 +50,7 @@ class LeftoverPipes:
             pid = os.fork()
         except OSError as error:
             if not self._complained:
-                self._log(f"cannot hand over the pipes of what was left behind: {error.strerror}; tried again")
+                self._log(f"cannot fork a reader for leftover pipes: {error.strerror}; retrying later")
             self._complained = True
             return
         if pid == 0:

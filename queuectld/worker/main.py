@@ -109,7 +109,7 @@ class Worker:
             self.uplink.connect()
             self.loop.run()
         except OSError as error:
-            self.log(f"ends, as a system call failed: {error}")
+            self.log(f"exiting, a system call failed: {error}")
             self._spool()
             return 1
         self.uplink.close()
@@ -153,7 +153,7 @@ class Worker:
         with contextlib.suppress(OSError):  # it stands for a run in hand; without one there was none
             statefile.write(self.state_fd, record)
         if short is not None and not self._is_short_of_resources:
-            self.log(f"cannot begin a job: {short}; what it is given goes back until it can")
+            self.log(f"cannot start jobs: {short}; returning them until it can")
             self._is_short_of_resources = True
         # Where nobody listens the next hello tells that nothing runs here.
         self.uplink.send("returned", {"seq": seq, "run": run, "short": short})
@@ -168,7 +168,7 @@ class Worker:
 
     def discard(self, whose: str, pipe: int) -> None:
         """Take over the reading end of a pipe that something left behind still holds: read, and drop."""
-        self.log(f"{whose} left something behind that still holds its output; what it writes is dropped")
+        self.log(f"{whose} left a process behind that still writes to its output; discarding that")
         self._leftover_pipes.take(pipe)
 
     # What it is told
@@ -336,7 +336,7 @@ def main(arguments: list[str]) -> int:
         worker, group = _begin(options)
     except OSError as error:
         with contextlib.suppress(OSError):
-            print(f"worker w{options['--id']}: cannot begin: {error}", file=sys.stderr, flush=True)
+            print(f"worker w{options['--id']}: cannot start: {error}", file=sys.stderr, flush=True)
         return 1
     gc.collect()
     gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer

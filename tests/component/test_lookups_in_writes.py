@@ -41,7 +41,7 @@ def test_an_id_or_a_number_takes_no_question_of_its_own(tmp_path: Path, method: 
             await route.handle(core.service, None, request({**params, "id": "last"}))  # type: ignore[arg-type]
             assert asked
             for missing in ("nobody", "77"):
-                with pytest.raises(Refused, match=f"there is no job '{missing}'") as refused:
+                with pytest.raises(Refused, match=f"no such job: '{missing}'") as refused:
                     await route.handle(core.service, None, request({**params, "id": missing}))  # type: ignore[arg-type]
                 assert refused.value.code is ErrorCode.NOT_FOUND
         finally:

@@ -274,13 +274,13 @@ async def test_the_log_tells_why_a_client_is_turned_away(
 ) -> None:
     async with FrontDoor(tmp_path) as door:
         door.connections.admit(NotTold())  # type: ignore[arg-type]
-        why = "whose user it is cannot be told: No buffer space available"
-        assert caplog.messages == [f"a client was turned away: {why}"]
+        why = "cannot read its credentials: No buffer space available"
+        assert caplog.messages == [f"refused a client: {why}"]
         caplog.clear()
         monkeypatch.setattr(peercred.os, "geteuid", lambda: 4242)
         assert await (await door.connect()).is_closed()
         monkeypatch.undo()
-        assert caplog.messages == [f"a client was turned away: it is of another user ({os.geteuid()})"]
+        assert caplog.messages == [f"refused a client: it belongs to another user ({os.geteuid()})"]
 
 
 @scene
@@ -315,7 +315,7 @@ async def test_a_socket_that_cannot_be_bound_again_is_once_the_way_is_free(
         folder.rename(tmp_path / "elsewhere")
         folder.write_text("in the way")
         door.listener._retry_s = 0.01
-        await eventually_async(lambda: "cannot be put back yet" in caplog.text)
+        await eventually_async(lambda: "cannot be bound again yet" in caplog.text)
         assert str(door.path) in caplog.text
         folder.unlink()
         await eventually_async(door.path.exists)

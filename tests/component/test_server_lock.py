@@ -79,7 +79,7 @@ def test_what_is_no_socket_is_left_alone(place: Path, kind: str) -> None:
         case "symlink":
             path.symlink_to(place / "elsewhere")
     before = file_id(path)
-    with pytest.raises(SocketRefused, match="is in the way"):
+    with pytest.raises(SocketRefused, match="it exists and is not a socket"):
         bind(path)
     assert file_id(path) == before
 
@@ -97,7 +97,7 @@ def test_a_long_path_works_and_a_long_name_is_refused_in_words(place: Path) -> N
     bound = bind(deep)
     with bound.listening:
         assert is_answered(deep)
-    with pytest.raises(SocketRefused, match="name of the socket is too long"):
+    with pytest.raises(SocketRefused, match="socket name too long"):
         bind(place / ("n" * 200))
 
 
@@ -326,7 +326,7 @@ def test_a_starter_that_has_gone_away_is_no_error() -> None:
     ("text", "words"),
     [
         ("log_leve = 'info'", "did you mean log_level"),
-        ("log_level = 'loud'", "'loud' is not allowed"),
+        ("log_level = 'loud'", "invalid log_level: 'loud'"),
         ("socket = 'relative'", "an absolute path"),
         ("max_connections = 0", "from 1 to 100000"),
         ("max_connections = true", "from 1 to 100000"),

@@ -128,7 +128,7 @@ async def test_a_pool_is_taken_up_by_its_number_while_it_is_a_clients_and_has_no
     stage.supervisor.client_gone("the client, come back")
     await eventually_async(lambda: len(stage.workers.drained) == 2)
     for pool in (started.pool, *(pools - {started.pool}), 99):
-        with pytest.raises(Refused, match="no worker pool") as refused:
+        with pytest.raises(Refused, match="no such worker pool") as refused:
             await stage.supervisor.start(WorkerStart(2, pool=pool), ME)
         assert refused.value.code is ErrorCode.NOT_FOUND
     assert len(detached.workers) == 1

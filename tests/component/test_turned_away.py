@@ -83,7 +83,7 @@ def test_a_client_that_cannot_be_watched_is_closed_and_not_left_waiting(
                 late.setblocking(False)
                 late.connect(str(first_path(tmp_path)))
                 room.is_full = True
-                await eventually_async(lambda: "cannot take in a connection" in caplog.text)
+                await eventually_async(lambda: "cannot register a connection" in caplog.text)
                 room.is_full = False
                 assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(late, 1), 20) == b""
             await first.call("status")
@@ -124,7 +124,7 @@ def test_a_call_that_is_too_large_to_wait_is_told_so(tmp_path: Path, monkeypatch
     async def play() -> None:
         async with FrontDoor(tmp_path) as door:
             client = await door.connect()
-            with pytest.raises(CallFailed, match="a call that waits may have 1,000 bytes, and this one has"):
+            with pytest.raises(CallFailed, match="a waiting call may have at most 1,000 bytes, this one has"):
                 await client.call("job.wait", ids=[f"job_{number}" for number in range(500)])
 
     play()

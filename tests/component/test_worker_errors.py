@@ -90,7 +90,7 @@ def test_a_job_is_given_back_unbegun_when_a_worker_is_short_of_something(idle_da
         returned = idle_daemon.expect("returned")
         assert (returned["seq"], returned["run"]) == (seq, 1)
         assert returned["short"]
-    assert idle_daemon.log.read_text().count("cannot begin a job") == 1
+    assert idle_daemon.log.read_text().count("cannot start jobs") == 1
     assert idle_daemon.output(idle_daemon.outcome("echo next", seq=3)) == b"next\n"
     # Of the runs that went back nothing is left that would count as a crash.
     assert idle_daemon.state_record()["seq"] == 3
@@ -126,7 +126,7 @@ def test_a_worker_that_has_no_room_to_begin_says_so_in_words(idle_daemon: FakeDa
     start_with(idle_daemon, "fallocate:error=ENOSPC:when=1")
     assert idle_daemon.wait_for_exit() == 1
     said = idle_daemon.log.read_text()
-    assert "worker w12: cannot begin: [Errno 28] No space left on device" in said
+    assert "worker w12: cannot start: [Errno 28] No space left on device" in said
     assert "Traceback" not in said
 
 
@@ -137,7 +137,7 @@ def test_a_worker_that_cannot_set_room_aside_says_so_in_words(idle_daemon: FakeD
     idle_daemon.launch()
     assert idle_daemon.wait_for_exit() == 1
     said = idle_daemon.log.read_text()
-    assert "worker w12: ends, as a system call failed: [Errno 22] it is not a regular file" in said
+    assert "worker w12: exiting, a system call failed: [Errno 22] it is not a regular file" in said
     assert "Traceback" not in said
 
 

@@ -94,7 +94,7 @@ def escape(tmp_path: Path) -> Iterator[Escape]:
 
 def told(stage: Stage, group: Scratch | None) -> bool:
     """Whether the daemon has said what there is."""
-    words = f"each worker gets a control group in {group.path}" if group else "no control group is delegated"
+    words = f"each worker gets a control group in {group.path}" if group else "no delegated control group"
     return words in stage.home.daemon_log()
 
 

@@ -46,7 +46,7 @@ def test_workers_that_are_told_to_end_are_none_that_take_jobs(stage: Stage) -> N
         assert "Active Workers: 0" in stage.home.ok("status")
         said = stage.home.cli("enqueue", "--id", "next", "true").stderr
         assert "No workers are active, so it waits" in said
-        assert rules(stage, "next") == {"workers": "All workers have been told to end, and start no job any more."}
+        assert rules(stage, "next") == {"workers": "All workers have been told to end, and start no more jobs."}
         waited = stage.home.cli("wait", "next", "--timeout", "0.1")
         assert (waited.returncode, "No workers are active" in waited.stderr) == (124, True)
         stage.open_gate()

@@ -43,7 +43,7 @@ def test_after_a_total_crash_nothing_starts_for_a_pool_that_nobody_takes_up(stag
         assert {worker["pid"]: worker["state"] for worker in stage.workers()} == {survivor: "idle"}
         assert stage.ask("status")["workers"] == 0, "it takes no job"
         eventually(lambda: stage.workers() == [], deadline=DEADLINE_S)
-        assert "nobody took worker pool" in stage.home.daemon_log()
+        assert "no client reclaimed worker pool" in stage.home.daemon_log()
         assert states(stage, "lost", "waiting") == ["pending", "pending"]
         assert (stage.marks.text("lost"), stage.marks.text("waiting")) == ("s 1\n", "")
         stage.scale(1)
@@ -76,7 +76,7 @@ def test_a_client_that_comes_back_too_late_says_that_its_workers_have_ended(stag
         client.send_signal(signal.SIGSTOP)
         stage.open_gate()
         stage.keeper.end()
-        eventually(lambda: "nobody took worker pool" in stage.home.daemon_log(), deadline=DEADLINE_S)
+        eventually(lambda: "no client reclaimed worker pool" in stage.home.daemon_log(), deadline=DEADLINE_S)
         eventually(lambda: stage.workers() == [], deadline=DEADLINE_S)
         client.send_signal(signal.SIGCONT)
         _, said = client.communicate(timeout=DEADLINE_S)

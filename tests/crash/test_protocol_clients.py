@@ -167,7 +167,7 @@ def test_half_messages_of_many_clients_are_bounded_together(home: Home) -> None:
             send_as_much_as_goes(end, iter([half]))
         refused = select.select(ends, [], [], DEADLINE_S)[0]
         assert refused, "420 MB of half messages: somebody has to go"
-        assert b"busy: the daemon holds too many half messages" in refused[0].recv(1 << 16)
+        assert b"busy: too many incomplete messages" in refused[0].recv(1 << 16)
         # Three times what they may hold together: each is copied as it grows.
         assert memory_kib(daemon.pid) - before < 3 * 64 * 1024 + LITTLE_KIB
         stack.close()
@@ -258,7 +258,7 @@ def test_out_of_descriptors_a_dead_workers_job_runs_again_only_once_it_is_gone(h
         try:
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
             os.kill(worker["pid"], signal.SIGKILL)
-            eventually(lambda: "is not settled yet" in home.daemon_log(), DEADLINE_S)
+            eventually(lambda: "cannot clean up after worker" in home.daemon_log(), DEADLINE_S)
             assert asking.get(job.id).state == "processing", "nobody knows yet"
         finally:
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
@@ -284,7 +284,7 @@ def test_clients_never_use_up_the_descriptors_that_workers_need(home: Home) -> N
             assert b"busy: 50 clients are connected already" in refused[0].recv(1000)
             assert len(asking.worker_start(2)["workers"]) == 2
             assert asking.enqueue("true").wait(DEADLINE_S).exit_code == 0
-        assert "no more than 50 clients" in home.daemon_log()
+        assert "at most 50 clients" in home.daemon_log()
     finally:
         daemon.kill()
         daemon.wait()

@@ -189,7 +189,7 @@ def test_a_worker_that_the_store_does_not_know_finishes_its_job_and_ends(home: H
     for file in home.path.glob("queuectl.db*"):
         file.unlink()
     home.start_daemon()
-    eventually(lambda: "a worker that is not known here connected" in home.daemon_log(), DEADLINE_S)
+    eventually(lambda: "an unknown worker connected" in home.daemon_log(), DEADLINE_S)
     assert os.path.exists(f"/proc/{worker['pid']}"), "its job is not cut short"
     go_on()
     eventually(lambda: not os.path.exists(f"/proc/{worker['pid']}"), DEADLINE_S, "the worker has ended")

@@ -142,7 +142,7 @@ def test_what_is_not_plainly_a_socket_of_ours_is_not_used(place: Path, kind: str
         assert str(path.parent) in str(refusal)
         assert heard == b""
         if kind != "open folder":
-            with pytest.raises(SocketRefused, match="in the way"):
+            with pytest.raises(SocketRefused, match="cannot listen at"):
                 bind(path)
         else:
             with pytest.raises(SocketRefused, match="others may write"):
@@ -154,7 +154,7 @@ def test_the_daemon_uses_no_folder_and_no_socket_of_another_user(place: Path) ->
         stale.bind(str(place / "q.sock"))
     if MAY_CHANGE_USER:
         os.chown(place / "q.sock", STRANGER, STRANGER)
-        with pytest.raises(SocketRefused, match=f"in the way: it belongs to user {STRANGER}"):
+        with pytest.raises(SocketRefused, match=f"it belongs to user {STRANGER}"):
             bind(place / "q.sock")
         os.chown(place, STRANGER, STRANGER)
         with pytest.raises(SocketRefused, match=f"belongs to user {STRANGER}"):
@@ -179,7 +179,7 @@ def test_a_sticky_folder_is_used_only_where_its_owner_is_to_be_trusted(place: Pa
     assert weakness(client_attached(place / "ours", os.geteuid(), 0o1777)) is None
     theirs = client_attached(place / "theirs", STRANGER, 0o1777)
     if MAY_CHANGE_USER:
-        assert weakness(theirs) == f"the folder {theirs} belongs to user {STRANGER}, who could remove what lies there"
+        assert weakness(theirs) == f"the folder {theirs} belongs to user {STRANGER}, who could remove its files"
         with pytest.raises(SocketRefused, match=f"belongs to user {STRANGER}"):
             bind(theirs / "q.sock")
         home = Home()
@@ -209,7 +209,7 @@ def test_the_folders_above_are_looked_at_as_by_sshd(place: Path) -> None:
     above.chmod(0o755)
     if MAY_CHANGE_USER:
         os.chown(above, STRANGER, -1)
-        assert weakness(inner) == f"the folder {above} belongs to user {STRANGER}, who could replace what lies below it"
+        assert weakness(inner) == f"the folder {above} belongs to user {STRANGER}, who could replace its contents"
         os.chown(above, 0, STRANGER)
         above.chmod(0o775)
         assert weakness(inner) is not None, "a group of others"

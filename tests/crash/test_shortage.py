@@ -29,7 +29,7 @@ def test_another_worker_takes_the_jobs_and_none_pays_for_it(home: Home, what: st
     jobs = home.json("list")
     assert {(job["state"], job["attempts"], job["runs"], job["crashes"]) for job in jobs} == {("completed", 0, 1, 0)}
     assert "INJECTED" in (home.path / "trace").read_text()
-    assert home.daemon_log().count("cannot begin a job now") == 1
+    assert home.daemon_log().count("cannot start a job ") == 1
 
 
 def test_the_only_worker_begins_later_and_a_follower_sees_it(home: Home) -> None:

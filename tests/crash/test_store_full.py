@@ -88,7 +88,7 @@ def test_a_result_is_kept_until_it_can_be_stored(home: Home, disk: Disk, gate: s
     refused_until_full(home, disk)
     open_gate(home)
     eventually(lambda: not runs(home, "running"))
-    eventually(lambda: "a turn was not stored" in home.daemon_log())
+    eventually(lambda: "cannot store a turn" in home.daemon_log())
     assert home.states()["running"] == "processing", "its outcome has no room"
     disk.empty()
     home.cli("wait", "running")

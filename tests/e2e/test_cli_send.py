@@ -56,7 +56,7 @@ def test_who_does_not_run_or_has_no_open_stdin_is_told_so(started: Home) -> None
     started.ok("enqueue", "--stdin-open", "--hold", "--id", "held", "cat")
     done = started.cli("send", "held", "x")
     assert (done.returncode, done.stdout) == (5, "")
-    assert "held is held; it can be sent something while it runs" in done.stderr
+    assert "held is held; only a running job can be sent input" in done.stderr
     started.ok("send", job, "go")
     started.ok("wait", job)
     assert started.cli("send", job, "x").returncode == 5

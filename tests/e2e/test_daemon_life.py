@@ -123,7 +123,7 @@ def test_a_candidate_asks_a_daemon_without_a_socket_to_look_after_it(home: Home)
         [sys.executable, "-m", "queuectld"], env=home.env, capture_output=True, text=True, timeout=60, check=False
     )
     assert again.returncode == 0
-    assert f"running already (process {daemon.pid}), at {path}" in again.stderr
+    assert f"already running (process {daemon.pid}) at {path}" in again.stderr
     assert ask(home, "daemon.info")["pid"] == daemon.pid
 
 
@@ -223,7 +223,7 @@ def test_a_descriptor_that_is_no_listening_socket_is_refused_in_words(home: Home
         check=False,
     )
     assert done.returncode == 1
-    assert "descriptor 3 of LISTEN_FDS is no listening Unix stream socket" in done.stderr
+    assert "descriptor 3 of LISTEN_FDS is not a listening Unix stream socket" in done.stderr
 
 
 def test_the_log_holds_no_values_and_no_commands(home: Home) -> None:

@@ -49,7 +49,7 @@ def test_of_twenty_daemons_one_serves_and_none_complains(home: Home) -> None:
             if candidate is not daemon:
                 assert candidate.returncode == 0
                 assert candidate.stderr is not None
-                assert candidate.stderr.read().startswith(f"queuectld: running already (process {daemon.pid})")
+                assert candidate.stderr.read().startswith(f"queuectld: already running (process {daemon.pid})")
         assert terminate(daemon) == 0
     finally:
         for candidate in candidates:
@@ -104,14 +104,14 @@ def test_a_second_daemon_at_another_socket_is_refused_in_words(home: Home) -> No
     daemon = home.start_daemon()
     done = serve(home, "--socket", str(home.path / "other.sock"))
     assert done.returncode == 1
-    assert f"a daemon with this store runs already (process {daemon.pid}), at {home.socket}" in done.stderr
+    assert f"a daemon with this store is already running (process {daemon.pid}) at {home.socket}" in done.stderr
 
 
 def test_what_lies_at_the_sockets_path_is_left_alone(home: Home) -> None:
     home.socket.write_text("mine")
     done = serve(home)
     assert done.returncode == 1
-    assert f"{home.socket} is in the way" in done.stderr
+    assert f"cannot listen at {home.socket}: it exists and is not a socket" in done.stderr
     assert "Traceback" not in done.stderr
     assert home.socket.read_text() == "mine"
 

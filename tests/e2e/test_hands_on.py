@@ -211,7 +211,7 @@ def test_a_daemon_that_drains_says_so(home: Home) -> None:
     assert "drain" in home.cli("status").stderr
     assert "Draining" in home.ok("daemon", "status")
     assert home.json("status")["draining"] is True
-    assert "told to drain" in home.ok("explain", "job_1")
+    assert "The daemon is draining" in home.ok("explain", "job_1")
     home.ok("daemon", "drain", "--resume")
     home.ok("wait", "job_1")
     assert home.json("daemon", "status")["draining"] is False

@@ -83,7 +83,7 @@ def test_a_hard_limit_that_cannot_be_raised_is_told(home: Home) -> None:
         assert "the size of a file" not in home.ok("doctor")  # root may raise it
     else:
         assert "limits of the daemon and all jobs: the size of a file: 1,125,899,906,842,624 bytes" in home.ok("doctor")
-        assert "bound by limits that it cannot raise: the size of a file" in home.daemon_log()
+        assert "have limits that cannot be raised: the size of a file" in home.daemon_log()
 
 
 def test_limits_that_a_service_manager_gives_are_kept(home: Home) -> None:

@@ -1,7 +1,6 @@
-"""One verb on many jobs: those named each by itself all or none, then those of selectors that it can be done to.
+"""Bulk operations: apply one verb to named jobs, all or none, then to the jobs of selectors that permit it.
 
-It goes through any number of jobs in slices, so that others get their turn in between, and holds no more of them
-than an answer does.
+Works in slices, so that other requests get their turn, and keeps no more jobs in memory than an answer holds.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -20,22 +19,22 @@ from queuectld.store.records import MAX_LOOKED_AT, ActionResult, JobName, ListQu
 from queuectld.store.store import Store
 
 SLICE: Final = 250
-"""Jobs changed in one commit, for which others wait: some 10 ms where they are alike, 30 where they have a key."""
+"""Jobs changed in one commit, during which other writes wait: about 10 ms, or 30 ms for jobs with a key."""
 MAX_AT_ONCE: Final = 1_000
-"""JobName jobs that are changed in one commit. Of more, all are looked at first."""
+"""Named jobs that are changed in one commit. If there are more, all of them are checked first."""
 MAX_NAMED: Final = 100_000
 PAGES_A_CALL: Final = 20
-"""Pages that a call with a `limit` looks at, so that it is short also where it finds nothing."""
+"""Pages scanned by a call with a `limit`, so that it returns soon even without matches."""
 MAX_REPORTED_BYTES: Final = 6 * 1024 * 1024
 NAME_BYTES: Final = 300
-"""The most that the name of a job takes of these."""
+"""Upper bound for the size of a job that is reported by name."""
 MAX_REPORTED: Final = 5_000
-"""Jobs that an answer tells in full; `count` says how many there were."""
+"""Jobs listed in an answer; `count` has the total."""
 KEYS: Final = ("seq", "state", "updated_at")
 
 
 class BulkRequest(Protocol):
-    """What a request says of the jobs it is about."""
+    """The fields that all bulk requests have."""
 
     @property
     def dry_run(self) -> bool: ...
@@ -48,7 +47,7 @@ class BulkRequest(Protocol):
 
 
 class LeftOut(NamedTuple):
-    """So many jobs of a state to which it could not be done, and why."""
+    """How many jobs of a state were skipped, and why."""
 
     state: str
     why: str
@@ -56,9 +55,10 @@ class LeftOut(NamedTuple):
 
 
 class BulkResult(NamedTuple):
-    """What a verb has done. `jobs` are the first of the `total`; `selected` of these were named by no id of their own.
+    """The result of a bulk operation.
 
-    They are no more than named where no more was wanted. `next`: where to go on; None when all is done.
+    `jobs` holds the first of `total` jobs, only their names if the request was `brief`; `selected` of the total came
+    from selectors. `next` is the cursor for the next call, None when finished.
     """
 
     jobs: Sequence[Job | JobName]
@@ -69,7 +69,7 @@ class BulkResult(NamedTuple):
 
 
 class BulkCursor(NamedTuple):
-    """How far it has come: which selector, after which job, up to which one; since when; what was found and done."""
+    """The position of a bulk operation: selector, last and final job, start time, and counts so far."""
 
     selector: int
     after: int
@@ -81,16 +81,16 @@ class BulkCursor(NamedTuple):
 
     @property
     def since(self) -> Now:
-        """When it began."""
+        """The start time of the operation."""
         return Now(self.wall_ms, self.store_ms)
 
 
 Action = Callable[[Sequence[int], BulkCursor, bool], Awaitable[ActionResult]]
-"""Do it to these jobs; the last argument: leave out those to which it cannot be done."""
+"""Applies the verb to some jobs; the last argument: skip jobs that do not permit it instead of refusing."""
 
 
 class BulkExecutor:
-    """Does one thing to many jobs."""
+    """Applies one verb to many jobs."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -106,10 +106,10 @@ class BulkExecutor:
         listing: Criteria | None = None,
         condition: Filter | None = None,
     ) -> BulkResult:
-        """Do it to the jobs that the references or the listing stand for, of these to those alone that pass a filter.
+        """Apply the verb to the jobs that `refs` or `listing` select, restricted to those that match `condition`.
 
-        Refused when one that is named by its id is not there, or it cannot be done to it; nothing is changed then.
-        Refused (not_found) when selectors fit no job at all. What a selector fits and it cannot be done to is left out.
+        Raises Refused, and changes nothing, if a job named by id does not exist or does not permit the verb; Refused
+        (not_found) if selectors match no job. Selected jobs that do not permit the verb are skipped.
         """
         selected = await selection.resolve(self._store, refs, ignore_missing=request.after is not None)
         selected.selectors.extend(() if listing is None else (listing,))
@@ -134,7 +134,7 @@ class BulkExecutor:
         return call.result(next=None)
 
     async def _filtered(self, verb: JobAction, selected: Selection, condition: Filter) -> Selection:
-        """Those of the jobs that pass the filter. Refused when it cannot be done to a named one, passed or not."""
+        """Restrict the selection. Raises Refused if a named job does not permit the verb, matching or not."""
         named: list[int] = []
         for batch in _slices(selected.named):
             await self._store.preview(verb, batch, brief=True)
@@ -153,7 +153,7 @@ class BulkExecutor:
 
 
 class _BulkCall:
-    """One call on its way."""
+    """The state of one call."""
 
     def __init__(self, store: Store, verb: JobAction, selected: Selection, request: BulkRequest, act: Action) -> None:
         self._store = store
@@ -170,16 +170,16 @@ class _BulkCall:
         self.selected = 0
 
     async def apply_named(self, cursor: BulkCursor) -> BulkCursor:
-        """Do it to those named by their ids: to all of them, or Refused."""
+        """Apply the verb to the jobs named by id, all of them or none (Refused)."""
         seqs = self._selection.named
         if len(seqs) > MAX_NAMED:
-            message = f"{len(seqs):,} ids are more than {MAX_NAMED:,}; a selector may stand for any number of jobs"
+            message = f"too many ids: {len(seqs):,}; at most {MAX_NAMED:,}, but a selector may match any number of jobs"
             raise Refused(ErrorCode.TOO_LARGE, message, {"key": "ids"})
         if len(seqs) <= MAX_AT_ONCE:
             if seqs:
                 self._take(await self._act(seqs, cursor, False))
         else:
-            # Too many for one commit. All are looked at before the first is changed; what changes between is left out.
+            # Too many for one commit: check all before the first change; jobs that change in between are skipped.
             for batch in _slices(seqs):
                 await self._store.preview(self._verb, batch, picked=False, brief=True)
             for batch in _slices(seqs):
@@ -187,7 +187,7 @@ class _BulkCall:
         return cursor._replace(done=self.total, matched=len(seqs))
 
     async def apply_page(self, cursor: BulkCursor) -> BulkCursor:
-        """Do it to the next jobs of a selector."""
+        """Apply the verb to the next page of a selector."""
         selector = self._selection.selectors[cursor.selector]
         end = cursor.until if selector.last is None else min(selector.last, cursor.until)
         rows, following = await self._rows(selector, cursor, max(cursor.after, selector.first - 1))
@@ -207,7 +207,7 @@ class _BulkCall:
                     following = seq
                     break
             elif updated_ms < cursor.wall_ms:
-                # What changed since this began was changed by it, most likely: under another selector, or as a child.
+                # A job updated since the start was most likely changed by this call, via another selector or a parent.
                 self._leave(state, why, 1)
         cursor = cursor._replace(matched=cursor.matched + matched)
         before = self.total
@@ -240,7 +240,7 @@ class _BulkCall:
             self._reported.append(job)
         for refused in done.refused:
             data = refused.data or {}
-            # One without a state went while this was under way.
+            # Without a state, the job was removed meanwhile.
             if "state" in data:
                 self._leave(data["state"], data.get("why", refused.message), 1)
 
@@ -248,7 +248,7 @@ class _BulkCall:
         self._left[str(state), why] = self._left.get((str(state), why), 0) + jobs
 
     def result(self, *, next: str | None) -> BulkResult:
-        """The answer."""
+        """Return the result so far."""
         left = [LeftOut(state, why, jobs) for (state, why), jobs in sorted(self._left.items())]
         return BulkResult(self._reported, self.total, self.selected, left, next)
 
@@ -258,7 +258,7 @@ def _slices(seqs: Sequence[int]) -> Iterable[Sequence[int]]:
 
 
 def _size(job: Job) -> int:
-    """About how many bytes a job takes in an answer."""
+    """Estimate the size of a job in an answer, in bytes."""
     command = len(job.command) if isinstance(job.command, str) else sum(map(len, job.command))
     options = job.options
     labels = sum(len(key) + len(value) for key, value in options.labels.items())
@@ -268,5 +268,6 @@ def _size(job: Job) -> int:
 def _read_cursor(text: str) -> BulkCursor:
     parts = text.split(".")
     if len(parts) != len(BulkCursor._fields) or not all(part.isascii() and part.isdigit() for part in parts):
-        raise Refused(ErrorCode.INVALID_PARAMS, f"{text[:60]!r} is not the `next` of an answer", {"key": "after"})
+        message = f"invalid `after`: {text[:60]!r} is not the `next` of an answer"
+        raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "after"})
     return BulkCursor(*(min(int(part), 2**53) for part in parts))

@@ -1,4 +1,4 @@
-"""Commands on jobs that are there: cancel, kill, pause, resume, hold, release, retry, remove, edit, move, explain."""
+"""Commands on existing jobs: cancel, kill, pause, resume, hold, release, retry, remove, edit, move, explain."""
 
 import signal as signals
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +21,13 @@ from queuectld.store.records import ActionResult, Explanation, MoveTarget, Rule
 from queuectld.store.store import Store
 
 RemoveFiles = Callable[[Sequence[str]], None]
-"""Deletes log files that no attempt names any longer."""
+"""Deletes log files of removed jobs."""
 
 
 class JobCommands:
-    """Verbs on jobs that are there. What changes something returns after its commit, or is Refused.
+    """Commands on existing jobs. Each returns after its commit, or raises Refused.
 
-    For those on many jobs see `bulk`: an id that is named must allow it, a selector takes those that do.
+    For commands on many jobs see `bulk`: a named job must permit the command, a selector skips those that do not.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class JobCommands:
         self._bulk = BulkExecutor(store, clock)
 
     async def cancel(self, request: JobIds) -> BulkResult:
-        """End jobs for good. Recorded before the first signal; their workers stay busy until the processes are gone."""
+        """Cancel jobs. Stored before the first signal is sent; workers stay busy until the processes have ended."""
         return await self._each(JobAction.CANCEL, request, partial(self._cancel, request.brief))
 
     async def kill(self, request: JobIds, signal: str | int) -> BulkResult:
-        """Send a signal to all of each running job; what comes of it is an ordinary end."""
+        """Send a signal to all processes of running jobs. If they end, that is an ordinary end of the attempt."""
         number = _signal_number(signal)
 
         async def act(seqs: Sequence[int], _: BulkCursor, picked: bool) -> ActionResult:
@@ -65,38 +65,38 @@ class JobCommands:
         return await self._each(JobAction.KILL, request, act)
 
     async def pause(self, request: JobIds) -> BulkResult:
-        """Stop running jobs where they stand."""
+        """Suspend running jobs."""
         return await self._each(JobAction.PAUSE, request, partial(self._pause, JobAction.PAUSE))
 
     async def resume(self, request: JobIds) -> BulkResult:
-        """Let paused jobs go on."""
+        """Continue suspended jobs."""
         return await self._each(JobAction.RESUME, request, partial(self._pause, JobAction.RESUME))
 
     async def hold(self, request: JobIds) -> BulkResult:
-        """Keep waiting jobs back until released."""
+        """Hold waiting jobs until they are released."""
         return await self._each(JobAction.HOLD, request, partial(self._act, JobAction.HOLD, request.brief))
 
     async def release(self, request: JobIds) -> BulkResult:
-        """Let held jobs go."""
+        """Release held jobs."""
         return await self._each(JobAction.RELEASE, request, partial(self._act, JobAction.RELEASE, request.brief))
 
     async def retry(self, request: JobIds) -> BulkResult:
-        """Run ended jobs again, in place; a failed one at once."""
+        """Run ended jobs again under the same id; a failed job that waits for its backoff starts at once."""
         return await self._each(JobAction.RETRY, request, partial(self._act, JobAction.RETRY, request.brief))
 
     async def remove(self, request: JobIds) -> BulkResult:
-        """Forget jobs that do not run, their attempts and their output."""
+        """Remove jobs that are not running, with their attempts and output."""
         return await self._each(JobAction.REMOVE, request, partial(self._act, JobAction.REMOVE, request.brief))
 
     async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
-        """Change a waiting job. `rev`: the one the caller has read; Refused (conflict) when it was changed since."""
+        """Change a waiting job. Raises Refused (conflict) if it was changed since the caller read revision `rev`."""
         job = await selection.id_or_seq(self._store, ref)
         edited = editing.stored_changes(changes, self._config.value)
         seen = await dependency_selectors.first_look(self._store, [edited.get("depends_on")])
         return await self._store.edit(job, edited, rev=rev, now=self._clock.now(), resolved=seen)
 
     async def move(self, request: JobMove) -> Job:
-        """Give a waiting job another place."""
+        """Move a waiting job within its queue, or to another queue."""
         if request.dry_run:
             named = [each for each in (request.id, request.before) if each is not None]
             seqs = [await selection.resolve_one(self._store, each) for each in named]
@@ -107,10 +107,10 @@ class JobCommands:
         return await self._store.move(job, MoveTarget(end, before, request.queue), now=self._clock.now())
 
     async def explain(self, ref: str) -> Explanation:
-        """Why a job does not run now, and when it may."""
+        """Explain why a job does not run now, and when it may."""
         told = await self._store.explain(await selection.id_or_seq(self._store, ref), now=self._clock.now())
         if self._is_draining() and not has_ended(told.state) and told.state is not JobState.PROCESSING:
-            told.rules.insert(0, Rule("draining", "The daemon starts no jobs now: it was told to drain."))
+            told.rules.insert(0, Rule("draining", "The daemon is draining and starts no jobs."))
             return told._replace(starts_ms=None)
         if told.state in WAITING_STATES and (words := self._runs.why_unavailable()) is not None:
             told.rules[:] = [rule for rule in told.rules if rule.rule != "workers-busy"]
@@ -118,7 +118,7 @@ class JobCommands:
             return told._replace(starts_ms=None)
         if told.worker is not None and self._runs.is_recovered(told.worker):
             its = "It is cancelled; its" if has_ended(told.state) else "Its"
-            words = f"{its} worker w{told.worker} has ended, and what the run has left is ended, within its kill_grace."
+            words = f"{its} worker w{told.worker} has ended; remaining processes are being ended within its kill_grace."
             told.rules[0] = Rule("recovery", words)
         return told
 
@@ -152,7 +152,7 @@ class JobCommands:
 
 
 def _signal_number(given: str | int) -> int:
-    """The number of `TERM`, `SIGTERM` or 15. Refused (invalid_params) when there is no such signal."""
+    """Return the number of a signal such as `TERM`, `SIGTERM` or 15. Raises Refused (invalid_params) if unknown."""
     if isinstance(given, int) or given.isdecimal():
         number = int(given)
         if number in signals.valid_signals():
@@ -161,5 +161,5 @@ def _signal_number(given: str | int) -> int:
         name = "SIG" + given.upper().removeprefix("SIG")
         if name in signals.Signals.__members__:
             return int(signals.Signals[name])
-    message = f"signal {given!r} is not known; use a name like TERM or a number up to {signals.NSIG - 1}"
+    message = f"unknown signal: {given!r}; use a name such as TERM or a number up to {signals.NSIG - 1}"
     raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "signal"})

@@ -1,4 +1,4 @@
-"""What selectors among `depends_on` name: the first look, before the jobs go to the store."""
+"""Resolves selectors in `depends_on` before the jobs are stored."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,13 +8,13 @@ from queuectld.store.records import ResolvedSelector, ResolvedSelectors
 from queuectld.store.store import Store
 
 Parents = Sequence[tuple[str, str]]
-"""Pairs of a reference and how it is to end."""
+"""Pairs of a reference and the required end of that job."""
 
 
 async def first_look(store: Store, parents: Iterable[Parents | None]) -> ResolvedSelectors:
-    """What each selector among the parents of some jobs stands for now; the store adds what comes meanwhile.
+    """Resolve the selectors among the parents of some jobs; the store adds jobs that arrive meanwhile.
 
-    Refused (invalid_params) for one that makes no sense.
+    Raises Refused (invalid_params) for an invalid selector.
     """
     references = {reference for each in parents if each is not None for reference, _ in each}
     seen: dict[str, ResolvedSelector] = {}

@@ -1,4 +1,4 @@
-"""The dead letter queue: looking at what gave up, running it again, throwing it away."""
+"""The dead letter queue: list, retry and purge dead jobs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -29,12 +29,12 @@ _NUMBERED: Final[Mapping[str, Key]] = {
     ReasonCode.EXIT: Key("exit_code", ValueKind.NUMBER),
     ReasonCode.SIGNAL: Key("signal", ValueKind.SIGNAL),
 }
-"""Codes that a number may follow, and where it stands."""
+"""Reason codes that may be followed by a number, and the key that holds it."""
 _FINISHED: Final = Key("finished_at", ValueKind.TIME)
 
 
 class DlqService:
-    """Verbs on dead jobs. One that is named and not dead is refused (wrong_state), an unknown one too (not_found)."""
+    """Methods on dead jobs. Raise Refused (wrong_state) for a named job that is not dead, (not_found) if unknown."""
 
     def __init__(
         self, store: Store, clock: Clock, config: ConfigService, remove_files: Callable[[Sequence[str]], None]
@@ -46,13 +46,13 @@ class DlqService:
         self._bulk = BulkExecutor(store, clock)
 
     async def list(self, request: DlqList) -> Page:
-        """One page of dead jobs, oldest first."""
+        """Return one page of dead jobs, oldest first."""
         now_ms = self._clock.now().wall_ms
         query = ListQuery(where=_dead(request), now_ms=now_ms, after=request.after, limit=request.limit)
         return await self._store.queries.page(query)
 
     async def retry(self, request: DlqRetry) -> BulkResult:
-        """Dead jobs back to pending with no attempts counted; their history stays. At a rate: one after the other."""
+        """Make dead jobs pending again with zero attempts, keeping their history; with `rate`, spaced in time."""
         rate = None if request.rate == "none" else read_rate(request.rate)
         how: dict[str, Any] = {}
         if request.changes:
@@ -60,7 +60,7 @@ class DlqService:
 
         async def act(seqs: Sequence[int], cursor: BulkCursor, picked: bool) -> ActionResult:
             delay = None if rate is None else partial(_spaced, rate, cursor.done)
-            # Delays count from when the first of them began, however many slices and calls it takes.
+            # Delays count from the start of the operation, across slices and calls.
             now = self._clock.now() if rate is None else cursor.since
             spaced = {**how, "delay_ms": delay}
             return await self._store.apply(
@@ -70,7 +70,7 @@ class DlqService:
         return await self._each(JobAction.DLQ_RETRY, request, act)
 
     async def purge(self, request: DlqPurge) -> BulkResult:
-        """Dead jobs removed for good, with their attempts and output."""
+        """Remove dead jobs with their attempts and output."""
         before_ms = None
         if request.older_than is not None:
             before_ms = self._clock.now().wall_ms - round(request.older_than * 1000)
@@ -91,7 +91,7 @@ class DlqService:
 
 
 def _dead(request: DeadFilter) -> Filter:
-    """The filter that a request has put together of its parameters."""
+    """Build the filter of a request from its parameters."""
     parts: list[Filter | None] = [DEAD]
     if request.queue is not None:
         parts.append(Comparison(Key("queue", ValueKind.TEXT), "=", (request.queue,)))
@@ -111,7 +111,7 @@ def _dead(request: DeadFilter) -> Filter:
 
 
 def _died_of(given: str) -> list[Filter]:
-    """What `reason` asks for: a code alone; with its number, as `exit 3`; or any other beginning of the words."""
+    """Build the filter for `reason`: a code, a code with its number (`exit 3`), or a prefix of the text."""
     word, _, number = given.partition(" ")
     if word in {*ReasonCode}:
         code = Comparison(_REASON_CODE, "=", (word,))
@@ -119,7 +119,7 @@ def _died_of(given: str) -> list[Filter]:
             return [code]
         if word in _NUMBERED and number.isdecimal():
             return [code, Comparison(_NUMBERED[word], "=", (min(int(number), 2**53),))]
-    # Where the words end there or go on with no letter or digit: `dependency job_1` is not `dependency job_12`.
+    # The prefix must end at a word boundary: `dependency job_1` does not match `dependency job_12`.
     begin = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in given)
     return [
         Comparison(_REASON, "~", (f"{begin}*",)),
@@ -132,6 +132,6 @@ def _spaced(rate: Rate, before: int, index: int) -> int:
 
 
 def remove_log_files(folder: Path, files: Sequence[str]) -> None:
-    """Delete log files named relative to `folder`; those already gone are fine."""
+    """Delete log files given relative to `folder`; missing ones are ignored."""
     for name in files:
         (folder / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What may be changed of a job that does not run."""
+"""Converts the changes of an edit request to stored values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from queuectld.scheduler.jobs.submission import decided, refuse_unmet
 
 
 def stored_changes(changes: Mapping[str, Any], setting: Callable[[str], Any]) -> dict[str, Any]:
-    """The checked changes by the store's names, with durations in milliseconds. Null: back to the default."""
+    """Return the checked changes by field name, durations in milliseconds. None resets a field to its default."""
     stored: dict[str, Any] = {}
     retry: dict[str, Any] = {}
     if "delay" in changes and "run_at" in changes:
@@ -20,7 +20,7 @@ def stored_changes(changes: Mapping[str, Any], setting: Callable[[str], Any]) ->
     for key, given in changes.items():
         attribute = EDITABLE.get(key)
         if attribute is None:
-            message = f"{key!r} cannot be edited; what can: {', '.join(EDITABLE)}"
+            message = f"{key!r} cannot be edited; editable: {', '.join(EDITABLE)}"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": key})
         if given is None and attribute.required:
             raise Refused(ErrorCode.INVALID_PARAMS, f"{key} cannot be empty", {"key": key})

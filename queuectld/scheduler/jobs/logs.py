@@ -1,4 +1,4 @@
-"""Reading what jobs wrote: from the store, from log files, and from an execution that still runs."""
+"""Reads the output of jobs: from the store, from log files, and from running executions."""
 
 import asyncio
 import os
@@ -19,21 +19,21 @@ from queuectld.scheduler.run_control import LiveOutput, RunControl
 from queuectld.store.store import Store
 
 LINE_BYTES: Final = 64 * 1024
-"""A line that is longer is given out in parts."""
+"""A longer line is returned in parts."""
 PROMPT_BYTES: Final = 1024 * 1024
-"""Up to here what a running job writes is given out at once. Who writes more may write faster than it is read, and then
-what is given out ends with a line, as the next part may be dropped before it is read."""
+"""Output of a running job up to this size is returned at once. Beyond it, pages end with a whole line, since the
+following part may be dropped before it is read."""
 HOLD_S: Final = 0.1
-"""So long half a line is held back then, in case the rest of it comes."""
+"""How long an incomplete line is held back then, waiting for the rest."""
 BOTH: Final = "both"
-"""The one stream of a job whose stdout and stderr were not kept apart."""
+"""The combined stream of a job without `split_output`."""
 
 
 class LogPage(NamedTuple):
-    """A piece of one stream. Offsets count bytes ever written; `dropped` of them, before `offset`, are not kept.
+    """A piece of one stream. Offsets count all bytes written; `dropped` bytes before `offset` were not kept.
 
-    `attempt` counts the executions of the job from 1 (0: none has begun). `eof`: that one has ended, and there is no
-    more. `dropped_in_all`: what is not kept of all of this stream, as far as is known, wherever it is missing.
+    `attempt` counts executions from 1; 0 if none has started. `eof`: the attempt has ended and there is no more.
+    `dropped_in_all`: bytes of the whole stream known to be dropped.
     """
 
     data: bytes
@@ -55,7 +55,7 @@ class LogService:
         self._folder = folder
 
     async def read(self, request: JobLogs) -> LogPage:
-        """The next piece of output from `wanted.offset` on; with `wait` not before there is one, or it has ended."""
+        """Return the output from `request.offset` on; with `wait`, once there is any or the attempt has ended."""
         seq = await selection.resolve_one(self._store, request.id)
         watch = self._bus.watch_job(seq)
         try:
@@ -68,11 +68,11 @@ class LogService:
             watch.close()
 
     async def _look(self, seq: int, request: JobLogs) -> LogPage | None:
-        """A page, or None when there is nothing yet and the next event of the job may change that."""
-        # The job first: an execution that ends between the two reads is among its attempts then, and not missed.
+        """Return a page, or None to try again at the next event of the job."""
+        # Read the job first: an execution that ends between the two reads is then among the attempts.
         jobs = await self._store.queries.many([seq])
         if not jobs:
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no job {request.id!r}", {"id": request.id})
+            raise Refused(ErrorCode.NOT_FOUND, f"no such job: {request.id!r}", {"id": request.id})
         job = jobs[0]
         attempts = await self._store.queries.attempts(seq)
         number = request.attempt if request.attempt is not None else _newest(job, attempts)
@@ -106,7 +106,7 @@ class LogService:
                 if page.data or not request.wait:
                     return page
             await follow.changed()
-        # It has ended meanwhile, and its outcome is stored: look again at what is there now.
+        # It has ended and its outcome is stored: read again.
         return await self._look(job.seq, request)
 
     def _page(
@@ -124,10 +124,10 @@ class LogService:
                     end = start + len(data)
                     return LogPage(data, start, end, start - offset, over and end >= size, number, lost)
             if not over:
-                # The second stream of a split job follows the first, whose length is not known before its end.
+                # The second stream follows the first, whose length is unknown until the end.
                 break
             base += part.size
-        # Nothing is kept from there on: what is missing at the end was dropped.
+        # Everything from there on was dropped.
         end = size if over else offset
         return LogPage(b"", end, end, max(0, end - offset), over, number, lost)
 
@@ -139,7 +139,7 @@ async def _change_within(follow: LiveOutput, seconds: float) -> None:
 
 
 def _whole_lines(page: LogPage) -> LogPage | None:
-    """The page up to its last line end (or carriage return); None where there is none of it, and there may be soon."""
+    """Cut the page after its last newline or carriage return. None if it has neither and is not too long to wait."""
     end = page.data.rfind(b"\n") + 1 or page.data.rfind(b"\r") + 1
     if not end:
         return page if len(page.data) >= LINE_BYTES else None
@@ -147,10 +147,10 @@ def _whole_lines(page: LogPage) -> LogPage | None:
 
 
 def read_output(output: Output, folder: Path, offset: int, limit: int, *, over: bool = True) -> tuple[bytes, int]:
-    """At most `limit` bytes from `offset` on, and where they begin: later than asked where some were dropped.
+    """Return at most `limit` bytes from `offset` on, and their actual offset: higher if bytes were dropped.
 
-    Until the run is `over` its files may get other names, or be cut, at any moment: a file that is not there, or is
-    shorter than was told, means that we are told anew soon.
+    Until the run is `over`, its files may be renamed or truncated at any moment: a missing or shorter file means that
+    a new report follows soon.
     """
     if output.inline is not None:
         return output.inline[offset : offset + limit], offset
@@ -164,7 +164,7 @@ def read_output(output: Output, folder: Path, offset: int, limit: int, *, over: 
 
 
 def _read_file(path: Path, position: int, length: int) -> bytes:
-    """Part of a regular file, never through a symbolic link. A file that is gone counts as empty."""
+    """Read part of a regular file without following symbolic links. A missing file counts as empty."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -173,7 +173,7 @@ def _read_file(path: Path, position: int, length: int) -> bytes:
         raise Refused(ErrorCode.INTERNAL, f"cannot read {path}: {error.strerror}") from error
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Refused(ErrorCode.INTERNAL, f"{path} is no regular file")
+            raise Refused(ErrorCode.INTERNAL, f"{path} is not a regular file")
         return os.pread(fd, length, position)
     finally:
         os.close(fd)
@@ -185,11 +185,11 @@ def _newest(job: Job, attempts: list[Attempt]) -> int:
 
 
 def _parts(streams: Mapping[str, Output], job: Job, name: str | None) -> list[Output]:
-    """The streams asked for, in reading order. Refused (wrong_state) when they were not kept apart."""
+    """Return the requested streams in order. Raises Refused (wrong_state) if they were not split."""
     if name is None:
         names = ("stdout", "stderr") if job.options.split_output else (BOTH,)
         return [streams[each] for each in names if each in streams]
     if not job.options.split_output:
-        message = f"stdout and stderr of {job.id} were kept together; enqueue with --split-output to keep them apart"
+        message = f"stdout and stderr of {job.id} are combined; enqueue with --split-output to separate them"
         raise Refused(ErrorCode.WRONG_STATE, message, {"id": job.id})
     return [streams[name]] if name in streams else []

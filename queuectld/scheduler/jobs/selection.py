@@ -1,4 +1,4 @@
-"""From what a person names to jobs: an exact id wins, then a number, then a selector (`protocol.selectors`)."""
+"""Resolves references to jobs: first as an exact id, then as a number, then as a selector (`protocol.selectors`)."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -15,13 +15,13 @@ from queuectld.store.records import ListQuery
 from queuectld.store.store import Store
 
 MAX_SELECTED: Final = 100_000
-"""Jobs that are looked up for one call and held in memory; a verb that goes on in slices has no such limit."""
+"""Jobs selected by one call and held in memory; bulk operations work in slices and have no such limit."""
 NAMES_PER_QUERY: Final = 1_000
 SEQ: Final = Key("seq", ValueKind.NUMBER)
 
 
 class Selection(NamedTuple):
-    """Jobs that were named, each by itself, in the order named; and selectors, in theirs."""
+    """Jobs named by id or number, and selectors, each in the order given."""
 
     named: list[int]
     selectors: list[Criteria]
@@ -46,53 +46,53 @@ async def resolve(store: Store, refs: Sequence[str], *, ignore_missing: bool = F
                 if seq is None and ignore_missing:
                     continue
                 if seq is None:
-                    message = f"there is no job {ref!r}" if isinstance(selector, One) else "there is no job yet"
+                    message = f"no such job: {ref!r}" if isinstance(selector, One) else "there are no jobs yet"
                     raise Refused(ErrorCode.NOT_FOUND, message, {"id": ref})
             named[seq] = None
     return Selection(list(named), selectors)
 
 
 async def resolve_one(store: Store, ref: str) -> int:
-    """The seq of the job that `ref` names. Refused (not_found, or invalid_params when it names several)."""
+    """Return the seq of the job that `ref` names. Raises Refused (not_found; invalid_params for several jobs)."""
     selected = await resolve(store, [ref])
     found = selected.named or [seq for selector in selected.selectors for seq in await _first_seqs(store, selector, 2)]
     if not found:
         raise Refused(ErrorCode.NOT_FOUND, no_match([ref]), {"id": ref})
     if len(found) > 1:
-        message = f"{ref!r} names several jobs, but exactly one is needed here"
+        message = f"{ref!r} names several jobs; exactly one is required"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"id": ref})
     return found[0]
 
 
 async def id_or_seq(store: Store, ref: str) -> int | str:
-    """An id or number as it is, for the store to look up where it is needed; else as `resolve_one`."""
+    """Return an id or number unchanged, to be looked up by the store; resolve anything else to a seq."""
     return ref if isinstance(parse(ref), One) else await resolve_one(store, ref)
 
 
 async def resolve_all(store: Store, refs: Sequence[str]) -> list[int]:
-    """The seqs of all jobs named, each once, in the order named. Refused (not_found) for a name that fits none.
+    """Return the seqs of all jobs, each once, in the order named.
 
-    A selector may fit none. Refused (too_large) for more than can be held.
+    A selector may match no job. Raises Refused (not_found) for an unknown id, (too_large) above MAX_SELECTED jobs.
     """
     selected = await resolve(store, refs)
     seqs = dict.fromkeys(selected.named)
     for selector in selected.selectors:
         seqs.update(dict.fromkeys(await _first_seqs(store, selector, MAX_SELECTED + 1)))
         if len(seqs) > MAX_SELECTED:
-            message = f"these are more than {MAX_SELECTED:,} jobs; name fewer, or list them by a filter"
+            message = f"more than {MAX_SELECTED:,} jobs; name fewer, or use a filter"
             raise Refused(ErrorCode.TOO_LARGE, message)
     return list(seqs)
 
 
 async def load(store: Store, seqs: Iterable[int]) -> list[Job]:
-    """The jobs, in the order of `seqs`; those that are gone are left out."""
+    """Return the jobs, in the order of `seqs`, without those that were removed."""
     wanted = list(seqs)
     by_seq = {job.seq: job for job in await store.queries.many(wanted)}
     return [by_seq[seq] for seq in wanted if seq in by_seq]
 
 
 def parse(ref: str, key: str = "ids") -> Selector:
-    """What a reference stands for where it is no exact id. Refused (invalid_params) where it makes no sense."""
+    """Parse a reference that is not an exact id. Raises Refused (invalid_params)."""
     try:
         return selectors.parse(ref, key)
     except BadParams as bad:
@@ -100,7 +100,7 @@ def parse(ref: str, key: str = "ids") -> Selector:
 
 
 def all_of(*parts: Filter | None) -> Filter | None:
-    """What passes all of these filters."""
+    """Return the conjunction of these filters, or None if there is none."""
     given = tuple(part for part in parts if part is not None)
     return All(given) if len(given) > 1 else next(iter(given), None)
 
@@ -114,7 +114,7 @@ def as_filter(selector: Criteria) -> Filter:
 
 
 def no_match(refs: Sequence[str]) -> str:
-    """The sentence for selectors that fit no job."""
+    """Return the error message for selectors that match no job."""
     return f"no job matches {', '.join(map(repr, refs[:3]))}{' or the others' if len(refs) > 3 else ''}"
 
 

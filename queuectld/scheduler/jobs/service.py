@@ -1,4 +1,4 @@
-"""All that a request may do with jobs: add, look, wait; what changes those that are there is in `commands`."""
+"""The job service: add, list and wait for jobs, send input. `commands` changes existing jobs."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from queuectld.store.store import Store
 
 
 class Status(NamedTuple):
-    """The queue at a glance. `workers`: those that take jobs, none that ends or waits for its client."""
+    """Summary of the queue. `workers`: those that take jobs, without draining ones and those that wait for a client."""
 
     counts: dict[JobState, int]
     workers: int
@@ -33,7 +33,7 @@ class Status(NamedTuple):
 
 
 class JobService:
-    """Verbs on jobs. What changes something returns after its commit, or is Refused and changed nothing."""
+    """Job methods. A method that changes something returns after its commit, or raises Refused and changes nothing."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class JobService:
         self._waits = WaitService(store, bus)
 
     async def enqueue(self, spec: JobSpec, submitter: Submitter, request: str | None) -> AddedOne:
-        """Store one job. A repeated `request` gives the job of the first time."""
+        """Store one job. A repeated `request` token returns the job stored the first time."""
         seen = await dependency_selectors.first_look(self._store, (spec.depends_on,)) if spec.depends_on else None
         new = Submission(self._config.value, seen).new_job(spec, submitter)
         failpoints.reached("enqueue.received")
@@ -69,37 +69,37 @@ class JobService:
         return await self._store.intake.add_many(new, now=self._clock.now(), request=request)
 
     async def batch_open(self) -> str:
-        """Open a batch; its token names it in what follows."""
+        """Open a batch and return its token."""
         return await self._store.intake.open_upload(now=self._clock.now())
 
     async def batch_add(self, token: str, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> Added:
-        """Store more jobs of an open batch, invisible to everybody until its commit."""
+        """Store more jobs of an open batch; they stay invisible until its commit."""
         new = await self._new_jobs(specs, submitters)
         added = await self._store.intake.add_to_upload(token, new, now=self._clock.now())
         failpoints.reached("batch.added")
         return added
 
     async def batch_commit(self, token: str, request: str | None) -> AddedSummary:
-        """Make a batch visible at once and whole."""
+        """Commit a batch: all of its jobs become visible at once."""
         summary = await self._store.intake.commit_upload(token, now=self._clock.now(), request=request)
         failpoints.reached("batch.committed")
         return summary
 
     async def batch_discard(self, token: str) -> None:
-        """Drop an open batch and all it holds."""
+        """Discard an open batch and its jobs."""
         await self._store.intake.discard_upload(token)
 
     async def status(self) -> Status:
-        """Counts by state and the number of workers that take jobs."""
+        """Return counts by state and the number of workers that take jobs."""
         counts = await self._store.counts()
         return Status(counts.by_state, self._runs.capacity().slots, counts.paused, self._store.last_event_seq)
 
     async def page(self, request: ListJobs) -> Page:
-        """One page of jobs, oldest or newest first; of named ones in the order named."""
+        """Return one page of jobs, oldest or newest first; named jobs in the order named."""
         return await self._store.queries.page(await self._listing(request))
 
     async def rows(self, request: ListJobs, keys: Sequence[str]) -> Rows:
-        """As `page`, but these keys alone."""
+        """Like `page`, but only these keys of each job."""
         return await self._store.queries.rows(await self._listing(request), keys)
 
     async def _listing(self, request: ListJobs) -> ListQuery:
@@ -123,19 +123,19 @@ class JobService:
         return await self._store.queries.first_by(query, request.sort, descending=request.descending)
 
     async def get(self, ref: str) -> tuple[Job, list[Attempt]]:
-        """A job and its attempts that have ended, oldest first."""
+        """Return a job and its ended attempts, oldest first."""
         seq = await selection.resolve_one(self._store, ref)
         jobs = await selection.load(self._store, [seq])
         if not jobs:
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
+            raise Refused(ErrorCode.NOT_FOUND, f"no such job: {ref!r}", {"id": ref})
         return jobs[0], await self._store.queries.attempts(seq)
 
     def wait(self, request: JobWait) -> Awaitable[WaitPage]:
-        """Wait for jobs to end; see `Waits.wait`."""
+        """Wait for jobs to end; see `WaitService.wait`."""
         return self._waits.wait(request)
 
     async def send(self, ref: str, data: bytes, *, eof: bool) -> Job:
-        """Give a running job this to read; `eof`: no more comes. Its worker has it when this returns."""
+        """Write to the stdin of a running job; `eof` closes it. Returns once the worker has the data."""
         return await stdin.send(self._store, self._runs, ref, data, eof=eof)
 
     async def _new_jobs(self, specs: Sequence[JobSpec], submitters: Sequence[Submitter]) -> list[NewJob]:

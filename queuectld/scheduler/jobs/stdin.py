@@ -1,4 +1,4 @@
-"""What a person or a program sends to the stdin of a running job."""
+"""Sends input to the stdin of a running job."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,31 +11,31 @@ from queuectld.scheduler.run_control import RunControl
 from queuectld.store.store import Store
 
 REFUSALS: Final[Mapping[str, tuple[ErrorCode, str]]] = {
-    "ended": (ErrorCode.WRONG_STATE, "has ended before it could read this"),
+    "ended": (ErrorCode.WRONG_STATE, "ended before it could read this"),
     "closed": (ErrorCode.WRONG_STATE, "has closed its stdin, or was told that it ends"),
-    "full": (ErrorCode.BUSY, "does not read, and a megabyte waits for it already"),
-    "lost": (ErrorCode.BUSY, "was lost sight of meanwhile: whether it has this is not known"),
-    "old": (ErrorCode.VERSION, "is run by a worker of an older version, which cannot pass this on and ends after it"),
+    "full": (ErrorCode.BUSY, "does not read its stdin, and 1 MiB is waiting already"),
+    "lost": (ErrorCode.BUSY, "lost its connection meanwhile; it may or may not have received this"),
+    "old": (ErrorCode.VERSION, "runs on a worker of an older version that does not support send"),
 }
-"""Why a worker did not take it. The sentences go on from the name of the job."""
+"""Error code and message for each reason a worker gives. Messages continue after the id of the job."""
 
 
 async def send(store: Store, runs: RunControl, ref: str, data: bytes, *, eof: bool) -> Job:
-    """Give a running job this to read, and the end of its stdin behind it at `eof`; its worker has it afterwards.
+    """Write to the stdin of a running job, and close it afterwards if `eof`. Returns once the worker has the data.
 
-    Refused (wrong_state) for a job that does not run, was not enqueued with `stdin_open`, or reads no more.
+    Raises Refused (wrong_state) if the job does not run, was enqueued without `stdin_open`, or has closed its stdin.
     """
     seq = await selection.resolve_one(store, ref)
     jobs = await selection.load(store, [seq])
     if not jobs:
-        raise Refused(ErrorCode.NOT_FOUND, f"there is no job {ref!r}", {"id": ref})
+        raise Refused(ErrorCode.NOT_FOUND, f"no such job: {ref!r}", {"id": ref})
     job = jobs[0]
     where = {"id": job.id, "seq": job.seq}
     if not job.options.stdin_open:
         message = f"{job.id} was not enqueued with --stdin-open (stdin_open), so nothing can be sent to it"
         raise Refused(ErrorCode.WRONG_STATE, message, where)
     if job.state is not JobState.PROCESSING or job.worker is None:
-        message = f"{job.id} is {job.state}; it can be sent something while it runs"
+        message = f"{job.id} is {job.state}; only a running job can be sent input"
         raise Refused(ErrorCode.WRONG_STATE, message, where)
     refused = await runs.send(job.worker, job.seq, job.run, data, eof=eof)
     if refused is not None:

@@ -1,4 +1,4 @@
-"""From what a client asked for to a job with everything decided: settings filled in, durations in milliseconds."""
+"""Converts the job specification of a client to a NewJob: applies settings and defaults, durations in milliseconds."""
 
 import os
 import pwd
@@ -41,9 +41,9 @@ _SET: Final = [attribute for attribute in _OPTIONS if attribute.setting]
 
 
 class Submission:
-    """Makes the jobs of one request, with the settings in force at the moment. `setting` gives one by name.
+    """Makes the jobs of one request, with the effective settings. `setting` returns one by name.
 
-    Jobs that follow one another mostly have the same options, so those that were worked out for one serve the next.
+    Consecutive jobs mostly share their options, so those of the previous job are reused.
     """
 
     def __init__(self, setting: Callable[[str], Any], seen: ResolvedSelectors | None = None) -> None:
@@ -83,7 +83,7 @@ class Submission:
 
 
 def _usual(submitter: Submitter, setting: Callable[[str], Any]) -> Options:
-    """The options of a job for which none is given."""
+    """Return the options of a job that specifies none."""
     usual = _fixed() | {attribute.field: decided(attribute, None, setting) for attribute in _SET}
     retry = RetryPolicy(**{field: usual.pop(field) for field in RetryPolicy._fields})
     umask = DEFAULT_UMASK if submitter.umask is None else submitter.umask
@@ -122,12 +122,12 @@ def decided(attribute: Attribute, given: Any, setting: Callable[[str], Any]) -> 
 
 
 def queues_of(specs: Iterable[JobSpec]) -> set[str]:
-    """The queues of the jobs that are asked for."""
+    """Return the queues of these jobs."""
     return {spec.queue or DEFAULT_QUEUE for spec in specs}
 
 
 def refuse_unmet(slots: int | None, needs: Mapping[str, int], setting: Callable[[str], Any]) -> None:
-    """Refused (invalid_params) for a job that needs what there is not, or more of it than there is in all."""
+    """Raise Refused (invalid_params) if a job needs an unknown resource, or more than the total."""
     supplies = read_supplies(setting("resources"))
     for name, much in needs.items():
         supply = supplies.get(name)
@@ -145,7 +145,7 @@ def refuse_unmet(slots: int | None, needs: Mapping[str, int], setting: Callable[
 
 
 def milliseconds(seconds: float | None) -> int | None:
-    """Seconds as whole milliseconds; what is above 0 never becomes 0."""
+    """Convert seconds to whole milliseconds; a positive value never becomes 0."""
     if seconds is None:
         return None
     return max(round(seconds * 1000), 1 if seconds > 0 else 0)
@@ -156,7 +156,7 @@ def _environment(sent: Mapping[str, str] | None, setting: Callable[[str], Any]) 
         return {**_home(), "PATH": setting("path")}
     if JOB_VARIABLES.isdisjoint(sent):
         return sent
-    # Sent from inside a job, whose resources are not those of the new one.
+    # Submitted from inside a job, whose own variables must not reach the new job.
     own = JOB_VARIABLES | {variable(name) for name in read_supplies(setting("resources"))}
     if variable("gpu") in sent:
         own |= {VISIBLE_DEVICES}
@@ -165,7 +165,7 @@ def _environment(sent: Mapping[str, str] | None, setting: Callable[[str], Any]) 
 
 @lru_cache(maxsize=1)
 def _home() -> Mapping[str, str]:
-    """HOME, USER, LOGNAME and SHELL of the user the daemon runs as, from the password database."""
+    """Return HOME, USER, LOGNAME and SHELL of the daemon's user, from the password database."""
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:

@@ -1,7 +1,7 @@
-"""What a call that waits is answered: whether it is over, how the jobs ended, and the jobs themselves, in pages.
+"""Answers `job.wait`: whether the wait is over, how the jobs ended, and the jobs themselves in pages.
 
-Which jobs an answer is about is kept for a while, so that its other pages are about the same ones: selectors may stand
-for others by then. What is kept is bounded, and the oldest goes first.
+The set of jobs is cached, so that all pages are about the same jobs even if selectors would match others by then. The
+cache is bounded; the oldest answer is evicted first.
 """
 
 import secrets
@@ -23,12 +23,12 @@ from queuectld.store.records import ListQuery, Page, Rows
 from queuectld.store.store import Store
 
 MAX_CACHED_BYTES: Final = 8 * 1024 * 1024
-"""Of answers that have more pages: 25 million jobs that follow one another, or 25,000 that each lie alone."""
+"""Size of the cache: 25 million consecutive jobs, or 25,000 isolated ones."""
 MAX_CACHED: Final = 1_000
 
 
 class WaitOutcome(NamedTuple):
-    """Whether a wait is over, how many jobs are in which state, and the first that has ended and not well."""
+    """Whether the wait is over, the number of jobs by state, and the first job that failed."""
 
     done: bool
     counts: Mapping[JobState, int]
@@ -36,7 +36,7 @@ class WaitOutcome(NamedTuple):
 
 
 class WaitPage(NamedTuple):
-    """One answer: how it stands, a page of the jobs, and where the next one begins."""
+    """One answer: the outcome, a page of the jobs, and the cursor of the next page."""
 
     ends: WaitOutcome
     page: Page | Rows
@@ -44,7 +44,7 @@ class WaitPage(NamedTuple):
 
 
 class _CachedAnswer(NamedTuple):
-    """An answer of which there are more pages."""
+    """An answer with more pages."""
 
     ends: WaitOutcome
     wait_set: WaitSet
@@ -55,7 +55,7 @@ NO_PAGE: Final = Page([], None)
 
 
 class WaitService:
-    """Waits for jobs, and tells of their ends."""
+    """Implements `job.wait`."""
 
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
@@ -64,9 +64,9 @@ class WaitService:
         self._cached_bytes = 0
 
     async def wait(self, request: JobWait) -> WaitPage:
-        """The first page, once each of the jobs (`any`: one of them) has ended, or `timeout` seconds are over.
+        """Return the first page once all jobs (`any`: one of them) have ended, or after `timeout` seconds.
 
-        Without ids until nothing is ready, failed or processing. With `after` the page that follows, at once.
+        Without ids, waits until no job is ready, failed or processing. With `after`, returns the next page at once.
         """
         if request.after is not None:
             return await self._next_page(request, request.after)
@@ -78,7 +78,7 @@ class WaitService:
             wait_set = wait.wait_set
             if not len(wait_set) and not wait.may_be_empty:
                 raise Refused(ErrorCode.NOT_FOUND, selection.no_match(request.ids), {"ids": list(request.ids[:3])})
-            # The names may be megabytes, and what is waited for may take days.
+            # Free the names: they may take megabytes, and the wait may last days.
             request = replace(request, ids=None)
             done = await wait.over(any_one=request.any, timeout=request.timeout)
         finally:
@@ -89,7 +89,8 @@ class WaitService:
     async def _next_page(self, request: JobWait, after: str) -> WaitPage:
         token, part, number = (*after.split("."), "", "")[:3]
         if not (part.isascii() and part.isdigit() and number.isascii() and number.isdigit()):
-            raise Refused(ErrorCode.INVALID_PARAMS, f"{after[:60]!r} is not the `next` of an answer", {"key": "after"})
+            message = f"invalid `after`: {after[:60]!r} is not the `next` of an answer"
+            raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "after"})
         kept = self._cache.get(token)
         if kept is None:
             message = "the jobs of this answer are no longer kept, after a restart or many other answers; wait again"
@@ -99,7 +100,7 @@ class WaitService:
         return await self._page(request, kept.ends, kept.wait_set, cursor, token)
 
     async def _first_failure(self, wait_set: WaitSet) -> Job | None:
-        # One that was removed or retried since is none; where all are, the first few say enough.
+        # Skip jobs that were removed or retried since, and give up after the first few.
         for seq in islice(wait_set.failures(), waiting.SLICE):
             job = await self._store.queries.get(seq)
             if job is not None and has_ended(job.state) and job.state is not JobState.COMPLETED:
@@ -109,7 +110,7 @@ class WaitService:
     async def _page(
         self, request: JobWait, ends: WaitOutcome, wait_set: WaitSet, cursor: WaitCursor, token: str | None
     ) -> WaitPage:
-        """The page after a place. `token`: of an answer that is kept already."""
+        """Return the page after a cursor. `token`: that of the answer if it is cached already."""
         ahead = list(islice(wait_set.order(cursor), request.limit + 1))
         some = ahead[: request.limit]
         page: Page | Rows = NO_PAGE
@@ -119,7 +120,7 @@ class WaitService:
                 page = await self._store.queries.rows(query, request.keys)
             else:
                 page = await self._store.queries.page(query)
-            # So many were looked at: those that are gone were passed over, and a page is full at some size.
+            # The page may cover fewer jobs: it is limited in size, and removed jobs are skipped.
             looked_at = len(some) if page.next is None else int(page.next)
             cursor = some[looked_at - 1][0]
             some = some[:looked_at]

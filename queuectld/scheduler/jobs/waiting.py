@@ -1,6 +1,6 @@
-"""Waiting for jobs to end, woken by events: a job that ends costs the same, however many others are waited for.
+"""Waits for jobs to end, woken by events. The cost of one end does not depend on the number of jobs waited for.
 
-Of each job that is waited for a bit or two are kept, and of those named by ids their order.
+Keeps one or two bits per job, and the order of those named by id.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from queuectld.store.records import MAX_LOOKED_AT, ListQuery
 from queuectld.store.store import Store
 
 SLICE: Final = 1_000
-"""Numbers in one question."""
+"""Jobs per query."""
 STATE_OF: Final[Mapping[EventKind, JobState]] = {EventKind(f"job.{state}"): state for state in JobState}
 NAMED: Final = 0
 
 
 class WaitCursor(NamedTuple):
-    """How far an answer has been told: which part of the jobs, and after which of them.
+    """The position in an answer: which part of the jobs, and after which of them.
 
-    Part 0 are those named by ids, counted from 1; the others are the selectors, each by the numbers of its jobs.
+    Part 0 holds the jobs named by id, `after` being their index from 1; the others are the selectors, by seq.
     """
 
     part: int = NAMED
@@ -36,64 +36,64 @@ class WaitCursor(NamedTuple):
 
 
 class WaitSet:
-    """The jobs that one call waits for, in the order in which they were named, and what is known of their ends."""
+    """The jobs that one call waits for, in the order named, and how they ended."""
 
     def __init__(self) -> None:
         self._named = array("q")
         self._selected: list[SeqSet] = []
         self._all = SeqSet()
         self.open = SeqSet()
-        """Those that have not ended."""
+        """Jobs that have not ended."""
         self._failed = SeqSet()
-        """Those that have ended, and not well."""
+        """Jobs that have ended otherwise than completed."""
         self._ended: Counter[JobState] = Counter()
         self._lately: dict[int, JobState | None] | None = {}
-        """How jobs have ended since the last look; None once it is known which are waited for."""
+        """How jobs have ended since the last query; None once all jobs are known."""
 
     @property
     def bytes(self) -> int:
-        """About what it takes up in memory."""
+        """Approximate memory use in bytes."""
         sets = (self._all, self.open, self._failed, *self._selected)
         return self._named.itemsize * len(self._named) + sum(each.bytes for each in sets)
 
     @property
     def has_ended_any(self) -> bool:
-        """Whether one of them has ended, or is gone."""
+        """Whether one of the jobs has ended or was removed."""
         return len(self.open) < len(self._all)
 
     @property
     def ended(self) -> Mapping[JobState, int]:
-        """How many have ended, by state."""
+        """The number of ended jobs by state."""
         return self._ended
 
     def __len__(self) -> int:
         return len(self._all)
 
     def lookup_started(self) -> None:
-        """A look into the store begins: what has ended before is in it."""
+        """Start a query: its result includes all ends up to now."""
         self._lately = {}
 
     def add_named(self, seqs: Sequence[int], states: Mapping[int, JobState]) -> None:
-        """These were named by their ids, and were found to be so."""
+        """Add jobs named by id, with their states."""
         for seq in seqs:
             if seq in states and self._take(seq, states[seq]):
                 self._named.append(seq)
 
     def next_selector(self) -> None:
-        """Those of another selector come now."""
+        """Begin the jobs of another selector."""
         self._selected.append(SeqSet())
 
     def add_selected(self, seq: int, state: JobState) -> None:
-        """A selector stands for this one, too."""
+        """Add a job of the current selector."""
         if self._take(seq, state):
             self._selected[-1].add(seq)
 
     def lookup_done(self) -> None:
-        """No more are waited for than are known now."""
+        """Mark the set of jobs as complete."""
         self._lately = None
 
     def job_ended(self, seq: int, kind: EventKind) -> bool:
-        """A job has ended, or (job.removed) is gone: whether it is one of these. A few steps, however many they are."""
+        """Record that a job ended or was removed. Returns whether it is in this set. Takes constant time."""
         state = STATE_OF.get(kind)
         if self._lately is not None:
             self._lately[seq] = state
@@ -103,7 +103,7 @@ class WaitSet:
         return True
 
     def order(self, cursor: WaitCursor) -> Iterator[tuple[WaitCursor, int]]:
-        """The jobs after this place, each with its own."""
+        """Yield the jobs after a cursor, each with its own cursor."""
         if cursor.part == NAMED:
             for index in range(cursor.after, len(self._named)):
                 yield WaitCursor(NAMED, index + 1), self._named[index]
@@ -112,7 +112,7 @@ class WaitSet:
                 yield WaitCursor(part, seq), seq
 
     def failures(self) -> Iterator[int]:
-        """Those that have ended, and not well, in order."""
+        """Yield the jobs that have ended otherwise than completed, in order."""
         if len(self._failed):
             yield from (seq for _, seq in self.order(WaitCursor()) if seq in self._failed)
 
@@ -121,7 +121,7 @@ class WaitSet:
             return False
         now: JobState | None = state
         if self._lately and seq in self._lately:
-            now = self._lately[seq]  # it ended after the store was read
+            now = self._lately[seq]  # it ended after the query
         if now is not None and not has_ended(now):
             self.open.add(seq)
         else:
@@ -130,17 +130,16 @@ class WaitSet:
 
     def _note(self, seq: int, state: JobState | None) -> None:
         if state is None:
-            return  # gone, with whatever became of it
+            return  # removed
         self._ended[state] += 1
         if state is not JobState.COMPLETED:
             self._failed.add(seq)
 
 
 async def for_jobs(store: Store, bus: Bus, refs: Sequence[str]) -> "Wait":
-    """The wait for these jobs. Refused (not_found) for an id that there is not.
+    """Return a wait for these jobs. Raises Refused (not_found) for an unknown id.
 
-    Which jobs a selector stands for is settled now; they are looked up in slices, between which others have their
-    turn. Close the wait when done.
+    Selectors are resolved now, in slices, so that other requests get their turn. Close the wait when done.
     """
     wait = Wait(bus)
     try:
@@ -152,16 +151,16 @@ async def for_jobs(store: Store, bus: Bus, refs: Sequence[str]) -> "Wait":
 
 
 class Wait:
-    """Wakes once the jobs have ended. The watch is up before the first look, so that no end is missed."""
+    """Waits for a set of jobs. Its watch starts before the first query, so that no end is missed."""
 
     def __init__(self, bus: Bus) -> None:
         self.wait_set = WaitSet()
         self.may_be_empty = False
-        """Whether it is nothing unusual that nothing is waited for: it was named by states, or `all`."""
+        """Whether no match is not an error: the jobs were selected by state, or with `all`."""
         self._watch = bus.watch_job_ends(self.wait_set.job_ended)
 
     async def over(self, *, any_one: bool, timeout: float | None) -> bool:
-        """Wait until each of the jobs (or any one) has ended or is gone; False: `timeout` seconds were over first."""
+        """Wait until all jobs (or any one) have ended or were removed. False after `timeout` seconds."""
         deadline = _deadline(timeout)
         while len(self.wait_set.open) and not (any_one and self.wait_set.has_ended_any):
             if not await self._watch.woken(deadline):
@@ -169,12 +168,12 @@ class Wait:
         return True
 
     def close(self) -> None:
-        """Hear of no more ends."""
+        """Close the watch."""
         self._watch.close()
 
 
 async def counts(store: Store, wait_set: WaitSet) -> dict[JobState, int]:
-    """How many of the jobs are in which state; those that are gone are left out."""
+    """Return the number of jobs by state, without removed ones."""
     found: dict[JobState, int] = {state: wait_set.ended.get(state, 0) for state in JobState}
     cursor = 0
     while seqs := list(islice(wait_set.open.after(cursor), SLICE)):
@@ -185,7 +184,7 @@ async def counts(store: Store, wait_set: WaitSet) -> dict[JobState, int]:
 
 
 async def until_idle(store: Store, bus: Bus, *, timeout: float | None) -> bool:
-    """Wait until nothing is ready in an open queue, failed or processing; False when `timeout` seconds were over first.
+    """Wait until no job is failed, processing, or ready in an open queue. False after `timeout` seconds.
 
     Held, delayed, paused and blocked jobs do not count.
     """
@@ -201,7 +200,7 @@ async def until_idle(store: Store, bus: Bus, *, timeout: float | None) -> bool:
 
 
 async def _look_up(store: Store, wait_set: WaitSet, refs: Sequence[str]) -> bool:
-    """Look for the jobs. Whether it is nothing unusual when there are none."""
+    """Fill the wait set. Returns whether an empty set is not an error."""
     selected = await selection.resolve(store, refs)
     for start in range(0, len(selected.named), SLICE):
         some = selected.named[start : start + SLICE]

@@ -1,1 +1,2 @@
-"""One file per noun; a handler decodes, calls one function of the service and encodes."""
+"""Request handlers, one module per noun. A handler calls one service method and encodes the result."""
+

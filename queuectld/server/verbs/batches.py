@@ -27,7 +27,7 @@ async def add(service: Service, caller: Caller, request: wire.BatchAdd) -> Any:
     """Ids and seqs of the jobs, invisible to everybody until the commit."""
     batch = caller.batches.get(request.token)
     if batch is None:
-        message = f"no batch {request.token!r} is open on this connection"
+        message = f"no such open batch on this connection: {request.token!r}"
         raise Refused(ErrorCode.NOT_FOUND, message, {"token": request.token})
     jobs = request.under(batch.defaults)
     added = await service.jobs.batch_add(request.token, jobs.specs, jobs.submitters)

@@ -37,7 +37,7 @@ def require(connection: sqlite3.Connection, reference: int | str) -> int:
         return reference
     found = find(connection, reference)
     if found is None:
-        raise Refused(ErrorCode.NOT_FOUND, f"there is no job {reference!r}", {"id": reference})
+        raise Refused(ErrorCode.NOT_FOUND, f"no such job: {reference!r}", {"id": reference})
     return found
 
 
