@@ -1,6 +1,6 @@
-"""The daemon's life: open the store, build the parts, serve, and end so that nothing accepted goes unanswered.
+"""The life of the daemon: open the store, build the parts, serve, and shut down after answering pending calls.
 
-Called with the lock held and the socket bound. Owns the order in which the parts come and go, not what they do.
+Called with the lock held and the socket bound.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ from queuectld.store.records import StoreRefused
 log = logging.getLogger(__name__)
 
 ANSWERS_S: Final = 2.5
-"""How long an ending daemon waits for its clients to read their answers; with the rest it is gone within 5 s."""
+"""How long a daemon that shuts down waits for clients to read their answers; it exits within 5 s in total."""
 
 MOST_DESCRIPTORS: Final = 65_536
-"""Enough for 1,000 clients and as many workers; some systems allow a thousand million."""
+"""Enough for 1,000 clients and as many workers; some systems allow 10**9."""
 
 KEPT_DESCRIPTORS: Final = 200
 LEAST_CLIENTS: Final = 16
 
 GC_THRESHOLD: Final = 10_000
-"""Lists, maps and the like that are made before the collector looks for cycles among them (Python: 700)."""
+"""Allocations before the garbage collector runs (default: 700)."""
 
 
 class Start(NamedTuple):
-    """What has been made ready for the daemon. `paths.socket` is where it listens."""
+    """What `cli` has prepared for the daemon. `paths.socket` is where it listens."""
 
     paths: Paths
     settings: FileSettings
@@ -51,11 +51,11 @@ class Start(NamedTuple):
     notifier: Notifier
     ready_line: ReadyLine
     by_hand: bool
-    """A person started it, so detached workers come back even after a stop."""
+    """A user started it, so detached workers restart even after a stop."""
 
 
 def run(start: Start) -> int:
-    """Serve until SIGTERM, SIGINT or a client ends the daemon. The exit code: 0; 1 when it could not start or go on."""
+    """Serve until SIGTERM, SIGINT or a client ends the daemon. Returns 0, or 1 if it could not start or continue."""
     try:
         with asyncio.Runner(loop_factory=EventLoop) as runner:
             return runner.run(_Daemon(start).live())
@@ -70,7 +70,7 @@ def run(start: Start) -> int:
 
 
 class _Daemon:
-    """One life, from the open store to the closed one."""
+    """The running daemon."""
 
     def __init__(self, start: Start) -> None:
         self._start = start
@@ -125,14 +125,14 @@ class _Daemon:
 
 
 def _configure_garbage_collection() -> None:
-    """What is there now stays, and jobs make hardly any cycles; but many of them at once made Python look for some."""
+    """Collect rarely: current objects are permanent, and jobs create few cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files as far as the daemon may need. Returns the old one: that is what jobs get."""
+    """Raise the soft limit of open files to what the daemon may need. Returns the old one, which jobs get."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -141,7 +141,7 @@ def raise_descriptor_limit() -> int:
 
 
 def room_for_clients(wanted: int) -> int:
-    """How many clients there may be, so that descriptors are left for the store and for workers, two for each."""
+    """Return the client limit that leaves descriptors for the store and workers (two each)."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = wanted if soft == resource.RLIM_INFINITY else max(LEAST_CLIENTS, soft - KEPT_DESCRIPTORS)
     if room < wanted:
@@ -150,5 +150,5 @@ def room_for_clients(wanted: int) -> int:
 
 
 def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Log what a callback of the loop raised, without asyncio's own words: they show arguments, and so data of jobs."""
+    """Log exceptions of callbacks, without asyncio's own message: it shows arguments, and so data of jobs."""
     log.error("unhandled error: %s", context.get("message"), exc_info=context.get("exception"))

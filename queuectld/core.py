@@ -1,6 +1,6 @@
-"""The parts of the daemon, put together: store, clock, dispatcher, workers, and the service that verbs call.
+"""Builds and connects the parts of the daemon: store, clock, dispatcher, workers, services.
 
-It knows all of them and does nothing itself; the sockets for clients and the life of the process are the app's.
+The client sockets and the life of the process belong to `app`.
 """
 
 import asyncio
@@ -43,20 +43,19 @@ PROTOCOL = 1
 
 
 class Setup(NamedTuple):
-    """What the app decides. `nofile`: the soft descriptor limit that jobs get; `exit_soon`: how to end the daemon."""
+    """Parameters from `app`. `nofile`: the soft descriptor limit of jobs; `exit_soon` ends the daemon."""
 
     paths: Paths
     nofile: int
     exit_soon: Callable[[], None]
     failed: Callable[[BaseException], None]
-    """The loop of turns ended by this: the daemon cannot go on."""
+    """Called with the error that ended the loop of turns: the daemon cannot continue."""
 
 
 class Core:
-    """The queue, without its front door.
+    """The daemon without client sockets.
 
-    The store is opened first and each part is given those it needs. Who is told of what happens subscribes last, so
-    that no part has to wait for another.
+    Opens the store, builds each part with those it needs, and subscribes them to commits last.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -98,21 +97,21 @@ class Core:
             ),
         )
         self._pool.on_death(self._recovery.reap)
-        # The bus first: whoever acts on a commit finds that it has been told.
+        # The bus first, so that events are published before other parts act on a commit.
         for part in (bus, dispatcher, self._supervisor, self._retention, self._shrinking):
             self.store.subscribe(part.committed)
         self._turns: asyncio.Task[None] | None = None
         self._sweeps: list[asyncio.Task[None]] = []
 
     def admit_worker(self, client: socket.socket) -> None:
-        """Take in who has connected to the workers' socket."""
+        """Accept a connection to the worker socket."""
         self._pool.admit(client)
 
     async def start(self, listen: Callable[[], None], *, by_hand: bool) -> None:
-        """Take back what runs, recover what was lost, and begin to take turns.
+        """Take over running jobs, recover lost ones, and start the loop of turns.
 
-        `listen`: let workers connect, from then on. `by_hand`: a person started this daemon, so that detached
-        workers come back even after a stop.
+        `listen` is called when workers may connect. `by_hand`: a user started this daemon, so that detached workers
+        restart even after a stop.
         """
         failpoints.reached("daemon.opened")
         _leave_worker()
@@ -132,7 +131,7 @@ class Core:
             self._sweeps.append(task)
 
     async def stop(self) -> None:
-        """Take no more turns, leave the workers to the next daemon, close the store."""
+        """End the loop of turns, leave the workers to the next daemon, close the store."""
         self._supervisor.close()
         for sweep in self._sweeps:
             sweep.cancel()
@@ -147,7 +146,7 @@ class Core:
         await self.store.close()
 
     async def _save_anchor(self) -> None:
-        """Keep a reading of the clocks. Without it (a full disk) store time goes on from an earlier one."""
+        """Store a reading of the clocks. On failure, store time continues from an earlier one."""
         try:
             await self.store.save_anchor(self.clock.anchor())
         except Refused as refused:
@@ -157,14 +156,14 @@ class Core:
         return await self._supervisor.end_all(now=now)
 
     def _broken(self, error: StoreFailed) -> None:
-        """Nothing that waited was acknowledged, and nothing more can be: an fsync is never tried twice."""
+        """Handle a broken store: pending writes are not acknowledged, as fsync must not be retried."""
         log.critical("%s", error)
         self._failed(error)
 
     def _turns_ended(self, turns: "asyncio.Task[None]") -> None:
         error = None if turns.cancelled() else turns.exception()
         if error is not None:
-            if not isinstance(error, StoreFailed):  # that one has been told, in words
+            if not isinstance(error, StoreFailed):  # logged by _broken
                 log.critical("the daemon cannot go on", exc_info=error)
             self._failed(error)
 
@@ -185,13 +184,13 @@ class Core:
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:
-    """What old jobs are not removed for does not end the daemon; the next one tries again."""
+    """A failed retention sweep does not stop the daemon; the next daemon tries again."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a background sweep failed and will not run again", exc_info=error)
 
 
 def _leave_worker() -> None:
-    """Say whether workers get control groups, once this process is in none of theirs and bears no mark of theirs."""
+    """Leave the control group and drop the mark of a worker that started this process; log if groups are available."""
     cgroup.leave_worker_group()
     runmark.clear_own()
     above = cgroup.delegated()

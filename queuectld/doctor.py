@@ -1,6 +1,6 @@
-"""What is wrong with the store, its folders and its daemon, and the way out. Only `mend` changes anything.
+"""Diagnoses the store, its folders and its daemon. Only `mend` changes anything.
 
-It runs beside a daemon or without one, so it works where the daemon refuses to start.
+Works with or without a running daemon, also when the daemon refuses to start.
 """
 
 import fcntl
@@ -27,13 +27,13 @@ WARNING: Final = "warning"
 PROBLEM: Final = "problem"
 
 ROOM_BYTES: Final = 256 * 1024 * 1024
-"""Below this a warning: a store grows by half a kilobyte or so with each job, and logs by more."""
+"""Free space below this is a warning: a store grows by about 0.5 KB per job, logs by more."""
 OTHERS: Final = 0o077
 REPAIR: Final = "stop the daemon (queuectl daemon stop), then `queuectl doctor --repair`"
 
 
 class Finding(NamedTuple):
-    """One thing looked at: `level` is ok, warning or problem; `way_out` says what to do about it, if anything."""
+    """The result of one check: `level` is ok, warning or problem; `way_out` says how to fix it, if needed."""
 
     level: str
     subject: str
@@ -42,13 +42,13 @@ class Finding(NamedTuple):
 
 
 def examine(paths: Paths, progress: Progress) -> list[Finding]:
-    """All findings, in the order in which a person would look."""
+    """Run all checks and return their findings."""
     looks = (_settings(paths), _daemon(paths), _folders(paths), _store(paths, progress), _room(paths), _spool(paths))
     return [finding for look in looks for finding in look]
 
 
 def mend(paths: Paths) -> list[Finding]:
-    """Set right what the store says of its jobs, while no daemon has it open and none can start."""
+    """Repair the store, holding the daemon's lock so that no daemon can start."""
     store = Path(paths.store)
     try:
         descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
@@ -71,7 +71,7 @@ def mend(paths: Paths) -> list[Finding]:
 
 
 def is_well(found: list[Finding]) -> bool:
-    """Whether nothing is a problem."""
+    """Whether no finding is a problem."""
     return all(finding.level != PROBLEM for finding in found)
 
 
@@ -105,7 +105,7 @@ def _daemon(paths: Paths) -> Iterator[Finding]:
 
 
 def _limits(pid: object) -> Iterator[Finding]:
-    """What binds the daemon and with it every job: limits of the shell that it was started from."""
+    """Check for limits of the daemon and its jobs, inherited from the shell that started it."""
     try:
         bound = list(ownlimits.binding(int(str(pid))))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Failpoints: the named steps at which a test lets this very process fail, to see that nothing is lost by it.
+"""Failpoints: named steps at which a test makes this process fail, to check that nothing is lost.
 
 Off unless the variable QUEUECTL_FAILPOINTS was set when the process started: `worker.spawned=kill,claim.sent=kill@3`,
 that is point=action, and after an @ which time it acts. QUEUECTL_FAILPOINTS_DIR names a folder then: a point acts
@@ -75,7 +75,7 @@ ACTIONS: Final = ("kill", "stop", "enospc")
 
 
 class _Armed:
-    """What is to happen at one point."""
+    """The action of one armed failpoint."""
 
     def __init__(self, action: str, at: int) -> None:
         self.action = action
@@ -83,7 +83,7 @@ class _Armed:
 
 
 def reached(name: str) -> None:
-    """This step has been reached. Raises OSError where its action is `enospc`; usually does nothing at all."""
+    """Mark that a step was reached. Does nothing unless armed. Raises OSError if the action is `enospc`."""
     if _armed:
         _act(name)
 
@@ -112,7 +112,7 @@ def _is_first(name: str) -> bool:
 
 
 def parse(text: str) -> dict[str, _Armed]:
-    """The points by name. Raises ValueError for a word that is none: a misspelt point would prove nothing."""
+    """Parse QUEUECTL_FAILPOINTS. Raises ValueError for an unknown point, since a misspelt one would test nothing."""
     armed = {}
     for each in filter(None, text.split(",")):
         name, _, what = each.partition("=")

@@ -21,16 +21,16 @@ from queuectld import __version__
 from queuectld.server.socketfile import PRIVATE_FILE, SocketRefused, is_answered, open_private_folder
 
 PATIENCE_S: Final = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 4.0)
-"""How long to wait for the lock of a daemon that does not answer, 10 s in all: it is on its way out, or has lost its
-socket and binds it again. Between the waits its socket is tried."""
+"""How long to wait for the lock of a daemon that does not answer, 10 s in total: it may be shutting down, or binding
+its socket again. Its socket is tried between the waits."""
 
 
 class LockRefused(Exception):
-    """Why this daemon cannot have the store, in words."""
+    """The daemon cannot get the lock of the store; the message says why."""
 
 
 class Holder(NamedTuple):
-    """The daemon that has the lock, as it says itself."""
+    """The daemon that holds the lock, according to the lock file."""
 
     pid: int
     socket: Path
@@ -45,7 +45,7 @@ class DaemonLock:
         self._lock = lock
 
     def announce(self, socket: Path) -> None:
-        """The daemon answers at `socket`: say so in the lock file, and let the next candidate look."""
+        """Write the socket to the lock file, and release the start lock."""
         said = json.dumps({"pid": os.getpid(), "socket": str(socket), "version": __version__}) + "\n"
         line = said.encode("utf-8", "surrogateescape")
         # One write over the old line, then the rest cut off: a reader never sees an empty file.
@@ -56,7 +56,7 @@ class DaemonLock:
             self._start = -1
 
     def release(self) -> None:
-        """Nobody runs any longer. The file stays: a removed lock file could be locked twice."""
+        """Release the lock. The file stays, since a removed lock file could be locked twice."""
         os.ftruncate(self._lock, 0)
         os.close(self._lock)
         if self._start >= 0:
@@ -65,10 +65,10 @@ class DaemonLock:
 
 
 def take(start_path: Path, lock_path: Path) -> DaemonLock | Holder:
-    """The lock; or who has it, when that daemon answers.
+    """Take the lock, or return its holder if that daemon answers.
 
-    Waits for another candidate to have started, and up to 10 s for a daemon that is on its way out.
-    LockRefused when the folder cannot be used, or when somebody holds the lock and does not answer.
+    Waits while another candidate starts, and up to 10 s for a daemon that is shutting down.
+    Raises LockRefused if the folder cannot be used, or the holder does not answer.
     """
     try:
         start = _open(start_path)
@@ -92,7 +92,7 @@ def take(start_path: Path, lock_path: Path) -> DaemonLock | Holder:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Who says to hold the lock. None when nobody does, or the file is not readable as such."""
+    """Return the holder named in the lock file. None if there is none, or the file is malformed."""
     said = read_lock(str(path))
     try:
         return Holder(int(str(said["pid"])), Path(str(said["socket"])), str(said["version"]))
@@ -101,7 +101,7 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def _wait_for(lock: int, path: Path) -> Holder | None:
-    """None once the lock is ours; the holder when it answers. LockRefused when neither comes true."""
+    """Wait for the lock: None once it is ours, or the holder if it answers. Raises LockRefused otherwise."""
     if _flock_within(lock, None):
         return None
     for patience_s in PATIENCE_S:
@@ -117,7 +117,7 @@ def _wait_for(lock: int, path: Path) -> Holder | None:
 
 
 def _flock_within(descriptor: int, seconds: float | None) -> bool:
-    """Whether the lock could be had at once (None), or within so many seconds."""
+    """Take the lock within `seconds` (None: without waiting). Returns whether that succeeded."""
     try:
         if seconds is None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,7 +131,7 @@ def _flock_within(descriptor: int, seconds: float | None) -> bool:
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """TimeoutError in the block after so many seconds. Only in the main thread, before the loop runs."""
+    """Raise TimeoutError in the block after `seconds`. Only in the main thread, before the event loop runs."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError

@@ -1,7 +1,7 @@
-"""The daemon's own log: one line per entry on stderr, or in queuectld.log once the daemon is detached.
+"""The daemon's log: one line per entry on stderr, or in queuectld.log once the daemon is detached.
 
-It tells of the daemon, never of what jobs contain: no command, no environment, no output. Control characters are
-escaped, so that no text from outside can forge a line or move a terminal's cursor.
+It never contains commands, environments or output of jobs. Control characters are escaped, so that external text cannot
+forge a line or move the cursor of a terminal.
 """
 
 import logging

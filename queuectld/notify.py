@@ -1,7 +1,6 @@
-"""What a service manager is told, and what it hands over: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
+"""Service manager protocols: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3), without libsystemd.
 
-No libsystemd: the protocols are a datagram and a few environment variables. Those are removed when they are read,
-so that no worker and no job takes them for its own.
+The environment variables are removed when read, so that workers and jobs do not inherit them.
 """
 
 import os
@@ -20,7 +19,7 @@ FIRST_LISTEN_FD: Final = 3
 
 
 class Notifier:
-    """Tells the service manager of READY and STOPPING, and beats for its watchdog. Says nothing without one."""
+    """Sends READY, STOPPING and watchdog beats to the service manager, if there is one."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
@@ -33,17 +32,17 @@ class Notifier:
         self._beat: asyncio.TimerHandle | None = None
 
     def ready(self, loop: "asyncio.AbstractEventLoop", status: str) -> None:
-        """The daemon answers. From now on the watchdog hears a beat from this loop, and from nowhere else."""
+        """Report readiness, and start the watchdog beat from this loop."""
         self._tell(f"READY=1\nSTATUS={status}")
         if self._gap_s is not None:
             self._next_beat(loop)
 
     def stopping(self) -> None:
-        """The daemon is on its way out."""
+        """Report the shutdown."""
         self._tell("STOPPING=1")
 
     def close(self) -> None:
-        """No beat any longer."""
+        """Stop the beat."""
         if self._beat is not None:
             self._beat.cancel()
 
@@ -57,7 +56,7 @@ class Notifier:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as link:
-            # A manager that is gone or busy must not stop the daemon; it asks again by its own time-outs.
+            # A manager that is gone or busy must not stop the daemon; it has its own timeouts.
             link.connect_ex(address)
             try:
                 link.send(text.encode())
@@ -66,7 +65,7 @@ class Notifier:
 
 
 class ReadyLine:
-    """Tells whoever started this daemon, by one line on a pipe, whether it serves or why not."""
+    """Reports by one line on a pipe, to the process that started this daemon, whether it serves or why not."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
@@ -74,15 +73,15 @@ class ReadyLine:
             os.set_inheritable(descriptor, False)
 
     def ready(self) -> None:
-        """This daemon answers."""
+        """Report that this daemon serves."""
         self._say("ready")
 
     def running(self) -> None:
-        """A daemon answers that was there before, so this one ends."""
+        """Report that another daemon is already running."""
         self._say("running")
 
     def error(self, text: str) -> None:
-        """None will."""
+        """Report why the daemon could not start."""
         self._say("error: " + text.replace("\n", " "))
 
     def _say(self, line: str) -> None:
@@ -97,9 +96,9 @@ class ReadyLine:
 
 
 def adopted_sockets(environ: MutableMapping[str, str]) -> list[BoundSocket]:
-    """The listening Unix sockets that the service manager has handed over (socket activation).
+    """Return the listening Unix sockets passed by the service manager (socket activation).
 
-    ValueError when it handed over something else. Their files belong to the manager: we never remove them.
+    Raises ValueError for other descriptors. The socket files belong to the manager and are never removed.
     """
     count, pid = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
     environ.pop("LISTEN_FDNAMES", None)

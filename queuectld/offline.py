@@ -1,4 +1,4 @@
-"""What `queuectld` does beside a daemon or without one: examine the store, and copy it. Used by `queuectl`."""
+"""Commands of `queuectld` that need no daemon: `doctor` and `backup`. Used by `queuectl`."""
 
 import json
 import sys
@@ -16,12 +16,12 @@ from queuectld.store.records import StoreRefused
 
 USAGE = 2
 QUIET_S = 0.5
-"""Nothing is told of what takes no longer."""
+"""No progress is shown before this time."""
 CLEAR_LINE = "\r\x1b[K"
 
 
 def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair: bool = False) -> int:
-    """Carry out `doctor` or `backup`. The exit code: 0; 1 when something is wrong or no copy was made; 2: bad usage."""
+    """Run `doctor` or `backup`. Returns 0; 1 for problems or a failed backup; 2 for bad usage."""
     paths = places.resolve(socket=socket)
     if verb == "doctor":
         mended: list[Finding] = mend(paths) if repair else []
@@ -42,7 +42,7 @@ def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """How far it is, in one line on a terminal, where it takes a while; the line goes when all is looked at."""
+    """Show progress in one line on a terminal if it takes a while, and clear the line at the end."""
     shown = False
     began = time.monotonic()
 

@@ -1,8 +1,8 @@
-"""The limits of the client that happened to start the daemon: they bind neither the daemon nor the jobs of others.
+"""Resets resource limits inherited from the client that started the daemon, so that they do not affect other jobs.
 
-A daemon that a client has started takes those that the kernel gives to the first process (INIT_RLIMITS), as far as it
-may. Jobs have the daemon's, whoever submitted them. One started by a service manager or by hand keeps what it was
-given: there it is meant. What a plain user cannot raise again, hard limits and a niceness, is told, not hidden.
+A daemon started by a client uses the kernel's defaults (INIT_RLIMITS), as far as permitted; jobs inherit them. One
+started by a service manager or by hand keeps its limits, since they are intended. Limits that a plain user cannot
+raise, hard limits and niceness, are reported.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ _MOST_CPUS: Final = 4096
 
 
 def take_own() -> None:
-    """Be bound by none of the starter's limits, priorities, processors and signals, as far as this user may."""
+    """Reset inherited limits, priorities, CPU affinity and signals, as far as permitted."""
     for which in _WITHOUT_END:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(which, (resource.getrlimit(which)[1],) * 2)
@@ -73,7 +73,7 @@ def take_own() -> None:
 
 
 def binding(pid: int) -> Iterator[str]:
-    """What binds the process (0: this one) that a daemon and its jobs should be free of, in words."""
+    """Describe the remaining limits of a process (0: this one)."""
     for which, name, unit in _TOLD:
         hard = resource.prlimit(pid, which)[1]
         if hard != UNLIMITED:

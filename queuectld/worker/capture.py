@@ -1,7 +1,7 @@
-"""What a job writes: read from its pipe, kept in memory while it is little, else passed on to files.
+"""Captures the output of a job: reads its pipe, keeps little output in memory, and writes more to files.
 
-The worker alone writes files. A job that had one as its stdout would lose lines to every `echo … > /dev/stderr`
-(which truncates it), and a child it left behind would write into the output of a later job.
+Only the worker writes the files. If a file were the job's stdout, `echo … > /dev/stderr` would truncate it, and a child
+left behind would write into the output of a later job.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from queuectld.workerwire.outputfiles import OutputFiles
 
 INLINE_BYTES: Final = 16 * 1024
-"""Up to here output stays in memory and ends in the attempt's row: creating a file costs as much as a process."""
+"""Output up to this size stays in memory and is stored in the attempt's row: a file costs as much as a process."""
 READ_BYTES: Final = 64 * 1024
-"""What a pipe holds at first."""
+"""The default capacity of a pipe."""
 BULK_PIPE_BYTES: Final = 1024 * 1024
-"""What the pipe of a job that writes much is made to hold: fewer turns between the two."""
+"""The pipe capacity for a job that writes much, for fewer context switches."""
 RETRY_SECONDS: Final = 1.0
-"""How long output is dropped after the disk was full before a write is tried again."""
+"""How long output is dropped after a failed write, before the next attempt."""
 _F_SETPIPE_SZ: Final = 1031
 _NO_SPLICE: Final = frozenset({errno.EINVAL, errno.ENOSYS})
 
 
 class Capture:
-    """The output of one stream of one run. `size` counts every byte the job wrote that was taken from the pipe."""
+    """The output of one stream of one run. `size` counts all bytes read from the pipe."""
 
     __slots__ = (
         "_bulk",
@@ -54,11 +54,11 @@ class Capture:
         self.size = 0
         self.at_end = False
         self.dropped = 0
-        """Bytes that could not be written, for `why_dropped`. Those that were pushed out by newer ones do not count."""
+        """Bytes that could not be written, because of `why_dropped`; without those that were rotated out."""
         self.why_dropped = ""
         self._files = files
         self._memory: bytearray | None = bytearray()
-        """All of the output as long as it is little enough, whether or not it is in a file, too."""
+        """All of the output while it is at most INLINE_BYTES, even if it is also in a file."""
         self._through = False
         self._bulk = False
         self._can_splice = True
@@ -66,20 +66,20 @@ class Capture:
 
     @property
     def snapshot(self) -> list[Any]:
-        """[size, inline, files] as it is now."""
+        """The current [size, inline, files]."""
         if not self._through:
             return [self.size, bytes(self._memory or b""), []]
         return [self.size, None, self._files.snapshot]
 
     def write_through(self) -> None:
-        """From now on output goes to a file as soon as it is read, starting with what is in memory."""
+        """Write output to a file as soon as it is read, starting with what is in memory."""
         if not self._through:
             self._through = True
             if self._memory:
                 self._put(self._memory, 0)
 
     def take(self) -> bool:
-        """Take one portion of what is in the pipe, without waiting. False at its end.
+        """Read from the pipe once, without waiting. False at its end.
 
         Raises BlockingIOError when the pipe is empty.
         """
@@ -93,9 +93,9 @@ class Capture:
         return bool(data)
 
     def drain(self) -> None:
-        """Take what was in the pipe when the job ended. `at_end` is false when somebody still holds the other end.
+        """Read what was in the pipe when the job ended. `at_end` is false if a process still holds the other end.
 
-        Somebody who goes on writing cannot keep the run from ending: no more is taken than a pipe can hold.
+        Reads at most the capacity of the pipe, so that a process that keeps writing cannot delay the end of the run.
         """
         most = self.size + (BULK_PIPE_BYTES if self._bulk else READ_BYTES)
         try:
@@ -105,7 +105,7 @@ class Capture:
             return
 
     def finish(self, seq: int, run: int) -> list[Any]:
-        """[size, inline, files] for the outcome; the files have their final names. The pipe is left as it is."""
+        """Give the files their final names and return [size, inline, files] for the outcome. Leaves the pipe open."""
         if self._memory is not None:
             if self._through:
                 self._files.take_back()
@@ -138,7 +138,7 @@ class Capture:
             fcntl.fcntl(self.fd, _F_SETPIPE_SZ, BULK_PIPE_BYTES)
 
     def _put(self, data: bytes | bytearray, offset: int) -> None:
-        """Write all of it, or count it as dropped. A job goes on when the disk is full."""
+        """Write the data, or count it as dropped: a full disk does not stop the job."""
         done = 0
         if self._retry_at <= time.monotonic():
             try:

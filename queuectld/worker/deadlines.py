@@ -1,6 +1,6 @@
-"""How long a run may take, and how long it may be silent; both stand still while it is paused.
+"""The timeout and the stall timeout of a run; both are suspended while it is paused.
 
-Measured on the monotonic clock, which no step of the wall clock and no suspend moves on.
+Measured on the monotonic clock, which is not affected by steps of the wall clock or by suspend.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Deadlines:
-    """The time-outs of one run at a time."""
+    """The timeouts of the current run."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -29,7 +29,7 @@ class Deadlines:
     def begin(
         self, now: float, timeout_ms: int | None, stall_timeout_ms: int | None, on_expiry: Callable[[str, str], None]
     ) -> None:
-        """A run has started at `now` (time.monotonic seconds). `passed(kind, words)` is called once at most."""
+        """Start the timeouts of a run at `now` (time.monotonic). `on_expiry(kind, words)` is called at most once."""
         self._timeout = (timeout_ms or 0) / 1000
         self._stall = (stall_timeout_ms or 0) / 1000
         self._on_expiry = on_expiry
@@ -40,24 +40,24 @@ class Deadlines:
             self._loop.at("stall", now + self._stall, self._maybe_stalled)
 
     def output_came(self, now: float) -> None:
-        """The job was not silent at `now`. The timer stays as it is: it looks at this when it goes off."""
+        """Record output at `now`. The timer is not moved; it checks this when it fires."""
         self._last_output = now
 
     def pause(self) -> None:
-        """From now on nothing is due."""
+        """Suspend the timeouts."""
         self._paused_at = time.monotonic()
         self._left = {key: when for key in ("timeout", "stall") if (when := self._loop.when(key)) is not None}
         self._cancel()
 
     def resume(self) -> None:
-        """Everything is due as much later as the pause was long."""
+        """Resume the timeouts, extended by the length of the pause."""
         pause = time.monotonic() - self._paused_at
         self._last_output += pause
         for key, when in self._left.items():
             self._loop.at(key, when + pause, self._timed_out if key == "timeout" else self._maybe_stalled)
 
     def clear(self) -> None:
-        """Nothing will be due any more, and the run is let go."""
+        """Cancel the timeouts and drop the reference to the run."""
         self._cancel()
         self._on_expiry = _no_run
 
@@ -77,4 +77,4 @@ class Deadlines:
 
 
 def _no_run(_kind: str, _words: str) -> None:
-    """There is no run."""
+    """Placeholder while there is no run."""

@@ -1,8 +1,8 @@
 """One run of one job, from its start to its outcome.
 
-It owns the leader process, the pipes and the clock of the run, and decides how the run ended. The order is always
-the same: the leader has ended (but is not reaped, so that its group id stays its own), what is left of its tree is
-killed unless it exited 0, what is in the pipes is taken, the leader is reaped, the outcome is handed over.
+Owns the leader process, the pipes and the timers of the run, and decides how it ended. The order is always the same:
+the leader ends (but is not reaped, so that its group id cannot be reused), the rest of its tree is killed unless it
+exited with 0, the pipes are drained, the leader is reaped, the outcome is reported.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from queuectld.worker.host import Host
 
 PIPES_AFTER_SECONDS: Final = 0.002
-"""The pipes are not watched before: a short job is then over with two wake-ups instead of four."""
+"""Delay before the pipes are watched: a shorter job then takes two wake-ups instead of four."""
 KILL_AGAIN_SECONDS: Final = 0.5
-"""After KILL: how soon those that are still there (or were just forked) get it again."""
+"""Interval between KILL signals, for processes that remain or were just forked."""
 START_TRIES: Final = 5
 START_GAP_SECONDS: Final = 0.05
-"""Doubled with each try while processes, memory or descriptors are used up. Then the job goes back to the daemon."""
+"""Doubled at each attempt while a resource is exhausted. Then the job is returned to the daemon."""
 REASONS: Final[dict[str, tuple[str | None, str]]] = {
     "cancelled": (None, "cancelled"),
     "shutdown": ("interrupted", "its worker was told to stop now"),
     "timeout": ("timeout", "it ran longer than it may"),
     "stalled": ("stalled", "no output for longer than it may"),
 }
-"""What a `kill` frame gives as reason: the kind of the outcome (None: as it ended) and words for people."""
+"""The reasons of `kill` frames: outcome kind (None: according to the exit status) and description."""
 
 
 class Execution:
-    """A run that has begun. `worker` gives it the loop, the runner and the process tree, and takes its outcome."""
+    """One run. `worker` provides the loop, the runner and the process tree, and receives the outcome."""
 
     def __init__(self, worker: Host, job: dict[str, Any], environ: dict[bytes, bytes]) -> None:
         self.seq: int = job["seq"]
@@ -62,7 +62,7 @@ class Execution:
         self._tries = 0
         self._status: os.waitid_result | None = None
         self._ending = False
-        """The kill ladder is on its way."""
+        """Whether the kill ladder has started."""
         self._kind: str | None = None
         self._words = ""
         self._killed = 0.0
@@ -73,8 +73,8 @@ class Execution:
     # The start
 
     def begin(self) -> None:
-        """Write down that this run is in hand, then start it. The outcome may be there when this returns."""
-        # Before the process exists: a run without a record never began, and may begin elsewhere at once.
+        """Record the run in the state file, then start it. It may have ended when this returns."""
+        # Before the process exists: a run without a record never started, and may start elsewhere at once.
         self._write_state(0, None)
         failpoints.reached("worker.noted")
         self._start()
@@ -120,7 +120,7 @@ class Execution:
         try:
             self._pidfd = os.pidfd_open(self.pid)
             self._loop.watch(self._pidfd, self._leader_ended)
-        except OSError:  # out of descriptors: SIGCHLD tells as well
+        except OSError:  # no free descriptor: rely on SIGCHLD
             self._loop.on_signal(signal.SIGCHLD, self._child_ended)
         self._loop.at("stage", self._started + PIPES_AFTER_SECONDS, self._is_not_over_at_once)
         job = self._job
@@ -131,9 +131,9 @@ class Execution:
         self._loop.at("stage", self._started + frames.RUNNING_AFTER_MS / 1000, self._announce)
 
     def _announce(self) -> None:
-        """It is no short job: the daemon is told, the state file gets its pid, its output goes to a file."""
+        """Announce a longer run: tell the daemon, record the pid in the state file, write output to a file."""
         self._loop.cancel("stage")
-        # Adopted children that end meanwhile are reaped from here on.
+        # From now on, reap adopted children that end.
         self._loop.on_signal(signal.SIGCHLD, self._child_ended)
         self._announced = {
             "seq": self.seq,
@@ -163,12 +163,12 @@ class Execution:
         try:
             statefile.write(self._worker.state_fd, record)
         except OSError as error:
-            # Its block was set aside. Should it fail all the same, the run is still found by its environment.
+            # Unlikely, as its block is preallocated. The run can still be found by its environment.
             self._worker.log(f"cannot write the state file: {error}")
 
     @property
     def snapshot(self) -> dict[str, Any]:
-        """What hello tells of it."""
+        """The run as described in hello."""
         if self._announced is None and self.pid and self._status is None:
             self._pipes.watch(self._output_came)
             self._announce()
@@ -178,7 +178,7 @@ class Execution:
     # While it runs
 
     def follow(self, on: bool) -> None:
-        """From now on (or no longer) output is written at once, and the daemon told where it stands."""
+        """Start (or stop) writing output through and reporting it to the daemon."""
         self._followed = on
         if on:
             if self._announced is None and self.pid:
@@ -187,7 +187,7 @@ class Execution:
             self._tell_output()
 
     def send(self, number: int, data: bytes, eof: bool) -> None:
-        """More for its stdin, which ends behind it at `eof`. Answered by a `sent` frame of this number."""
+        """Write to its stdin, and close it afterwards if `eof`. Answered by a `sent` frame with this number."""
         if self._stdin is None:
             self._tell_sent(number, "closed")
         else:
@@ -202,7 +202,7 @@ class Execution:
         self._worker.uplink.send("sent", body)
 
     def pause(self) -> None:
-        """Every process of the job is stopped; its time-outs stand still."""
+        """Stop every process of the job and suspend its timeouts."""
         if not self.pid or self.paused or self._status is not None or self._ending:
             return
         self.paused = True
@@ -210,7 +210,7 @@ class Execution:
         self._tree.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Every process of the job goes on; its time-outs come as much later as the pause was long."""
+        """Continue every process of the job and its timeouts."""
         if not self.paused:
             return
         self.paused = False
@@ -218,14 +218,14 @@ class Execution:
         self._tree.signal(signal.SIGCONT)
 
     def signal(self, number: int) -> None:
-        """Every process of the job gets the signal; what they make of it is their affair."""
+        """Send a signal to every process of the job."""
         if self.pid:
             self._tree.signal(number)
 
     def end(self, reason: str, grace: float) -> None:
-        """Begin the kill ladder: TERM to all of the job, KILL after `grace` seconds. The outcome comes by itself.
+        """Start the kill ladder: TERM to all processes, KILL after `grace` seconds. The outcome follows.
 
-        `reason` is one of REASONS, or words. A second call can only make the grace shorter.
+        `reason` is one of REASONS, or a description. A second call can only shorten the grace.
         """
         kind, words = REASONS.get(reason, (None, reason))
         self._end(kind, words, grace)
@@ -253,7 +253,7 @@ class Execution:
             self._start_kill_ladder(when)
 
     def _start_kill_ladder(self, kill_at: float) -> None:
-        """TERM (and CONT: a stopped process hears no TERM) to everyone, KILL at `kill_at` to those still there."""
+        """Send TERM, and CONT since a stopped process does not handle TERM; KILL what remains at `kill_at`."""
         self._ending = True
         self.paused = False
         self._deadlines.clear()
@@ -323,7 +323,7 @@ class Execution:
             self._finish()
 
     def _finish(self, survivors: Sequence[list[Any]] = ()) -> None:
-        """The run is over: nobody is left, or none but `survivors`, of whom the leader may be one."""
+        """Finish the run: no process is left except `survivors`, which may include the leader."""
         output, lost = self._pipes.finish(self.seq, self.run)
         failpoints.reached("worker.kept")
         self._words = "; ".join(words for words in (self._words, unkillable.words(survivors), lost) if words)
@@ -346,18 +346,18 @@ class Execution:
         self._worker.finished(body)
 
     def _how_it_ended(self, status: os.waitid_result | None) -> tuple[str, int | None, int | None]:
-        """Kind, exit code, signal."""
+        """Return kind, exit code and signal."""
         if status is None:
             return self._kind or "signal", None, None
         if status.si_code != os.CLD_EXITED:
             return self._kind or "signal", None, status.si_status
         if self._ending and status.si_status == 0 and self._kind is None:
-            # Told to end it said "done"; it was cut short none the less.
+            # It exited with 0 after TERM, but was cut short.
             return "signal", None, int(signal.SIGTERM)
         return self._kind or "exit", status.si_status, None
 
     def _return_to_daemon(self, short: str | None) -> None:
-        """It has not begun, and somebody else may begin it."""
+        """Return the run, which has not started, to the daemon."""
         if self._stdin is not None:
             self._stdin.close()
         self._worker.not_begun(self.seq, self.run, short)

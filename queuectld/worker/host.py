@@ -1,4 +1,4 @@
-"""What an execution asks of the worker that it runs in. For type checkers alone: no process loads it."""
+"""The worker as seen by its execution. Only for type checkers: no process imports it."""
 
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from queuectld.workerwire.outputfiles import OutputFiles
 
 
 class Host(Protocol):
-    """The worker, as its executions know it."""
+    """The part of the worker that an execution uses."""
 
     number: int
     state_fd: int
@@ -26,19 +26,19 @@ class Host(Protocol):
 
     @property
     def execution(self) -> object:
-        """The execution in hand."""
+        """The current execution."""
 
     def files_for(self, stream: str) -> OutputFiles:
-        """The files that this stream of any run of this worker is written to."""
+        """Return the output files of a stream."""
 
     def finished(self, outcome: dict[str, Any]) -> None:
-        """The execution is over."""
+        """Report the outcome of the execution."""
 
     def not_begun(self, seq: int, run: int, short: str | None) -> None:
-        """This run did not begin, and it is not the job's fault."""
+        """Report that the run did not start, for no fault of the job."""
 
     def log(self, words: str) -> None:
-        """A line for the daemon's log."""
+        """Write a line to the daemon's log."""
 
     def discard(self, whose: str, pipe: int) -> None:
-        """Take over the reading end of a pipe that something left behind still holds."""
+        """Take over the reading end of a pipe that a leftover process still writes to."""

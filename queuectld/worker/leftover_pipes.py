@@ -1,7 +1,7 @@
-"""Pipes that something left behind still writes to: read, and dropped, so that no SIGPIPE ends whom exit 0 let live.
+"""Pipes that leftover processes still write to: read and discarded, so that those processes get no SIGPIPE.
 
-Each costs a descriptor as long as somebody holds its other end. A worker keeps few of them: when they become more, a
-child of the worker takes over all it has, which does nothing else and ends with the last of them.
+Each takes a descriptor while its other end is open. Above a limit, the worker forks a child that takes over all of them
+and exits when the last one is closed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from queuectld.worker.loop import Loop
 
 MOST_HELD: Final = 16
-"""So many a worker keeps itself, or a quarter of its descriptors where that is less."""
+"""How many a worker reads itself; at most a quarter of its descriptors."""
 DISCARD_BYTES: Final = 1024 * 1024
 
 
 class LeftoverPipes:
-    """The reading ends. `forked(pid)` is told of every child; `log` gets a line where one could not be made."""
+    """The reading ends. `forked(pid)` is called for every child; `log` gets a line if fork fails."""
 
     def __init__(self, loop: Loop, *, forked: Callable[[int], None], log: Callable[[str], None]) -> None:
         self._loop = loop
@@ -42,11 +42,11 @@ class LeftoverPipes:
         self._loop.watch(pipe, lambda _events: self._drop(pipe))
 
     def hand_over(self) -> None:
-        """A child reads all of them from now on. Where none can be made they stay here."""
+        """Fork a child that reads all of them. If fork fails, they stay here."""
         if not self._held:
             return
         try:
-            # Without exec: the package may have been replaced or removed meanwhile. This process has one thread.
+            # Without exec, as the package may have been replaced or removed. This process has one thread.
             pid = os.fork()
         except OSError as error:
             if not self._complained:
@@ -69,7 +69,7 @@ class LeftoverPipes:
 
 
 def _dropped(pipe: int, null: int) -> bool:
-    """Drop what is in the pipe. False at its end."""
+    """Discard what is in the pipe. False at its end."""
     try:
         return os.splice(pipe, null, DISCARD_BYTES) > 0
     except BlockingIOError:
@@ -77,7 +77,7 @@ def _dropped(pipe: int, null: int) -> bool:
 
 
 def _drop_all(pipes: list[int], null: int) -> None:
-    """The child: nothing of the worker but these, until the last of them is at its end. Does not return."""
+    """In the child: discard until all pipes are at their end. Does not return."""
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):

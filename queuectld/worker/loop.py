@@ -1,6 +1,6 @@
-"""The worker's one loop: descriptors, timers and signals, in one thread with one `poll`.
+"""The worker's event loop: descriptors, timers and signals, in one thread with one `poll`.
 
-It knows nothing of jobs or frames. With nothing to do it makes no system call at all.
+An idle loop makes no system calls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Loop:
-    """Calls back when a descriptor is ready, a time has come, or a signal was received."""
+    """Calls back when a descriptor is ready, a timer fires, or a signal is received."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -30,41 +30,41 @@ class Loop:
         self.watch(self._wake, self._signalled)
 
     def watch(self, fd: int, handler: Callable[[int], None], events: int = select.POLLIN) -> None:
-        """Call `handler(events)` whenever `fd` is ready for `events`, or broken. Replaces what was set for it."""
+        """Call `handler(events)` whenever `fd` is ready for `events` or has an error. Replaces an earlier handler."""
         self._handlers[fd] = handler
         self._poll.register(fd, events)
 
     def unwatch(self, fd: int) -> None:
-        """Never mind this descriptor any more. Called before it is closed."""
+        """Stop watching a descriptor. Call this before closing it."""
         if self._handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
     def at(self, key: Hashable, when: float, callback: Callable[[], None]) -> None:
-        """Call back once at `when` (time.monotonic seconds), in place of what stood under this key."""
+        """Call back once at `when` (time.monotonic seconds). Replaces an earlier timer with this key."""
         self._timers[key] = (when, callback)
 
     def cancel(self, key: Hashable) -> None:
-        """The timer under this key, if there is one, will not go off."""
+        """Cancel the timer with this key, if any."""
         self._timers.pop(key, None)
 
     def when(self, key: Hashable) -> float | None:
-        """When the timer under this key goes off; None if there is none."""
+        """Return when the timer with this key fires; None if there is none."""
         timer = self._timers.get(key)
         return timer[0] if timer else None
 
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
-        """From now on the signal calls back from the loop, never in the middle of other code."""
+        """Call back on a signal, from the loop."""
         if number not in self._signals:
             signal.signal(number, _noted)
         self._signals[number] = callback
 
     def off_signal(self, number: int) -> None:
-        """The signal has its default effect again."""
+        """Restore the default action of a signal."""
         if self._signals.pop(number, None) is not None:
             signal.signal(number, signal.SIG_DFL)
 
     def stop(self) -> None:
-        """`run` returns after the callback that is being made."""
+        """Make `run` return after the current callback."""
         self._stopped = True
 
     def run(self) -> None:
@@ -76,7 +76,7 @@ class Loop:
                 timeout = max(0.0, (min(when for when, _ in timers.values()) - time.monotonic()) * 1000)
             try:
                 ready = poll(timeout)
-            except OSError:  # no memory for it: again at once, as nothing else can tell us when there is some
+            except OSError:  # out of memory: retry at once, as no event reports when there is some
                 continue
             for fd, events in ready:
                 handler = handlers.get(fd)  # an earlier callback of this round may have unwatched it
@@ -95,7 +95,7 @@ class Loop:
     def _signalled(self, _events: int) -> None:
         try:
             numbers = set(os.read(self._wake, 4096))
-        except OSError:  # it is still there in the next round
+        except OSError:  # retried in the next iteration
             return
         for number in numbers:
             callback = self._signals.get(number)
@@ -104,4 +104,4 @@ class Loop:
 
 
 def _noted(_number: int, _frame: Any) -> None:
-    """The wake-up descriptor has told the loop; the interpreter wants a handler none the less."""
+    """Does nothing: the wake-up descriptor notifies the loop, but Python needs a handler."""

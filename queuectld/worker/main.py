@@ -1,8 +1,8 @@
 """The worker process: `python -m queuectld.worker.main`. It runs one job at a time and outlives the daemon.
 
-It owns the frames' meaning: what it is told to do, what it tells, and what it keeps until somebody has taken it. It
-holds no database handle, and everything it will ever need is imported before its first job, so that an upgrade under
-its feet does no harm. stdlib and msgpack only: ten idle workers should not be felt.
+Handles the frames from the daemon, reports outcomes, and keeps them until they are acknowledged. It has no database
+handle, and imports everything before its first job, so that an upgrade of the package does no harm. Only stdlib and
+msgpack, to keep idle workers small.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 10.0
 """How long an idle worker waits for a daemon that is gone before it ends."""
 RETRY_SECONDS: Final = 5.0
-"""Until a file that could not be removed is tried again."""
+"""Delay before removing a file is tried again."""
 OPTIONS: Final = ("--id", "--socket", "--state", "--logs", "--nofile", "--patience")
 
 
 class Worker:
-    """The worker: at most one execution, its uplink, and the outcomes nobody has acknowledged yet."""
+    """The worker: at most one execution, the connection to the daemon, and unacknowledged outcomes."""
 
     def __init__(
         self,
@@ -68,7 +68,8 @@ class Worker:
         }
         self._state = state
         self.state_fd = statefile.open_for_writing(statefile.path_of(state, number))
-        # Of no run: that none has begun, and what is to be removed when this worker is killed before its first.
+        # Run 0: no run has started. Also names the group, so that it is removed if this worker is killed before its
+        # first run.
         path = None if group is None else group.path
         statefile.write(self.state_fd, {"seq": 0, "run": 0, "pid": 0, "cgroup": path, **self.identity})
         self._logs = logs
@@ -80,7 +81,7 @@ class Worker:
         self._jobs_done = 0
         self._draining = False
         self._is_short_of_resources = False
-        """Whether the newest run could not be begun for want of descriptors, memory or processes."""
+        """Whether the last run could not start for lack of descriptors, memory or processes."""
         self._leftover_pipes = LeftoverPipes(self.loop, forked=self.tree.disown, log=self.log)
         self.uplink = Uplink(self.loop, socket, connected=self._hello, frame=self._frame, lost=self._lost)
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -96,9 +97,9 @@ class Worker:
         }
 
     def work(self) -> int:
-        """Work until drained, or until the daemon has been gone too long. Returns the exit code; the process may end.
+        """Work until drained, or until the daemon has been gone too long. Returns the exit code.
 
-        When a system call fails that nobody foresaw, it ends with 1: the daemon sees to the job in hand.
+        On an unexpected failure of a system call it returns 1; the daemon recovers the current job.
         """
         failpoints.reached("worker.started")
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -122,14 +123,14 @@ class Worker:
     # For the execution
 
     def files_for(self, stream: str) -> OutputFiles:
-        """The files that this stream of any run of this worker is written to."""
+        """Return the output files of a stream."""
         files = self._files.get(stream)
         if files is None:
             files = self._files[stream] = OutputFiles(self._logs, self.number, stream)
         return files
 
     def finished(self, outcome: dict[str, Any]) -> None:
-        """The execution is over. Its outcome is told, or spooled where nobody listens, and kept until it is stored."""
+        """Report the outcome, or spool it while disconnected, and keep it until it is acknowledged."""
         self.execution = None
         self._is_short_of_resources = False
         if self.tree.has_left_some:
@@ -147,40 +148,40 @@ class Worker:
             self._end_if_drained()
 
     def not_begun(self, seq: int, run: int, short: str | None) -> None:
-        """This run did not begin, and it is not the job's fault: it goes back. `short`: what is wanting here."""
+        """Return a run that did not start, for no fault of the job. `short`: the missing resource, if any."""
         self.execution = None
         record = {"seq": 0, "run": 0, "pid": 0, "cgroup": self.tree.group_path, **self.identity}
-        with contextlib.suppress(OSError):  # it stands for a run in hand; without one there was none
+        with contextlib.suppress(OSError):  # a stale record does no harm
             statefile.write(self.state_fd, record)
         if short is not None and not self._is_short_of_resources:
             self.log(f"cannot start jobs: {short}; returning them until it can")
             self._is_short_of_resources = True
-        # Where nobody listens the next hello tells that nothing runs here.
+        # While disconnected, the next hello reports that no job runs.
         self.uplink.send("returned", {"seq": seq, "run": run, "short": short})
         if not self.uplink.is_up:
             self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
         self._end_if_drained()
 
     def log(self, words: str) -> None:
-        """A line for the daemon's log, if there is room for it."""
+        """Write a line to the daemon's log, if possible."""
         with contextlib.suppress(OSError):
             print(f"worker w{self.number}: {words}", file=sys.stderr, flush=True)
 
     def discard(self, whose: str, pipe: int) -> None:
-        """Take over the reading end of a pipe that something left behind still holds: read, and drop."""
+        """Take over the reading end of a pipe that a leftover process still writes to, and discard what it writes."""
         self.log(f"{whose} left a process behind that still writes to its output; discarding that")
         self._leftover_pipes.take(pipe)
 
-    # What it is told
+    # Requests of the daemon
 
     def drain(self) -> None:
-        """Finish the job in hand, see its outcome stored or spooled, then end."""
+        """Finish the current job, wait until its outcome is stored or spooled, then end."""
         self._draining = True
         self._end_if_drained()
 
     def _frame(self, kind: str, body: dict[str, Any]) -> None:
         handler = self._handlers.get(kind)
-        if handler is not None:  # a newer daemon may say more
+        if handler is not None:  # ignore frames of a newer daemon
             handler(body)
 
     def _run(self, job: dict[str, Any]) -> None:
@@ -219,7 +220,7 @@ class Worker:
         self._end_if_drained()
 
     def _unspool(self) -> None:
-        """The files of outcomes that are stored are gone; one that cannot be removed now, later."""
+        """Remove the spool files of acknowledged outcomes; retried on failure."""
         for seq, run in self._spooled - self._unacknowledged.keys():
             try:
                 spool.remove(spool.path_of(self._state, self.number, seq, run))
@@ -261,7 +262,7 @@ class Worker:
             self.uplink.send("sent", answer)
 
     def _execution_of(self, body: dict[str, Any]) -> Execution | None:
-        """The execution that the frame means; None when it ended before the frame came."""
+        """Return the execution that a frame is about; None if it has ended."""
         execution = self.execution
         if execution is not None and (execution.seq, execution.run) == (body["seq"], body["run"]):
             return execution
@@ -291,13 +292,13 @@ class Worker:
 
     def _lost(self) -> None:
         self._spool()
-        # A daemon that hangs up before its welcome is as good as none: the time goes on.
+        # The timer keeps running if the daemon closed the connection before its welcome.
         if self.loop.when("patience") is None:
             self.loop.at("patience", time.monotonic() + self._patience, self._give_up)
         self._end_if_drained()
 
     def _give_up(self) -> None:
-        """Nobody came for too long. A job in hand, or an outcome that fits on no disk, is waited for all the same."""
+        """End after too long without a daemon, unless a job runs or an outcome could not be spooled."""
         if self.execution is None and not self.uplink.is_up:
             self._spool()
             if self._spooled.issuperset(self._unacknowledged):
@@ -315,7 +316,7 @@ class Worker:
             self.loop.stop()
 
     def _spool(self) -> None:
-        """Every outcome that nobody has acknowledged is on disk, or the disk is full and it stays in memory alone."""
+        """Spool all unacknowledged outcomes; one that cannot be written stays in memory."""
         for key, outcome in self._unacknowledged.items():
             if key not in self._spooled:
                 try:
@@ -339,7 +340,7 @@ def main(arguments: list[str]) -> int:
             print(f"worker w{options['--id']}: cannot start: {error}", file=sys.stderr, flush=True)
         return 1
     gc.collect()
-    gc.freeze()  # what is there now stays; jobs make hardly any cycles, so looking for them can wait longer
+    gc.freeze()  # these objects are permanent; jobs create few cycles, so collect less often
     gc.set_threshold(10_000)
     exit_code = worker.work()
     if group is not None and exit_code == 0:
@@ -348,11 +349,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _begin(options: dict[str, str]) -> tuple[Worker, cgroup.WorkerGroup | None]:
-    """The worker, in a process as it is to be, and its control group if there is one. Raises OSError."""
+    """Prepare this process and return the worker and its control group, if any. Raises OSError."""
     os.umask(WORKER_UMASK)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2:  # whatever the daemon may have leaked; EBADF is the listing's own
+        if int(name) > 2:  # inherited descriptors; EBADF for that of the listing itself
             with contextlib.suppress(OSError):
                 os.close(int(name))
     os.chdir("/")
@@ -375,7 +376,7 @@ def _begin(options: dict[str, str]) -> tuple[Worker, cgroup.WorkerGroup | None]:
 
 
 def _encoded(environment: dict[str, str]) -> dict[bytes, bytes]:
-    """As the kernel takes it: bytes, whatever the locale of the worker is."""
+    """Encode an environment independently of the locale."""
     return {
         name.encode("utf-8", "surrogateescape"): value.encode("utf-8", "surrogateescape")
         for name, value in environment.items()

@@ -1,4 +1,4 @@
-"""The pipes that a run's output comes through: one for both streams in their order, or two."""
+"""The output pipes of a run: one for both streams, or one each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Pipes:
-    """The reading ends, with what was captured of each; of one run at a time."""
+    """The reading ends of the current run, with their captured output."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -25,7 +25,7 @@ class Pipes:
         self._captures: list[Capture] = []
 
     def open(self, files: list[tuple[str, OutputFiles]], limit: int, writing_ends: list[int]) -> None:
-        """One pipe for each stream. Its other end goes into `writing_ends`; the caller closes those. Raises OSError."""
+        """Open a pipe for each stream. The other ends go to `writing_ends`, for the caller to close. Raises OSError."""
         for stream, where in files:
             reading, writing = os.pipe()
             writing_ends.append(writing)
@@ -34,23 +34,23 @@ class Pipes:
             self._captures.append(Capture(stream, reading, where))
 
     def watch(self, came: Callable[[], None]) -> None:
-        """Take what comes from now on, and call `came` then. Before, it stays in the pipes."""
+        """Start reading output, and call `came` when there is any."""
         self._came = came
         for capture in self._captures:
             self._loop.watch(capture.fd, partial(self._take, capture))
 
     def write_through(self) -> None:
-        """Everything goes to files at once."""
+        """Write output to files as soon as it is read."""
         for capture in self._captures:
             capture.write_through()
 
     @property
     def snapshot(self) -> dict[str, Any]:
-        """By stream [size, inline, files] as it is now."""
+        """The current [size, inline, files] by stream."""
         return {capture.stream: capture.snapshot for capture in self._captures}
 
     def finish(self, seq: int, run: int) -> tuple[dict[str, Any], str]:
-        """The job has ended: by stream [size, inline, files] for its outcome, and in words what was lost."""
+        """Finish the output: [size, inline, files] by stream for the outcome, and a description of losses."""
         lost = []
         output = {}
         for capture in self._captures:
@@ -61,7 +61,7 @@ class Pipes:
         return output, "; ".join(lost)
 
     def close(self, still_held: Callable[[int], None] | None = None) -> None:
-        """Watch no more. A pipe whose other end somebody still has is passed on to `still_held`, the others closed."""
+        """Stop reading. Pipes that are still open for writing are passed to `still_held`, the others are closed."""
         for capture in self._captures:
             self._loop.unwatch(capture.fd)
             if still_held is not None and not capture.at_end:
@@ -69,7 +69,7 @@ class Pipes:
             else:
                 os.close(capture.fd)
         self._captures.clear()
-        self._came = _no_run  # it is a method of the run, which would keep itself alive by it
+        self._came = _no_run  # drop the reference to the run
 
     def _take(self, capture: Capture, _events: int) -> None:
         try:
@@ -81,4 +81,4 @@ class Pipes:
 
 
 def _no_run() -> None:
-    """There is no run."""
+    """Placeholder while there is no run."""

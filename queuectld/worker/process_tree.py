@@ -1,9 +1,8 @@
-"""Which processes belong to the running job, and which to jobs that ended before and were left alive.
+"""The process tree of the running job, as distinct from processes that earlier jobs left behind.
 
-The worker is a child subreaper, so every process that a job started and that lost its parent becomes a child of the
-worker: its `setsid` children and double forks too. What a job leaves behind after exit 0 lives on, and must not be
-taken for a part of the next job. Where the worker has a control group, it tells the same at once, and is emptied of
-what was left behind.
+The worker is a child subreaper: every orphaned descendant of a job becomes its child, even after `setsid` or a double
+fork. Processes left behind after exit 0 live on and do not belong to the next job. If the worker has a control group,
+the group contains exactly the processes of the job, since leftover ones are moved out.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def become_subreaper() -> None:
-    """Orphaned descendants become children of this process (prctl(2)). Raises OSError."""
+    """Make orphaned descendants children of this process (prctl(2)). Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
@@ -46,19 +45,19 @@ class ProcessTree:
             self._children_file = os.open(f"/proc/self/task/{self._me}/children", os.O_RDONLY | os.O_CLOEXEC)
 
     def adopt(self, leader: int, job_id: str, run: int, mark: int | None) -> None:
-        """A job has begun, whose processes bear `mark`."""
+        """Start tracking a job, whose processes have `mark`."""
         self._leader = leader
         self._named = (job_id.encode(), b"%d" % run)
         self._mark = mark
 
     def children(self) -> list[int]:
-        """The worker's children, zombies too, with one system call."""
+        """Return the worker's children, including zombies, with one system call."""
         if self._children_file is None:
             return procfs.children(self._me)
         return [int(pid) for pid in os.pread(self._children_file, 1 << 20, 0).split()]
 
     def members(self) -> list[procfs.Process]:
-        """The living processes of the job but its leader, parents first."""
+        """Return the living processes of the job except its leader, parents first."""
         found = []
         for pid in self.children():
             process = procfs.look(pid)
@@ -70,22 +69,22 @@ class ProcessTree:
         return self._with_group([process for process in found if process.is_alive])
 
     def living(self) -> list[procfs.Process]:
-        """The living processes of the job, its leader with them."""
+        """Return the living processes of the job, including its leader."""
         leader = procfs.look(self._leader)
         return [*([leader] if leader is not None and leader.is_alive else ()), *self.members()]
 
     def is_alone(self) -> bool:
-        """Whether the worker has no child but the job's leader."""
+        """Whether the leader is the worker's only child."""
         return self.children() == [self._leader]
 
     def signal(self, number: int) -> None:
-        """Signal every process of the job: its group at once, then those that left the group, until nobody is new."""
+        """Signal every process of the job: first its process group, then those outside, until there are no new ones."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._leader, number)  # the leader is not reaped: the group id cannot be a stranger's
         procfs.signal_all(lambda: [one for one in self.members() if one.group != self._leader], number)
 
     def kill(self) -> None:
-        """KILL to every process of the job, group or not."""
+        """Kill every process of the job."""
         if self._group is not None:
             self._group.kill_others()
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -93,14 +92,14 @@ class ProcessTree:
         procfs.signal_all(self.members, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Collect every child that has ended but the leader."""
+        """Reap every ended child except the leader."""
         for pid in self.children():
             if pid != self._leader:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
     def forget_leader(self) -> list[procfs.Process]:
-        """The job has ended and its leader was reaped: who lives on. They belong to no job from now on."""
+        """Stop tracking the job after its leader was reaped. Returns its living processes; they belong to no job now."""
         self._leader = 0
         if not self.children():
             self._left.clear()
@@ -116,7 +115,7 @@ class ProcessTree:
         return living
 
     def disown(self, child: int) -> None:
-        """This child of the worker belongs to no job."""
+        """Exclude a child of the worker from all jobs."""
         process = procfs.look(child)
         if process is not None:
             self._left.add(process.identity)
@@ -125,19 +124,18 @@ class ProcessTree:
 
     @property
     def group_path(self) -> str | None:
-        """The control group that holds the job and nothing but it (and this worker), where there is one."""
+        """The control group that contains exactly the job and this worker, if any."""
         return self._group.path if self._group is not None and self._group.is_pure else None
 
     @property
     def has_left_some(self) -> bool:
-        """Whether processes of earlier jobs are still about."""
+        """Whether processes of earlier jobs are still alive."""
         return bool(self._left)
 
     def _is_ours(self, process: procfs.Process) -> bool:
         """Whether a child of the worker belongs to the job rather than to an earlier one.
 
-        A child of something left behind becomes ours when its parent ends, and is not known: the control group tells,
-        or its mark, or its environment.
+        An orphan of a leftover process is unknown at first: its control group, mark or environment decides.
         """
         if process.identity in self._left:
             return False
@@ -152,12 +150,12 @@ class ProcessTree:
         entries = procfs.environ(process.pid)
         job, run = entries.get(b"QUEUECTL_JOB_ID"), entries.get(b"QUEUECTL_RUN")
         if job is None or run is None:
-            # Of the job unless the group, which only what was left behind has gone out of, says otherwise.
+            # It belongs to the job, unless it is outside the control group.
             return self._group is None or not self._group.is_pure
         return self._named == (job, run)
 
     def _with_group(self, found: list[procfs.Process]) -> list[procfs.Process]:
-        """These, and who else is in the control group; the leader is not counted."""
+        """Add the other members of the control group except the leader."""
         if self._group is None:
             return found
         known = {process.identity for process in found}

@@ -1,7 +1,6 @@
-"""The writing end of a job's stdin, where it was started with that open: what was sent to it and is not written yet.
+"""The writing end of the stdin of a job with `stdin_open`, with a bounded buffer.
 
-It knows no frames. What was sent is answered once it is written, or nearly: a client that sends faster than the job
-reads waits, and memory stays small.
+A send is answered once nearly all of it is written, so that a client that sends faster than the job reads has to wait.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
     from queuectld.worker.loop import Loop
 
 ROOM_BYTES: Final = 64 * 1024
-"""What was sent is taken once no more than this still waits to be written: as much as the pipe itself holds."""
+"""A send is answered when at most this much is unwritten: the capacity of a pipe."""
 MOST_BYTES: Final = 1024 * 1024
-"""Where more than this waits, the next is refused: it came from somebody who did not wait for an answer."""
+"""If more than this is unwritten, a send is refused: its client did not wait for answers."""
 
 
 class OpenStdin:
-    """A pipe to a job. `told(number, refused)` answers what was taken under that number; None: the job has it."""
+    """A pipe to a job. `answered(number, refused)` answers a send; `refused` is None if the job has it."""
 
     def __init__(self, loop: Loop, first: bytes, answered: Callable[[int, str | None], None]) -> None:
         self._loop = loop
@@ -33,25 +32,25 @@ class OpenStdin:
         self._reading: int | None = None
         self._writing: int | None = None
         self._eof = False
-        """Nothing more comes: the pipe is closed once all of it is written."""
+        """Whether the pipe is closed once everything is written."""
         self._refused: str | None = None
 
     def open(self) -> int:
-        """The reading end, for the job's process; the same one until `started`. Raises OSError."""
+        """Return the reading end for the job's process; the same one until `started`. Raises OSError."""
         if self._reading is None:
             self._reading, self._writing = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(self._writing, False)
         return self._reading
 
     def started(self) -> None:
-        """The process has its end: what was sent so far is written from now on."""
+        """Start writing: the process has its end."""
         if self._reading is not None:
             os.close(self._reading)
             self._reading = None
         self._write()
 
     def take(self, number: int, data: bytes, eof: bool) -> None:
-        """Write this too, and close the pipe behind it at `eof`."""
+        """Buffer data, and close the pipe after it if `eof`."""
         if self._refused is None and self._eof:
             self._answered(number, "closed")
         elif self._refused is not None or len(self._unwritten) > MOST_BYTES:
@@ -63,7 +62,7 @@ class OpenStdin:
             self._write()
 
     def close(self, why: str = "ended") -> None:
-        """Nobody reads any more. What was not taken is refused, and so is all that comes."""
+        """Close the pipe; refuse pending and later sends."""
         self._refused = why
         self._unwritten.clear()
         if self._reading is not None:

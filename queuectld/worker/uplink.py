@@ -1,8 +1,7 @@
-"""The worker's end of its connection to the daemon: connect, send, receive, and try again when the daemon is gone.
+"""The worker's connection to the daemon: connect, send, receive, reconnect.
 
-A first connection and a later one are the same. It says what it is told to; what frames mean is the worker's affair.
-Whatever error a send or a receive ends in but "not now", the connection is dropped and made anew: what was on its way
-is lost then, and the hello of the next one tells what still matters.
+After any error other than EAGAIN the connection is dropped and made again: frames in flight are lost, and the hello of
+the next connection repeats what still matters.
 """
 
 from __future__ import annotations

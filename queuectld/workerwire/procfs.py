@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     Identity = tuple[int, int]
 
 RESOURCE_ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""What was taken for dead because of these could run a second time beside itself."""
+"""Errors that do not mean that a process is dead; treating it as dead could start its job twice."""
 SWEEPS: Final = 20
-"""A tree that forks while it is being signalled is listed again until nobody is new, at most this often."""
+"""A tree that forks while it is signalled is listed again until there are no new processes, at most this often."""
 SHIFT_TICKS: Final = boot.shift_ns() * os.sysconf("SC_CLK_TCK") // 1_000_000_000
 """How far the start times that this process is shown are ahead of the machine's clock."""
 
@@ -91,7 +91,7 @@ def pids() -> list[int]:
 
 
 def all_processes() -> list[Process]:
-    """Every process that /proc shows."""
+    """Return all processes in /proc."""
     return [found for pid in pids() if (found := look(pid))]
 
 

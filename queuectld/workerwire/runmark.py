@@ -1,4 +1,4 @@
-"""The mark of a run: a number that all its processes inherit, and that everybody can read.
+"""The mark of a run: a number that all its processes inherit, and that every process can read.
 
 It is the soft limit RLIMIT_LOCKS, which no kernel since 2.4.25 looks at (setrlimit(2)). Limits are inherited by fork
 and exec, whatever becomes of session, parents, environment and user, and /proc/PID/limits shows them to everybody: of a
@@ -33,19 +33,19 @@ class Marks:
         self._last = LOWEST + (int.from_bytes(os.urandom(8), "little") >> 3)
 
     def next(self) -> int | None:
-        """A mark that no other run has; None where the hard limit leaves no room for one."""
+        """Return a unique mark; None if the hard limit is too low."""
         if self._unmarked[1] != resource.RLIM_INFINITY:
             return None
         self._last += 1
         return self._last
 
     def apply(self, mark: int | None) -> None:
-        """Processes that are started from now on have this mark."""
+        """Set the mark that processes started from now on inherit."""
         if mark is not None:
             _set_soft(mark)
 
     def clear(self) -> None:
-        """Processes that are started from now on have none."""
+        """Start further processes without a mark."""
         _set_soft(self._unmarked[0])
 
 
@@ -56,14 +56,14 @@ def _set_soft(soft: int) -> None:
 
 
 def clear_own() -> None:
-    """Take off this process's mark, if it was started by a job: it must not end with that job."""
+    """Remove the mark of this process if a job started it, so that it does not end with that job."""
     soft, hard = resource.getrlimit(RLIMIT_LOCKS)
     if soft >= LOWEST:
         resource.setrlimit(RLIMIT_LOCKS, (hard, hard))
 
 
 def of(pid: int) -> int | None:
-    """The mark that a process has; None when it has none, or is gone."""
+    """Return the mark of a process; None if it has none or is gone."""
     for line in procfs.limits(pid).splitlines():
         if line.startswith(b"Max file locks"):
             soft = line.split()[3]
@@ -72,6 +72,6 @@ def of(pid: int) -> int | None:
 
 
 def pids_with(mark: int) -> list[int]:
-    """Who has this mark, by pid."""
+    """Return the pids of the processes with this mark."""
     number = b" %d " % mark
     return [pid for pid in procfs.pids() if number in procfs.limits(pid)]

@@ -1,4 +1,4 @@
-"""Outcomes that nobody took yet, as files `spool/<worker>.<seq>.<run>` below the state folder.
+"""Spooled outcomes: not yet acknowledged, as files `spool/<worker>.<seq>.<run>` below the state folder.
 
 A worker whose daemon is gone saves its outcome here, synced, before it does anything else; the next daemon applies
 what it finds (fenced by run, so a file applied twice does no harm) and removes it, or the worker does when it is
@@ -33,7 +33,7 @@ def path_of(state_folder: str, worker: int, seq: int, run: int) -> str:
 
 
 def create_reserve(state_folder: str, worker: int) -> None:
-    """Make the folder (0700) and, where there is room, the worker's reserve. A disk too full for it is no error."""
+    """Create the folder (0700) and, if there is space, the worker's reserve. A full disk is not an error."""
     os.makedirs(folder_of(state_folder), mode=0o700, exist_ok=True)
     path = _reserve(state_folder, worker)
     descriptor = statefile.open_own(path, os.O_WRONLY | os.O_CREAT)
@@ -86,7 +86,7 @@ def read_all(state_folder: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def remove(path: str) -> None:
-    """The file is gone, if it was there. Not synced: an outcome that comes back after a power cut does no harm."""
+    """Remove a file if it exists. Not synced: an outcome that reappears after a power cut does no harm."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -94,7 +94,8 @@ def remove(path: str) -> None:
 
 
 def drop_reserve(state_folder: str, worker: int) -> None:
-    """Give the space back: this worker will spool nothing more (it ends, or it is dead)."""
+    """Remove the reserve of a worker that has ended."""
+
     remove(_reserve(state_folder, worker))
 
 

@@ -1,7 +1,7 @@
-"""Processes of a run that KILL does not end: they may not be signalled, or the kernel does not let them go.
+"""Processes of a run that KILL does not end: we may not signal them, or they hang in the kernel.
 
-A job may become another user (sudo, anything setuid), and may hang in the kernel (a dead network file system). Nobody
-waits for such a process: the run is settled without it, it is named, and its job does not run again while it lives.
+A job may become another user (sudo, setuid programs), or hang in the kernel (a dead network file system). The run ends
+without waiting for such a process; it is reported as a survivor, and the job does not run again while it lives.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 STUCK_SECONDS: Final = 3.0
-"""How long after the first KILL one that hangs in the kernel may still go by itself."""
+"""How long after the first KILL a process in the kernel may still end by itself."""
 
 
 def survivors_of(processes: Sequence[procfs.Process], since_kill: float) -> list[list[Any]]:
-    """All of them as survivors of their run (`domain.outcome.Survivor`), or none while one may still end."""
+    """Return all processes as survivors (`domain.outcome.Survivor`), or none while one may still end."""
     survivors = []
     boot = boot_id()
     for process in processes:
@@ -52,7 +52,7 @@ def is_denied(process: procfs.Process) -> bool:
 
 
 def words(survivors: Sequence[Sequence[Any]]) -> str:
-    """Why they live on, for people: as `domain.outcome.Survivor.words`, which a worker does not load."""
+    """Describe the survivors, as `domain.outcome.Survivor.words`, which a worker does not import."""
     return "; ".join(
         f"not permitted to signal pid {pid} ({name})" if denied else f"pid {pid} ({name}) does not end on KILL"
         for pid, _, _, _, name, denied in survivors
