@@ -43,8 +43,8 @@ class ConnectionRegistry(Protocol):
 class Connection(asyncio.Protocol):
     """The connection of one client, made after its credentials were checked."""
 
-    def __init__(self, service: Service, client: ConnectionRegistry) -> None:
-        self._registry = client
+    def __init__(self, service: Service, registry: ConnectionRegistry) -> None:
+        self._registry = registry
         self._loop = asyncio.get_running_loop()
         self._session = ClientSession(service, self)
         self._decoder = Decoder()

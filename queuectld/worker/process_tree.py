@@ -99,7 +99,7 @@ class ProcessTree:
                     os.waitpid(pid, os.WNOHANG)
 
     def forget_leader(self) -> list[procfs.Process]:
-        """Stop tracking the job after its leader was reaped. Returns its living processes; they belong to no job now."""
+        """Stop tracking the job after its leader was reaped. Returns its living processes, now without a job."""
         self._leader = 0
         if not self.children():
             self._left.clear()

@@ -132,7 +132,7 @@ async def test_half_a_message_has_a_deadline_and_whole_ones_have_none(
         client = await door.connect()
         client.send(rpc.request(1, "status"), rpc.request(2, "status")[:-3])
         assert (await client.answer()).msgid == 1
-        assert (await client.answer()).error.startswith("invalid_params: half a message")
+        assert (await client.answer()).error.startswith("invalid_params: incomplete message")
         assert await client.is_closed()
 
 

@@ -224,4 +224,4 @@ def test_events_that_have_not_come_are_told_as_that(home: Home) -> None:
     assert "There is no event 999 yet; the newest is" in done.stderr
     done = home.cli("events", "--since", "999", "--follow")
     assert done.returncode == 2
-    assert "no event 999 yet" in done.stderr
+    assert "no such event yet: 999" in done.stderr
