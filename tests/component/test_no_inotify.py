@@ -145,7 +145,7 @@ def test_a_wait_and_a_follower_go_on_over_a_restart_of_the_daemon(home: Home) ->
         for client, expected in zip(clients, ("one completed\n", "done\n"), strict=True):
             out, said = client.communicate(timeout=60)
             assert (client.returncode, out) == (0, expected), said
-            assert said.count("cannot be watched for") == 1
+            assert said.count("cannot be watched (") == 1
     finally:
         for client in clients:
             client.kill()
