@@ -36,3 +36,11 @@ def may_follow(before: JobState, after: JobState) -> bool:
 def has_ended(state: JobState) -> bool:
     """Whether a job in this state will not run again by itself."""
     return state in ENDED_STATES
+
+
+def backs_off(state: JobState, attempts: int, waits: bool) -> bool:
+    """Whether a job waits for its backoff: `failed`, or `pending` after it was held and released meanwhile.
+
+    `waits`: it has a due time.
+    """
+    return state is S.FAILED or (state is S.PENDING and attempts > 0 and waits)

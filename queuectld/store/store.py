@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from queuectl_client.protocol.permits import JobAction
 from queuectld.domain.job import Job, Now
 from queuectld.domain.outcome import Outcome, Survivor
-from queuectld.domain.permits import JobAction
 from queuectld.store.intake import Intake
 from queuectld.store.mapping import files, schema  # fmt: skip
 from queuectld.store.mapping.connection import open_reader, open_writer

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from queuectld.scheduler.jobs import bulk, selection
 from queuectld.scheduler.jobs.bulk import BulkCursor, BulkExecutor, BulkResult, LeftOut

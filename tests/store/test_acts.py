@@ -2,9 +2,9 @@
 
 import pytest
 
+from queuectl_client.protocol.permits import PERMITS, JobAction, refusal
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.permits import PERMITS, JobAction, refusal
 from queuectld.domain.retry import RetryPolicy
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab

@@ -7,11 +7,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
-from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import MoveTarget

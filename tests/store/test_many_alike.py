@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import JobState
-from queuectld.domain.permits import JobAction
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import ActionResult
 from queuectld.store.writes import transitions

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.writes import transitions

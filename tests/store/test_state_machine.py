@@ -24,11 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Claimed, Job
 from queuectld.domain.outcome import EndKind, Outcome
-from queuectld.domain.permits import JobAction
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import MoveTarget
 from tests.store import verbs

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Job, NewJob, Now
-from queuectld.domain.permits import JobAction
 from queuectld.store.records import Cancelled, Pruned, Removed
 from queuectld.store.store import Store
 

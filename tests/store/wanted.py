@@ -4,8 +4,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from queuectl_client.protocol.permits import JobAction
 from queuectld.domain.job import NewJob
-from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from tests.store.lab import new
 from tests.store.model import BATCH, LIMITS, Wanted

@@ -3,7 +3,7 @@
 A completer gets the text at the cursor and yields the candidates that begin with it. It raises what a call raises.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,8 @@ import click
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
 from queuectl_client.protocol.attributes import COMPUTED, EDITABLE, KINDS, SHOWN
-from queuectl_client.protocol.vocabulary import ENDED_STATES, WAITING_STATES, ReasonCode
+from queuectl_client.protocol.permits import PERMITS, JobAction
+from queuectl_client.protocol.vocabulary import ReasonCode
 
 
 class Candidate(NamedTuple):
@@ -30,17 +31,14 @@ _SEARCHED: Final = 1000
 """The newest jobs, among which those are looked for whose id begins as typed."""
 _LOOKED_AT: Final = 200
 """The newest jobs, whose labels, names and batches are offered."""
-_STATES: Final[Mapping[str, Collection[str]]] = {
-    "cancel": (*WAITING_STATES, "processing"),
-    **dict.fromkeys(("kill", "pause", "resume", "send"), ("processing",)),
-    "hold": WAITING_STATES,
-    "release": ("held",),
-    "retry": ("failed", *ENDED_STATES),
-    **dict.fromkeys(("edit", "move"), WAITING_STATES),
-    "rm": (*WAITING_STATES, *ENDED_STATES),
-    "dlq": ("dead",),
+_ACTIONS: Final[Mapping[str, JobAction]] = {
+    **{str(action): action for action in JobAction},
+    "send": JobAction.KILL,
+    "edit": JobAction.MOVE,
+    "rm": JobAction.REMOVE,
+    "dlq": JobAction.DLQ_RETRY,
 }
-"""The states of jobs with which a verb has to do."""
+"""Commands on jobs, by the action that says in which states a job can be offered."""
 _SIGNALS: Final = ("TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT")
 
 
@@ -84,8 +82,8 @@ def jobs(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterato
 
 def job(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """One job: the newest with which the verb has to do, then `last`."""
-    states = _STATES.get(_verb(ctx))
-    asked = {"state": list(states)} if states else {}
+    action = _ACTIONS.get(_verb(ctx))
+    asked = {"state": sorted(PERMITS[action].states)} if action is not None else {}
     page = _call(invocation, "list", **asked, order="newest", limit=_SEARCHED, keys=["id", "state", "command"])
     rows = (row for row in page["jobs"] if row["id"].startswith(incomplete))
     for row in islice(rows, _JOBS):

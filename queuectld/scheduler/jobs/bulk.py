@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from queuectl_client.protocol.filters import Filter, Not
+from queuectl_client.protocol.permits import JobAction, refusal
 from queuectl_client.protocol.selectors import Criteria
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
-from queuectld.domain.permits import JobAction, refusal
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import selection
 from queuectld.scheduler.jobs.selection import Selection

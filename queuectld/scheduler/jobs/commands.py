@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from queuectl_client.protocol.messages import JobIds, JobMove
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, JobState
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
-from queuectld.domain.permits import JobAction
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import dependency_selectors, editing, selection

@@ -10,9 +10,9 @@ from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.selectors import Criteria
 from queuectl_client.protocol.vocabulary import JobState, ReasonCode
-from queuectld.domain.permits import JobAction
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import editing

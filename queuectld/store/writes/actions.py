@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from queuectl_client.protocol.permits import JobAction
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
-from queuectld.domain.permits import JobAction
 from queuectld.store.records import ActionResult, JobName, Removed
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import changes, removal

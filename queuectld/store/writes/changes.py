@@ -9,11 +9,12 @@ from typing import Final
 
 from peewee import SQL
 
+from queuectl_client.protocol.permits import PERMITS, JobAction, refusal
 from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
-from queuectld.domain.permits import PERMITS, JobAction, backs_off, refusal
 from queuectld.domain.reason import CANCELLED
+from queuectld.domain.states import backs_off
 from queuectld.store.mapping import models
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.records import Cancelled

@@ -6,10 +6,10 @@ from typing import Any, Final
 from peewee import SQL
 
 from queuectl_client.protocol import attributes
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, NewJob, Now, Options
-from queuectld.domain.permits import JobAction
 from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.states import CLAIMABLE
 from queuectld.store.mapping import models

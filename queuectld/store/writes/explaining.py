@@ -12,8 +12,8 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 from queuectld.domain.job import Now
 from queuectld.domain.outcome import Survivor
-from queuectld.domain.permits import backs_off
 from queuectld.domain.resources import SLOTS
+from queuectld.domain.states import backs_off
 from queuectld.store.mapping import models
 from queuectld.store.mapping.statement import arg, statement
 from queuectld.store.reads import selectors

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 from queuectld.domain.job import Job, Now
-from queuectld.domain.permits import JobAction
 from queuectld.store.mapping import models
 from queuectld.store.mapping.models import Attempt
 from queuectld.store.mapping.rows import read_output

@@ -57,14 +57,6 @@ PERMITS: Final[Mapping[JobAction, Permit]] = {
 }
 
 
-def backs_off(state: JobState, attempts: int, waits: bool) -> bool:
-    """Whether a job waits for its backoff: `failed`, or `pending` after it was held and released meanwhile.
-
-    `waits`: it has a due time.
-    """
-    return state is S.FAILED or (state is S.PENDING and attempts > 0 and waits)
-
-
 def refusal(action: JobAction, state: JobState) -> str | None:
     """Return why a job in this state does not permit the action; None: it does."""
     permit = PERMITS[action]
