@@ -324,6 +324,7 @@ class Execution:
 
     def _finish(self, survivors: Sequence[list[Any]] = ()) -> None:
         """Finish the run: no process is left except `survivors`, which may include the leader."""
+        ended = self._how_it_ended(self._status)
         output, lost = self._pipes.finish(self.seq, self.run)
         failpoints.reached("worker.kept")
         self._words = "; ".join(words for words in (self._words, unkillable.words(survivors), lost) if words)
@@ -334,7 +335,7 @@ class Execution:
             usage["system_us"] = round(used.ru_stime * 1_000_000)
             usage["max_rss_kib"] = peak_memory.of_job(used.ru_maxrss)
         left = self._tree.forget_leader()
-        body = self._outcome(*self._how_it_ended(self._status))
+        body = self._outcome(*ended)
         body.update(usage, left_behind=procfs.describe(left) if left else None, output=output)
         if survivors:
             body["survivors"] = survivors
@@ -351,6 +352,10 @@ class Execution:
             return self._kind or "signal", None, None
         if status.si_code != os.CLD_EXITED:
             return self._kind or "signal", None, status.si_status
+        if status.si_status == 0 and self._kind == "interrupted":
+            # It has completed within its grace, so there is nothing to run again.
+            self._words = ""
+            return "exit", 0, None
         if self._ending and status.si_status == 0 and self._kind is None:
             # It exited with 0 after TERM, but was cut short.
             return "signal", None, int(signal.SIGTERM)

@@ -170,6 +170,22 @@ def test_a_job_cut_short_by_the_end_of_its_worker_is_interrupted(daemon: FakeDae
     assert daemon.output(body) == b"started\n"
 
 
+def test_a_job_that_completes_before_the_end_of_its_worker_kills_it_is_completed(daemon: FakeDaemon) -> None:
+    daemon.run("trap 'exit 0' TERM; : > ready; while :; do :; done", cwd=str(daemon.home))
+    eventually((daemon.home / "ready").exists)
+    daemon.kill("shutdown")
+    body = daemon.expect("ended")
+    assert (body["kind"], body["exit_code"], body["signal"], body["words"]) == ("exit", 0, None, "")
+
+
+def test_a_job_that_fails_within_the_grace_of_its_worker_is_interrupted(daemon: FakeDaemon) -> None:
+    daemon.run("trap 'exit 3' TERM; : > ready; while :; do :; done", cwd=str(daemon.home))
+    eventually((daemon.home / "ready").exists)
+    daemon.kill("shutdown")
+    body = daemon.expect("ended")
+    assert (body["kind"], body["exit_code"]) == ("interrupted", 3)
+
+
 def test_a_second_kill_makes_the_grace_shorter(daemon: FakeDaemon) -> None:
     daemon.run("trap '' TERM; : > ready; while :; do :; done", cwd=str(daemon.home))
     eventually((daemon.home / "ready").exists)
