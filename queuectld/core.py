@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from queuectld.pool.recovery import Recovery
 from queuectld.pool.supervisor import Supervisor
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
+from queuectld.scheduler.daemon import DaemonService
 from queuectld.scheduler.dispatcher import Dispatcher
 from queuectld.scheduler.hints import Hints
 from queuectld.scheduler.inbox import Inbox
@@ -30,7 +31,7 @@ from queuectld.scheduler.jobs.logs import LogService
 from queuectld.scheduler.jobs.service import JobService
 from queuectld.scheduler.queues import QueueService
 from queuectld.scheduler.retention import Retention
-from queuectld.scheduler.service import DaemonService, Service
+from queuectld.scheduler.service import Service
 from queuectld.scheduler.settings import ConfigService
 from queuectld.scheduler.shrinking import Shrinker
 from queuectld.store.records import StoreFailed
@@ -93,7 +94,7 @@ class Core:
             bus=bus,
             retention=self._retention,
             daemon=DaemonService(
-                partial(self._facts, paths), dispatcher, inbox, self._end_workers, setup.exit_soon
+                partial(self._facts, paths), dispatcher, inbox, self._supervisor, setup.exit_soon
             ),
         )
         self._pool.on_death(self._recovery.reap)
@@ -151,9 +152,6 @@ class Core:
             await self.store.save_anchor(self.clock.anchor())
         except Refused as refused:
             log.warning("cannot save the time anchor: %s", refused.message)
-
-    async def _end_workers(self, now: bool) -> Sequence[str]:
-        return await self._supervisor.end_all(now=now)
 
     def _broken(self, error: StoreFailed) -> None:
         """Handle a broken store: pending writes are not acknowledged, as fsync must not be retried."""

@@ -49,6 +49,8 @@ class Supervisor:
         self._pools: dict[int, Pool] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._ending_all = False
+        """Whether `end_all` has told all workers to end, so that none is started or replaced."""
 
     # --- verbs ---
 
@@ -57,6 +59,7 @@ class Supervisor:
         event_seq = self._store.last_event_seq
         if wanted.pool is not None:
             return self._reclaim(wanted.pool, client, event_seq)
+        self._refuse_while_stopping()
         if wanted.job is not None:
             return await self._start_for_job(wanted.job, event_seq)
         await self._store.set_flag(SUSPENDED, None)
@@ -90,6 +93,7 @@ class Supervisor:
 
     async def scale(self, count: int | None) -> Sequence[WorkerView]:
         """Scale to `count` detached workers, starting or draining some. None restores the previous number."""
+        self._refuse_while_stopping()
         await self._store.set_flag(SUSPENDED, None)
         pool = await self._detached()
         count = pool.wanted if count is None else count
@@ -101,7 +105,7 @@ class Supervisor:
         return [self._view(worker) for worker in self._in(pool) if not worker.draining]
 
     def client_gone(self, client: Hashable) -> None:
-        """Drain the pools of a client that disconnected, unless the daemon is ending."""
+        """Drain the pools of a client that disconnected, unless the daemon leaves its workers to the next one."""
         if self._closing:
             return
         for pool in list(self._pools.values()):
@@ -140,7 +144,7 @@ class Supervisor:
         Returns descriptions of what did not end. With `now`, waits at most for the jobs' grace and STOP_SECONDS, even
         if the store cannot be written.
         """
-        self._closing = True
+        self._ending_all = True
         everyone = list(self._workers.workers.values())
         grace_ms = await self._end(everyone, now=now, lower=False)
         if not now:
@@ -155,6 +159,18 @@ class Supervisor:
             elif isinstance(error, BaseException):
                 raise error
         return [] if isinstance(left, BaseException) else left
+
+    async def undo_end_all(self) -> None:
+        """Start workers again after `end_all` was cancelled. Those that were told to end finish their job and end."""
+        self._ending_all = False
+        await self._store.set_flag(SUSPENDED, None)
+        for pool in list(self._pools.values()):
+            self._spawn(self._maintain_job_pool if pool.kind == JOB else self._refill, pool)
+
+    def _refuse_while_stopping(self) -> None:
+        if self._ending_all:
+            message = "the daemon is stopping and starts no workers; to keep it, use: queuectl daemon start"
+            raise Refused(ErrorCode.WRONG_STATE, message)
 
     async def _all_forgotten(self, everyone: Sequence[Worker], grace_ms: int | None) -> Sequence[str]:
         left = await self._wait_until_gone(everyone, grace_ms)
@@ -186,7 +202,7 @@ class Supervisor:
     def reaped(self, worker: Worker) -> None:
         """Handle a dead worker: start a replacement if its pool needs one, or remove a drained pool."""
         pool = self._pools.get(worker.pool_id)
-        if pool is None or self._closing:
+        if pool is None or self._closing or self._ending_all:
             return
         if pool.id in self._workers.awaiting_client and pool.wanted:
             return  # filled when it is reclaimed
@@ -244,7 +260,8 @@ class Supervisor:
         return started
 
     async def _refill(self, pool: Pool) -> None:
-        if not self._closing and pool.id in self._pools:
+        may_start = not (self._closing or self._ending_all or pool.id in self._workers.awaiting_client)
+        if may_start and pool.id in self._pools:
             await self._fill(pool)
 
     async def _end_pool(self, pool: Pool) -> None:

@@ -1,15 +1,14 @@
 """The services that the server's handlers call; its only interface to the scheduler and the workers."""
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from queuectl_client.protocol.messages import WorkerStart, WorkerStop
 from queuectl_client.protocol.vocabulary import WorkerState
 from queuectld.scheduler.bus import Bus
-from queuectld.scheduler.dispatcher import Dispatcher
+from queuectld.scheduler.daemon import DaemonService
 from queuectld.scheduler.hints import Hints
-from queuectld.scheduler.inbox import Inbox
 from queuectld.scheduler.jobs.dlq import DlqService
 from queuectld.scheduler.jobs.logs import LogService
 from queuectld.scheduler.jobs.service import JobService
@@ -78,45 +77,6 @@ class WorkerService(Protocol):
     def list(self) -> Sequence[WorkerDescription]: ...
     async def scale(self, count: int | None) -> Sequence[WorkerDescription]: ...
     def client_gone(self, client: Hashable) -> None: ...
-
-
-class DaemonService:
-    """Methods of the daemon itself."""
-
-    def __init__(
-        self,
-        facts: Callable[[], Mapping[str, Any]],
-        dispatcher: Dispatcher,
-        inbox: Inbox,
-        end_workers: Callable[[bool], Awaitable[Sequence[str]]],
-        exit_soon: Callable[[], None],
-    ) -> None:
-        self._facts = facts
-        self._dispatcher = dispatcher
-        self._inbox = inbox
-        self._end_workers = end_workers
-        self._exit_soon = exit_soon
-
-    def info(self) -> Mapping[str, Any]:
-        """Return pid, version, paths and state of the daemon."""
-        return self._facts()
-
-    async def drain(self, resume: bool) -> Mapping[str, Any]:
-        """Stop starting jobs; with `resume`, start them again."""
-        self._dispatcher.draining = not resume
-        if resume:
-            self._inbox.wake()
-        return {"draining": not resume}
-
-    async def shutdown(self, now: bool) -> Mapping[str, Any]:
-        """End all workers after their jobs (`now`: kill the jobs); the daemon exits after the answer is sent.
-
-        `left` describes what did not end.
-        """
-        self._dispatcher.draining = True
-        left = await self._end_workers(now)
-        self._exit_soon()
-        return {"left": list(left)}
 
 
 @dataclass(frozen=True, slots=True)

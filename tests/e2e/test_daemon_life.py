@@ -237,3 +237,61 @@ def test_the_log_holds_no_values_and_no_commands(home: Home) -> None:
     log = home.daemon_log()
     assert "serving at" in log
     assert "geheim" not in log
+
+
+def stopping(home: Home) -> bool:
+    return bool(home.json("daemon", "status")["stopping"])
+
+
+def running_job(home: Home) -> Path:
+    """A job that runs until the file that is returned is there."""
+    gate = home.path / "gate"
+    os.mkfifo(gate)
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", f"read -r _ < {gate}; echo done")
+    eventually(lambda: home.states() == {"job_1": "processing"}, message="it does not run")
+    return gate
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_goes_on_when_its_client_is_interrupted(home: Home, number: int) -> None:
+    daemon = home.start_daemon()
+    gate = running_job(home)
+    stop = home.popen("daemon", "stop")
+    eventually(lambda: stopping(home), message="it does not stop")
+    stop.send_signal(number)
+    said = stop.communicate(timeout=DEADLINE_S)[1]
+    if number == signal.SIGINT:
+        assert stop.returncode == 130
+        assert "The daemon stops when its jobs have ended" in said
+    assert "when its jobs have ended" in home.ok("daemon", "status")
+    refused = home.cli("worker", "start", "-d")
+    assert refused.returncode == 5
+    assert "the daemon is stopping and starts no workers" in refused.stderr
+    gate.write_text("go\n")
+    assert daemon.wait(timeout=DEADLINE_S) == 0
+    home.start_daemon()
+    assert home.states() == {"job_1": "completed"}
+
+
+def test_a_start_cancels_a_stop_and_the_workers_are_back(home: Home) -> None:
+    daemon = home.start_daemon()
+    gate = running_job(home)
+    stop = home.popen("daemon", "stop")
+    eventually(lambda: stopping(home), message="it does not stop")
+    assert "The daemon was stopping; the stop is cancelled" in home.cli("daemon", "start").stderr
+    assert "started again" in stop.communicate(timeout=DEADLINE_S)[1]
+    assert stop.returncode == 5
+    home.ok("run", "true")
+    assert home.states() == {"job_1": "processing", "job_2": "completed"}
+    gate.write_text("go\n")
+    home.ok("wait", "job_1")
+    assert [worker["pool"]["kind"] for worker in home.json("worker", "list")] == ["detached"]
+    assert daemon.poll() is None
+
+
+def test_a_start_has_a_draining_daemon_start_jobs_again(home: Home) -> None:
+    home.start_daemon()
+    home.ok("daemon", "drain")
+    assert "The daemon was draining" in home.cli("daemon", "start").stderr
+    home.ok("run", "true")

@@ -5,7 +5,8 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.output import render
 from queuectl_client.cli.output.printing import fields
-from queuectl_client.errors import ConnectionLost, DaemonUnreachable, NoDaemon
+from queuectl_client.errors import ConnectionLost, DaemonUnreachable, NoDaemon, WrongState
 
 if TYPE_CHECKING:
     from queuectl_client.paths import Paths
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 NOT_REACHABLE: Final = 3
 EXIT_WITHIN_S: Final = 30.0
 """The daemon answers what it has accepted and exits, within 5 s, or 15 where somebody has locked its store."""
+
+STILL_STOPPING: Final = (
+    "\nThe daemon stops when its jobs have ended. To end them: queuectl daemon stop --now. "
+    "To keep it running: queuectl daemon start"
+)
 
 
 @noun("daemon", example="queuectl daemon start\nqueuectl daemon status\nqueuectl daemon logs -f")
@@ -33,9 +39,15 @@ def daemon() -> None:
 @daemon.verb("start", example="queuectl daemon start")
 @pass_invocation
 def start(invocation: Invocation) -> None:
-    """Start the daemon, and with it the detached workers it had. One that runs stays as it is."""
+    """Start the daemon, and with it the detached workers it had.
+
+    One that runs stays as it is; one that drains starts jobs again, also where a stop waits for running jobs.
+    """
     _start(invocation)
     client = invocation.client(autostart=False)
+    info = client.call("daemon.info")
+    if info["draining"]:
+        _resume(invocation, info)
     # One that a client had started by itself since the last stop runs without them.
     client.call("worker.scale")
     _tell(invocation, client.call("daemon.info"))
@@ -45,7 +57,10 @@ def start(invocation: Invocation) -> None:
 @click.option("--now", is_flag=True, help="Terminate running jobs: TERM, then KILL.")
 @pass_invocation
 def stop(invocation: Invocation, now: bool) -> None:
-    """Let all workers finish their current job, then stop the daemon."""
+    """Let all workers finish their current job, then stop the daemon.
+
+    Ctrl-C does not cancel the stop: the daemon goes on with it. `queuectl daemon start` does, as long as jobs run.
+    """
     client = invocation.client(autostart=False)
     try:
         process = DaemonProcess(client.call("daemon.info")["pid"])
@@ -58,6 +73,9 @@ def stop(invocation: Invocation, now: bool) -> None:
                 invocation.warn(f"left behind: {left}")
         except ConnectionLost:
             pass  # another stop was answered first; what was wanted is seen by its end
+        except KeyboardInterrupt:
+            invocation.say(STILL_STOPPING)
+            raise
         process.wait()
     invocation.say("The daemon has stopped.")
 
@@ -180,13 +198,33 @@ def _start(invocation: Invocation) -> None:
     start_daemon(_paths(invocation), os.environ, time.monotonic() + START_WITHIN_S, by_hand=True)
 
 
+def _resume(invocation: Invocation, info: Mapping[str, Any]) -> None:
+    """Have a draining daemon start jobs again; where it is too late for that, replace it once it has ended."""
+    client = invocation.client(autostart=False)
+    try:
+        client.call("daemon.drain", resume=True)
+    except (WrongState, ConnectionLost, NoDaemon):
+        with suppress(ProcessLookupError), DaemonProcess(info["pid"]) as process:
+            process.wait()
+        invocation.close()
+        _start(invocation)
+        invocation.say("The daemon that was stopping has ended, so another one was started.")
+        return
+    if info.get("stopping"):
+        invocation.say("The daemon was stopping; the stop is cancelled and it starts jobs again.")
+    else:
+        invocation.say("The daemon was draining; it starts jobs again.")
+
+
 def _described(info: dict[str, Any]) -> list[tuple[str, str]]:
     since = info["started_at"]
     if isinstance(since, int | float):
         since = datetime.fromtimestamp(since, UTC).isoformat()
     told = [("Daemon", f"running, pid {info['pid']}"), ("Version", str(info["version"]))]
     told.append(("Since", render.full_time(since)))
-    if info.get("draining"):
+    if info.get("stopping"):
+        told.append(("Stopping", "when its jobs have ended. Keep it running with: queuectl daemon start"))
+    elif info.get("draining"):
         told.append(("Draining", "yes. Resume with: queuectl daemon drain --resume"))
     return told + [
         (key.capitalize(), render.escape(info[key])) for key in ("workers", "socket", "store", "logs") if key in info
