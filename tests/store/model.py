@@ -3,83 +3,10 @@
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
-from queuectld.domain.retry import RetryPolicy
-
-S = JobState
-CRASH_LIMIT: Final = 3
-THREE_TIMES: Final = RetryPolicy(3, 2, 3600)
-ENDED: Final = frozenset({S.COMPLETED, S.DEAD, S.CANCELLED})
-WAITING: Final = frozenset({S.PENDING, S.FAILED, S.HELD, S.BLOCKED})
-STARTABLE: Final = frozenset({S.PENDING, S.FAILED})
-LIMITS: Final[Mapping[str, int]] = {"k": 1, "l": 2}
-"""By key: how many of it may run at once."""
-BATCH: Final = 0
-"""The number that stands for all of a batch, among the parents of a job."""
-
-
-class Refusal(Exception):
-    """The store must refuse this, with this code, and change nothing."""
-
-    def __init__(self, code: ErrorCode) -> None:
-        super().__init__(code)
-        self.code = code
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Refusal) and other.code is self.code
-
-    def __hash__(self) -> int:
-        return hash(self.code)
-
-
-@dataclass
-class Wanted:
-    """A job as it is asked for. `parents` are numbers of jobs, or BATCH, and how each is to end."""
-
-    queue: str = "default"
-    priority: int = 0
-    policy: RetryPolicy = THREE_TIMES
-    delay_ms: int = 0
-    run_at_ms: int | None = None
-    hold: bool = False
-    once: bool = False
-    parents: tuple[tuple[int, str], ...] = ()
-    unique: str | None = None
-    on_conflict: str = "error"
-    key: str | None = None
-    batch: bool = False
-
-
-@dataclass
-class ModelJob:
-    """What is known of a job. `ready`: its time has come, once for all, until it has run or is given another time."""
-
-    seq: int
-    wanted: Wanted
-    priority: int
-    key: str | None
-    rank: float
-    hidden: bool = False
-    state: JobState = S.PENDING
-    attempts: int = 0
-    runs: int = 0
-    crashes: int = 0
-    run: int = 0
-    worker: int | None = None
-    ending: int | None = None
-    due_ms: int | None = None
-    run_at_ms: int | None = None
-    ready: bool = False
-    parents: dict[int, str] = field(default_factory=dict)
-    ended_runs: list[int] = field(default_factory=list)
-
-    @property
-    def in_hand(self) -> bool:
-        """Whether a worker still has processes of it."""
-        return self.worker is not None or self.ending is not None
+from tests.store.modeljob import BATCH, CRASH_LIMIT, ENDED, LIMITS, STARTABLE, WAITING, ModelJob, Refusal, S, Wanted
 
 
 class Model:
@@ -94,6 +21,7 @@ class Model:
         self.batch: list[int] | None = None
         """How many jobs the batch has had, how many have not ended, and how many failed."""
         self._to_tell: list[tuple[int, JobState]] = []
+        self._retried: list[ModelJob] = []
 
     def all_or_none(self, change: Callable[[], Any]) -> Any:
         """Do it; where it is refused, nothing of it was done. Those that wait for others are told at its end."""
@@ -103,6 +31,7 @@ class Model:
         except Refusal:
             self.jobs, self.batch = before
             self._to_tell.clear()
+            self._retried.clear()
             raise
         self._tell()
         return done
@@ -115,6 +44,7 @@ class Model:
             except Refusal:
                 if not picked:
                     raise
+        self._wait_again()
 
     # -- in
 
@@ -274,6 +204,7 @@ class Model:
             if self._holder(job.wanted.unique) is not None:
                 raise Refusal(ErrorCode.CONFLICT)
             job.attempts = job.crashes = 0
+            self._retried.append(job)
             if job.wanted.batch:
                 self._count_in_batch(open_=1, failed=-has_failed(job.state))
         job.state, job.due_ms, job.run_at_ms = S.PENDING, None, None
@@ -333,6 +264,22 @@ class Model:
             raise Refusal(ErrorCode.WRONG_STATE)
 
     # -- what follows from it
+
+    def _wait_again(self) -> None:
+        """Jobs that were retried wait for parents that have not ended, but for none that would wait for them."""
+        retried, self._retried = self._retried, []
+        for job in sorted(retried, key=lambda job: job.seq):
+            for parent, on in job.wanted.parents:
+                is_there = self.batch is not None if parent == BATCH else parent in self.jobs
+                if is_there and self._end_of(parent, True) is None and not self._waits_for(parent, job, retried):
+                    job.parents[parent] = on
+            if job.parents:
+                job.state, job.ready = S.BLOCKED, False
+
+    def _waits_for(self, parent: int, job: ModelJob, retried: Sequence[ModelJob]) -> bool:
+        if parent == BATCH:
+            return any(each is job or self._waits_for(each.seq, job, retried) for each in retried if each.wanted.batch)
+        return parent == job.seq or any(self._waits_for(each, job, retried) for each in self.jobs[parent].parents)
 
     def _look(self, job: ModelJob) -> None:
         """Its time may have come; if so it has come for good, whatever the clocks do."""

@@ -6,6 +6,7 @@ import pytest
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
+from queuectld.domain.job import Job
 from queuectld.domain.retry import RetryPolicy
 from queuectld.store.writes import dependencies
 from tests.store import verbs
@@ -142,3 +143,75 @@ def test_who_waits_for_whom_is_followed_through_each_job_once_up_to_a_limit(
         assert refused.value.code is ErrorCode.TOO_LARGE
 
     scenario(tmp_path)
+
+
+def states(jobs: list[Job]) -> list[JobState]:
+    return [job.state for job in jobs]
+
+
+@in_lab
+async def test_a_chain_that_is_retried_runs_one_after_the_other(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="b", depends_on=(("a", "completed"),))
+    await lab.add(id="c", depends_on=(("b", "completed"), ("a", "any")))
+    await verbs.cancel(lab.store, [1, 2, 3], now=lab.now)
+    retried = await verbs.retry(lab.store, [3, 2, 1], now=lab.now)
+    assert states(retried) == [JobState.BLOCKED, JobState.BLOCKED, JobState.PENDING]
+    (worker,) = await lab.hire()
+    assert await lab.drain(worker) == ["a", "b", "c"]
+
+
+@in_lab
+async def test_a_retried_job_waits_for_a_parent_that_has_not_ended_and_for_no_other(lab: Lab) -> None:
+    await lab.add(id="a")
+    await lab.add(id="gone")
+    await lab.add(id="b", depends_on=(("a", "completed"), ("gone", "any")))
+    await verbs.cancel(lab.store, [1, 3], now=lab.now)
+    await verbs.remove(lab.store, [2], now=lab.now)
+    (alone,) = await verbs.retry(lab.store, [3], now=lab.now)
+    assert alone.state is JobState.PENDING
+    await verbs.cancel(lab.store, [3], now=lab.now)
+    await verbs.retry(lab.store, [1], now=lab.now)
+    (waiting,) = await verbs.retry(lab.store, [3], now=lab.now)
+    assert waiting.state is JobState.BLOCKED
+    await verbs.cancel(lab.store, [1], now=lab.now)
+    assert (await lab.get(3)).state is JobState.CANCELLED
+
+
+@in_lab
+async def test_retried_jobs_that_had_waited_for_each_other_at_different_times_make_no_circle(lab: Lab) -> None:
+    await lab.add(id="a", batch="x")
+    await lab.turn([lab.end(await lab.claim())])
+    await lab.add(id="b", depends_on=(("batch:x", "completed"),))
+    await lab.turn([lab.end(await lab.claim())])
+    await lab.add(id="c", depends_on=(("b", "completed"),), batch="x")
+    await lab.turn([lab.end(await lab.claim())])
+    retried = await verbs.retry(lab.store, [1, 2, 3], now=lab.now)
+    assert states(retried) == [JobState.PENDING, JobState.BLOCKED, JobState.PENDING]
+    (worker,) = await lab.hire()
+    assert await lab.drain(worker) == ["a", "c", "b"]
+
+
+@in_lab
+async def test_a_dead_chain_that_is_retried_with_a_rate_runs_one_after_the_other(lab: Lab) -> None:
+    await lab.add(id="a", retry=ONCE)
+    await lab.add(id="b", retry=ONCE, depends_on=(("a", "any"),))
+    for _ in "ab":
+        await lab.turn([lab.end(await lab.claim(), 1)])
+    retried = await verbs.dlq_retry(lab.store, [2, 1], now=lab.now)
+    assert states(retried) == [JobState.BLOCKED, JobState.PENDING]
+
+
+@in_lab
+async def test_what_a_retried_parent_ended_with_before_does_not_count(lab: Lab) -> None:
+    """The parent is retried before all of its children have been told of its end."""
+    await lab.add(id="a", retry=ONCE)
+    for _ in range(3):
+        await lab.add(depends_on=(("a", "completed"),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dependencies.resolve, "__defaults__", (1,))
+        await lab.turn([lab.end(await lab.claim(), 1)])
+        assert states([await lab.get(seq) for seq in (2, 3, 4)]).count(JobState.CANCELLED) == 1
+        retried = await verbs.retry(lab.store, [1, 2], now=lab.now)
+    assert states(retried) == [JobState.PENDING, JobState.BLOCKED]
+    assert states([await lab.get(seq) for seq in (3, 4)]) == [JobState.CANCELLED] * 2

@@ -33,7 +33,8 @@ from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import MoveTarget
 from tests.store import verbs
 from tests.store.lab import Lab
-from tests.store.model import BATCH, CRASH_LIMIT, ENDED, WAITING, Model, Refusal, Wanted
+from tests.store.model import Model
+from tests.store.modeljob import BATCH, CRASH_LIMIT, ENDED, WAITING, Refusal, Wanted
 from tests.store.wanted import CHANGES, ENDS, MANY, REQUEST, VERBS, WANTED, as_new
 
 WORKERS: Final = 3

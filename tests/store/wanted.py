@@ -8,7 +8,7 @@ from queuectl_client.protocol.permits import JobAction
 from queuectld.domain.job import NewJob
 from queuectld.domain.retry import RetryPolicy
 from tests.store.lab import new
-from tests.store.model import BATCH, LIMITS, Wanted
+from tests.store.modeljob import BATCH, LIMITS, Wanted
 
 POLICIES: Final = (RetryPolicy(1, 2, 3600), RetryPolicy(2, 2, 3), RetryPolicy(3, 3, 3600, no_retry_on=(2,)))
 SEQS: Final = st.integers(1, 12)

@@ -10,7 +10,7 @@ from typing import Final
 from peewee import SQL
 
 from queuectl_client.protocol.permits import PERMITS, JobAction, refusal
-from queuectl_client.protocol.vocabulary import ErrorCode, EventKind, JobState
+from queuectl_client.protocol.vocabulary import ENDED_STATES, ErrorCode, EventKind, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
 from queuectld.domain.reason import CANCELLED
@@ -22,6 +22,7 @@ from queuectld.store.writer.session import Session
 from queuectld.store.writes.bulk_transitions import bulk_transition
 from queuectld.store.writes.dependencies import resolve
 from queuectld.store.writes.dependents import those_waiting
+from queuectld.store.writes.retried import block_retried
 from queuectld.store.writes.transitions import JobSnapshot, assign_lane, jobs, snapshot, snapshots
 
 S = JobState
@@ -171,7 +172,8 @@ def retry_each(
 ) -> list[JobSnapshot]:
     """Like `retry`, for jobs that are known to permit it.
 
-    `delay_ms` returns the delay of the n-th job that runs again, in ms; None: no delay.
+    Jobs that had ended wait again for parents that have not ended, or are among them. `delay_ms` returns the delay of
+    the n-th job that runs again, in ms; None: no delay.
     """
     count = 0
 
@@ -187,7 +189,9 @@ def retry_each(
             exit_code=None, signal=None,
         ).with_reason(None), now)  # fmt: skip
 
-    return _change_each(session, fit, now, retried)
+    changed = _change_each(session, fit, now, retried)
+    block_retried(session, [each for each in changed if each.state in ENDED_STATES], now)
+    return changed
 
 
 def _change_each(
