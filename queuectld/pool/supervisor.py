@@ -10,6 +10,7 @@ from queuectl_client.protocol.messages import WorkerStart, WorkerStop
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.states import has_ended
+from queuectld.pool import job_pools
 from queuectld.pool.pool import WorkerPool
 from queuectld.pool.process import Worker
 from queuectld.pool.views import DETACHED, FOREGROUND, JOB, Pool, StartedWorkers, StoppedWorkers, WorkerView, view
@@ -189,15 +190,11 @@ class Supervisor:
     # --- notifications ---
 
     def committed(self, commit: Committed) -> None:
-        """Handle a commit: end the dedicated worker of a job that has ended."""
+        """Handle a commit: start the dedicated worker of a job that may run now, end that of one that has ended."""
         if not self._workers.dedication:
             return
-        for event in commit.events:
-            if event.seq is None:
-                continue
-            for pool in list(self._pools.values()):
-                if pool.job_seq == event.seq:
-                    self._spawn(self._maintain_job_pool, pool)
+        for pool in list(job_pools.to_maintain(commit, self._pools, lambda pool: not self._in(pool))):
+            self._spawn(self._maintain_job_pool, pool)
 
     def reaped(self, worker: Worker) -> None:
         """Handle a dead worker: start a replacement if its pool needs one, or remove a drained pool."""
@@ -213,7 +210,8 @@ class Supervisor:
             pool.failures = pool.failures + 1 if lived_ms < SHORT_LIFE_MS and worker.jobs_done == 0 else 0
             pause = 0 if pool.failures < 2 else min(2 ** (pool.failures - 2), LONGEST_PAUSE_SECONDS)
             log.warning("worker %s is gone; starting another one in %d s", worker.name, pause)
-            asyncio.get_running_loop().call_later(pause, self._spawn, self._refill, pool)
+            refill = self._maintain_job_pool if pool.kind == JOB else self._refill
+            asyncio.get_running_loop().call_later(pause, self._spawn, refill, pool)
 
     # --- pools ---
 
@@ -339,31 +337,30 @@ class Supervisor:
     # --- a worker for one job ---
 
     async def _start_for_job(self, ref: str, event_seq: int) -> StartedWorkers:
-        """Start a dedicated worker if no other takes the job. Raises Refused (wrong_state) if the job cannot start."""
+        """Start a dedicated worker if no other takes the job, or as soon as the job may run."""
         seq = await selection.resolve_one(self._store, ref)
         job = (await selection.load(self._store, [seq]))[0]
         if job.state is JobState.PROCESSING or has_ended(job.state):
             return StartedWorkers([], None, event_seq)
-        paused = (await self._store.counts()).paused
-        if job.queue in paused:
-            message = f"{job.id} does not start: queue {job.queue} is paused"
-            raise Refused(ErrorCode.WRONG_STATE, message, {"id": job.id})
-        if not job.ready and job.state is not JobState.FAILED:
-            why = "it waits for its time" if job.state is JobState.PENDING else f"it is {job.state}"
-            raise Refused(ErrorCode.WRONG_STATE, f"{job.id} does not start yet: {why}", {"id": job.id})
-        if self._workers.runs.capacity().workers or any(p.job_seq == seq and p.wanted for p in self._pools.values()):
+        if any(pool.job_seq == seq and pool.wanted for pool in self._pools.values()):
+            return StartedWorkers([], None, event_seq)
+        is_needed = await job_pools.needs_worker(self._store, job, self._workers.runs.capacity)
+        if not is_needed and job.ready and self._workers.runs.capacity().workers:
             return StartedWorkers([], None, event_seq)
         pool = await self._new_pool(JOB, 1, seq)
-        started = await self._fill(pool)
+        started = await self._fill(pool) if is_needed else ()
+        self._spawn(self._maintain_job_pool, pool)  # the job may have changed before the pool was there
         return StartedWorkers([self._view(worker) for worker in started], pool.id, event_seq)
 
     async def _maintain_job_pool(self, pool: Pool) -> None:
-        """Keep the worker while its job may still run; then end it."""
+        """Start the worker of a job that may run, keep it as long as the job may run again, then end it."""
+        pool.is_checked = False
         jobs = await self._store.queries.many([pool.job_seq or 0])
-        if jobs and not has_ended(jobs[0].state):
+        if not jobs or has_ended(jobs[0].state):
+            if pool.wanted or not self._in(pool):
+                await self._end_pool(pool)
+        elif await job_pools.needs_worker(self._store, jobs[0], self._workers.runs.capacity):
             await self._refill(pool)
-        elif pool.wanted:
-            await self._end_pool(pool)
 
     # --- helpers ---
 

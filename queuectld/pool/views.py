@@ -65,6 +65,8 @@ class Pool:
         self.job_seq = job_seq
         self.client: Hashable | None = None
         self.failures = 0
+        self.is_checked = False
+        """Whether a check is due of the job that it is for, so that no second one is needed."""
         self.filling = asyncio.Lock()
         """Serializes filling: two workers that die at once both trigger it."""
 

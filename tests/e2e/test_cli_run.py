@@ -78,7 +78,7 @@ def test_no_worker_is_started_for_a_job_that_may_not_run_and_it_says_why(
     run = home.popen("run", *words, "true")
     assert run.stderr is not None
     assert said in run.stderr.readline()
-    assert "No workers are active" in run.stderr.readline()
+    assert "No workers are active; one is started for this job when it may run" in run.stderr.readline()
     assert home.json("worker", "list") == []
     home.ok("cancel", "job_1")
     assert run.wait(timeout=20) == 130
@@ -109,3 +109,62 @@ def test_a_job_that_has_a_worker_of_its_own_gets_no_other(home: Home) -> None:
         assert len(client.workers()) == 1
     home.ok("cancel", "job_1")
     assert run.wait(timeout=20) == 130
+
+
+@pytest.mark.parametrize(
+    "words, let",
+    [
+        (["--delay", "1s"], []),
+        (["--hold"], ["release", "job_2"]),
+        (["--queue", "q"], ["queue", "resume", "q"]),
+        (["--after", "job_1"], ["cancel", "job_1"]),
+        (["--key", "k"], ["cancel", "job_1"]),
+    ],
+)
+def test_a_job_that_may_not_run_yet_has_a_worker_when_it_may(home: Home, words: list[str], let: list[str]) -> None:
+    home.ok("queue", "pause", "q")
+    home.ok("enqueue", "--key", "k", "false")
+    run = home.popen("run", *[f"{word}:any" if word == "job_1" else word for word in words], "echo here")
+    assert run.stderr is not None
+    assert "job_2 waits: " in run.stderr.readline()
+    assert home.json("worker", "list") == []
+    if let:
+        home.ok(*let)
+    out, err = run.communicate(timeout=30)
+    assert (run.returncode, out) == (0, "here\n")
+    assert "slots" not in err
+    eventually(lambda: home.json("worker", "list") == [], 20, "its worker stays")
+
+
+def test_a_job_that_waits_for_its_key_says_so(home: Home) -> None:
+    home.ok("enqueue", "--key", "k", "false")
+    run = home.popen("run", "--key", "k", "true")
+    assert run.stderr is not None
+    assert run.stderr.readline() == "job_2 waits: it runs after other jobs of its key 'k'.\n"
+    assert "For the jobs that it waits for, start some with: queuectl worker start" in run.stderr.readline()
+    home.ok("rm", "all")
+    assert run.wait(timeout=20) != 0
+
+
+def test_a_job_that_waits_has_a_worker_though_its_client_has_gone_and_the_daemon_was_replaced(home: Home) -> None:
+    home.start_daemon()
+    run = home.popen("run", "--hold", "true")
+    assert run.stderr is not None
+    assert "it is held" in run.stderr.readline()
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=20) == 130
+    home.ok("daemon", "restart")
+    assert home.json("worker", "list") == []
+    home.ok("release", "job_1")
+    home.ok("wait", "job_1", "--exit-status", "--timeout", "20")
+
+
+def test_a_job_that_waits_leaves_its_worker_away_where_another_takes_it(home: Home) -> None:
+    home.start_daemon()
+    run = home.popen("run", "--hold", "echo here")
+    assert run.stderr is not None
+    assert "it is held" in run.stderr.readline()
+    home.ok("worker", "start", "-d")
+    home.ok("release", "job_1")
+    assert run.wait(timeout=20) == 0
+    assert [worker["jobs_done"] for worker in home.json("worker", "list")] == [1]

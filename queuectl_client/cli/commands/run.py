@@ -1,7 +1,8 @@
 """`queuectl run`: enqueue a command, show its output as it comes, and exit as it does."""
 
 from collections.abc import Collection
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import click
 
@@ -12,7 +13,7 @@ from queuectl_client.cli.jobinput.options import JobMap, described, job_options
 from queuectl_client.cli.output.follow import Job, follow_job
 from queuectl_client.cli.output.hints import DRAINING, tell_slots
 from queuectl_client.cli.output.outcome import exit_code, has_ended
-from queuectl_client.cli.output.render import full_time
+from queuectl_client.cli.output.render import full_time, parse_time
 from queuectl_client.errors import WrongState
 from queuectl_client.protocol.spelling import snake_case
 from queuectl_client.protocol.vocabulary import ReasonCode
@@ -35,7 +36,7 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
     """Enqueue a command, show its output, and exit with its exit code.
 
     128+n for a signal, 124 for a timeout, 130 when cancelled. It runs once, unless --max-retries is given. Where no
-    worker is active, one is started for this job alone. Ctrl-C detaches: the job goes on.
+    worker is active, one is started for this job alone, as soon as it may run. Ctrl-C detaches: the job goes on.
     """
     job = build(invocation, command, described(options), shell=shell, lenient=lenient)
     if "max_retries" not in map(snake_case, job):
@@ -58,23 +59,28 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
 
 
 def _see_to_a_worker(invocation: Invocation, job: Job, hint: JobMap | None) -> None:
-    """Have a worker started for the job where none may take it, which the daemon knows; or say what it waits for."""
+    """Have a worker started for the job, at once or when it may run, if there may be none; say what it waits for."""
     if has_ended(job):
         return
+    why = _waits_for(job, hint["paused"] if hint is not None else ())
     started = 0
-    if hint is None or not hint["workers"] or hint["paused"] or not job["ready"]:
+    if hint is None or not hint["workers"] or why or not job["ready"]:
         try:
             started = len(invocation.call("worker.start", job=job["id"])["workers"])
         except WrongState as error:
-            why = _waits_for(job, hint["paused"] if hint is not None else ())
-            # Empty where it was held or paused a moment ago.
-            invocation.say(f"{job['id']} waits: {why}." if why else error.message)
-            if hint is not None and not hint["workers"]:
-                invocation.say("No workers are active either. Start some with: queuectl worker start")
+            invocation.say(error.message)  # the daemon stops
+    if why:
+        invocation.say(f"{job['id']} waits: {why}.")
+        if hint is not None and not hint["workers"]:
+            invocation.say(NO_WORKERS_YET + (NONE_FOR_OTHERS if _waits_for_jobs(job) else ""))
     if hint is not None:
         if hint["draining"]:
             invocation.say(DRAINING)
-        tell_slots(invocation, job["slots"], hint["slots"] + started)
+        tell_slots(invocation, job["slots"], max(hint["slots"] + started, 1))
+
+
+NO_WORKERS_YET: Final = "No workers are active; one is started for this job when it may run."
+NONE_FOR_OTHERS: Final = " For the jobs that it waits for, start some with: queuectl worker start"
 
 
 def _waits_for(job: Job, paused: Collection[str]) -> str:
@@ -85,6 +91,14 @@ def _waits_for(job: Job, paused: Collection[str]) -> str:
         return "it runs after " + ", ".join(parent["id"] for parent in job["depends_on"])
     if job["queue"] in paused:
         return f"queue {job['queue']} is paused; resume it with: queuectl queue resume {job['queue']}"
-    if job["ready"]:
+    if job["ready"] or job["state"] != "pending":
         return ""
-    return f"it runs no earlier than {full_time(job['run_at'])}" if job.get("run_at") else "its delay is not over"
+    if job.get("run_at") and parse_time(job["run_at"]) > datetime.now(UTC):
+        return f"it runs no earlier than {full_time(job['run_at'])}"
+    if job.get("key"):
+        return f"it runs after other jobs of its key {job['key']!r}"
+    return f"queuectl explain {job['id']} tells why"
+
+
+def _waits_for_jobs(job: Job) -> bool:
+    return job["state"] == "blocked" or bool(job.get("key"))

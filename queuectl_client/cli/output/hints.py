@@ -42,7 +42,8 @@ def tell_hint(invocation: Invocation, hint: Mapping[str, Any] | None, slots: int
 def tell_slots(invocation: Invocation, slots: int, there_are: int) -> None:
     """Tell that a job takes more slots than there are."""
     if slots > there_are:
+        be = "is" if there_are == 1 else "are"
         invocation.say(
-            f"It needs {slots:,} slots, but there are {there_are:,} in all, so it waits. "
+            f"It needs {slots:,} slots, but there {be} {there_are:,} in all, so it waits. "
             f"Start more with: queuectl worker start -d --count {slots - there_are}"
         )
