@@ -4,10 +4,12 @@
 line pays for none that it does not need. Nothing here imports the daemon.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from __future__ import annotations
 
+TYPE_CHECKING = False  # not from `typing`: a Ctrl-C while it loads would find nobody to end quietly
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from queuectl_client.aio import AsyncClient, AsyncJob
     from queuectl_client.client import Client
     from queuectl_client.errors import QueuectlError
@@ -31,4 +33,6 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"{__name__}.{home}"), name)

@@ -3,14 +3,22 @@
     0 ok · 1 failed · 2 usage or bad input · 3 daemon not reachable · 4 not found
     5 wrong state or conflict · 124 time-out · 130 interrupted · 141 nobody reads the output
 
-Nothing is imported at the top but `sys`: a Ctrl-C while the rest loads must end as quietly as any other.
+Nothing is imported at the top but what the interpreter has built in: a Ctrl-C while the rest loads must end as quietly
+as any other.
 """
 
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` itself takes a while to import
 import gc
+import posix
 import sys
-from collections.abc import Sequence
-from types import TracebackType
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import NoReturn
 
 INTERRUPTED = 130
 READER_GONE = 141
@@ -19,6 +27,9 @@ READER_GONE = 141
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run `queuectl` with these words (those of the process when None) and exit. It never shows a traceback."""
+    may_interrupt = args is None and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+    if may_interrupt:
+        _signal.signal(_signal.SIGINT, _exit_on_interrupt)
     sys.excepthook = _one_line
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_what_is_closed()
@@ -26,12 +37,19 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     # Nothing that is imported becomes garbage, and looking for some takes a tenth of a short command's time.
     gc.disable()
     try:
-        code = _run(sys.argv[1:] if args is None else list(args))
+        code = _run(sys.argv[1:] if args is None else list(args), may_interrupt=may_interrupt)
     except KeyboardInterrupt:
         code = INTERRUPTED
     if args is None:
         _leave(code)
     sys.exit(code)
+
+
+def _exit_on_interrupt(_number: int, _frame: object) -> None:
+    """End the process at once: an exception in the middle of an import may be printed, or get lost."""
+    if posix.isatty(2):
+        posix.write(2, b"\n")  # behind the terminal's ^C
+    posix._exit(INTERRUPTED)
 
 
 def _open_what_is_closed() -> None:
@@ -68,7 +86,8 @@ def _leave(code: int) -> None:
         os._exit(code)
 
 
-def _run(args: list[str]) -> int:
+def _run(args: list[str], *, may_interrupt: bool) -> int:
+    """Load the commands, then carry out one. `may_interrupt`: until they are loaded Ctrl-C ends the process."""
     import os
 
     import click
@@ -80,6 +99,8 @@ def _run(args: list[str]) -> int:
     invocation = Invocation()
     gc.freeze()
     gc.enable()
+    if may_interrupt:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     try:
         if "_QUEUECTL_COMPLETE" in os.environ:  # a shell's completion script asks
             from queuectl_client.cli.completion.complete import answer

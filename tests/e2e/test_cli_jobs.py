@@ -267,3 +267,19 @@ def test_a_retry_waits_for_its_backoff_and_is_seen_failed_meanwhile(home: Home, 
 
 def _seconds(text: str) -> float:
     return time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + float(text[19:-1])
+
+
+def test_a_change_of_many_jobs_that_is_interrupted_says_how_many_were_changed(home: Home) -> None:
+    home.ok("enqueue", "-q", "-f", "-", input="true\n" * 6_000)
+    # What it prints is more than a pipe holds, so it cannot end before the interrupt.
+    cancel = home.popen("cancel", "all", "-y")
+    assert cancel.stdout is not None
+    assert cancel.stderr is not None
+    assert cancel.stdout.readline() == "Job job_1 cancelled\n"
+    cancel.send_signal(signal.SIGINT)
+    out, err = cancel.stdout.read(), cancel.stderr.read()
+    assert cancel.wait(timeout=30) == 130
+    count = home.json("status")["counts"]["cancelled"]
+    assert 0 < count < 6_000
+    assert out.count("\n") == count - 1
+    assert err == f"Error: interrupted: {count:,} jobs cancelled, the others are unchanged\n"

@@ -170,3 +170,40 @@ def test_status_imports_nothing_that_it_does_not_need() -> None:
     assert not loaded & unwanted
     names = ("main", "invocation", "root", "framework", "commands", "commands.status")
     assert ours == {f"queuectl_client.cli.{name}" for name in names}
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupt:
+    # As somebody who presses Ctrl-C while this module is looked for.
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from queuectl_client.cli.main import main
+sys.argv[1:] = ["status"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["click", "queuectl_client.cli.root", "queuectl_client.errors", "queuectl_client.connection"]
+)
+def test_a_ctrl_c_while_it_loads_ends_it_without_a_word(module: str) -> None:
+    program = INTERRUPTED.replace("sys.argv[1]", repr(module))
+    environ = {**os.environ, "QUEUECTL_HOME": "/nonexistent"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, env=environ)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_nothing_that_takes_long_is_loaded_before_a_ctrl_c_is_handled() -> None:
+    program = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import queuectl_client.cli.main\n"
+        "print(*sorted(set(sys.modules) - before - set(sys.builtin_module_names)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.stdout.split() == ["__future__", "queuectl_client", "queuectl_client.cli", "queuectl_client.cli.main"]

@@ -3,6 +3,7 @@
 The daemon decides which jobs an action applies to; this module asks and reports.
 """
 
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.main import INTERRUPTED
 from queuectl_client.cli.output.render import on_terminal, plural
 
 Job = Mapping[str, Any]
@@ -45,6 +47,8 @@ class ChangeSummary:
 
     def __init__(self) -> None:
         self.count = 0
+        self.is_partial = False
+        """Whether an interrupt came before all jobs were changed."""
         self.left_out: dict[tuple[str, str], int] = {}
 
     def add(self, answer: Mapping[str, Any]) -> None:
@@ -74,15 +78,20 @@ def change(
         invocation.say(f"Nothing was {action.done}.")
         return NOT_DONE
     summary = ChangeSummary()
-    if invocation.json:
-        from queuectl_client.cli.output.jsonlines import write_array
+    with _Interrupt() as interrupt:
+        if invocation.json:
+            from queuectl_client.cli.output.jsonlines import write_array
 
-        write_array(_pages(invocation, action.method, params, summary))
-    else:
-        for job in _pages(invocation, action.method, {**params, "brief": True}, summary):
-            invocation.data(job["id"] if invocation.quiet else f"Job {job['id']} {action.result or action.done}")
+            write_array(_pages(invocation, action.method, params, summary, interrupt))
+        else:
+            for job in _pages(invocation, action.method, {**params, "brief": True}, summary, interrupt):
+                invocation.data(job["id"] if invocation.quiet else f"Job {job['id']} {action.result or action.done}")
+    if summary.is_partial:
+        sys.stdout.flush()
+        invocation.error(f"interrupted: {plural(summary.count, 'job')} {action.done}, the others are unchanged")
+        return INTERRUPTED
     _sum_up(invocation, summary, action.done)
-    return 0
+    return INTERRUPTED if interrupt.came else 0
 
 
 def _show(invocation: Invocation, action: JobAction, params: Mapping[str, Any], columns: Iterable[str] | None) -> int:
@@ -100,14 +109,45 @@ def _show(invocation: Invocation, action: JobAction, params: Mapping[str, Any], 
     return 0
 
 
-def _pages(invocation: Invocation, method: str, params: Mapping[str, Any], summary: ChangeSummary) -> Iterator[Job]:
-    """Yield the changed jobs, one page per call."""
+class _Interrupt:
+    """Notes a Ctrl-C instead of raising it, so that it is known how many jobs were changed. A second one is raised."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __enter__(self) -> "_Interrupt":
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+
+
+def _pages(
+    invocation: Invocation,
+    method: str,
+    params: Mapping[str, Any],
+    summary: ChangeSummary,
+    interrupt: _Interrupt | None = None,
+) -> Iterator[Job]:
+    """Yield the changed jobs, one page per call. After an interrupt no further call is made."""
     after: dict[str, str] = {}
     while True:
         answer = invocation.call(method, **params, **after, limit=PAGE)
         summary.add(answer)
         yield from answer["jobs"]
         if answer["next"] is None:
+            return
+        if interrupt is not None and interrupt.came:
+            summary.is_partial = True
             return
         after = {"after": answer["next"]}
 
