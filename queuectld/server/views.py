@@ -194,6 +194,7 @@ def changed_view(changed: BulkResult) -> dict[str, Any]:
         "selected": changed.selected,
         "left_out": [left._asdict() for left in changed.left_out],
         "next": changed.next,
+        "dependents": changed.dependents._asdict(),
     }
 
 

@@ -144,6 +144,16 @@ class JobName(NamedTuple):
     seq: int
 
 
+class Dependents(NamedTuple):
+    """How many jobs waited for removed jobs: those that are `cancelled`, and those that do not wait for them now."""
+
+    cancelled: int = 0
+    freed: int = 0
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+
 class Removed(NamedTuple):
     """Removed jobs, their names, and the files of their output, which are to be deleted.
 
@@ -153,6 +163,7 @@ class Removed(NamedTuple):
     jobs: list[Job]
     names: list[JobName]
     files: list[str]
+    dependents: Dependents = Dependents()
 
 
 class ActionResult(NamedTuple):
@@ -167,6 +178,8 @@ class ActionResult(NamedTuple):
     refused: list[Refused]
     running: list[Cancelled]
     files: list[str]
+    dependents: Dependents = Dependents()
+    """Of removed jobs."""
 
 
 class MoveTarget(NamedTuple):

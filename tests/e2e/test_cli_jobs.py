@@ -283,3 +283,15 @@ def test_a_change_of_many_jobs_that_is_interrupted_says_how_many_were_changed(ho
     assert 0 < count < 6_000
     assert out.count("\n") == count - 1
     assert err == f"Error: interrupted: {count:,} jobs cancelled, the others are unchanged\n"
+
+
+def test_the_removal_of_a_job_says_what_becomes_of_those_that_waited_for_it(home: Home) -> None:
+    home.ok("enqueue", "--id", "parent", "true")
+    for end in ("", ":dead", ":any"):
+        home.ok("enqueue", "--after", f"parent{end}", "true")
+    shown = home.cli("rm", "parent", "--dry-run")
+    assert "3 jobs waiting for these: 1 would be cancelled, 2 would no longer wait.\n" in shown.stderr
+    removed = home.cli("rm", "parent", "job_4")
+    assert removed.stderr == "2 jobs waited for removed jobs: 1 cancelled, 1 no longer waiting for them.\n"
+    assert home.states() == {"job_2": "cancelled", "job_3": "pending"}
+    assert home.cli("rm", "all", "-y").stderr == ""

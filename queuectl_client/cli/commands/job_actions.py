@@ -47,6 +47,8 @@ class ChangeSummary:
 
     def __init__(self) -> None:
         self.count = 0
+        self.dependents = {"cancelled": 0, "freed": 0}
+        """What became of jobs that waited for removed ones."""
         self.is_partial = False
         """Whether an interrupt came before all jobs were changed."""
         self.left_out: dict[tuple[str, str], int] = {}
@@ -54,6 +56,8 @@ class ChangeSummary:
     def add(self, answer: Mapping[str, Any]) -> None:
         """Add the counts of one answer."""
         self.count += answer["count"]
+        for end, count in answer.get("dependents", {}).items():
+            self.dependents[end] += count
         for left in answer["left_out"]:
             key = (left["state"], left["why"])
             self.left_out[key] = self.left_out.get(key, 0) + left["jobs"]
@@ -106,6 +110,7 @@ def _show(invocation: Invocation, action: JobAction, params: Mapping[str, Any], 
         invocation.say(f"{plural(more, 'more job')} not shown: a pipe or --json shows all.")
     invocation.say(f"Dry run: {plural(summary.count, 'job')} would be {action.done}, and nothing was changed.")
     _tell_left_out(invocation, summary)
+    _tell_dependents(invocation, summary, "waiting for these", "would be cancelled", "would no longer wait")
     return 0
 
 
@@ -187,6 +192,14 @@ def _sum_up(invocation: Invocation, summary: ChangeSummary, done: str) -> None:
     elif summary.left_out or summary.count > PAGE:
         invocation.say(f"{plural(summary.count, 'job')} {done}.")
     _tell_left_out(invocation, summary)
+    _tell_dependents(invocation, summary, "waited for removed jobs", "cancelled", "no longer waiting for them")
+
+
+def _tell_dependents(invocation: Invocation, summary: ChangeSummary, waiting: str, cancelled: str, freed: str) -> None:
+    """Tell what becomes of the jobs that wait for removed ones."""
+    ends = [f"{n:,} {words}" for n, words in zip(summary.dependents.values(), (cancelled, freed), strict=True) if n]
+    if ends and not invocation.json:
+        invocation.say(f"{plural(sum(summary.dependents.values()), 'job')} {waiting}: {', '.join(ends)}.")
 
 
 def _tell_left_out(invocation: Invocation, summary: ChangeSummary) -> None:

@@ -15,7 +15,7 @@ from queuectld.domain.job import Job, Now
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import selection
 from queuectld.scheduler.jobs.selection import Selection
-from queuectld.store.records import MAX_LOOKED_AT, ActionResult, JobName, ListQuery
+from queuectld.store.records import MAX_LOOKED_AT, ActionResult, Dependents, JobName, ListQuery
 from queuectld.store.store import Store
 
 SLICE: Final = 250
@@ -66,6 +66,8 @@ class BulkResult(NamedTuple):
     selected: int
     left_out: list[LeftOut]
     next: str | None
+    dependents: Dependents = Dependents()
+    """Of removed jobs: how many others waited for them."""
 
 
 class BulkCursor(NamedTuple):
@@ -166,6 +168,7 @@ class _BulkCall:
         self._reported: list[Job | JobName] = []
         self._bytes = 0
         self._left: dict[tuple[str, str], int] = {}
+        self._dependents = Dependents()
         self.total = 0
         self.selected = 0
 
@@ -233,6 +236,7 @@ class _BulkCall:
 
     def _take(self, done: ActionResult) -> None:
         self.total += len(done.names)
+        self._dependents = Dependents(*map(sum, zip(self._dependents, done.dependents, strict=True)))
         for job in done.names if self._request.brief else done.jobs:
             self._bytes += _size(job) if isinstance(job, Job) else NAME_BYTES
             if len(self._reported) >= MAX_REPORTED or self._bytes > MAX_REPORTED_BYTES:
@@ -250,7 +254,7 @@ class _BulkCall:
     def result(self, *, next: str | None) -> BulkResult:
         """Return the result so far."""
         left = [LeftOut(state, why, jobs) for (state, why), jobs in sorted(self._left.items())]
-        return BulkResult(self._reported, self.total, self.selected, left, next)
+        return BulkResult(self._reported, self.total, self.selected, left, next, self._dependents)
 
 
 def _slices(seqs: Sequence[int]) -> Iterable[Sequence[int]]:

@@ -10,6 +10,7 @@ from peewee import SQL
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.store.mapping.models import Dependency, Resolving
 from queuectld.store.mapping.statement import arg, insert_row, statement
+from queuectld.store.records import Dependents
 from queuectld.store.writer.session import Session
 
 _HAS_CHILDREN: Final = statement(
@@ -26,6 +27,16 @@ _PARENTS: Final = statement(
     Dependency.select(Dependency.parent).where(SQL("parent IN (SELECT value FROM json_each(:seqs))")).distinct()
 )
 _FORGET_PARENTS_OF: Final = statement(Dependency.delete().where(SQL("child IN (SELECT value FROM json_each(:seqs))")))
+_COUNT_WAITING: Final = statement(
+    Dependency.select(SQL("max(\"on\" = 'completed') AS cancels"))
+    .where(SQL(
+        "parent IN (SELECT value FROM json_each(:parents)) AND child NOT IN (SELECT value FROM json_each(:besides))"
+    ))
+    .group_by(Dependency.child)
+    .limit(arg("most"))
+)  # fmt: skip
+MAX_COUNTED: Final = 100_000
+"""Jobs that are counted of those that wait for a slice of removed jobs."""
 _RESOLVE: Final = insert_row(Resolving)
 
 
@@ -38,6 +49,13 @@ def note_end(session: Session, parent: int, name: str, state: JobState) -> None:
         session.execute(_RESOLVE, (parent, name, state.value))
         resolving.add(parent)
         session.on_rollback(partial(resolving.discard, parent))
+
+
+def count_waiting(session: Session, parents: Iterable[int], besides: Iterable[int] = ()) -> Dependents:
+    """Return what becomes of the jobs, other than `besides`, that wait for these jobs when these are removed."""
+    values = {"parents": json.dumps(list(parents)), "besides": json.dumps(list(besides)), "most": MAX_COUNTED}
+    waiting = [row[0] for row in session.execute(_COUNT_WAITING, values)]
+    return Dependents(sum(waiting), len(waiting) - sum(waiting))
 
 
 def forget_parents(session: Session, child: int) -> None:

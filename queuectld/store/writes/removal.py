@@ -17,7 +17,7 @@ from queuectld.store.writer.session import NOTHING, Session
 from queuectld.store.writes.changes import Refusals, each_permitted, require_snapshot, retry_each
 from queuectld.store.writes.concurrency_keys import deferred_admission
 from queuectld.store.writes.dependencies import resolve
-from queuectld.store.writes.dependents import forget_parents_of, note_ends
+from queuectld.store.writes.dependents import count_waiting, forget_parents_of, note_ends
 from queuectld.store.writes.edits import edit
 from queuectld.store.writes.registry import note_last_seq
 from queuectld.store.writes.transitions import MAY_DEPEND, OF_THESE, JobSnapshot, delete_job, job, jobs, snapshots
@@ -51,9 +51,10 @@ def _delete(session: Session, fit: Iterator[JobSnapshot], now: Now, brief: bool)
     if not brief:
         removed.update((gone.seq, gone) for gone in jobs(session, [each.seq for each in plain]))
     files += _delete_plain(session, plain)
+    dependents = count_waiting(session, [each.seq for each in order if each.state not in ENDED_STATES])
     resolve(session, now)
     names = [JobName(each.id, each.seq) for each in order]
-    return Removed([] if brief else [removed[each.seq] for each in order], names, files)
+    return Removed([] if brief else [removed[each.seq] for each in order], names, files, dependents)
 
 
 def _is_plain(each: JobSnapshot) -> bool:
