@@ -37,6 +37,14 @@ def amount(value: Any) -> int:
     return number
 
 
+def amount_text(value: int) -> str:
+    """The amount as `amount` reads it, in the largest unit of which it is a whole number: `4G`, `3584M`, `1000`."""
+    for unit in reversed(_FACTOR):
+        if value and unit and not value % _FACTOR[unit]:
+            return f"{value // _FACTOR[unit]}{unit}"
+    return str(value)
+
+
 def has_unit(text: str) -> bool:
     """Whether an amount was written as a size."""
     return not text.strip().isdecimal()

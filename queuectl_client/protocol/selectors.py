@@ -76,6 +76,14 @@ def number(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
+def hidden_by(id: str) -> str | None:
+    """What an id stands for as long as no job has it, with another way to name that. None: nothing."""
+    if (seq := number(id)) is not None:
+        return f"job number {seq}, which {seq}-{seq} names"
+    span = _RANGE.fullmatch(id)
+    return None if span is None else f"the jobs numbered {int(span[1])} to {int(span[2])}"
+
+
 def is_selector(parent: str) -> bool:
     """Whether what a job is to wait for is to be looked up as a selector, unless it is an exact id.
 

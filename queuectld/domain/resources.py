@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from queuectl_client.protocol.amounts import amount, has_unit, is_resource_name
+from queuectl_client.protocol.amounts import amount, amount_text, has_unit, is_resource_name
 
 SLOTS: Final = "slots"
 MAX_NUMBERED: Final = 1024
@@ -54,6 +54,10 @@ class Supply(NamedTuple):
     amount: int
     numbered: bool
 
+    def text(self, much: int) -> str:
+        """Return an amount of it as a person writes it: a size with its unit (`4G`), else a number."""
+        return amount_text(much) if self.amount > MAX_NUMBERED else str(much)
+
 
 def read_supplies(text: str | None) -> dict[str, Supply]:
     """Parse resources such as `gpu=2,mem=16G`. Raises ValueError if invalid or named twice."""
@@ -83,6 +87,11 @@ class Resources:
             return self.workers if self.slots is None else self.slots
         supply = self.supplies.get(name)
         return supply.amount if supply is not None else 0
+
+    def text(self, name: str, much: int) -> str:
+        """Return an amount of the resource as a person writes it."""
+        supply = self.supplies.get(name)
+        return str(much) if supply is None else supply.text(much)
 
     def free(self, name: str) -> int:
         """Return the free amount; negative if the total was lowered meanwhile."""

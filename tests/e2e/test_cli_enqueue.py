@@ -208,3 +208,35 @@ def test_a_number_that_no_message_holds_is_refused_with_what_is_allowed(home: Ho
     assert done.returncode == 2
     assert "from 0 to 1,000" in done.stderr
     assert home.ok("list", "--json") == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "id, said",
+    [
+        ("12", "Commands take '12' for the job with this id, not for job number 12, which 12-12 names.\n"),
+        ("3-9", "Commands take '3-9' for the job with this id, not for the jobs numbered 3 to 9.\n"),
+        ("1", ""),
+        ("a-3", ""),
+    ],
+)
+def test_an_id_that_hides_a_number_or_a_range_is_told_of(home: Home, id: str, said: str) -> None:
+    home.start_daemon()
+    home.ok("worker", "start", "-d")
+    assert home.cli("enqueue", "--id", id, "true").stderr == said
+    assert home.cli("enqueue", "--json", "--id", f"{id}{id}", "true").stderr == ""
+    assert home.json("show", id)["id"] == id
+
+
+def test_a_job_whose_number_is_hidden_by_an_id_is_named_by_a_range(home: Home) -> None:
+    home.ok("enqueue", "--id", "2", "true")
+    home.ok("enqueue", "true")
+    assert home.ok("cancel", "-q", "2-2") == "job_2\n"
+    assert home.ok("cancel", "-q", "2") == "2\n"
+
+
+@pytest.mark.parametrize("id", ["all", "last", "@failed", "label:a", "a:b", "batch:x"])
+def test_an_id_that_could_never_be_meant_is_refused(home: Home, id: str) -> None:
+    refused = home.cli("enqueue", "--id", id, "true")
+    assert refused.returncode == 2
+    assert "id is" in refused.stderr
+    assert "neither 'all' nor 'last'" in refused.stderr

@@ -35,7 +35,7 @@ async def test_a_worker_that_ends_takes_its_slot_along(lab: Lab) -> None:
     await lab.add(id="small")
     assert [each.id for each in (await lab.turn(free=workers[:1])).claimed] == ["small"]
     (rule, *_) = (await lab.store.explain(1, now=lab.now)).rules
-    assert (rule.rule, rule.words) == ("resources", "It needs slots=2, and there are 1 in all.")
+    assert (rule.rule, rule.words) == ("resources", "It needs slots=2, and there is 1 in all.")
 
 
 @in_lab
@@ -130,3 +130,21 @@ async def test_a_big_job_that_goes_or_is_paused_lets_the_others_start(lab: Lab) 
     await lab.store.queue_pause("big", True, now=lab.now)
     assert lab.commits[-1].ready
     assert (await lab.claim(workers[1])).id == "small"
+
+
+@in_lab
+async def test_explain_tells_amounts_as_they_are_written(lab: Lab) -> None:
+    await lab.store.config_set("resources", "mem=4G,gpu=2,licence=1000", now=lab.now)
+    workers = await lab.hire(4)
+    for name, much in (("mem", 4 << 30), ("gpu", 3), ("licence", 1000)):
+        await lab.add(id=name, needs={name: much})
+    await lab.add(needs={"mem": 512 << 20, "licence": 1})
+    await lab.turn(free=workers)
+    (big,) = (await lab.store.explain(2, now=lab.now)).rules
+    assert big.words == "It needs gpu=3, and there are 2 in all."
+    short = [rule.words for rule in (await lab.store.explain(4, now=lab.now)).rules if rule.rule == "resources"]
+    assert short == ["It needs licence=1, and 0 of 1000 are free.", "It needs mem=512M, and 0 of 4G are free."]
+    running = await lab.get(1)
+    await lab.store.set_paused(1, running.run, True, now=lab.now)
+    (paused,) = (await lab.store.explain(1, now=lab.now)).rules
+    assert paused.words == f"Worker w{running.worker} runs it; it is paused until it is resumed."

@@ -14,7 +14,7 @@ from queuectl_client.cli.jobinput.command import command_of
 from queuectl_client.cli.jobinput.jobjson import parse
 from queuectl_client.cli.jobinput.options import JobMap, lay_over, refuse_idle
 from queuectl_client.cli.jobinput.templates import PLACE, Template, read_array
-from queuectl_client.cli.output.hints import tell_hint
+from queuectl_client.cli.output.hints import tell_hint, tell_what_id_hides
 from queuectl_client.cli.output.stored import Stored, announce_all
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
@@ -144,6 +144,8 @@ def enqueue_many(
         announce_all(invocation, stored)
     if plan.batch is not None and "batch" not in options:
         invocation.say(f"They are batch {plan.batch}. Wait for it with: queuectl wait batch:{plan.batch}")
+    if "id" in options:
+        tell_what_id_hides(invocation, options["id"].replace(PLACE, "1"))
     tell_hint(invocation, stored.hint, plan.slots)
     if wait:
         from queuectl_client.cli.commands.wait import wait_for

@@ -14,6 +14,8 @@ def tell_why_it_waits(invocation: Invocation, job: Mapping[str, Any], hint: Mapp
     """Tell why a job that was just enqueued does not start, where that is so. `hint`: of the answer that it is."""
     if invocation.quiet:
         return
+    if str(job["id"]) != str(job["seq"]):
+        tell_what_id_hides(invocation, job["id"])
     state = job["state"]
     if state == "cancelled":
         invocation.say(f"Job {job['id']} is cancelled already: {job.get('reason')}")
@@ -23,6 +25,16 @@ def tell_why_it_waits(invocation: Invocation, job: Mapping[str, Any], hint: Mapp
 
         invocation.say(f"It runs no earlier than {full_time(job['run_at'])}")
     tell_hint(invocation, hint, job["slots"])
+
+
+def tell_what_id_hides(invocation: Invocation, id: str) -> None:
+    """Tell that commands take an id such as `12` or `3-9` for this job, not for a number or a range."""
+    if invocation.json or not (id[:1].isdecimal() and id[-1:].isdecimal()):
+        return
+    from queuectl_client.protocol.selectors import hidden_by
+
+    if (hidden := hidden_by(id)) is not None:
+        invocation.say(f"Commands take {id!r} for the job with this id, not for {hidden}.")
 
 
 def tell_hint(invocation: Invocation, hint: Mapping[str, Any] | None, slots: int) -> None:

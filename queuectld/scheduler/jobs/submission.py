@@ -136,7 +136,8 @@ def refuse_unmet(slots: int | None, needs: Mapping[str, int], setting: Callable[
             message = f"needs: there is no resource {name!r}{known} (queuectl config set resources {name}=AMOUNT)"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "needs"})
         if much > supply.amount:
-            message = f"needs: {name}={much} is more than there is in all, {supply.amount} (config resources)"
+            needed, total = supply.text(much), supply.text(supply.amount)
+            message = f"needs: {name}={needed} is more than there is in all, {total} (config resources)"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "needs"})
     most = setting("slots")
     if slots is not None and most is not None and slots > most:

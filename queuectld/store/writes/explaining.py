@@ -101,8 +101,8 @@ def _rules(session: Session, job: JobSnapshot, now: Now, ahead: int) -> Iterator
 
 def _over(job: JobSnapshot) -> Rule:
     if job.state is JobState.PROCESSING:
-        stopped = " and stopped until it is resumed" if job.paused else ""
-        return Rule("running", f"Worker w{job.worker} runs it{stopped}.")
+        paused = "; it is paused until it is resumed" if job.paused else ""
+        return Rule("running", f"Worker w{job.worker} runs it{paused}.")
     if job.ending is not None:
         return Rule("ending", f"It is cancelled; worker w{job.ending} still ends its processes.")
     why = f" ({job.reason})" if job.reason and job.reason != job.state else ""
@@ -174,17 +174,22 @@ def _resources(session: Session, job: JobSnapshot) -> Iterator[Rule]:
     asked = dict(((SLOTS, wanted.slots), *wanted.needs))
     for name, much in resources.exceeding_total(wanted):
         if name != SLOTS or resources.workers or resources.slots is not None:
-            yield Rule("resources", f"It needs {name}={much}, and there are {resources.total(name)} in all.")
+            total = resources.total(name)
+            there_are = f"there {'is' if total == 1 else 'are'} {resources.text(name, total)} in all"
+            yield Rule("resources", f"It needs {name}={resources.text(name, much)}, and {there_are}.")
     short = resources.shortages(wanted, {})
     for name in short:
         if name == SLOTS and asked[name] == 1 and resources.slots is None:
             continue  # a slot is a worker then; see _workers
         free = max(resources.free(name), 0)
         if asked[name] <= resources.total(name):
-            yield Rule("resources", f"It needs {name}={asked[name]}, and {free} of {resources.total(name)} are free.")
+            needed, left, of_all = (resources.text(name, n) for n in (asked[name], free, resources.total(name)))
+            be = "is" if free == 1 else "are"
+            yield Rule("resources", f"It needs {name}={needed}, and {left} of {of_all} {be} free.")
     if not short:
         for name in _kept_by_others(session, job):
-            yield Rule("reserved", f"It needs {name}={asked[name]}, which a bigger job before it is waiting for.")
+            needed = resources.text(name, asked[name])
+            yield Rule("reserved", f"It needs {name}={needed}, which a bigger job before it is waiting for.")
 
 
 def _kept_by_others(session: Session, job: JobSnapshot) -> list[str]:
