@@ -192,3 +192,16 @@ def test_bad_counts(home: Home) -> None:
     for words in (["start", "--count", "0"], ["start", "--count", "x"], ["scale", "--", "-1"], ["scale"]):
         assert home.cli("worker", *words).returncode == 2
     assert not home.socket.exists()
+
+
+def test_a_stop_that_is_interrupted_says_that_the_workers_end_all_the_same(home: Home) -> None:
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", "sleep 600")
+    eventually(lambda: home.states() == {"job_1": "processing"}, message="it does not run")
+    stop = home.popen("worker", "stop")
+    eventually(lambda: home.json("worker", "list")[0]["state"] == "draining", message="it goes on")
+    stop.send_signal(signal.SIGINT)
+    assert "The workers end when their jobs have ended." in stop.communicate(timeout=20)[1]
+    assert stop.returncode == 130
+    home.ok("cancel", "job_1")
+    eventually(lambda: home.json("worker", "list") == [], 20, "it stays")

@@ -96,7 +96,12 @@ def prune(invocation: Invocation, older_than: float, states: tuple[str, ...], dr
         if count > 1 and not job_actions.ask(f"Remove {render.plural(count, 'job')}?"):
             invocation.say("Nothing was removed.")
             return job_actions.NOT_DONE
-    answer = invocation.call("job.prune", **params, dry_run=dry_run or None)
+    try:
+        answer = invocation.call("job.prune", **params, dry_run=dry_run or None)
+    except KeyboardInterrupt:
+        if not dry_run:
+            invocation.say("\nThe daemon goes on removing these jobs.")
+        raise
     if invocation.json:
         invocation.document(answer)
     elif invocation.quiet:

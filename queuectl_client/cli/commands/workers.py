@@ -51,6 +51,9 @@ def stop(invocation: Invocation, count: int | None, now: bool, no_wait: bool) ->
         answer = invocation.client(autostart=False).call("worker.stop", **params)
     except NoDaemon:
         answer = {"workers": []}
+    except KeyboardInterrupt:
+        invocation.say("\nThe workers end when their jobs have ended. To end the jobs: queuectl worker stop --now")
+        raise
     workers = answer["workers"]
     for left in answer.get("left", ()):
         invocation.warn(f"left behind: {left}")
