@@ -131,7 +131,7 @@ def _committed(pieces: Iterable[Piece], defaults: JobMap, stored: Stored) -> Ste
         index, place = waiting.get(error.data.get("seq", 0), (0, ""))
         if place:
             told = {**error.data, "index": index}
-            raise NotFound(f"{place}: {error.message}; {NOTHING_STORED}", told) from None
+            raise NotFound(f"{place}: {error.message.removesuffix('.')}; {NOTHING_STORED}", told) from None
         return _raise_unless_of(token, error)
     return True
 
@@ -185,7 +185,7 @@ def _telling_the_place(piece: Sequence[UploadItem], first: int) -> Iterator[None
             raise
         words = error.message.removeprefix(f"job {at + 1}: ")
         told = {**error.data, "index": first + at}
-        raise type(error)(f"{piece[at].named(first + at)}: {words}; {NOTHING_STORED}", told) from None
+        raise type(error)(f"{piece[at].named(first + at)}: {words.removesuffix('.')}; {NOTHING_STORED}", told) from None
 
 
 def _unsendable(piece: Iterable[UploadItem]) -> int | None:

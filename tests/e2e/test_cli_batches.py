@@ -247,10 +247,5 @@ def test_times_and_durations_as_people_write_them(home: Home) -> None:
 def test_the_help_reads_well_on_a_narrow_terminal(home: Home) -> None:
     shown = home.ok("enqueue", "--help", env={"COLUMNS": "80"})
     assert max(map(len, shown.splitlines())) <= 80
-    for heading in (
-        "Scheduling and dependencies:",
-        "Concurrency and resources:",
-        "Many at once:",
-        "Timeouts and retries:",
-    ):
+    for heading in ("Identity:", "Scheduling and dependencies:", "Many at once:", "Timeouts and retries:"):
         assert f"\n{heading}\n" in shown

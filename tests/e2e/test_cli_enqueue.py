@@ -35,6 +35,19 @@ BAD_INPUT: Final = [
     (["ls", "-l"], "after --"),
     (["-f", "/nonexistent/file"], "/nonexistent/file"),
     (["-f", "-", "true"], "-f FILE"),
+    (["-"], "queuectl enqueue -f -"),
+    (["@jobs.txt"], "queuectl enqueue -f jobs.txt"),
+    (["null"], "the command is null"),
+    (["42"], "the command is a number"),
+    (['[{"command":"x"}]'], "-f FILE"),
+    (['[{"command":"x"]'], "-f FILE"),
+    (['["echo", "a b"]'], "queuectl enqueue -- echo 'a b'"),
+    (['"echo hi"'], "queuectl enqueue 'echo hi'"),
+    (['{"command":"echo', 'hi"}'], "single quotes"),
+    (["[{command:echo", "hi}]"], "single quotes"),
+    (["true", "--then", "@f"], "-f f"),
+    (["--script", "/nonexistent/file"], "/nonexistent/file"),
+    (["--script", "f", "--stdin", "x"], "stdin"),
 ]
 """What is typed, and what the error says of it."""
 
@@ -240,3 +253,48 @@ def test_an_id_that_could_never_be_meant_is_refused(home: Home, id: str) -> None
     assert refused.returncode == 2
     assert "id is" in refused.stderr
     assert "neither 'all' nor 'last'" in refused.stderr
+
+
+def test_what_is_never_guessed_is_a_command_with_shell(home: Home) -> None:
+    for words in (["-"], ["@x"], ["null"], ['"echo hi"'], ['[{"a":"b"}]']):
+        assert "--shell" in home.cli("enqueue", *words).stderr
+        home.ok("enqueue", "--shell", "--", *words)
+    home.ok("enqueue", "[ -e f ] && echo")
+    home.ok("enqueue", "--shell", "echo", "a", "&&", "echo", "b")
+    assert [job["command"] for job in home.json("list")] == [
+        "-", "@x", "null", '"echo hi"', '[{"a":"b"}]', "[ -e f ] && echo", "echo a && echo b",
+    ]  # fmt: skip
+
+
+def test_jobs_that_were_printed_are_enqueued_again_with_new_ids(home: Home) -> None:
+    home.ok("enqueue", "-q", "echo a", "--id", "a", "--label", "k=v")
+    home.ok("enqueue", "-q", "--", "echo", "b")
+    printed = home.ok("list", "--json")
+    refused = home.cli("enqueue", "-f", "-", input=printed)
+    assert refused.returncode == 5
+    assert "'a'" in refused.stderr
+    assert refused.stderr.rstrip().endswith("nothing was stored; to give each job a new id: --new-ids")
+    assert ".;" not in refused.stderr
+    home.ok("enqueue", "-q", "-f", "-", "--new-ids", input=printed)
+    home.ok("enqueue", "-q", "-f", "-", "--new-ids", input=home.ok("show", "a", "--json"))
+    jobs = home.json("list")
+    assert [job["command"] for job in jobs] == ["echo a", ["echo", "b"]] * 2 + ["echo a"]
+    assert len({job["id"] for job in jobs}) == 5
+    assert jobs[-1]["labels"] == {"k": "v"}
+    home.ok("enqueue", "-q", '{"command":"true","id":"a"}', "--new-ids")
+
+
+def test_a_script_is_one_job_as_it_was_when_it_was_enqueued(home: Home) -> None:
+    script = home.path / "greet.sh"
+    script.write_text('#!/bin/sh\necho "hi $1"\n')
+    refused = home.cli("enqueue", "-f", str(script))
+    assert refused.returncode == 2
+    assert "--script" in refused.stderr
+    home.ok("enqueue", "-q", "--script", str(script), "you")
+    script.write_text("echo another\n")
+    home.ok("enqueue", "-q", "--script", "-", input="#!/bin/sh\necho from stdin\n")
+    home.ok("worker", "start", "-d")
+    home.ok("wait")
+    assert home.ok("logs", "1") == "hi you\n"
+    assert home.ok("logs", "2") == "from stdin\n"
+    assert home.json("show", "1")["name"] == "greet.sh"

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import BinaryIO, Final, NamedTuple
 from uuid import uuid4
 
@@ -11,12 +11,11 @@ import click
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput import sources
 from queuectl_client.cli.jobinput.command import command_of
-from queuectl_client.cli.jobinput.jobjson import parse
 from queuectl_client.cli.jobinput.options import JobMap, lay_over, refuse_idle
 from queuectl_client.cli.jobinput.templates import PLACE, Template, read_array
 from queuectl_client.cli.output.hints import tell_hint, tell_what_id_hides
 from queuectl_client.cli.output.stored import Stored, announce_all
-from queuectl_client.errors import InvalidParams
+from queuectl_client.errors import Conflict, InvalidParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.submission import capture
 from queuectl_client.upload import UploadItem, upload
@@ -37,6 +36,7 @@ class BulkRequest(NamedTuple):
     each: str | None
     null: bool
     followers: Sequence[tuple[str, str]]
+    new_ids: bool = False
 
 
 class _Plan:
@@ -90,7 +90,7 @@ class _Plan:
             self.slots = max(self.slots, slots if isinstance(slots, int) else 1)
             yield item
         for text, on in followers:
-            job = parse(text) if text.lstrip().startswith("{") and not self._shell else {"command": text}
+            job = command_of((text,), shell=self._shell, lenient=self._lenient, say=self._invocation.say)
             named = [*(job.get("depends_on") or ()), {"id": f"{BATCH_PREFIX}{self.batch}", "on": on}]
             yield UploadItem({**job, "depends_on": named}, len(text), f"--then {text!r}")
 
@@ -111,9 +111,8 @@ class _Plan:
     def _source_items(self, file: BinaryIO | None) -> Iterator[UploadItem]:
         if self._request.file is not None and file is not None:
             say, here = self._invocation.say, self._around["cwd"]
-            return sources.of_file(
-                file, self._options, self._own, here, say, shell=self._shell, lenient=self._lenient
-            )  # fmt: skip
+            how = {"shell": self._shell, "lenient": self._lenient, "new_ids": self._request.new_ids}
+            return sources.of_file(file, self._options, self._own, here, say, **how)
         if self._array is not None and self._template is not None:
             return sources.of_array(self._array, self._template, self._own | self._env(), self._around["cwd"])
         if self._template is not None and file is not None:
@@ -134,7 +133,8 @@ def enqueue_many(
     source = request.file if request.file is not None else request.each
     with _opened(source) as file:
         steps = upload(plan.items(file), plan.defaults, Stored, plan.again(file))
-        stored = invocation.client().run(steps)
+        with _naming_the_way_out(request.file, new_ids=request.new_ids):
+            stored = invocation.client().run(steps)
     if not stored.count:
         if invocation.json:
             invocation.document([])
@@ -152,6 +152,17 @@ def enqueue_many(
 
         return wait_for(invocation, list(stored.spans()), exit_status=True)
     return 0
+
+
+@contextmanager
+def _naming_the_way_out(file: str | None, *, new_ids: bool) -> Iterator[None]:
+    """A taken id in a file was most likely printed by `list` or `show`: the error names the option for that."""
+    try:
+        yield
+    except Conflict as error:
+        if file is None or new_ids or "id" not in error.data:
+            raise
+        raise Conflict(f"{error.message.removesuffix('.')}; to give each job a new id: --new-ids", error.data) from None
 
 
 def _refuse_together(request: BulkRequest, options: JobMap) -> None:

@@ -6,7 +6,7 @@ import click
 
 from queuectl_client.cli.framework import HeadedOption, VerbCommand, pass_invocation
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.jobinput.command import command_of
+from queuectl_client.cli.jobinput.command import command_of, script_of
 from queuectl_client.cli.jobinput.options import JobMap, described, job_options, lay_over, refuse_idle
 from queuectl_client.cli.output.hints import tell_why_it_waits
 from queuectl_client.submission import described as submission
@@ -36,12 +36,18 @@ MANY: Final = "Many at once"
         queuectl enqueue -- rsync -a src/ host:dst/
         queuectl enqueue 'make report' --after last --run-at 'tomorrow 09:00'
         queuectl enqueue -f commands.txt --queue nightly
+        queuectl list --queue nightly --json | queuectl enqueue -f - --new-ids
         queuectl enqueue --array 1-100%4 'render frame-{}.pov' --then 'make film'
         find . -name '*.wav' -print0 | queuectl enqueue -0 --each - -- lame {} {}.mp3
     """,
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--shell", is_flag=True, help="Treat the command as a shell command even if it begins with {.")
+@click.option(
+    "--script",
+    metavar="FILE",
+    help="Run this script, as it is now, by the interpreter of its #! line; COMMAND is its arguments. - is stdin.",
+)
 @click.option("--lenient", is_flag=True, help="Warn about unknown JSON keys instead of rejecting them.")
 @click.option("--wait", is_flag=True, help="Wait until the job has ended and exit with its exit code.")
 @click.option("--follow", is_flag=True, help="Show the output until the job has ended and exit with its exit code.")
@@ -51,7 +57,14 @@ MANY: Final = "Many at once"
     cls=HeadedOption,
     heading=MANY,
     metavar="FILE",
-    help="Read one JSON object or shell command per line; - is stdin.",
+    help="Read JSON objects, an array of them, or one shell command per line; - is stdin.",
+)
+@click.option(
+    "--new-ids",
+    cls=HeadedOption,
+    heading=MANY,
+    is_flag=True,
+    help="Ignore the ids in the JSON, so that jobs printed by list --json can be enqueued again.",
 )
 @click.option(
     "--array",
@@ -106,10 +119,12 @@ def enqueue(
     /,
     command: tuple[str, ...],
     shell: bool,
+    script: str | None,
     lenient: bool,
     wait: bool,
     follow: bool,
     file: str | None,
+    new_ids: bool,
     array: str | None,
     each: str | None,
     null: bool,
@@ -133,13 +148,21 @@ def enqueue(
     if file is not None or array is not None or each is not None or followers:
         from queuectl_client.cli.commands.batches import BulkRequest, enqueue_many
 
+        if script is not None:
+            raise click.UsageError("--script is one job; it cannot be combined with -f, --array, --each or --then")
         if follow:
             raise click.UsageError("--follow works with one job; for many use queuectl wait or queuectl events")
-        many = BulkRequest(command, file=file, array=array, each=each, null=null, followers=followers)
+        many = BulkRequest(command, file=file, array=array, each=each, null=null, followers=followers, new_ids=new_ids)
         return enqueue_many(invocation, many, described(options), shell=shell, lenient=lenient, wait=wait)
     if null:
         raise click.UsageError("-0 requires --each")
-    job = build(invocation, command, described(options), shell=shell, lenient=lenient)
+    given = described(options)
+    if script is not None:
+        if "stdin" in given or "stdin_open" in given:
+            raise click.UsageError("--script takes the job's stdin; it cannot be combined with another one")
+        job = build_of(script_of(script, command), given)
+    else:
+        job = build(invocation, command, given, shell=shell, lenient=lenient, new_ids=new_ids)
     stored, hint = store(invocation, job)
     if not (wait and invocation.json):
         announce(invocation, stored, hint)
@@ -169,13 +192,26 @@ def _wait(invocation: Invocation, job: str) -> int:
 
 
 def build(
-    invocation: Invocation, command: tuple[str, ...], options: JobMap, *, shell: bool = False, lenient: bool = False
+    invocation: Invocation,
+    command: tuple[str, ...],
+    options: JobMap,
+    *,
+    shell: bool = False,
+    lenient: bool = False,
+    new_ids: bool = False,
 ) -> JobMap:
     """The whole job that the words and options describe, with what it takes from this process.
 
     Raises UsageError where there is no command, JSON that cannot be read, or an option without an effect.
     """
     job = command_of(command, shell=shell, lenient=lenient, say=invocation.say)
+    if new_ids:
+        job.pop("id", None)
+    return build_of(job, options)
+
+
+def build_of(job: JobMap, options: JobMap) -> JobMap:
+    """The job with the options over it, and what it takes from this process. Raises UsageError for an idle option."""
     whole = lay_over(job, options)
     refuse_idle(whole, options)
     return submission(whole, {})

@@ -1,10 +1,21 @@
-"""A job's command as it is typed: a JSON object, one shell string, or several words."""
+"""A job's command as it is typed: a JSON object, one shell string, or several words.
+
+What was probably meant as something else (other JSON, `-`, `@file`) is refused with the form for it, and never run.
+"""
 
 from collections.abc import Callable
+from typing import Any, Final
 
 import click
 
 from queuectl_client.cli.jobinput.options import JobMap
+from queuectl_client.errors import InvalidParams
+
+AS_A_COMMAND: Final = "to run it as a shell command, add --shell"
+ONE_WORD: Final = """put single quotes around the JSON: '{"command":"echo hi"}'"""
+_JSON_BEGINS: Final = tuple('[-"0123456789n')
+"""How other JSON than an object may begin; `true` and `false` are commands."""
+_UNQUOTED: Final = ('{"', "[{")
 
 
 def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Callable[[str], None]) -> JobMap:
@@ -12,12 +23,90 @@ def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Cal
     if not command:
         raise click.UsageError("no command given; use -f FILE or -f - to read commands from a file or stdin")
     if len(command) > 1:
-        return {"command": list(command)}
-    if shell or not command[0].lstrip().startswith("{"):
-        return {"command": command[0]}
+        if command[0].lstrip().startswith(_UNQUOTED) and not shell:
+            raise InvalidParams(f"{command[0]!r} begins JSON that goes on in another word; {ONE_WORD}; {AS_A_COMMAND}")
+        return {"command": " ".join(command) if shell else list(command)}
+    text = command[0]
+    if shell:
+        return {"command": text}
+    if not text.lstrip().startswith("{"):
+        refuse_guess(text)
+        return {"command": text}
     from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
 
-    job = parse(command[0])
+    job = parse(text)
     if lenient:
         drop_unknown(job, say)
     return job
+
+
+def script_of(name: str, arguments: tuple[str, ...]) -> JobMap:
+    """The job that runs a script as it is now: its interpreter reads it from stdin. `-`: the script is on our stdin.
+
+    Raises InvalidParams for a file that cannot be read.
+    """
+    import os
+    import sys
+
+    try:
+        if name == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(name, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise InvalidParams(f"{name}: {error.strerror}") from None
+    text = data.decode("utf-8", "surrogateescape")
+    first = text.partition("\n")[0]
+    # As execve(2) has it: the interpreter, and all that follows it as one argument.
+    interpreter = first[2:].strip().split(None, 1) if first.startswith("#!") else []
+    job: JobMap = {"command": [*(interpreter or ["/bin/sh"]), "/dev/stdin", *arguments], "stdin": text}
+    return job if name == "-" else {**job, "name": os.path.basename(name)}
+
+
+def refuse_guess(text: str) -> None:
+    """Raises InvalidParams for one word that is no command but JSON, or a file, with the form that was meant."""
+    word = text.strip()
+    if word == "-":
+        raise InvalidParams(f"'-' is not a command; to read jobs from stdin: queuectl enqueue -f -; {AS_A_COMMAND}")
+    if word.startswith("@"):
+        file = _quoted(word[1:]) if word[1:] else "FILE"
+        raise InvalidParams(
+            f"{text!r} is not a command; to read jobs from a file: queuectl enqueue -f {file}; {AS_A_COMMAND}"
+        )
+    if not word.startswith(_JSON_BEGINS):
+        return
+    import json
+
+    try:
+        value = json.loads(word)
+    except (ValueError, RecursionError):
+        if not word.startswith("[{"):
+            return
+        value = [{}]
+    raise InvalidParams(f"the command is {_kind(value)}, not a JSON object; {_meant(value)}; {AS_A_COMMAND}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        return "a JSON array"
+    if isinstance(value, str):
+        return "a quoted JSON string"
+    return "null" if value is None else "a number"
+
+
+def _meant(value: Any) -> str:
+    if isinstance(value, str):
+        return f"without the inner quotes it is a shell command: queuectl enqueue {_quoted(value)}"
+    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+        return f"for a program and its arguments: queuectl enqueue -- {_quoted(*value)}"
+    if isinstance(value, list):
+        return "for many jobs: queuectl enqueue -f FILE, or -f - to read the array from stdin"
+    return """a job is written as '{"command":"echo hi"}'"""
+
+
+def _quoted(*words: str) -> str:
+    """The words as a shell would be given them."""
+    import shlex  # only where something is refused
+
+    return shlex.join(words)

@@ -10,16 +10,22 @@ from typing import Any, Final
 from queuectl_client.errors import InvalidParams
 
 SHELL_HINT: Final = "Use --shell to enqueue a shell group { …; }."
+TOO_DEEP: Final = "invalid JSON: it is nested too deeply"
 
 
 def parse(text: str) -> dict[str, Any]:
     """The map of a text that begins with `{`. Raises InvalidParams when it is not one JSON object."""
     try:
-        job: dict[str, Any] = _DECODER.decode(text)
+        job: dict[str, Any] = DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise InvalidParams(f"invalid JSON at character {error.pos + 1}: {error.msg}. {SHELL_HINT}") from None
     except RecursionError:
-        raise InvalidParams("invalid JSON: it is nested too deeply") from None
+        raise InvalidParams(TOO_DEEP) from None
+    return localized(job)
+
+
+def localized(job: dict[str, Any]) -> dict[str, Any]:
+    """The job with its time in this machine's zone, where it names one."""
     for key in ("run_at", "runAt"):
         if isinstance(job.get(key), str):
             job[key] = local_moment(job[key])
@@ -53,4 +59,4 @@ def _integer(text: str) -> int | float:
     return int(text) if len(text) <= 18 else float(text)
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer)
+DECODER: Final = json.JSONDecoder(parse_int=_integer)

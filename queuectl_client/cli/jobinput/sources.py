@@ -7,43 +7,49 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 
-from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
+from queuectl_client.cli.jobinput.jobfile import LONGEST_LINE, entries
+from queuectl_client.cli.jobinput.jobjson import drop_unknown, localized
 from queuectl_client.cli.jobinput.options import JobMap, lay_over
 from queuectl_client.cli.jobinput.templates import INDEX_VARIABLE, PLACE, Array, Template
 from queuectl_client.errors import InvalidParams
 from queuectl_client.upload import UploadItem
 
-LONGEST_LINE: Final = 2 * 1024 * 1024
-"""A line may fill a piece and the next one overfill it: together they still fit into a message."""
 _READ_BYTES: Final = 64 * 1024
 FILLED: Final = frozenset({"id", "name", "unique_key", "key", "labels", "env", "stdin", "cwd"})
 """Keys in whose text `{}` stands for the item, too; of a map in its values."""
 
 
 def of_file(
-    file: BinaryIO, options: JobMap, own: JobMap, here: str, warn: Callable[[str], None], *, shell: bool, lenient: bool
+    file: BinaryIO,
+    options: JobMap,
+    own: JobMap,
+    here: str,
+    warn: Callable[[str], None],
+    *,
+    shell: bool,
+    lenient: bool,
+    new_ids: bool,
 ) -> Iterator[UploadItem]:
-    """A JSON object or a shell command a line; blank lines are skipped. `own`: what each job carries itself.
+    """The jobs of a file: JSON objects and shell commands. `own`: what each job carries itself.
 
     Raises InvalidParams that names the line of a bad one.
     """
-    for number, line in _lines(file, b"\n"):
-        text = line.decode("utf-8", "surrogateescape").strip("\r\n" if number > 1 else "\r\n\ufeff")
-        if not text or text.isspace():
-            continue
-        place = f"line {number}"
-        if shell or not text.lstrip().startswith("{"):
-            yield UploadItem({"command": text, **own}, len(line), place)
-            continue
-        try:
-            job = parse(text)
-        except InvalidParams as error:
-            raise InvalidParams(f"{place}: {error.message}; nothing was stored") from None
-        if lenient:
-            drop_unknown(job, lambda warning, place=place: warn(f"{place}: {warning}"))  # type: ignore[misc]
-        job = lay_over(job, options)
-        settle_cwd(job, here)
-        yield UploadItem(job, len(line), place)
+    try:
+        for entry in entries(file, shell=shell):
+            place = f"line {entry.line}"
+            if isinstance(entry.job, str):
+                yield UploadItem({"command": entry.job, **own}, entry.size, place)
+                continue
+            job = localized(entry.job)
+            if new_ids:
+                job.pop("id", None)
+            if lenient:
+                drop_unknown(job, lambda warning, place=place: warn(f"{place}: {warning}"))  # type: ignore[misc]
+            job = lay_over(job, options)
+            settle_cwd(job, here)
+            yield UploadItem(job, entry.size, place)
+    except InvalidParams as error:
+        raise InvalidParams(f"{error.message.removesuffix('.')}; nothing was stored") from None
 
 
 def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterator[UploadItem]:
