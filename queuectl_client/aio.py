@@ -228,6 +228,10 @@ class AsyncClient(AsyncConnection):
         """Resume a queue."""
         return await self._list("queue.resume", "queues", name=name)
 
+    async def queue_remove(self, name: str) -> list[dict[str, Any]]:
+        """Remove a queue that has no jobs; the queue as it was. Raises WrongState when it has some."""
+        return await self._list("queue.remove", "queues", name=name)
+
     async def workers(self) -> list[dict[str, Any]]:
         """Return all workers."""
         return await self._list("worker.list", "workers")

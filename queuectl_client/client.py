@@ -188,6 +188,10 @@ class Client(Connection):
         """Resume a queue."""
         return self._list("queue.resume", "queues", name=name)
 
+    def queue_remove(self, name: str) -> list[dict[str, Any]]:
+        """Remove a queue that has no jobs; the queue as it was. Raises WrongState when it has some."""
+        return self._list("queue.remove", "queues", name=name)
+
     def workers(self) -> list[dict[str, Any]]:
         """Return all workers."""
         return self._list("worker.list", "workers")

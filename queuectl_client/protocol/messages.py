@@ -32,6 +32,7 @@ from queuectl_client.protocol.operations import (
     Ping,
     QueueList,
     QueuePause,
+    QueueRemove,
     QueueResume,
     QueueSet,
     WorkerList,
@@ -59,8 +60,8 @@ __all__ = [
     "DaemonShutdown", "Defaults", "DlqList", "DlqPurge", "DlqRetry", "Enqueue", "EnqueueMany", "EventsSubscribe",
     "Hello", "JobCancel", "JobEdit", "JobExplain", "JobGet", "JobHold", "JobIds", "JobKill", "JobLogs", "JobMove",
     "JobPause", "JobPrune", "JobRelease", "JobRemove", "JobResume", "JobRetry", "JobSend", "JobSpec", "JobWait", "Jobs",
-    "ListJobs", "Ping", "QueueList", "QueuePause", "QueueResume", "QueueSet", "StatusGet", "Submitter", "WorkerList",
-    "WorkerScale", "WorkerStart", "WorkerStop",
+    "ListJobs", "Ping", "QueueList", "QueuePause", "QueueRemove", "QueueResume", "QueueSet", "StatusGet", "Submitter",
+    "WorkerList", "WorkerScale", "WorkerStart", "WorkerStop",
 ]  # fmt: skip
 
 MAX_LOG_BYTES: Final = 1024 * 1024
@@ -331,6 +332,7 @@ REQUESTS: Final[Mapping[str, type[AnyRequest]]] = {
     "queue.set": QueueSet,
     "queue.pause": QueuePause,
     "queue.resume": QueueResume,
+    "queue.remove": QueueRemove,
     "worker.start": WorkerStart,
     "worker.stop": WorkerStop,
     "worker.list": WorkerList,

@@ -98,6 +98,7 @@ METHODS: Final[Mapping[str, Method]] = {
     "queue.set": _SETTING,
     "queue.pause": Method(Effect.CHANGE, same_when_repeated=True, wait=False),
     "queue.resume": _SETTING,
+    "queue.remove": _CHANGE,
     "worker.start": Method(Effect.CHANGE, Answer.LATER),
     # It may wait for a job of hours to end, so it holds up nobody.
     "worker.stop": Method(Effect.WAIT, wait=True),

@@ -190,6 +190,13 @@ class QueueResume(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueRemove(Request):
+    """Remove a queue that has no jobs, with its limits."""
+
+    name: str = param(checks.queue_name)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStart(Request):
     """Start workers. `pool`: take up one's own pool again after the daemon restarted; `job`: for that job alone.
 

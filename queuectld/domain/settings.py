@@ -25,6 +25,10 @@ class Setting(NamedTuple):
     about: str
 
 
+class Unclear(ValueError):
+    """A value that may mean several things; the text says which."""
+
+
 def _number(low: float, high: float) -> Callable[[Any], Value]:
     def read(given: Any) -> Value:
         if isinstance(given, bool):
@@ -69,6 +73,13 @@ def _seconds(*, zero: bool = False) -> Callable[[Any], Value]:
     return read
 
 
+def _kept(given: Any) -> Value:
+    """How long jobs are kept. Text needs its unit: a bare number may be meant as days, and seconds delete history."""
+    if isinstance(given, str) and durations.seconds(given) is not None and durations.with_units(given) is None:
+        raise Unclear(f"it has no unit; did you mean {given.strip()}d (days) or {given.strip()}s (seconds)?")
+    return _seconds()(given)
+
+
 def _flag(given: Any) -> Value:
     if isinstance(given, bool):
         return given
@@ -101,7 +112,7 @@ def _words_of_seconds(*, zero: bool = False) -> str:
     return f"a number of seconds {bounds}, or a duration {durations.DURATION_WORDS}"
 
 
-_KEPT: Final = (f"none, or {_words_of_seconds()}", _or_none(_seconds()))
+_KEPT: Final = (f"none, or a duration {durations.DURATION_WORDS}", _or_none(_kept))
 
 
 def _of_jobs(name: str, default: Value, about: str) -> Setting:
@@ -183,6 +194,9 @@ def setting_value(name: str, given: Any) -> Value:
     setting = SETTINGS[name]
     try:
         return setting.read(given)
+    except Unclear as error:
+        message = f"{name}: {given!r} is not allowed: {error}"
+        raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name}) from None
     except (ValueError, KeyError, TypeError, OverflowError):
         message = f"{name}: {given!r} is not allowed; it takes {setting.allowed}"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name}) from None

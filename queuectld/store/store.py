@@ -45,6 +45,7 @@ from queuectld.store.writes import (  # fmt: skip
     edits,
     explaining,
     idempotency,
+    queues,
     registry,
     repair,
     survivors,
@@ -287,6 +288,10 @@ class Store:
     async def queue_pause(self, name: str, paused: bool, *, now: Now) -> QueueRow:
         """Pause or resume a queue."""
         return await self.queue_set(name, now=now, paused=paused)
+
+    async def queue_remove(self, name: str, *, now: Now) -> None:
+        """Remove a queue that has no jobs. Raises Refused (not_found, wrong_state)."""
+        await self._writer.submit(partial(queues.remove, name=name, now=now))
 
     async def pool_add(self, kind: str, wanted: int, job_seq: int | None = None, *, now: Now) -> int:
         """Store a pool of kind `detached`, `foreground` or `job`; return its number, which is never reused."""

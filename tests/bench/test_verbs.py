@@ -86,6 +86,8 @@ PAGES: Final[tuple[Verb, ...]] = (
     same("queue.set", name="new", concurrency=2),
     same("queue.pause", name="new"),
     same("queue.resume", name="new"),
+    same("queue.set", name="empty", concurrency=2),
+    same("queue.remove", name="empty"),
 )
 WALKS: Final[tuple[Verb, ...]] = (
     same("list", filter="attempts>5 or label.user=ada"),

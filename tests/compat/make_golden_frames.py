@@ -102,6 +102,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("job.wait", {"ids": ["@dead"], "any": True, "keys": ["id", "state"], "limit": 250}),
     ("job.wait", {"after": "0123456789abcdef.1.1000", "timeout": 0}),
     ("list", {"state": ["failed"], "sort": "created_at", "descending": True, "limit": 10}),
+    ("queue.remove", {"name": "slow"}),
 ]
 
 

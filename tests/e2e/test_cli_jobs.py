@@ -31,6 +31,7 @@ def test_status_is_six_lines_and_then_what_else_there_is(home: Home) -> None:
 
 
 def test_a_paused_queue_is_told_of(home: Home) -> None:
+    home.ok("queue", "set", "q", "--rate", "none")
     home.ok("queue", "pause", "q")
     home.ok("enqueue", "--queue", "q", "true")
     done = home.cli("status")

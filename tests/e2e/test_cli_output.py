@@ -31,6 +31,22 @@ def test_a_table_fits_the_terminal_and_a_pipe_gets_it_whole(home: Home) -> None:
         assert max(map(len, lines_of(on_terminal(home, *words))), default=0) <= 80 or words[0] == "show"
 
 
+def test_colours_go_through_a_pipe_when_they_are_asked_for(home: Home) -> None:
+    home.ok("enqueue", "true")
+    assert "\x1b[36mPending\x1b[0m" in home.ok("list", "--color", "always")
+    assert "\x1b[36mPending\x1b[0m" in home.ok("--color", "always", "list", env={"NO_COLOR": "1"})
+    assert COLOUR.sub(b"", home.ok("list", "--color", "always").encode()).decode() == home.ok("list")
+
+
+@pytest.mark.parametrize("place", ["/proc/foo", "/proc/self/foo/bar", "/dev/null/x"])
+def test_a_home_in_which_no_folder_can_be_made_is_told_in_a_sentence(home: Home, place: str) -> None:
+    for words in (["list"], ["daemon", "start"], ["enqueue", "true"]):
+        done = home.cli(*words, env={"QUEUECTL_HOME": place})
+        assert done.returncode == 3
+        assert done.stderr.startswith(f"Error: cannot start a daemon: {place.removesuffix('/bar')}")
+        assert done.stderr.count("\n") == 1
+
+
 def test_colours_are_for_terminals_alone(home: Home) -> None:
     home.ok("enqueue", "true")
     assert COLOUR.search(on_terminal(home, "list"))

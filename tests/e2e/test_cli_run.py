@@ -74,6 +74,7 @@ def test_a_cancelled_job_exits_130(home: Home) -> None:
 def test_no_worker_is_started_for_a_job_that_may_not_run_and_it_says_why(
     home: Home, words: list[str], said: str
 ) -> None:
+    home.ok("queue", "set", "q", "--rate", "none")
     home.ok("queue", "pause", "q")
     run = home.popen("run", *words, "true")
     assert run.stderr is not None

@@ -140,6 +140,7 @@ def test_lines_of_one_request_name_each_other_but_not_in_a_circle(client: Client
 
 
 def test_explain_says_what_holds_a_job_back_and_where_it_stands(client: Client) -> None:
+    client.queue_set("q", rate="none")
     client.queue_pause("q")
     client.enqueue_many(["true"] * 3, queue="q")
     job = client.enqueue("true", queue="q")

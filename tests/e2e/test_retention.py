@@ -57,7 +57,7 @@ def test_jobs_go_by_themselves_when_they_were_kept_long_enough(used: Home) -> No
     used.ok("config", "set", "keep_completed", "7d")
     assert used.json("config", "get", "keepCompleted")["value"] == 604_800
     assert used.cli("config", "set", "keep-dead", "long").returncode == 2
-    used.ok("config", "set", "keep_completed", "0.2")
+    used.ok("config", "set", "keep_completed", "0.2s")
     eventually(lambda: "good" not in used.states(), message="completed before the setting was set")
     used.ok("enqueue", "--id", "later", BIG)
     eventually(lambda: used.states().keys() == {"bad", "stopped", "waits"}, message="completed after it")
@@ -67,14 +67,14 @@ def test_jobs_go_by_themselves_when_they_were_kept_long_enough(used: Home) -> No
     used.ok("config", "unset", "keep_completed")
     used.ok("enqueue", "--id", "kept", "true")
     used.ok("wait", "kept")
-    used.ok("config", "set", "keep_cancelled", "0.1")
+    used.ok("config", "set", "keep_cancelled", "0.1s")
     eventually(lambda: used.states().keys() == {"kept", "waits"})
 
 
 def test_what_was_kept_long_enough_while_no_daemon_ran_goes_with_the_next_one(used: Home) -> None:
     used.ok("config", "set", "keep_dead", "1h")
     used.ok("daemon", "stop")
-    used.ok("config", "set", "keep_completed", "0.1")
+    used.ok("config", "set", "keep_completed", "0.1s")
     used.ok("daemon", "restart")
     eventually(lambda: "good" not in used.states())
     assert "bad" in used.states()
@@ -94,3 +94,25 @@ def test_logs_that_a_killed_daemon_left_behind_go_and_no_others(used: Home) -> N
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def test_a_retention_time_without_a_unit_removes_nothing(used: Home) -> None:
+    refused = used.cli("config", "set", "keep_completed", "7")
+    assert refused.returncode == 2
+    assert "did you mean 7d (days) or 7s (seconds)?" in refused.stderr
+    assert used.json("config", "get", "keep_completed")["value"] is None
+    kept = used.cli("config", "set", "keep_completed", "7d")
+    assert kept.stdout == "keep_completed is now 7d (604800 s)\n"
+    assert kept.stderr == "0 completed jobs that ended more than 7d ago are removed now.\n"
+    assert "good" in used.states()
+
+
+def test_on_a_terminal_it_asks_before_a_retention_time_removes_jobs(used: Home) -> None:
+    terminal = Terminal(used, ["config", "set", "keepCompleted", "1ms"], columns=200)
+    terminal.wait_for(b"Remove 1 completed job that ended more than 1ms ago, and from now on all that are older?")
+    terminal.press(b"n\r")
+    terminal.wait_for(b"Nothing was changed.")
+    assert terminal.end() == 1
+    assert used.json("config", "get", "keep_completed")["value"] is None
+    used.ok("config", "set", "keepCompleted", "1ms", "--yes")
+    eventually(lambda: "good" not in used.states())

@@ -1,5 +1,6 @@
 """What a human reads: escapes, times, durations, tables."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -93,6 +94,22 @@ def test_long_names_give_way_before_the_command_and_headings_last() -> None:
     assert fitted(headers, rows, 80) == [14, 5, 8, 14, 8, 19]
     counts = ("PENDING", "PROCESSING", "COMPLETED")
     assert fitted(("QUEUE", *counts), [("q" * 100, "1", "2", "3")], 50) == [16, 7, 10, 9], "no heading is cut"
+
+
+def test_a_state_is_not_cut_while_another_column_may_give_way() -> None:
+    rows = [("job_1", "Processing, paused", "default", "echo " + "x" * 200), ("job_2", "Dead (DLQ)", "default", "ls")]
+    for width in (60, 80, 200):
+        assert fitted(("ID", "STATE", "QUEUE", "COMMAND"), rows, width)[1] == len("Processing, paused"), width
+
+
+def test_colours_of_a_plain_table_are_those_of_a_terminal_and_change_no_width() -> None:
+    rows = [("a", "Completed", "x"), ("b", "Processing, paused", "Dead or alive")]
+    plain = list(render.aligned(("ID", "STATE", "NAME"), rows))
+    painted = list(render.aligned(("ID", "STATE", "NAME"), rows, colours=True))
+    assert painted[1] == "a   \x1b[32mCompleted\x1b[0m           x"
+    assert painted[2].startswith("b   \x1b[34mProcessing, paused\x1b[0m  Dead")
+    assert painted[0].startswith("\x1b[1mID\x1b[0m  \x1b[1mSTATE\x1b[0m")
+    assert [re.sub("\x1b\\[[0-9]*m", "", line) for line in painted] == plain
 
 
 def test_columns_of_a_pipe_are_as_wide_as_their_letters_are_shown() -> None:

@@ -31,13 +31,16 @@ def test_every_setting_has_its_own_name_and_takes_its_default(name: str) -> None
 
 def test_how_long_jobs_are_kept_takes_units() -> None:
     assert setting_value("keep_completed", "7d") == 604_800
-    assert setting_value("keep_dead", "90") == setting_value("keep_dead", 90) == 90
+    assert setting_value("keep_dead", "90s") == setting_value("keep_dead", 90) == 90
     assert setting_value("keep_cancelled", "1.5h") == 5400
     assert setting_value("timeout", "1h30m") == setting_value("stall_timeout", "90m") == 5400
     assert (setting_value("kill_grace", "500ms"), setting_value("backoff_max", "2d")) == (0.5, 172_800)
-    for wrong in ("7x", "d", "0", "-1d", "9999w", ""):
+    for wrong in ("7x", "d", "0s", "-1d", "9999w", ""):
         with pytest.raises(Refused, match="1h30m or 7d"):
             setting_value("keep_completed", wrong)
+    for bare in ("7", " 30 ", "0.2", "1e3"):
+        with pytest.raises(Refused, match=f"did you mean {bare.strip()}d"):
+            setting_value("keep_completed", bare)
 
 
 @pytest.mark.parametrize(

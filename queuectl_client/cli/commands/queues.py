@@ -1,6 +1,7 @@
 """`queuectl queue`: the queues, their limits, and pausing them."""
 
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import click
@@ -10,6 +11,7 @@ from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.values import WHOLE
 from queuectl_client.cli.output import render
 from queuectl_client.cli.output.printing import table
+from queuectl_client.errors import NotFound
 
 Queue = dict[str, Any]
 
@@ -32,10 +34,11 @@ class Limit(click.ParamType[float]):
         queuectl queue list
         queuectl queue set nightly --concurrency 2 --rate 10/m
         queuectl queue pause nightly --wait
+        queuectl queue resume --all
     """,
 )
 def queue() -> None:
-    """Queues: which there are, and whether jobs in them start. A queue appears when it is first used."""
+    """Queues: which there are, and whether jobs in them start. A queue appears when a job, or queue set, names it."""
 
 
 @queue.verb("list", example="queuectl queue list\nqueuectl queue list --json")
@@ -108,8 +111,7 @@ def set_limits(invocation: Invocation, /, name: str, **limits: Any) -> None:
     given = {key: value for key, value in limits.items() if value is not None}
     if not given:
         raise click.UsageError("give a limit to set: --concurrency, --rate or --failure-limit")
-    answer = invocation.call("queue.set", name=name, **given)
-    _tell(invocation, answer, _limits(answer["queues"][0]))
+    _tell(invocation, invocation.call("queue.set", name=name, **given)["queues"], _limits)
 
 
 def _limits(row: Queue) -> str:
@@ -123,37 +125,74 @@ def _limits(row: Queue) -> str:
     return ", ".join(said) or "has no limits"
 
 
-@queue.verb("pause", example="queuectl queue pause nightly\nqueuectl queue pause nightly --wait")
-@click.argument("name")
-@click.option("--wait", is_flag=True, help="Return once none of its jobs is running.")
+@queue.verb(
+    "pause",
+    example="queuectl queue pause nightly mail\nqueuectl queue pause nightly --wait\nqueuectl queue pause --all",
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-a", "--all", "every", is_flag=True, help="All queues.")
+@click.option("--wait", is_flag=True, help="Return once none of their jobs is running.")
 @pass_invocation
-def pause(invocation: Invocation, name: str, wait: bool) -> None:
-    """Start no more jobs of this queue; those that run go on. Ctrl-C ends a wait, not the pause."""
-    answer = invocation.call("queue.pause", name=name)
-    running = answer["queues"][0]["counts"]["processing"]
+def pause(invocation: Invocation, names: tuple[str, ...], every: bool, wait: bool) -> None:
+    """Start no more jobs of these queues; those that run go on. Ctrl-C ends a wait, not the pause."""
+    rows = _each(invocation, "queue.pause", _named(invocation, names, every))
     if not wait:
-        _tell(invocation, answer, "is paused: no job of it starts until it is resumed")
+        _tell(invocation, rows, lambda _: "is paused: no job of it starts until it is resumed")
         return
-    if running:
-        invocation.say(f"Queue {name} is paused; {render.plural(running, 'job')} of it still to end.")
-    answer = invocation.call("queue.pause", name=name, wait=True)
-    if answer["queues"][0]["paused"]:
-        _tell(invocation, answer, "is paused, and nothing of it runs")
-    else:
-        _tell(invocation, answer, "was resumed by somebody else meanwhile")
+    for row in rows:
+        if running := row["counts"]["processing"]:
+            invocation.say(f"Queue {row['name']} is paused; {render.plural(running, 'job')} of it still to end.")
+    rows = _each(invocation, "queue.pause", [row["name"] for row in rows], wait=True)
+    _tell(invocation, rows, _waited)
 
 
-@queue.verb("resume", example="queuectl queue resume nightly")
-@click.argument("name")
+def _waited(row: Queue) -> str:
+    return "is paused, and nothing of it runs" if row["paused"] else "was resumed by somebody else meanwhile"
+
+
+@queue.verb("resume", example="queuectl queue resume nightly\nqueuectl queue resume --all")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-a", "--all", "every", is_flag=True, help="All queues.")
 @pass_invocation
-def resume(invocation: Invocation, name: str) -> None:
-    """Start jobs of this queue again."""
-    _tell(invocation, invocation.call("queue.resume", name=name), "is open")
+def resume(invocation: Invocation, names: tuple[str, ...], every: bool) -> None:
+    """Start jobs of these queues again."""
+    _tell(invocation, _each(invocation, "queue.resume", _named(invocation, names, every)), lambda _: "is open")
 
 
-def _tell(invocation: Invocation, answer: dict[str, Any], what: str) -> None:
+@queue.verb("rm", example="queuectl queue rm nightly")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@pass_invocation
+def remove(invocation: Invocation, names: tuple[str, ...]) -> None:
+    """Remove queues that have no jobs, with their limits. Ended jobs count; queuectl prune removes them."""
+    _tell(invocation, _each(invocation, "queue.remove", names), lambda _: "removed")
+
+
+def _named(invocation: Invocation, names: tuple[str, ...], every: bool) -> Sequence[str]:
+    if bool(names) is every:
+        raise click.UsageError("give the names of queues, or else --all")
+    return [row["name"] for row in invocation.call("queue.list")["queues"]] if every else names
+
+
+def _each(invocation: Invocation, method: str, names: Sequence[str], **params: Any) -> list[Queue]:
+    """The queues as they are after the call for each. Raises NotFound, for `all` with the option that means it."""
+    rows: list[Queue] = []
+    if len(names) > 1:  # one that is not there is refused before another is changed
+        there = {row["name"] for row in invocation.call("queue.list")["queues"]}
+        names = sorted(dict.fromkeys(names), key=there.__contains__)
+    for name in names:
+        try:
+            rows += invocation.call(method, name=name, **params)["queues"]
+        except NotFound as error:
+            if name != "all" or method == "queue.remove":
+                raise
+            raise NotFound("no such queue: 'all'; for all queues use --all", error.data) from None
+    return rows
+
+
+def _tell(invocation: Invocation, rows: list[Queue], what: Callable[[Queue], str]) -> None:
+    """The queues that were changed: their JSON, or a line that says it was done; with --quiet their names."""
     if invocation.json:
-        invocation.document(answer["queues"])
+        invocation.document(rows)
         return
-    for row in answer["queues"]:
-        invocation.say(f"Queue {row['name']} {what}")
+    for row in rows:
+        invocation.data(row["name"] if invocation.quiet else f"Queue {render.escape(row['name'])} {what(row)}")

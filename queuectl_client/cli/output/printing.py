@@ -16,14 +16,14 @@ def fields(invocation: Invocation, pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def table(invocation: Invocation, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under their headers: fitted to the terminal with the widest columns cut, plain and whole anywhere else.
+    """Rows under their headers: fitted to the terminal with the widest columns cut, whole anywhere else.
 
-    Cells are escaped already. A row's cell `Completed` and its like get their colour on a terminal.
+    Cells are escaped already. Cells such as `Completed` get their colour, on a terminal or with --color always.
     """
     if render.on_terminal():
         from queuectl_client.cli.output.tables import draw
 
         draw(headers, list(rows), colours=invocation.colours(sys.stdout), width=render.terminal_width())
         return
-    for line in render.aligned(headers, rows):
+    for line in render.aligned(headers, rows, colours=invocation.colours(sys.stdout)):
         invocation.data(line)

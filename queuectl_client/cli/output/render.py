@@ -34,6 +34,11 @@ STATE_COLOURS: Final[Mapping[str, str]] = {
     "blocked": "magenta",
     "cancelled": "bright_black",
 }
+COLOUR_OF_LABEL: Final[Mapping[str, str]] = {STATE_LABELS[state]: colour for state, colour in STATE_COLOURS.items()}
+_SGR: Final[Mapping[str, int]] = {
+    "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bright_black": 90,
+}  # fmt: skip
+"""Of each colour its parameter of Select Graphic Rendition (ECMA-48)."""
 
 
 def escape(text: object) -> str:
@@ -151,18 +156,31 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
-def aligned(headers: Sequence[str], rows: Iterable[Sequence[str]], *, looked_at: int = 1000) -> Iterable[str]:
+def aligned(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, colours: bool = False, looked_at: int = 1000
+) -> Iterable[str]:
     """Lines of text in columns, as wide as the first `looked_at` rows need; the last column is whole.
 
-    Only so many rows are held, so that a list of any length streams.
+    Only so many rows are held, so that a list of any length streams. `colours`: the headers are bold, states have
+    their colour.
     """
     source = iter(rows)
     first = [headers, *islice(source, looked_at)]
     widths = [max(cells(row[column]) for row in first) for column in range(len(headers))]
     for group in (first, source):
         for row in group:
-            padded = (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
+            paint = (_bold if row is headers else _painted) if colours else str
+            padded = (paint(cell) + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
             yield "  ".join(padded).rstrip()
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m"
+
+
+def _painted(cell: str) -> str:
+    colour = COLOUR_OF_LABEL.get(cell.partition(",")[0])
+    return cell if colour is None else f"\x1b[{_SGR[colour]}m{cell}\x1b[0m"
 
 
 def cells(text: str) -> int:

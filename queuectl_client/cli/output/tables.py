@@ -9,14 +9,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from queuectl_client.cli.output.render import STATE_COLOURS, STATE_LABELS, terminal_height, terminal_width
+from queuectl_client.cli.output.render import COLOUR_OF_LABEL, terminal_height, terminal_width
 
 GAP: Final = 2
 ENOUGH: Final = 14
 """Characters by which a long id or name is still told from another."""
 LEAST: Final = 8
-
-_COLOUR_OF_LABEL = {label: STATE_COLOURS[state] for state, label in STATE_LABELS.items()}
 
 
 def draw(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colours: bool, width: int) -> None:
@@ -55,15 +53,18 @@ def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     """The width of each column so that all fit: what its widest cell needs, where there is room for that.
 
     The widest give way: first those before the last, which says most, down to what names them still; then all of
-    them, and headings last.
+    them, and headings last. A column of states is cut last of all: half a state may be another one.
     """
     widths = [min(width, max(map(cell_len, column))) for column in zip(headers, *rows, strict=True)]
     heads = list(map(cell_len, headers))
     columns = range(len(widths))
+    states = {column for column in columns if rows and all(_style(row[column]) for row in rows)}
+    others = [column for column in columns if column not in states]
     room = max(width - GAP * len(widths), len(widths))
     while sum(widths) > room:
-        wide = [column for column in columns[:-1] if widths[column] > max(heads[column], ENOUGH)]
-        less = wide or [column for column in columns if widths[column] > max(heads[column], LEAST)]
+        wide = [column for column in others if column != columns[-1] and widths[column] > max(heads[column], ENOUGH)]
+        less = wide or [column for column in others if widths[column] > max(heads[column], LEAST)]
+        less = less or [column for column in columns if widths[column] > max(heads[column], LEAST)]
         widths[max(less or columns, key=widths.__getitem__)] -= 1
     return widths
 
@@ -89,4 +90,4 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
 
 
 def _style(cell: str) -> str:
-    return _COLOUR_OF_LABEL.get(cell.partition(",")[0], "")
+    return COLOUR_OF_LABEL.get(cell.partition(",")[0], "")

@@ -91,7 +91,7 @@ class _PlainView:
 
     def draw(self, rows: Rows) -> None:
         """Print the table, unless it is the same as before."""
-        lines = list(render.aligned(self._headers, rows))
+        lines = list(render.aligned(self._headers, rows, colours=self._invocation.colours(sys.stdout)))
         if lines == self._last:
             return
         if self._last is not None:

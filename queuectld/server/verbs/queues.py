@@ -29,9 +29,15 @@ async def resume(service: Service, _caller: Caller, request: wire.QueueResume) -
     return {"queues": queue_views(await service.queues.resume(request.name))}
 
 
+async def remove(service: Service, _caller: Caller, request: wire.QueueRemove) -> Any:
+    """The queue as it was."""
+    return {"queues": queue_views(await service.queues.remove(request.name))}
+
+
 ROUTES: Final[Mapping[str, Route]] = {
     "queue.list": Route(list_queues),
     "queue.set": Route(set_limits),
     "queue.pause": Route(pause),
     "queue.resume": Route(resume),
+    "queue.remove": Route(remove),
 }

@@ -8,7 +8,7 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -89,6 +89,8 @@ class Session:
         self._counts: dict[tuple[int, int, str, int], int] = {}
         self._queues: set[int] = set()
         """Queues that are new, or whose pause may have changed."""
+        self._gone: dict[int, str] = {}
+        """Queues that were removed, by number."""
         self._uses: dict[int, int] = {}
         """By environment: change of the number of its jobs."""
         self._undo: list[Callable[[], object]] = []
@@ -143,9 +145,11 @@ class Session:
         """Return what has just been committed, and reset for the next commit."""
         unfinished = bool(self.cache.committed_uploads or self.cache.resolving)
         names, limits = self.cache.queue_names, self.cache.limits.queues
-        queues = [(number, names[number], limits[number].paused) for number in self._queues if number in names]
+        queues = [(number, name, False) for number, name in self._gone.items()]
+        queues += [(number, names[number], limits[number].paused) for number in self._queues if number in names]
         done = Committed(self._events, self.ready, self.cache.due, unfinished, self._counts, queues)
         self._events, self._counts, self._uses, self._undo, self._used, self._queues = [], {}, {}, [], set(), set()
+        self._gone = {}
         self.ready = self.due_changed = False
         return done
 
@@ -210,6 +214,30 @@ class Session:
         self._queues.add(number)
         self.on_rollback(partial(self.cache.forget_queue, number))
         return number
+
+    def forget_queue(self, number: int) -> None:
+        """Update the cache after a queue without jobs was removed."""
+        cache = self.cache
+        name, limits = cache.queue_names[number], cache.limits.queues[number]
+        lanes = [(lane, needs) for (queue, needs), lane in cache.lane_ids.items() if queue == number]
+        for lane, needs in lanes:
+            cache.lanes.open(lane)  # its number may be given to a lane of another queue
+            cache.forget_lane(number, needs)
+        cache.forget_queue(number)
+        self._gone[number] = name
+        self.on_rollback(partial(self._restore_queue, number, name, limits, lanes))
+
+    def _restore_queue(self, number: int, name: str, limits: QueueLimits, lanes: Sequence[tuple[int, str]]) -> None:
+        del self._gone[number]
+        self.cache.add_queue(number, name, limits)
+        if limits.opens_ms is not None:
+            self.cache.limits.rate_limited.add(number)
+        for lane, needs in lanes:
+            self.cache.add_lane(lane, number, needs)
+
+    def uncounted(self, queue: int) -> int:
+        """Return how many jobs of a queue this commit has added, or removed, and not yet counted in the store."""
+        return sum(n for key, n in self._counts.items() if key[1] == queue)
 
     def lane_id(self, queue: int, needs: str) -> int:
         """Return the lane for this queue and demand, creating it if needed."""
