@@ -296,3 +296,37 @@ def test_the_removal_of_a_job_says_what_becomes_of_those_that_waited_for_it(home
     assert removed.stderr == "2 jobs waited for removed jobs: 1 cancelled, 1 no longer waiting for them.\n"
     assert home.states() == {"job_2": "cancelled", "job_3": "pending"}
     assert home.cli("rm", "all", "-y").stderr == ""
+
+
+def test_a_wait_says_what_it_waits_for_and_again_when_that_changes(home: Home) -> None:
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", "-q", "--id", "big", "--slots", "2", "true")
+    home.ok("enqueue", "-q", "--id", "kept", "--hold", "true")
+    waits = [home.popen("wait", "big"), home.popen("wait"), home.popen("wait", "big", "kept")]
+    said = [waiting.stderr.readline() for waiting in waits if waiting.stderr is not None]
+    assert said[0].startswith("Waiting for big (pending). It needs slots=2")
+    assert said[1].startswith("Waiting for the jobs that are ready; big: It needs slots=2")
+    assert said[2].startswith("Waiting for 2 jobs (1 pending, 1 held); big: It needs slots=2")
+    home.ok("queue", "pause", "default")
+    assert waits[0].stderr is not None
+    assert waits[2].stderr is not None
+    assert "The queue default is paused" in waits[0].stderr.readline()
+    assert waits[1].wait(timeout=30) == 0  # what is paused does not count
+    home.ok("queue", "resume", "default")
+    assert "is paused" not in waits[0].stderr.readline()
+    home.ok("worker", "scale", "2")
+    assert waits[0].wait(timeout=30) == 0
+    line = waits[2].stderr.readline()
+    while "kept" not in line:
+        line = waits[2].stderr.readline()
+    assert "kept: It is held" in line or line.startswith("Waiting for kept (held). It is held")
+    home.ok("release", "kept")
+    assert waits[2].wait(timeout=30) == 0
+
+
+def test_a_wait_that_is_quiet_or_for_a_program_says_nothing(home: Home) -> None:
+    home.ok("enqueue", "-q", "--hold", "--id", "kept", "true")
+    home.ok("worker", "start", "-d")
+    for option in ("-q", "--json"):
+        done = home.cli("wait", "kept", "--timeout", "1.5", option)
+        assert (done.returncode, "Waiting" in done.stderr) == (124, False)

@@ -78,14 +78,21 @@ def waited_for(
 ) -> Wait | None:
     """The wait once each job has ended, or with `any_one` the first has; None when `timeout` seconds were over before.
 
-    Says so when no workers are there to run what is waited for.
+    Says what it waits for when that takes longer than a second, and at once that no workers are there to run it.
     """
     wait = Wait(jobs, any=any_one, timeout=timeout, **how)
+    alone = False
     if not invocation.quiet and not invocation.call("status")["workers"]:
         first: dict[str, Any] = {**(wait.params or {}), "timeout": 0, "limit": 0}
         if not invocation.call("job.wait", **first)["done"]:
+            alone = True
             invocation.say("No workers are active. Start some with: queuectl worker start")
-    return wait if invocation.client().run(wait.until_ended()) else None
+    if invocation.quiet or invocation.json or (timeout is not None and timeout <= 1):
+        return wait if invocation.client().run(wait.until_ended()) else None
+    from queuectl_client.cli.output.waitreport import WaitReport
+
+    with WaitReport(invocation, jobs, told=alone):
+        return wait if invocation.client().run(wait.until_ended()) else None
 
 
 def told(invocation: Invocation, wait: Wait) -> Iterator[Job]:
