@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import click
 
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.protocol.spelling import nearest
 
 pass_invocation = click.make_pass_decorator(Invocation)
 
@@ -133,13 +132,28 @@ class VerbGroup(_BaseCommand, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the one nearest verb named for a mistyped one, and where to look for all."""
+        """As click does it; for a word that is no verb with what it means, and else where to look for all."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            near = nearest(error.command_name, self.all_names(ctx))
-            hint = f"Did you mean {near!r}?" if near else f"See: {ctx.command_path} --help"
+            from queuectl_client.cli.meanings import meant
+
+            noun = "" if ctx.parent is None else ctx.command.name or ""
+            forms = meant(noun, error.command_name, self.all_names(ctx))
+            hint = _question(ctx.command_path, forms, self.all_names(ctx)) or f"See: {ctx.command_path} --help"
             raise click.UsageError(f"No such command {error.command_name!r}. {hint}", ctx) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it; for an option of another program that stands where a verb should, with the verb."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from queuectl_client.cli.meanings import OPTIONS
+
+            if ctx.parent is not None or error.option_name not in OPTIONS:
+                raise
+            hint = _question(ctx.command_path, OPTIONS[error.option_name], ())
+            raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
 
     def all_names(self, ctx: click.Context) -> list[str]:
         """Every name of every verb."""
@@ -148,6 +162,14 @@ class VerbGroup(_BaseCommand, click.Group):
     def verb(self, name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
         """Declare a verb of this noun."""
         return self.command(name, cls=VerbCommand, example=example, **settings)
+
+
+def _question(path: str, forms: Sequence[str], verbs: Sequence[str]) -> str:
+    """Which of these forms was meant: a verb alone, or whole commands as they are typed. Empty for none."""
+    if not forms:
+        return ""
+    *others, last = [repr(form if forms == (form,) and form in verbs else f"{path} {form}") for form in forms]
+    return f"Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
 
 
 class LazyVerbGroup(VerbGroup):

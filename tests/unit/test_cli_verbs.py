@@ -11,6 +11,7 @@ import pytest
 from queuectl_client.cli.framework import VerbCommand, VerbGroup
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.main import main
+from queuectl_client.cli.meanings import DESTROYING, OPTIONS, VERBS, meant
 from queuectl_client.cli.root import root
 
 
@@ -73,6 +74,64 @@ def test_a_mistyped_verb_is_told_its_nearest_neighbour(
     code, out, err = run(capsys, typed)
     assert (code, out) == (2, "")
     assert f"No such command '{typed}'. Did you mean '{near}'?\n" in err
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("clean", "'prune'"), ("delete", "'queuectl rm ID'"), ("del", "'queuectl rm ID'"),
+        ("Remove", "'queuectl rm ID'"), ("group", "'queuectl queue list'"), ("parallel", "'queuectl worker scale N'"),
+        ("start", "'queuectl worker start', 'queuectl daemon start' or 'queuectl release ID'"),
+        ("stop", "'queuectl worker stop', 'queuectl daemon stop' or 'queuectl cancel ID'"),
+        ("top", "'queuectl list --watch'"), ("info", "'queuectl show ID'"), ("cat", "'queuectl logs ID'"),
+        ("tail", "'queuectl follow ID'"), ("stash", "'queuectl hold ID'"), ("-K", "'queuectl daemon stop'"),
+        ("-C", "'queuectl prune'"), ("dlq requeue", "'queuectl dlq retry ID'"), ("dlq delete", "purge"),
+        ("worker ls", "'list'"), ("queue create", "'queuectl queue set NAME"), ("cancle", "'cancel'"),
+        ("clen", "'prune'"),
+    ],
+)  # fmt: skip
+def test_a_verb_of_another_program_is_told_what_means_it_here(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, *typed.split())
+    assert (code, out) == (2, "")
+    assert "Did you mean " in err
+    assert meant in err
+
+
+def test_every_form_that_is_suggested_can_be_typed() -> None:
+    ctx = click.Context(root)
+    for noun, words in VERBS.items():
+        for word, forms in words.items():
+            command: click.Command | None = root.get_command(ctx, noun) if noun else root
+            assert isinstance(command, VerbGroup)
+            assert word not in command.all_names(ctx), f"{noun} {word} is a verb"
+            for form in forms:
+                _typed(f"{noun} {form}")
+    for forms in OPTIONS.values():
+        for form in forms:
+            _typed(form)
+
+
+def _typed(form: str) -> None:
+    """Fail where a form names a verb or an option that is not there."""
+    ctx, command = click.Context(root), root
+    words = form.split()
+    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
+        found = command.get_command(ctx, words.pop(0))
+        assert found is not None, form
+        command = found
+    options = {name for option in command.get_params(ctx) for name in option.opts} | {"--help"}
+    assert {word for word in words if word.startswith("-")} <= options, form
+
+
+def test_no_harmless_word_is_answered_with_a_verb_that_ends_or_removes() -> None:
+    names = root.all_names(click.Context(root))
+    for word in ("prime", "prug", "kiln", "stpo", "cell", "pure", "ram", "r", "can", "rum", "run1", "kills"):
+        forms = meant("", word, names)
+        assert not any(DESTROYING & set(form.split()) for form in forms) or word in ("prug", "kills"), (word, forms)
+    assert meant("", "cancle", names) == ("cancel",)
+    assert meant("dlq", "purg", ["list", "show", "retry", "purge"]) == ("purge",)
 
 
 def test_a_verb_like_none_is_told_where_all_are(capsys: pytest.CaptureFixture[str]) -> None:
