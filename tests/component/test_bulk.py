@@ -213,3 +213,17 @@ async def test_of_dead_jobs_with_the_same_key_the_first_runs_again(lab: Lab) -> 
     changed = await do(lab, JobAction.RETRY, "@dead")
     assert [job.seq for job in changed.jobs] == [1]
     assert changed.left_out == [LeftOut("dead", "job job_1 now has its unique key", 1)]
+
+
+@in_lab
+async def test_a_chain_that_is_retried_in_slices_holds_in_whatever_order_it_is_named(lab: Lab) -> None:
+    await lab.add()
+    for parent in range(1, 8):
+        await lab.add(depends_on=((str(parent), "completed"),))
+    await do(lab, JobAction.CANCEL, "all")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "MAX_AT_ONCE", 2)
+        patch.setattr(bulk, "SLICE", 2)
+        await do(lab, JobAction.RETRY, *map(str, range(8, 0, -1)))
+    blocked = dict.fromkeys((f"job_{seq}" for seq in range(2, 9)), JobState.BLOCKED)
+    assert await states(lab) == {"job_1": JobState.PENDING, **blocked}

@@ -185,6 +185,8 @@ class _BulkCall:
             # Too many for one commit: check all before the first change; jobs that change in between are skipped.
             for batch in _slices(seqs):
                 await self._store.preview(self._verb, batch, picked=False, brief=True)
+            if self._verb is JobAction.RETRY:
+                seqs = sorted(seqs)  # a job waits again for parents that are retried with it or before it
             for batch in _slices(seqs):
                 self._take(await self._act(batch, cursor._replace(done=self.total), True))
         return cursor._replace(done=self.total, matched=len(seqs))
