@@ -7,7 +7,7 @@ from queuectld.store.mapping import files
 from queuectld.store.mapping.files import MIN_FREE_BYTES, SCHEMA_VERSION
 from queuectld.store.reads.invariants import Progress, examine
 from queuectld.store.records import StoreRefused
-from queuectld.store.writes.repair import can_repair, repair
+from queuectld.store.repair import can_repair, repair
 
 __all__ = ["MIN_FREE_BYTES", "SCHEMA_VERSION", "Progress", "back_up", "can_repair", "examine", "repair"]
 

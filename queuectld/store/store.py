@@ -34,6 +34,7 @@ from queuectld.store.records import (
     TimeAnchor,
     Turn,
 )  # fmt: skip
+from queuectld.store.repair import repair_once
 from queuectld.store.upkeep import Upkeep
 from queuectld.store.writer import cache  # fmt: skip
 from queuectld.store.writer.counts import LiveCounts
@@ -47,7 +48,6 @@ from queuectld.store.writes import (  # fmt: skip
     idempotency,
     queues,
     registry,
-    repair,
     survivors,
     turn,
 )
@@ -72,7 +72,7 @@ class Store:
     ) -> None:
         """Do not call directly: `Store.open` checks the file first."""
         connection = open_writer(path)
-        repair.repair_once(connection)
+        repair_once(connection)
         session = Session(connection, host)
         self._subscribers: list[Callable[[Committed], None]] = []
         self._settings, self._values = cache.read_settings(connection)

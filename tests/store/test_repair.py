@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from queuectld.store import repair
 from queuectld.store.reads.invariants import check_invariants
 from queuectld.store.records import StoreRefused
-from queuectld.store.writes import repair
 from tests.store.lab import Lab, new
 from tests.store.test_invariants import BROKEN, make
 
