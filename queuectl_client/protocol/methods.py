@@ -68,7 +68,8 @@ METHODS: Final[Mapping[str, Method]] = {
     # Of a batch that was opened over a connection that is lost nothing is left.
     "batch.open": Method(Effect.ADD, same_when_repeated=True),
     "batch.add": Method(Effect.ADD, Answer.LATER),
-    "batch.commit": Method(Effect.ADD, Answer.LATER),
+    # Once the jobs before it are stored, or refused.
+    "batch.commit": Method(Effect.CHANGE, Answer.LATER),
     "status": _READ,
     "list": _READ,
     "job.get": _READ,

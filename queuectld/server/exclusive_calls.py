@@ -1,6 +1,7 @@
-"""Finds calls that add jobs with a selector in `depends_on`; they do not run concurrently with their neighbours.
+"""Finds calls that add jobs and do not run concurrently with their neighbours. Their parameters are unchecked.
 
-What their selectors match depends on the jobs stored before them. The parameters are unchecked and of any type.
+What a selector in `depends_on` matches depends on the jobs stored before. Many jobs wait for short requests of other
+clients, and would also wait for those of their own connection that were sent after them.
 """
 
 from collections.abc import Mapping
@@ -8,8 +9,15 @@ from typing import Any
 
 from queuectl_client.protocol.selectors import is_selector
 from queuectld.server.route import Caller
+from queuectld.store.records import FEW
 
 _SPELLINGS = ("depends_on", "dependsOn")
+
+
+def adds_alone(caller: Caller, params: Mapping[str, Any]) -> bool:
+    """Whether this `enqueue` or `enqueue_many` call has to run alone."""
+    jobs = params.get("jobs")
+    return (isinstance(jobs, list) and len(jobs) > FEW) or has_dependency_selector(caller, params)
 
 
 def has_dependency_selector(caller: Caller, params: Mapping[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 """Adding jobs to the store: in one commit, or in slices that are hidden until all are stored."""
 
 import asyncio
+import contextlib
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -10,14 +11,17 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import NewJob, Now
-from queuectld.store.records import Added, AddedOne, AddedSummary, ResolvedSelector
+from queuectld.store.records import FEW, Added, AddedOne, AddedSummary, ResolvedSelector
 from queuectld.store.writer.thread import Writer
 from queuectld.store.writes import idempotency, many_parents, uploads
 
 BULK: Final = 1_000
-"""Jobs of one request stored in one commit; more become an upload."""
-SLICE: Final = 500
-"""Jobs of a discarded upload deleted in one commit, so that other requests need not wait long."""
+"""Effort of a request stored in one commit; more becomes an upload. A plain job is 1: see `effort`."""
+SLICE: Final = 250
+"""Effort of one slice of an upload, and jobs of a discarded one deleted in one commit: about 10 ms."""
+KEY_EFFORT: Final = 2
+PARENT_EFFORT: Final = 5
+"""What a key and a parent add to the effort of a job."""
 
 
 class Intake:
@@ -84,9 +88,10 @@ class Intake:
 
     async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:
         """Store all jobs or, if one is refused, none; the refusal has its `index` in `data`."""
-        if len(new) <= BULK or any(each.options.unique_key is not None for each in new):
+        if len(list(_slices(new, BULK))) == 1 or any(map(_may_replace, new)):
             add = partial(idempotency.add_many_once, new=new, now=now, request=request)
-            return await self._writer.submit(add, weight=len(new))
+            submit = self._writer.submit if len(new) <= FEW else self._writer.submit_bulk
+            return await submit(add, len(new))
         return await self._add_in_slices(new, now, request)
 
     async def _add_in_slices(self, new: Sequence[NewJob], now: Now, request: str | None) -> Added:
@@ -94,17 +99,12 @@ class Intake:
         if known is not None:
             return known
         token = await self.open_upload(now=now)
-        added = Added([], [])
         try:
-            for start in range(0, len(new), BULK):
-                part = await self.add_to_upload(token, new[start : start + BULK], now=now, first=start)
-                added.ids.extend(part.ids)
-                added.seqs.extend(part.seqs)
-                added = added._replace(skipped=[*added.skipped, *part.skipped])
+            added = await self.add_to_upload(token, new, now=now)
             commit = partial(idempotency.commit_many, token=token, added=added, now=now, request=request)
             return await self._writer.submit(commit)
         except BaseException:
-            self._in_background(self.discard_upload(token))
+            self._in_background(self._discard(token))
             raise
 
     async def open_upload(self, *, now: Now) -> str:
@@ -113,10 +113,30 @@ class Intake:
         await self._writer.submit(partial(uploads.open_upload, token=token, now=now))
         return token
 
-    async def add_to_upload(self, token: str, new: Sequence[NewJob], *, now: Now, first: int = 0) -> Added:
-        """Store jobs that are hidden until the commit. `first` is the index of the first one, for refusals."""
-        add = partial(uploads.add_to_upload, token=token, new=new, now=now, first=first)
-        return await self._writer.submit(add, weight=len(new))
+    async def add_to_upload(self, token: str, new: Sequence[NewJob], *, now: Now) -> Added:
+        """Store jobs that are hidden until the commit, in slices.
+
+        If a job is refused, none of them is stored, or, if there was more than one slice, the upload is discarded.
+        """
+        # All are submitted before the first is awaited: so calls that follow one another keep the order of their jobs.
+        slices = [
+            self._writer.submit_bulk(
+                partial(uploads.add_to_upload, token=token, new=new[start:end], now=now, first=start), end - start
+            )
+            for start, end in _slices(new)
+        ]
+        parts = await asyncio.gather(*slices, return_exceptions=True)
+        ids, seqs, skipped = list[str](), list[int](), list[int]()
+        for part in parts:
+            if isinstance(part, BaseException):
+                if len(parts) > 1:
+                    with contextlib.suppress(Refused):  # discarded already, with its connection
+                        self._in_background(self._clear(await self._mark_discarded(token)))
+                raise part
+            ids += part.ids
+            seqs += part.seqs
+            skipped += part.skipped
+        return Added(ids, seqs, skipped)
 
     async def commit_upload(self, token: str, *, now: Now, request: str | None = None) -> AddedSummary:
         """Make all jobs of the upload visible with one small write. Turns admit them to their lanes."""
@@ -124,19 +144,54 @@ class Intake:
 
     async def discard_upload(self, token: str) -> None:
         """Discard the upload and delete its rows in slices."""
-        number = await self._writer.submit(partial(uploads.discard_upload, token=token))
-        await self._clear(number)
+        await self._clear(await self._mark_discarded(token))
 
     async def discard_open_uploads(self) -> None:
         """Discard the uploads left open by the last daemon, in slices."""
         for number in await self._writer.submit(uploads.mark_abandoned):
             await self._clear(number)
 
+    async def _discard(self, token: str) -> None:
+        with contextlib.suppress(Refused):  # discarded already
+            await self.discard_upload(token)
+
+    async def _mark_discarded(self, token: str) -> int:
+        return await self._writer.submit(partial(uploads.discard_upload, token=token))
+
     async def _clear(self, number: int) -> None:
-        while await self._writer.submit(partial(uploads.clear_discarded, number=number, budget=SLICE), weight=SLICE):
+        clear = partial(uploads.clear_discarded, number=number, budget=SLICE)
+        while await self._writer.submit_bulk(clear, SLICE):
             pass
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._clearing.add(task)
         task.add_done_callback(self._clearing.discard)
+
+
+def effort(new: NewJob) -> int:
+    """Estimate the work of storing a job, in plain jobs."""
+    options = new.options
+    keys = (options.key is not None) + (options.unique_key is not None)
+    return 1 + KEY_EFFORT * keys + PARENT_EFFORT * len(new.depends_on)
+
+
+def _may_replace(new: NewJob) -> bool:
+    """Whether the job may replace another one, which a hidden job cannot."""
+    return new.options.unique_key is not None and new.options.on_conflict == "replace"
+
+
+def _slices(new: Sequence[NewJob], most: int = SLICE) -> Iterator[tuple[int, int]]:
+    """Yield first index and end of parts with an effort of about `most` each."""
+    if any(each.resolved for each in new):
+        # The parents of all jobs that a selector names are counted together, so these are not cut so small.
+        yield from ((start, min(start + BULK, len(new))) for start in range(0, len(new), BULK))
+        return
+    start = total = 0
+    for index, each in enumerate(new):
+        total += effort(each)
+        if total >= most:
+            yield start, index + 1
+            start, total = index + 1, 0
+    if start < len(new):
+        yield start, len(new)

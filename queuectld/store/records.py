@@ -199,6 +199,8 @@ class Pruned(NamedTuple):
 
 MAX_LOOKED_AT: Final = 5_000
 """Jobs read for one page of a listing, so that a search for rare jobs among millions does not block others."""
+FEW: Final = 100
+"""Jobs of one request that goes before bulk requests; one with more lets shorter ones of other clients go first."""
 DEFAULT_LIMIT: Final = 1_000
 
 

@@ -21,6 +21,7 @@ from queuectld.store.queries import Queries
 from queuectld.store.reads import point_queries
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import (
+    FEW,
     ActionResult,
     Committed,
     Counts,
@@ -202,14 +203,17 @@ class Store:
         `picked`: jobs that do not permit it are skipped. `brief`: the result has names only.
         """
         work = partial(actions.apply, action=action, seqs=seqs, now=now, picked=picked, brief=brief, how=how)
-        return await self._writer.submit(work, weight=len(seqs))
+        return await self._change(work, len(seqs))
 
     async def preview(
         self, action: JobAction, seqs: Sequence[int], *, picked: bool = False, brief: bool = False
     ) -> ActionResult:
         """Like `apply`, but change nothing."""
         preview = partial(actions.preview, action=action, seqs=seqs, picked=picked, brief=brief)
-        return await self._writer.submit(preview, weight=len(seqs))
+        return await self._change(preview, len(seqs))
+
+    def _change(self, work: Callable[[Session], ActionResult], jobs: int) -> "asyncio.Future[ActionResult]":
+        return (self._writer.submit if jobs <= FEW else self._writer.submit_bulk)(work, jobs)
 
     async def edit(
         self,

@@ -41,7 +41,7 @@ class Upkeep:
         for start in range(0, len(seqs), SLICE):
             some = seqs[start : start + SLICE]
             prune = partial(removal.prune, seqs=some, before=before, now=now)
-            yield await self._writer.submit(prune, weight=len(some))
+            yield await self._writer.submit_bulk(prune, weight=len(some))
 
     async def present(self, seqs: set[int]) -> set[int]:
         """Return the jobs that are in the store."""
@@ -53,12 +53,12 @@ class Upkeep:
 
     async def prune_events(self, keep: int = 100_000) -> None:
         """Delete all events but the newest, in slices."""
-        while await self._writer.submit(partial(housekeeping.prune_events, keep=keep), weight=housekeeping.SLICE):
+        while await self._writer.submit_bulk(partial(housekeeping.prune_events, keep=keep), weight=housekeeping.SLICE):
             pass
 
     async def prune_requests(self, before_ms: int) -> None:
         """Delete the answers to requests made before a wall time, in slices."""
-        while await self._writer.submit(
+        while await self._writer.submit_bulk(
             partial(housekeeping.prune_requests, before_ms=before_ms), weight=housekeeping.SLICE
         ):
             pass

@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 
 from queuectl_client.protocol.messages import Defaults
-from queuectld.server.exclusive_calls import has_dependency_selector
+from queuectld.server.exclusive_calls import adds_alone, has_dependency_selector
 from queuectld.server.route import Caller, OpenBatch
+from queuectld.store.records import FEW
 
 PEER = cast(
     Caller,
@@ -49,3 +50,9 @@ def test_a_selector_among_the_parents(params: dict[str, Any]) -> None:
 )
 def test_none_or_rubbish(params: dict[str, Any]) -> None:
     assert not has_dependency_selector(PEER, params)
+
+
+def test_many_jobs_are_added_alone() -> None:
+    assert adds_alone(PEER, {"jobs": [{"command": "x"}] * (FEW + 1)})
+    assert not adds_alone(PEER, {"jobs": [{"command": "x"}] * FEW})
+    assert adds_alone(PEER, {"jobs": [{"command": "x", "depends_on": ["last"]}]})

@@ -8,7 +8,7 @@ from queuectl_client.protocol.vocabulary import JobState
 from queuectld.scheduler.jobs.bulk import BulkResult
 from queuectld.scheduler.jobs.submission import queues_of
 from queuectld.scheduler.service import Service
-from queuectld.server.exclusive_calls import has_dependency_selector
+from queuectld.server.exclusive_calls import adds_alone, has_dependency_selector
 from queuectld.server.route import Caller, Handler, Route
 from queuectld.server.views import (
     added_view,
@@ -103,7 +103,7 @@ def _each(act: Callable[[Service, wire.JobIds], Awaitable[BulkResult]]) -> Handl
 
 ROUTES: Final[Mapping[str, Route]] = {
     "enqueue": Route(enqueue, runs_alone=has_dependency_selector),
-    "enqueue_many": Route(enqueue_many, runs_alone=has_dependency_selector),
+    "enqueue_many": Route(enqueue_many, runs_alone=adds_alone),
     "list": Route(list_jobs),
     "job.get": Route(get),
     "job.wait": Route(wait),

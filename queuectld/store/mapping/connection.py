@@ -8,8 +8,8 @@ from queuectld.store.mapping import files, functions
 
 BUSY_MS: Final = 5_000
 """How long a write waits for another program's lock before it fails with SQLITE_BUSY."""
-LOG_LIMIT_BYTES: Final = 64 * 1024 * 1024
-"""Size to which the write-ahead log is truncated after it was larger."""
+LOG_LIMIT_BYTES: Final = 8 * 1024 * 1024
+"""Size to which the write-ahead log is truncated when it begins anew: a larger file then means a larger log."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

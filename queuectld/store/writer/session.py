@@ -78,6 +78,8 @@ class Session:
         self.host = host
         self.cache = cache.load(connection)
         self.lanes = self.cache.lanes
+        self.others_wait: Callable[[], bool] = lambda: False
+        """Whether other requests wait for this commit: what can go on in a later one should. Set by the writer."""
         self.ready = False
         self.due_changed = False
         self.settings_changed = False

@@ -7,34 +7,34 @@ It is run again after a full disk, so it must change nothing but the session.
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
-from queuectld.store.mapping.connection import BUSY_MS
+from queuectld.store.mapping.connection import BUSY_MS, LOG_LIMIT_BYTES
 from queuectld.store.mapping.files import FileIdentity, is_disk_full
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.writer.cache import read_settings
 from queuectld.store.writer.disk_space import DiskSpace
 from queuectld.store.writer.futures import complete
+from queuectld.store.writer.requests import Priority, RequestQueue, WriteRequest
 from queuectld.store.writer.session import Session
 
 T = TypeVar("T")
-MAX_GROUP_WEIGHT: Final = 1_000
-"""Approximate number of rows in one commit: some 15 ms of work, so that others do not wait long behind a bulk."""
 CHECKPOINT_CHANGES: Final = 20_000
-"""Rows changed since the last checkpoint before the next one (a log of about 8 MiB)."""
+"""Rows changed since the last checkpoint before the next one (a log of about 8 MiB, if they were added)."""
 CHECKPOINT_COMMITS: Final = 500
 """Commits since the last checkpoint before the next one; about ten pages each."""
 PATIENT_COMMITS: Final = 50
 """How many commits one idle request counts as: giving pages back writes hundreds of them."""
+CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+"""Growth of the log above LOG_LIMIT_BYTES before the next checkpoint: a changed row may write several pages."""
 LONG_LOG_PAGES: Final = 4_096
 """Above this size (16 MiB) a checkpoint waits for readers, so that the log restarts. Otherwise it restarts only if
 nobody reads it at the first write after a complete checkpoint."""
@@ -51,15 +51,6 @@ NOTHING: Final = "nothing was stored"
 STAYS: Final = "the daemon stops. All that was acknowledged is on disk, in the log beside the store"
 UNKNOWN: Final = "All that was acknowledged is on disk; of what was not, it is not known."
 log = logging.getLogger(__name__)
-
-
-class WriteRequest(NamedTuple):
-    """A queued request. `idle_only`: run only when no other request waits."""
-
-    run: Callable[[Session], Any]
-    future: "asyncio.Future[Any]"
-    weight: int
-    idle_only: bool = False
 
 
 class Result(NamedTuple):
@@ -90,11 +81,14 @@ class Writer:
         self._loop = loop
         self._deliver = deliver
         self._on_broken = on_broken
-        self._queue: SimpleQueue[WriteRequest | None] = SimpleQueue()
+        self._queue = RequestQueue()
+        session.others_wait = self._queue.others_wait
         self._broken: StoreFailed | None = None
-        self._idle_requests: deque[WriteRequest] = deque()
         self._commits = 0
         self._changes = connection.total_changes
+        self._log_path = path.with_name(path.name + "-wal")
+        self._log_base = LOG_LIMIT_BYTES
+        """Size of the log from which its growth is counted."""
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
 
     @property
@@ -111,31 +105,31 @@ class Writer:
 
         Cancelling the future before the request has started withdraws it; later it has no effect.
         """
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(WriteRequest(run, future, weight))
-        return future
+        return self._submit(run, weight, Priority.NORMAL)
+
+    def submit_bulk(self, run: Callable[[Session], T], weight: int) -> "asyncio.Future[T]":
+        """Like `submit`, for a slice of much work: other requests go before it."""
+        return self._submit(run, weight, Priority.BULK)
 
     def when_idle(self, run: Callable[[Session], T]) -> "asyncio.Future[T]":
         """Like `submit`, in a commit of its own, once no other request waits."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(WriteRequest(run, future, 1, idle_only=True))
-        return future
+        return self._submit(run, 1, Priority.IDLE)
 
     def empty_log(self) -> "asyncio.Future[bool]":
         """Checkpoint and truncate the log once no other request waits. False: a reader still uses it."""
         future: asyncio.Future[bool] = self._loop.create_future()
-        self._queue.put(WriteRequest(_log_is_to_be_empty, future, 1, idle_only=True))
+        self._queue.put(WriteRequest(_log_is_to_be_empty, future, 1, Priority.IDLE))
         return future
 
     def stop(self) -> None:
         """Run what is queued, then end the thread and close the connection. Called on another thread."""
-        self._queue.put(None)
+        self._queue.close()
         self._thread.join()
 
     def _work(self) -> None:
         going = True
         while going:
-            group, going = self._gather()
+            group, going = self._queue.take()
             try:
                 if group:
                     (self._empty_log if group[0].run is _log_is_to_be_empty else self._carry_out)(group)
@@ -156,27 +150,10 @@ class Writer:
         # Answers given before the error are on their way to the loop already and stay valid.
         self._refuse(group, broken)
 
-    def _gather(self) -> tuple[list[WriteRequest], bool]:
-        """Take what is queued, up to MAX_GROUP_WEIGHT. Also return whether to go on afterwards."""
-        group: list[WriteRequest] = []
-        weight = 0
-        while weight < MAX_GROUP_WEIGHT:
-            try:
-                request = self._queue.get(block=not group and not self._idle_requests)
-            except Empty:
-                break
-            if request is None:
-                return [*group, *self._idle_requests], False
-            if request.idle_only:
-                self._idle_requests.append(request)
-                continue
-            # Checked before the request starts: cancelled later, it is still stored.
-            if not request.future.cancelled():
-                group.append(request)
-                weight += request.weight
-        if not group and self._idle_requests:
-            group.append(self._idle_requests.popleft())
-        return group, True
+    def _submit(self, run: Callable[[Session], T], weight: int, priority: Priority) -> "asyncio.Future[T]":
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(WriteRequest(run, future, weight, priority))
+        return future
 
     def _carry_out(self, group: Sequence[WriteRequest], *, again: bool = False) -> None:
         """Run requests in one commit and complete them. `again`: a retry after a full disk."""
@@ -191,6 +168,10 @@ class Writer:
             self._disk_space.begin()
             failpoints.reached("store.begun")
             for request in group:
+                if results and request.priority is Priority.BULK and self._queue.others_wait():
+                    self._queue.give_back(group[len(results) :])
+                    group = group[: len(results)]
+                    break
                 results.append(self._run(request, alone=len(group) == 1))
             if self._connection.in_transaction:
                 self._session.flush()
@@ -217,9 +198,8 @@ class Writer:
             settings, values = read_settings(self._connection)
             self._session.settings_changed = False
         self._call(self._answer, self._session.committed(), settings, values, results)
-        self._commits += PATIENT_COMMITS if group[0].idle_only else 1
-        changes = self._connection.total_changes - self._changes
-        if self._commits >= CHECKPOINT_COMMITS or changes >= CHECKPOINT_CHANGES or self._disk_space.checkpoint_due:
+        self._commits += PATIENT_COMMITS if group[0].priority is Priority.IDLE else 1
+        if self._checkpoint_is_due():
             self._checkpoint("PASSIVE")
 
     def _run(self, request: WriteRequest, *, alone: bool) -> Result:
@@ -310,6 +290,17 @@ class Writer:
             # The loop was closed meanwhile: nobody waits. What was stored stays stored.
             log.warning("the event loop was closed before the store answered")
 
+    def _checkpoint_is_due(self) -> bool:
+        # The file shrinks when the log begins anew; until then readers hold that up, and only what is added counts.
+        size = self._log_bytes()
+        self._log_base = min(self._log_base, max(size, LOG_LIMIT_BYTES))
+        return (
+            size >= self._log_base + CHECKPOINT_BYTES
+            or self._commits >= CHECKPOINT_COMMITS
+            or self._connection.total_changes - self._changes >= CHECKPOINT_CHANGES
+            or self._disk_space.checkpoint_due
+        )
+
     def _checkpoint(self, mode: str) -> bool:
         """Checkpoint. Return whether the whole log was moved into the file."""
         all_moved = False
@@ -326,6 +317,7 @@ class Writer:
                 self._break(f"The store {self._path} cannot be synced ({error.sqlite_errorname}: {error}); {STAYS}.")
         self._commits = 0
         self._changes = self._connection.total_changes
+        self._log_base = max(self._log_bytes(), LOG_LIMIT_BYTES)
         return all_moved
 
     def _empty_log(self, group: Sequence[WriteRequest]) -> None:
@@ -345,8 +337,10 @@ class Writer:
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}").fetchall()
 
     def _log_bytes(self) -> int:
-        log = self._path.with_name(self._path.name + "-wal")
-        return log.stat().st_size if log.exists() else 0
+        try:
+            return os.stat(self._log_path).st_size
+        except FileNotFoundError:
+            return 0
 
     def _is_full(self, error: sqlite3.Error) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)

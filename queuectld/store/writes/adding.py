@@ -366,7 +366,7 @@ class Adder:
             return None
         seq, holder_id, state = row
         holder = snapshot(session, seq)
-        if conflict == "skip" and (holder is not None or seq in self.ids):
+        if conflict == "skip" and (holder is not None or seq in self.ids or self._is_of_this_upload(seq)):
             self.ids[seq] = holder_id
             return int(seq)
         replaceable = holder is not None and holder.state is not JobState.PROCESSING

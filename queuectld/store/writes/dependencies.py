@@ -25,6 +25,8 @@ from queuectld.store.writes.transitions import MAY_DEPEND, JobSnapshot, any_snap
 
 SLICE: Final = 500
 """Children resolved in one commit."""
+STEP: Final = 50
+"""Children resolved before it is asked whether other requests wait."""
 INSERT_DEPENDENCY: Final = insert_row(Dependency)
 _STATE_BY_ID: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.upload).where(Job.id == arg("id")))
 _STATE_BY_SEQ: Final = statement(Job.select(Job.seq, Job.id, Job.state, Job.upload).where(Job.seq == arg("seq")))
@@ -209,18 +211,26 @@ _WORDS: Final = {"completed": "its success", "dead": "its failure", "any": "its 
 
 
 def resolve(session: Session, now: Now, budget: int = SLICE) -> None:
-    """Resolve up to `budget` children of ended parents. `session.cache.resolving` holds the parents that are left."""
+    """Resolve up to `budget` children of ended parents. `session.cache.resolving` holds the parents that are left.
+
+    While other requests wait, those after the first STEP are left for a later turn.
+    """
+    done = 0
     while budget > 0 and session.cache.resolving:
+        step = min(budget, STEP)
         parent, parent_id, state = session.execute(_FIRST_RESOLVING, {"one": 1}).fetchone()
-        children = session.execute(_CHILDREN, {"parent": parent, "slice": budget}).fetchall()
+        children = session.execute(_CHILDREN, {"parent": parent, "slice": step}).fetchall()
         for child, on in children:
             session.execute(_FORGET_EDGE, {"parent": parent, "child": child})
             _notify_child(session, child, parent_id, JobState(state), on, now)
-        if len(children) < budget:
+        if len(children) < step:
             session.execute(_FORGET_RESOLVING, {"parent": parent})
             session.cache.resolving.discard(parent)
             session.on_rollback(lambda seq=parent: session.cache.resolving.add(seq))  # type: ignore[misc]
         budget -= len(children)
+        done += len(children)
+        if done >= STEP and session.others_wait():
+            break
     if session.cache.resolving:
         session.ready = True
 

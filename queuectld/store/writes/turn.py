@@ -31,7 +31,9 @@ from queuectld.store.writes.transitions import (
 from queuectld.store.writes.uploads import admit_uploaded
 
 SLICE: Final = 500
-"""Maximum number of jobs admitted in one turn, so that other requests need not wait long."""
+"""Maximum number of jobs admitted in one turn."""
+STEP: Final = 50
+"""Jobs admitted before it is asked whether other requests wait; if so, the next turn goes on."""
 _Job: Final = models.Job
 _INSERT_ATTEMPT: Final = insert_row(models.Attempt, unless_there=True)
 _END_ENDING: Final = statement(_Job.update(ending=SQL("NULL")).where(_Job.seq == arg("seq")))
@@ -58,12 +60,11 @@ def turn(
     """Store outcomes, admit due jobs, and claim the best jobs for `free` workers and their own for `dedicated` ones."""
     stored = [_store(session, outcome, now, crash_limit, chance) for outcome in outcomes]
     resolve(session, now)
-    due = _admit_due(session, now)
-    admit_uploaded(session, now, SLICE)
+    more = _admit(session, now)
     reopen_queues(session, now)
     claimed = [done for worker, seq in dedicated.items() if (done := claim_dedicated(session, worker, seq, now))]
     claimed += claim_best(session, free, now)
-    more = due >= SLICE or bool(session.cache.committed_uploads) or bool(session.cache.resolving)
+    more = more or bool(session.cache.committed_uploads) or bool(session.cache.resolving)
     return Turn(stored, claimed, more)
 
 
@@ -149,13 +150,29 @@ def _insert_attempt(session: Session, job: JobSnapshot, outcome: Outcome, reason
     )).rowcount == 1  # fmt: skip
 
 
+def _admit(session: Session, now: Now) -> bool:
+    """Admit due jobs and those of committed uploads. Return whether more jobs may be due."""
+    # Jobs that became due in this very commit are for the next turn.
+    due = session.cache.due.is_past(now)
+    left = SLICE
+    while left > 0:
+        admitted = _admit_due(session, now) if due else 0
+        due = admitted == STEP
+        if not due:
+            if not session.cache.committed_uploads:
+                break
+            admit_uploaded(session, now, STEP)
+        left -= STEP
+        if session.others_wait():
+            break
+    return due
+
+
 def _admit_due(session: Session, now: Now) -> int:
-    """Admit due jobs; return how many. A failed job stays `failed` until it is claimed."""
-    if not session.cache.due.is_past(now):
-        return 0  # jobs that became due in this very commit are for the next turn
-    rows = session.execute(_DUE_BY_STORE, {"now": now.store_ms, "slice": SLICE}).fetchall()
-    if len(rows) < SLICE:
-        values = {"now": now.wall_ms, "slice": SLICE - len(rows)}
+    """Admit up to STEP due jobs; return how many. A failed job stays `failed` until it is claimed."""
+    rows = session.execute(_DUE_BY_STORE, {"now": now.store_ms, "slice": STEP}).fetchall()
+    if len(rows) < STEP:
+        values = {"now": now.wall_ms, "slice": STEP - len(rows)}
         rows += session.execute(_DUE_BY_WALL, values).fetchall()
     transitions.admit_waiting(session, [read_snapshot(row) for row in rows], now)
     return len(rows)
