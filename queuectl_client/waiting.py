@@ -39,9 +39,7 @@ class Wait:
         """The next call; None when all have ended, or the time is over."""
         if not self.done or len(self.pages) == len(self._asked):
             return None
-        left = self._timeout
-        if self.pages and self._until is not None:
-            left = max(0.0, self._until - time.monotonic())
+        left = None if self._until is None else max(0.0, self._until - time.monotonic())
         return {**self._asked[len(self.pages)], **self._how, "timeout": left}
 
     def ended(self, answer: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.job import Now
+from queuectld.store.mapping import memory
 from queuectld.store.reads.thread import Reader
 from queuectld.store.records import Pruned
 from queuectld.store.writer.thread import Writer
@@ -62,6 +63,11 @@ class Upkeep:
             partial(housekeeping.prune_requests, before_ms=before_ms), weight=housekeeping.SLICE
         ):
             pass
+
+    async def free_memory(self) -> None:
+        """Return unused memory to the system, on both threads of the store once no request waits."""
+        await self._reader.submit(memory.free)
+        await self._writer.when_idle(lambda session: memory.free(session.connection))
 
     async def give_back(self) -> bool:
         """Give the file's free pages back to the disk and truncate the log, while no request waits.

@@ -163,7 +163,7 @@ def test_a_wait_goes_on_however_often_the_daemon_is_restarted(path: Path) -> Non
 
     async def scenario(client: AsyncClient) -> None:
         assert (await client.wait("job_1", timeout=500))[0].has_ended
-        assert waits[0] == 500
+        assert waits[0] <= 500
         assert waits == sorted(set(waits), reverse=True), "each time it is the rest"
 
     play(path, server, scenario)

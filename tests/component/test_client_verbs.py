@@ -32,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[FakeServer]:
         "enqueue_many": added,
         "batch__open": lambda _: {"token": "t"},
         "batch__add": added,
-        "job__wait": lambda params: {"done": params.get("timeout") != 1, "jobs": [ENDED]},
+        "job__wait": lambda params: {"done": not 0 < (params.get("timeout") or 0) <= 1, "jobs": [ENDED]},
         "job__get": lambda _: ENDED,
     }
     with FakeServer(tmp_path / "q.sock", **answers) as started:

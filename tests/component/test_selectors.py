@@ -109,7 +109,7 @@ async def cancelled(lab: Lab, text: str) -> list[int]:
 
 async def awaited(lab: Lab, text: str) -> list[int]:
     """As `wait` does."""
-    wait = await waiting.for_jobs(lab.store, Bus(lab.store), [text])
+    wait = await waiting.for_jobs(lab.store, Bus(lab.store), [text], None)
     try:
         return [seq for _, seq in wait.wait_set.order(waiting.WaitCursor())]
     finally:

@@ -10,7 +10,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode, EventKind
 from queuectld.domain.errors import Refused
 from queuectld.scheduler import shrinking
 from queuectld.scheduler.shrinking import Shrinker
-from queuectld.store.records import Committed, Due, Event
+from queuectld.store.records import FEW, Committed, Due, Event
 from tests.support.eventually import eventually_async
 
 
@@ -21,6 +21,10 @@ class FakeStore:
         self.upkeep = self
         self.answers = list(answers)
         self.asked = 0
+        self.freed = 0
+
+    async def free_memory(self) -> None:
+        self.freed += 1
 
     async def give_back(self) -> bool:
         self.asked += 1
@@ -80,3 +84,24 @@ async def test_nothing_is_armed_where_nothing_was_removed(store: FakeStore, subj
 async def test_it_is_tried_again_until_it_is_done(store: FakeStore, subject: Shrinker) -> None:
     await eventually_async(lambda: store.asked == 3)
     assert subject._timer is None
+
+
+def changed(jobs: int) -> Committed:
+    return commit()._replace(counts={(0, 1, "pending", 1): jobs, (0, 1, "held", 0): -jobs})
+
+
+@shrinks(True)
+async def test_memory_is_freed_once_after_much_work_and_not_before_it_ends(store: FakeStore, subject: Shrinker) -> None:
+    subject.committed(changed(shrinking.MUCH // 4))
+    assert subject._memory_timer is None
+    subject.committed(changed(shrinking.MUCH // 4))
+    assert subject._memory_timer is not None
+    subject.committed(changed(FEW))
+    subject._memory_timer.cancel()
+    subject._consider_memory()
+    assert not subject._memory_is_due
+    assert subject._memory_timer is not None, "the work went on, so it is considered again"
+    await eventually_async(lambda: store.freed == 1)
+    assert subject._memory_timer is None
+    subject.committed(changed(FEW))
+    assert subject._memory_timer is None

@@ -10,7 +10,7 @@ import pytest
 from queuectl_client.protocol.messages import JobWait
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.scheduler.bus import Bus
+from queuectld.scheduler.bus import Bus, JobEndWatch
 from queuectld.scheduler.jobs import wait_calls as waits_module
 from queuectld.scheduler.jobs.wait_calls import WaitPage, WaitService
 from queuectld.store.records import Committed, Page
@@ -168,6 +168,28 @@ async def test_any_ends_with_the_first_and_a_timeout_tells_how_they_stand(front:
     assert (waited.ends.counts[JobState.PENDING], waited.ends.counts[JobState.CANCELLED]) == (1_499, 1)
     assert waited.ends.first_failure is not None
     assert waited.ends.first_failure.seq == seqs[700]
+
+
+@in_front
+async def test_looking_the_jobs_up_counts_against_the_timeout(front: Front) -> None:
+    seqs = await front.fill(10)
+    loop, until, looked_up = asyncio.get_running_loop(), list[float | None](), list[float]()
+    states, woken = front.store.queries.states, JobEndWatch.woken
+
+    async def looking(some: Any) -> Any:
+        looked_up.append(loop.time())
+        return await states(some)
+
+    async def woken_until(watch: JobEndWatch, deadline: float | None = None) -> bool:
+        until.append(deadline)
+        return await woken(watch, deadline)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front.store.queries, "states", looking)
+        patch.setattr(JobEndWatch, "woken", woken_until)
+        assert not (await front.wait(*map(str, seqs), timeout=0.01)).ends.done
+    assert until[0] is not None
+    assert until[0] - 0.01 <= looked_up[0]
 
 
 @in_front

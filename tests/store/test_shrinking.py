@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from queuectld.store.records import ListQuery
 from queuectld.store.writer.session import Session
 from queuectld.store.writes import housekeeping
 from tests.store import verbs
@@ -122,3 +123,13 @@ async def test_a_file_that_cannot_shrink_is_left_as_it_is(lab: Lab) -> None:
     await _remove(lab, await _fill(lab))
     assert await lab.store.upkeep.give_back()
     assert (await lab.store.counts()).by_state
+
+
+@in_lab
+async def test_memory_is_freed_between_requests(lab: Lab) -> None:
+    await lab.store.intake.add_many([new("x" * 2_000) for _ in range(3_000)], now=lab.now)
+    await lab.store.queries.page(ListQuery(limit=1_000))
+    adding = [lab.add() for _ in range(3)]
+    await asyncio.gather(lab.store.upkeep.free_memory(), *adding)
+    assert (await lab.add()).seq == 3_004
+    assert len((await lab.store.queries.page(ListQuery(limit=10))).jobs) == 10

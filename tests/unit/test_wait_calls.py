@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from queuectl_client.protocol import rpc
 from queuectl_client.waiting import Wait, slices
 
@@ -44,11 +46,24 @@ def test_all_have_ended_before_a_job_is_told_and_the_pages_come_in_the_order_of_
 
 
 def test_without_ids_one_call_is_made() -> None:
-    wait = Wait((), timeout=3)
-    assert wait.params == {"timeout": 3}
+    wait = Wait(())
+    assert wait.params == {"timeout": None}
     wait.ended(answer([]))
     assert wait.params is None
     assert told(wait, {}) == []
+
+
+def test_the_time_of_every_call_counts_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("queuectl_client.waiting.time.monotonic", lambda: clock[0])
+    wait = Wait(["x" * 128] * 50_000, timeout=3)
+    lefts = []
+    for passes in (1.0, 5.0):
+        clock[0] += passes
+        assert wait.params is not None
+        lefts.append(wait.params["timeout"])
+        wait.ended(answer([1], None))
+    assert lefts == [2.0, 0.0]
 
 
 def test_when_time_is_over_nothing_more_is_asked() -> None:

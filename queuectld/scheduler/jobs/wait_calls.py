@@ -73,14 +73,14 @@ class WaitService:
         if request.ids is None:
             done = await waiting.until_idle(self._store, self._bus, timeout=request.timeout)
             return WaitPage(WaitOutcome(done, dict.fromkeys(JobState, 0), None), NO_PAGE, None)
-        wait = await waiting.for_jobs(self._store, self._bus, request.ids)
+        wait = await waiting.for_jobs(self._store, self._bus, request.ids, request.timeout)
         try:
             wait_set = wait.wait_set
             if not len(wait_set) and not wait.may_be_empty:
                 raise Refused(ErrorCode.NOT_FOUND, selection.no_match(request.ids), {"ids": list(request.ids[:3])})
             # Free the names: they may take megabytes, and the wait may last days.
             request = replace(request, ids=None)
-            done = await wait.over(any_one=request.any, timeout=request.timeout)
+            done = await wait.over(any_one=request.any)
         finally:
             wait.close()
         ends = WaitOutcome(done, await waiting.counts(self._store, wait_set), await self._first_failure(wait_set))

@@ -136,12 +136,13 @@ class WaitSet:
             self._failed.add(seq)
 
 
-async def for_jobs(store: Store, bus: Bus, refs: Sequence[str]) -> "Wait":
+async def for_jobs(store: Store, bus: Bus, refs: Sequence[str], timeout: float | None) -> "Wait":
     """Return a wait for these jobs. Raises Refused (not_found) for an unknown id.
 
-    Selectors are resolved now, in slices, so that other requests get their turn. Close the wait when done.
+    Selectors are resolved now, in slices, so that other requests get their turn; the time that takes counts against
+    `timeout` (seconds). Close the wait when done.
     """
-    wait = Wait(bus)
+    wait = Wait(bus, timeout)
     try:
         wait.may_be_empty = await _look_up(store, wait.wait_set, refs)
     except BaseException:
@@ -153,17 +154,17 @@ async def for_jobs(store: Store, bus: Bus, refs: Sequence[str]) -> "Wait":
 class Wait:
     """Waits for a set of jobs. Its watch starts before the first query, so that no end is missed."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, timeout: float | None) -> None:
         self.wait_set = WaitSet()
+        self._deadline = _deadline(timeout)
         self.may_be_empty = False
         """Whether no match is not an error: the jobs were selected by state, or with `all`."""
         self._watch = bus.watch_job_ends(self.wait_set.job_ended)
 
-    async def over(self, *, any_one: bool, timeout: float | None) -> bool:
-        """Wait until all jobs (or any one) have ended or were removed. False after `timeout` seconds."""
-        deadline = _deadline(timeout)
+    async def over(self, *, any_one: bool) -> bool:
+        """Wait until all jobs (or any one) have ended or were removed. False when the time is over before."""
         while len(self.wait_set.open) and not (any_one and self.wait_set.has_ended_any):
-            if not await self._watch.woken(deadline):
+            if not await self._watch.woken(self._deadline):
                 return False
         return True
 
