@@ -91,6 +91,14 @@ def pss_bytes(pid: int) -> int:
     raise ValueError(f"/proc/{pid}/smaps_rollup has no line Pss")
 
 
+def rss_bytes(pid: int) -> int:
+    """Memory of a process that is in memory, shared pages included (proc(5), status)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"/proc/{pid}/status has no line VmRSS")
+
+
 def wake_ups(pid: int) -> int:
     """How often the process's threads went to sleep so far, which is how often they woke."""
     return sum(_voluntary(task) for task in Path(f"/proc/{pid}/task").iterdir())
