@@ -5,13 +5,23 @@ clients, and would also wait for those of their own connection that were sent af
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from queuectl_client.protocol.selectors import is_selector
 from queuectld.server.route import Caller
 from queuectld.store.records import FEW
 
 _SPELLINGS = ("depends_on", "dependsOn")
+
+
+CHECKED_AT_ONCE: Final = 500
+"""Jobs of a `batch.add` checked before other calls of the daemon have their turn, in some 3 ms."""
+
+
+def adds_to_batch_alone(caller: Caller, params: Mapping[str, Any]) -> bool:
+    """Whether this `batch.add` call has to run alone: others would overtake it while its jobs are checked."""
+    jobs = params.get("jobs")
+    return (isinstance(jobs, list) and len(jobs) > CHECKED_AT_ONCE) or has_dependency_selector(caller, params)
 
 
 def adds_alone(caller: Caller, params: Mapping[str, Any]) -> bool:

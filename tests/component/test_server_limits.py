@@ -7,12 +7,15 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
 
 from queuectl_client.protocol import rpc
+from queuectl_client.protocol.submissions import Defaults
 from queuectld.server import connection, connections, listener, peercred, session
+from queuectld.server.exclusive_calls import CHECKED_AT_ONCE
 from queuectld.store.records import Page
 from tests.support.eventually import eventually_async
 from tests.support.wire import FrontDoor, a_job, scene
@@ -320,3 +323,25 @@ async def test_a_socket_that_cannot_be_bound_again_is_once_the_way_is_free(
         folder.unlink()
         await eventually_async(door.path.exists)
         await (await door.connect()).call("status")
+
+
+@scene
+async def test_other_calls_have_their_turn_while_a_message_of_many_jobs_is_checked(tmp_path: Path) -> None:
+    async with FrontDoor(tmp_path) as door:
+        client, other = await door.connect(), await door.connect()
+        token = (await client.call("batch.open"))["token"]
+        slices: list[str] = []
+        checked = Defaults._under
+
+        def noting(self: Defaults, jobs: Any, first: int) -> Any:
+            slices.append(f"{first}, {door.recorder.names().count('jobs.status')} others")
+            if len(slices) == 1:
+                other.ask("status")
+            return checked(self, jobs, first)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Defaults, "_under", noting)
+            await client.call("batch.add", token=token, jobs=[{"command": "a"}] * (12 * CHECKED_AT_ONCE))
+        assert len(door.recorder.calls[-1][1][1]) == 12 * CHECKED_AT_ONCE
+        assert slices[0] == "0, 0 others"
+        assert slices[-1] == f"{11 * CHECKED_AT_ONCE}, 1 others"

@@ -6,7 +6,12 @@ from typing import Any, cast
 import pytest
 
 from queuectl_client.protocol.messages import Defaults
-from queuectld.server.exclusive_calls import adds_alone, has_dependency_selector
+from queuectld.server.exclusive_calls import (
+    CHECKED_AT_ONCE,
+    adds_alone,
+    adds_to_batch_alone,
+    has_dependency_selector,
+)
 from queuectld.server.route import Caller, OpenBatch
 from queuectld.store.records import FEW
 
@@ -56,3 +61,9 @@ def test_many_jobs_are_added_alone() -> None:
     assert adds_alone(PEER, {"jobs": [{"command": "x"}] * (FEW + 1)})
     assert not adds_alone(PEER, {"jobs": [{"command": "x"}] * FEW})
     assert adds_alone(PEER, {"jobs": [{"command": "x", "depends_on": ["last"]}]})
+
+
+def test_a_message_checked_in_slices_is_added_to_its_batch_alone() -> None:
+    assert adds_to_batch_alone(PEER, {"token": "plain", "jobs": [{"command": "x"}] * (CHECKED_AT_ONCE + 1)})
+    assert not adds_to_batch_alone(PEER, {"token": "plain", "jobs": [{"command": "x"}] * CHECKED_AT_ONCE})
+    assert adds_to_batch_alone(PEER, {"token": "looks", "jobs": [{"command": "x"}]})

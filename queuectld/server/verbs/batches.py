@@ -3,17 +3,26 @@
 A batch belongs to the connection that opened it: its rows are dropped when that closes before the commit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 from queuectl_client.protocol import messages as wire
+from queuectl_client.protocol.jobspec import JobSpec
+from queuectl_client.protocol.submissions import Submitter
 from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld.domain.errors import Refused
 from queuectld.scheduler.jobs.submission import queues_of
 from queuectld.scheduler.service import Service
-from queuectld.server.exclusive_calls import has_dependency_selector
+from queuectld.server.exclusive_calls import CHECKED_AT_ONCE, adds_to_batch_alone
 from queuectld.server.route import Caller, OpenBatch, Route
 from queuectld.server.views import many_view
+
+
+class _NextIteration:
+    """Awaiting it lets other tasks of the event loop run."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
 
 async def open_batch(service: Service, caller: Caller, request: wire.BatchOpen) -> Any:
@@ -29,9 +38,14 @@ async def add(service: Service, caller: Caller, request: wire.BatchAdd) -> Any:
     if batch is None:
         message = f"no such open batch on this connection: {request.token!r}"
         raise Refused(ErrorCode.NOT_FOUND, message, {"token": request.token})
-    jobs = request.under(batch.defaults)
-    added = await service.jobs.batch_add(request.token, jobs.specs, jobs.submitters)
-    batch.queues |= queues_of(jobs.specs)
+    specs, submitters = list[JobSpec](), list[Submitter]()
+    for some in batch.defaults.slices(request.jobs, CHECKED_AT_ONCE):
+        if specs:
+            await _NextIteration()
+        specs += some.specs
+        submitters += some.submitters
+    added = await service.jobs.batch_add(request.token, specs, submitters)
+    batch.queues |= queues_of(specs)
     return many_view(added)
 
 
@@ -48,6 +62,6 @@ async def commit(service: Service, caller: Caller, request: wire.BatchCommit) ->
 
 ROUTES: Final[Mapping[str, Route]] = {
     "batch.open": Route(open_batch),
-    "batch.add": Route(add, runs_alone=has_dependency_selector),
+    "batch.add": Route(add, runs_alone=adds_to_batch_alone),
     "batch.commit": Route(commit),
 }
