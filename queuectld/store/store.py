@@ -90,7 +90,7 @@ class Store:
         """The number of the newest event, as of the last commit."""
         self._loop = loop
         self._writer = Writer(path, connection, session, loop, self._deliver, on_broken)
-        self._reader = Reader(open_reader(path), loop)
+        self._reader = Reader(path, open_reader(path), loop)
         self.queries = Queries(self._reader)
         self.intake = Intake(self._writer, loop)
         self.upkeep = Upkeep(self._reader, self._writer)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
-from queuectld.domain.permits import JobAction
 from queuectld.store import intake
 from queuectld.store.writer.thread import CHECKPOINT_BYTES
 from queuectld.store.writes import turn

@@ -5,10 +5,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from queuectld.store.writer.futures import complete
+from queuectld.store.writer.sqlite_errors import meaning_of, refusal
 
 T = TypeVar("T")
 Query = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
@@ -18,7 +20,8 @@ log = logging.getLogger(__name__)
 class Reader:
     """Runs queries one after the other, each on one snapshot of the store."""
 
-    def __init__(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._path = path
         self._connection = connection
         self._loop = loop
         self._queue: SimpleQueue[Query | None] = SimpleQueue()
@@ -47,14 +50,18 @@ class Reader:
         self._connection.close()
 
     def _answer(self, query: Callable[[sqlite3.Connection], Any], future: "asyncio.Future[Any]") -> None:
-        value, failure = None, None
+        value: Any = None
+        failure: BaseException | None = None
         try:
             # One snapshot for the whole query; ended at once, or the log could not restart.
             self._connection.execute("BEGIN")
             try:
                 value = query(self._connection)
             finally:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # some errors have rolled back already
+                    self._connection.execute("ROLLBACK")
+        except (sqlite3.Error, MemoryError) as error:
+            failure = refusal(error, meaning_of(error, self._path), self._path, "nothing was read") or error
         except BaseException as error:
             failure = error
         try:

@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from queuectl_client.protocol.vocabulary import ErrorCode
 from queuectld import failpoints
-from queuectld.domain.errors import Refused
 from queuectld.store.mapping.connection import BUSY_MS, LOG_LIMIT_BYTES
-from queuectld.store.mapping.files import FileIdentity, is_disk_full
+from queuectld.store.mapping.files import FileIdentity
 from queuectld.store.records import Committed, StoreFailed
 from queuectld.store.writer.cache import read_settings
 from queuectld.store.writer.disk_space import DiskSpace
 from queuectld.store.writer.futures import complete
 from queuectld.store.writer.requests import Priority, RequestQueue, WriteRequest
 from queuectld.store.writer.session import Session
+from queuectld.store.writer.sqlite_errors import Meaning, meaning_of, refusal
 
 T = TypeVar("T")
 CHECKPOINT_CHANGES: Final = 20_000
@@ -40,14 +39,6 @@ LONG_LOG_PAGES: Final = 4_096
 nobody reads it at the first write after a complete checkpoint."""
 READER_MS: Final = 30
 """How long a checkpoint waits for readers."""
-FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-GONE_WRONG: Final = frozenset({
-    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH,
-})  # fmt: skip
-"""Errors that are not retried. A failed fsync may have lost pages, which a second fsync would report as written."""
-NOTHING: Final = "nothing was stored"
 STAYS: Final = "the daemon stops. All that was acknowledged is on disk, in the log beside the store"
 UNKNOWN: Final = "All that was acknowledged is on disk; of what was not, it is not known."
 log = logging.getLogger(__name__)
@@ -179,7 +170,7 @@ class Writer:
                 failpoints.reached("store.written")
                 execute("COMMIT")
                 failpoints.reached("store.committed")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             # The whole transaction is lost, including released savepoints.
             self._roll_back()
             self._session.rollback(start)
@@ -213,7 +204,9 @@ class Writer:
             if not alone:
                 execute("RELEASE request")
         except BaseException as error:
-            if isinstance(error, sqlite3.Error) and (is_fatal(error) or not self._connection.in_transaction):
+            if isinstance(error, sqlite3.Error | MemoryError) and (
+                meaning_of(error, self._path) is not Meaning.REQUEST or not self._connection.in_transaction
+            ):
                 raise
             if alone:
                 self._roll_back()
@@ -229,29 +222,22 @@ class Writer:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _explain(self, error: sqlite3.Error, group: Sequence[WriteRequest], *, again: bool) -> None:
+    def _explain(self, error: sqlite3.Error | MemoryError, group: Sequence[WriteRequest], *, again: bool) -> None:
         """Handle an error of a whole group. After a full disk, checkpoint and retry, then retry each request alone."""
-        code = getattr(error, "sqlite_errorcode", 0)
-        is_full = self._is_full(error)
-        if is_full and not again and self._checkpoint("PASSIVE"):
+        meaning = meaning_of(error, self._path)
+        if meaning is Meaning.FULL and not again and self._checkpoint("PASSIVE"):
             # The whole log is in the file, so it restarts in the blocks it has.
             self._carry_out(group, again=True)
             return
-        if len(group) > 1 and (is_full or not (is_fatal(error) or code & 0xFF in BUSY)):
+        if len(group) > 1 and meaning in (Meaning.FULL, Meaning.REQUEST):
             for request in group:
                 self._carry_out([request], again=again)
             return
-        if is_full:
-            reason: Exception = Refused(ErrorCode.NO_SPACE, f"The disk of the store {self._path} is full; {NOTHING}.")
-        elif code & 0xFF in BUSY:
-            reason = Refused(ErrorCode.BUSY, f"Another program has locked the store {self._path}; {NOTHING}.")
-        elif is_fatal(error):
+        reason: Exception = refusal(error, meaning, self._path) or error
+        if meaning is Meaning.FATAL:
             reason = self._break(
-                f"The store {self._path} cannot be written any more ({error.sqlite_errorname}: {error}); the daemon"
-                f" stops. {UNKNOWN}"
+                f"The store {self._path} cannot be written any more ({_name(error)}); the daemon stops. {UNKNOWN}"
             )
-        else:
-            reason = error
         self._refuse(group, reason)
 
     def _break(self, words: str) -> StoreFailed:
@@ -311,10 +297,10 @@ class Writer:
                 with self._patience_for_readers():
                     self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             failpoints.reached("store.checkpointed")
-        except sqlite3.Error as error:
-            # Full or locked: the log is as durable as the file; a later checkpoint moves it.
-            if is_fatal(error) and not self._is_full(error):
-                self._break(f"The store {self._path} cannot be synced ({error.sqlite_errorname}: {error}); {STAYS}.")
+        except (sqlite3.Error, MemoryError) as error:
+            # If it passes: the log is as durable as the file, and a later checkpoint moves it.
+            if meaning_of(error, self._path) is Meaning.FATAL:
+                self._break(f"The store {self._path} cannot be synced ({_name(error)}); {STAYS}.")
         self._commits = 0
         self._changes = self._connection.total_changes
         self._log_base = max(self._log_bytes(), LOG_LIMIT_BYTES)
@@ -342,10 +328,6 @@ class Writer:
         except FileNotFoundError:
             return 0
 
-    def _is_full(self, error: sqlite3.Error) -> bool:
-        code = getattr(error, "sqlite_errorcode", 0)
-        return code in FULL or (code == sqlite3.SQLITE_IOERR_WRITE and is_disk_full(self._path.parent))
-
 
 def _log_is_to_be_empty(_: Session) -> None:
     """Marker for `empty_log`, which cannot run in a transaction."""
@@ -362,7 +344,5 @@ def _fault(error: BaseException) -> str:
     return f"Unexpected {type(error).__name__}"
 
 
-def is_fatal(error: sqlite3.Error) -> bool:
-    """Whether the error concerns the whole transaction, not one request."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code in FULL or code & 0xFF in GONE_WRONG
+def _name(error: BaseException) -> str:
+    return f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
