@@ -29,6 +29,7 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     "store.written": "all of a transaction is written but its COMMIT",
     "store.committed": "a transaction is on disk, and nobody has been told",
     "store.checkpointed": "the log has been moved into the file",
+    "store.copied": "a copy of the store, for a backup, is whole and has a temporary name",
     # A claim, and the start of its run.
     "claim.written": "a job has been claimed, in a transaction that is not committed",
     "claim.committed": "a claim is on disk, and its worker has not been told",

@@ -4,16 +4,16 @@ import os
 from pathlib import Path
 
 from queuectld.store.mapping import files
-from queuectld.store.mapping.files import MIN_FREE_BYTES, SCHEMA_VERSION
+from queuectld.store.mapping.files import DRAFT, MIN_FREE_BYTES, SCHEMA_VERSION
 from queuectld.store.reads.invariants import Progress, examine
 from queuectld.store.records import StoreRefused
 from queuectld.store.repair import can_repair, repair
 
-__all__ = ["MIN_FREE_BYTES", "SCHEMA_VERSION", "Progress", "back_up", "can_repair", "examine", "repair"]
+__all__ = ["DRAFT", "MIN_FREE_BYTES", "SCHEMA_VERSION", "Progress", "back_up", "can_repair", "examine", "repair"]
 
 
 def back_up(store: Path, target: Path, *, replace: bool) -> None:
-    """Copy the store, readable only by its owner. Written to a temporary name, then renamed, so never incomplete.
+    """Copy the store, readable only by its owner. Never incomplete under its name (`files.copy`).
 
     Raises StoreRefused or OSError; FileExistsError if the target exists and `replace` is false.
     """
@@ -24,7 +24,4 @@ def back_up(store: Path, target: Path, *, replace: bool) -> None:
         raise FileExistsError(f"{target} is the store itself; give the backup another name")
     if os.path.lexists(target) and not replace:
         raise FileExistsError(f"{target} is there already; --force puts the backup in its place")
-    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
-    files.refuse_on_error(store, lambda: files.copy_of(store, draft))
-    os.rename(draft, target)
-    files.sync_folder(target.parent)
+    files.refuse_on_error(store, lambda: files.copy_of(store, target, replace=replace))

@@ -7,10 +7,12 @@ not get to, fails here.
 import ast
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ from queuectl_client import Client
 from queuectl_client.errors import ConnectionLost, DaemonUnreachable, QueuectlError, WrongState
 from queuectld import failpoints
 from queuectld.failpoints import FAILPOINTS
+from tests.compat.make_golden_store import golden_path
 from tests.crash.marks import BIG_LIMIT
 from tests.crash.stage import DEADLINE_S, Stage
 from tests.support.eventually import eventually
@@ -161,11 +164,28 @@ def worker_does_not_start(stage: Stage, fired: Path) -> None:
         stage.finish(workers=WORKERS)
 
 
+def older_store(stage: Stage, fired: Path) -> None:
+    """The daemon is killed while it copies an older store: the copy has its name only when it is whole."""
+    stage.home.store.parent.mkdir(mode=0o700, exist_ok=True)
+    shutil.copyfile(golden_path(2), stage.home.store)
+    with stage.keeper:
+        eventually(fired.exists, deadline=DEADLINE_S)
+        stage.scale(WORKERS)
+        stage.enqueue(stage.marks.job("after"))
+        eventually(lambda: stage.job("after")["state"] == "completed", deadline=DEADLINE_S)
+    names = sorted(file.name for file in stage.home.path.glob("queuectl.db.*"))
+    assert names == ["queuectl.db.v2-1.backup"]
+    with closing(sqlite3.connect(stage.home.path / names[0])) as backup:
+        assert backup.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        assert backup.execute("PRAGMA user_version").fetchone() == (2,)
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     "enqueue.parents": with_very_many_parents,
     "batch.added": batch,
     "batch.committed": batch,
     "store.checkpointed": daemon_ends,
+    "store.copied": older_store,
     "cancel.committed": cancelled,
     "worker.ladder": cancelled,
     "spool.written": while_the_daemon_is_gone,

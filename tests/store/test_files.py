@@ -1,6 +1,8 @@
 """The store's file: modes from the first moment, whole or not there, and never touched when it is not ours."""
 
 import asyncio
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -206,6 +209,75 @@ async def test_a_backup_is_a_whole_store_and_goes_over_no_file(lab: Lab) -> None
     with pytest.raises(FileExistsError):
         files.copy_of(lab.path, target)
     schema.prepare(target)
+
+
+@pytest.mark.parametrize("what", ["a draft", "a draft with a journal"])
+def test_what_a_killed_backup_left_behind_is_removed(tmp_path: Path, what: str) -> None:
+    path, target = tmp_path / "queuectl.db", tmp_path / "copy.db"
+    schema.prepare(path)
+    draft = target.with_name("copy.db.new")
+    draft.write_bytes(path.read_bytes()[:8192])
+    if what == "a draft with a journal":
+        draft.with_name("copy.db.new-journal").write_bytes(b"half of one")
+    files.copy_of(path, target)
+    assert sorted(file.name for file in tmp_path.glob("copy.db*")) == ["copy.db"]
+    with closing(sqlite3.connect(target)) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_backup_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
+    path, target = tmp_path / "queuectl.db", tmp_path / "copy.db"
+    schema.prepare(path)
+    with target.with_name("copy.db.new").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(FileExistsError, match="is being written by another backup"):
+            files.copy_of(path, target)
+    assert target.with_name("copy.db.new").exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_backup_is_written_into_nothing_that_lies_in_the_drafts_place(tmp_path: Path, kind: str) -> None:
+    path, draft = tmp_path / "queuectl.db", tmp_path / "copy.db.new"
+    schema.prepare(path)
+    if kind == "fifo":
+        os.mkfifo(draft)
+    else:
+        draft.symlink_to(path)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match=str(draft)):
+        files.copy_of(path, tmp_path / "copy.db")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ENOMEM])
+def test_a_look_at_the_stores_files_that_fails_is_no_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    def no_stat(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    @in_lab
+    async def scenario(lab: Lab) -> None:
+        await lab.add()
+        with monkeypatch.context() as patch:
+            patch.setattr(lab.store._writer._file_identity, "_stat", no_stat)
+            await lab.add()
+            await lab.add()
+        await lab.add()
+        assert lab.broken == []
+
+    scenario(tmp_path)
+    assert caplog.text.count(f"is still in its place: {os.strerror(number)}") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE])
+def test_a_file_that_is_no_more_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def no_stat(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    identity = files.FileIdentity(tmp_path / "queuectl.db")
+    monkeypatch.setattr(identity, "_stat", no_stat)
+    assert identity.changed_path() == str(tmp_path / "queuectl.db")
 
 
 def test_the_writer_is_durable_and_its_checkpoints_are_its_own(tmp_path: Path) -> None:

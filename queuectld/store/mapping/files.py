@@ -5,17 +5,22 @@ A file that is not a store, or not one that this version can read, must not be c
 
 import contextlib
 import errno
+import fcntl
+import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
 from queuectl_client.plainfile import read_plain
+from queuectld import failpoints
 from queuectld.store.mapping.migrations import MIGRATIONS
 from queuectld.store.records import StoreRefused
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 APPLICATION_ID: Final = 0x5143544C
 """`QCTL`, at offset 68 of the file (https://www.sqlite.org/fileformat.html#application_id)."""
 SCHEMA_VERSION: Final = max(MIGRATIONS) + 1
@@ -24,8 +29,12 @@ MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100
 INCREMENTAL: Final = 2
 """Value of `PRAGMA auto_vacuum` for a file that can shrink in slices."""
+GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+"""Errors of stat(2) that say that there is no such file any more."""
 MIN_FREE_BYTES: Final = 64 * 1024
 """Free space below which not even a few commits fit."""
+DRAFT: Final = ".new"
+"""Ends the name of a file that gets its own name once it is whole."""
 ADVICE: Final = "`queuectl doctor` tells more; to begin with an empty store, move the file away"
 
 
@@ -100,17 +109,22 @@ def create(path: Path, schema: list[str]) -> None:
 
     The version is set before WAL mode is switched on, or the header would not contain it yet.
     """
-    draft = path.with_name(path.name + ".new")
+    draft = path.with_name(path.name + DRAFT)
     try:
-        for leftover in (draft, *(draft.with_name(draft.name + end) for end in ("-journal", "-wal", "-shm"))):
-            with contextlib.suppress(FileNotFoundError):
-                leftover.unlink()
+        _remove(draft)
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         _fill(draft, schema)
         os.rename(draft, path)
         sync_folder(path.parent)
     except (OSError, sqlite3.Error) as error:
         raise StoreRefused(f"The store {path} cannot be created: {error}.") from error
+
+
+def _remove(draft: Path) -> None:
+    """Remove a draft that a killed process left behind, with what SQLite keeps beside it."""
+    for leftover in (draft, *(draft.with_name(draft.name + end) for end in ("-journal", "-wal", "-shm"))):
+        with contextlib.suppress(FileNotFoundError):
+            leftover.unlink()
 
 
 def _fill(draft: Path, schema: list[str]) -> None:
@@ -145,22 +159,68 @@ def enable_auto_vacuum(connection: sqlite3.Connection) -> None:
             raise
 
 
-def copy(source: sqlite3.Connection, target: Path) -> None:
-    """Copy the open store to `target`, synced and readable only by its owner. Never overwrites a file."""
-    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def copy(source: sqlite3.Connection, target: Path, *, replace: bool = False) -> None:
+    """Copy the open store to `target`, synced and readable only by its owner.
+
+    Written beside it as a draft, then renamed, so that `target` is never an incomplete copy. The draft of a killed
+    process is removed. Raises FileExistsError if `target` exists and `replace` is false, or while another process
+    makes the same copy.
+    """
+    if os.path.lexists(target) and not replace:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    draft = target.with_name(target.name + DRAFT)
+    descriptor = _take_draft(draft)
     try:
-        into = sqlite3.connect(target)
+        into = sqlite3.connect(draft)
         try:
             source.backup(into)
         finally:
             into.close()
+        failpoints.reached("store.copied")
         os.fsync(descriptor)
+        os.rename(draft, target)
     except BaseException:
-        target.unlink()
+        _remove(draft)
         raise
     finally:
         os.close(descriptor)
     sync_folder(target.parent)
+
+
+def _take_draft(draft: Path) -> int:
+    """Create the draft, locked for as long as the descriptor returned is open."""
+    with contextlib.suppress(FileNotFoundError):
+        _remove_leftover(draft)
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(descriptor, draft)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_leftover(draft: Path) -> None:
+    """Remove a draft that nobody writes to any more."""
+    descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileExistsError(errno.EEXIST, "is in the way of the backup, and not a regular file", str(draft))
+        _lock(descriptor, draft)
+        _remove(draft)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, draft: Path) -> None:
+    """Lock a draft. Raises FileExistsError if another process has it, or has just removed it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = os.path.samestat(os.fstat(descriptor), os.lstat(draft))
+    except (BlockingIOError, FileNotFoundError):
+        is_ours = False
+    if not is_ours:
+        raise FileExistsError(errno.EEXIST, "is being written by another backup", str(draft))
 
 
 def backup_path(path: Path, what: str) -> Path:
@@ -171,11 +231,11 @@ def backup_path(path: Path, what: str) -> Path:
     return backup
 
 
-def copy_of(path: Path, target: Path) -> None:
-    """Copy a store that may be in use."""
+def copy_of(path: Path, target: Path, *, replace: bool = False) -> None:
+    """Copy a store that may be in use, like `copy`."""
     connection = sqlite3.connect(read_only(path), uri=True)
     try:
-        copy(connection, target)
+        copy(connection, target, replace=replace)
     finally:
         connection.close()
 
@@ -186,14 +246,24 @@ class FileIdentity:
     def __init__(self, path: Path) -> None:
         self._paths = (str(path), f"{path}-wal")
         self._known: dict[str, tuple[int, int]] = {}
+        self._complained = False
+        self._stat = os.stat
 
     def changed_path(self) -> str | None:
-        """Return the path whose file is no longer that of the first call; None: all are unchanged."""
+        """Return the path whose file is no longer that of the first call; None: all are unchanged.
+
+        An error of the disk says nothing about a file, which is open and has just been synced.
+        """
         for path in self._paths:
             try:
-                found = os.stat(path)
-            except OSError:
-                return path
+                found = self._stat(path)
+            except OSError as error:
+                if error.errno in GONE:
+                    return path
+                if not self._complained:
+                    log.warning("cannot check whether %s is still in its place: %s", path, error.strerror)
+                self._complained = True
+                continue
             which = (found.st_dev, found.st_ino)
             if self._known.setdefault(path, which) != which:
                 return path
