@@ -2,11 +2,19 @@
 
 asyncio wakes its loop by a byte through a socket pair, and passes over an error of that send (ENOBUFS, ENOMEM): what
 the store's thread had answered then waited until something else woke the daemon. An eventfd(2) needs no memory.
+Likewise a signal was lost if its byte could not be written.
 """
 
 import asyncio
 import contextlib
 import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import TypeVarTuple
+
+Ts = TypeVarTuple("Ts")
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -23,6 +31,25 @@ class EventLoop(asyncio.SelectorEventLoop):
             self.remove_reader(self._waker)
             os.close(self._waker)
         super().close()
+
+    def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+        """Call back on a signal, like asyncio's; but the byte that a signal writes only wakes the loop."""
+        # Blocked until asyncio's handler, which does nothing, is replaced.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {sig})
+        try:
+            super().add_signal_handler(sig, callback, *args)
+            signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
+            signal.signal(sig, partial(self._signalled, partial(callback, *args)))
+            signal.siginterrupt(sig, False)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _signalled(self, callback: Callable[[], object], _number: int, _frame: FrameType | None) -> None:
+        self.call_soon_threadsafe(callback)
+
+    def _process_self_data(self, data: bytes) -> None:
+        # Overrides asyncio's own, which calls back for each byte.
+        pass
 
     def _write_to_self(self) -> None:
         # Overrides asyncio's own. Full (EAGAIN) means that it is about to wake.

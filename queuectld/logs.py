@@ -16,6 +16,8 @@ from typing import Final
 from queuectl_client.plainfile import open_plain
 from queuectld.server.socketfile import PRIVATE_FILE, open_private_folder
 
+log = logging.getLogger(__name__)
+
 ROTATE_BYTES: Final = 8 * 1024 * 1024
 """A log longer than this is set aside as queuectld.log.1 when a daemon starts."""
 
@@ -61,6 +63,13 @@ def to_stderr(level: str) -> None:
     root.setLevel(level.upper())
     # A reader of the log that went away must not make the daemon print tracebacks about it.
     logging.raiseExceptions = False
+    sys.unraisablehook = _log_unraisable
+
+
+def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Log an exception that Python cannot raise, such as a failed write to the wake-up descriptor of signals."""
+    error = unraisable.exc_value or unraisable.exc_type()
+    log.error("%s", unraisable.err_msg or "exception ignored", exc_info=error)
 
 
 def redirect_to(path: Path) -> None:

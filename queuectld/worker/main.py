@@ -167,6 +167,10 @@ class Worker:
         with contextlib.suppress(OSError):
             print(f"worker w{self.number}: {words}", file=sys.stderr, flush=True)
 
+    def log_unraisable(self, unraisable: Any) -> None:
+        """Log an exception that Python cannot raise, such as a failed write to the wake-up descriptor of signals."""
+        self.log(f"exception ignored: {unraisable.exc_value!r}")
+
     def discard(self, whose: str, pipe: int) -> None:
         """Take over the reading end of a pipe that a leftover process still writes to, and discard what it writes."""
         self.log(f"{whose} left a process behind that still writes to its output; discarding that")
@@ -342,6 +346,7 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()  # these objects are permanent; jobs create few cycles, so collect less often
     gc.set_threshold(10_000)
+    sys.unraisablehook = worker.log_unraisable
     exit_code = worker.work()
     if group is not None and exit_code == 0:
         group.leave()
