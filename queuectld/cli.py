@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.verb != "serve":
         from queuectld import offline
 
+        if options.parent is not None:
+            offline.end_with(options.parent)
         return offline.run(
             options.verb, options.file, socket=options.socket, force=options.force, repair=options.repair
         )
@@ -115,5 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ready-fd", type=int, metavar="N", help="write `ready`, `running` (another is) or `error: …` to it"
     )
+    parser.add_argument("--parent", type=int, metavar="PID", help="doctor, backup: end as soon as this process does")
     parser.add_argument("--version", action="version", version=f"queuectld {__version__}")
     return parser

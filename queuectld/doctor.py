@@ -178,7 +178,10 @@ def _store(paths: Paths, progress: Progress) -> Iterator[Finding]:
 
 def _rescue(path: Path) -> str:
     # A copy made before a repair is as bad as the store was, and one with a temporary name may be incomplete.
-    found = sorted(path.parent.glob(f"{path.name}*backup*"))
+    try:
+        found = sorted(path.parent.glob(f"{path.name}*backup*"))
+    except OSError as error:
+        return f"make {path.parent} readable for this user: {error.strerror}"
     backups = [each for each in found if ".unrepaired-" not in each.name and maintenance.DRAFT not in each.suffix]
     if backups:
         return f"stop the daemon, keep {path}, and put a backup in its place: {backups[-1]} is one"

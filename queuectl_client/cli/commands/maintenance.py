@@ -123,7 +123,7 @@ def _queuectld(
 ) -> "subprocess.CompletedProcess[str]":
     socket = ["--socket", invocation.socket] if invocation.socket else []
     return subprocess.run(
-        [sys.executable, "-P", "-m", "queuectld", *words, *socket],
+        [sys.executable, "-P", "-m", "queuectld", *words, *socket, "--parent", str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
