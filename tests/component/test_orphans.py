@@ -1,6 +1,7 @@
 """How what is left of a run is ended: first asked, then killed, and named when that does not help."""
 
 import asyncio
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from queuectld.boot import boot_id
 from queuectld.pool import orphans
 from queuectld.pool.orphans import Remains
 from queuectld.pool.process import RunKey
@@ -63,3 +65,41 @@ def test_one_that_cannot_be_ended_is_named_after_it_was_asked(done: list[Any], m
         finally:
             process.kill()
     assert done == ["SIGTERM", "SIGCONT"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "killed"),
+    [({}, True), ({"cgroup": None}, False), ({"boot_id": "another"}, False), ({"worker_start_time": None}, False)],
+    ids=["worker is dead", "no group", "another boot", "worker lives"],
+)
+def test_the_group_of_a_dead_worker_of_this_boot_is_killed(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], killed: bool
+) -> None:
+    groups: list[str] = []
+    monkeypatch.setattr(orphans.cgroup, "kill", groups.append)
+    us = procfs.look(os.getpid())
+    assert us is not None
+    # The worker: a process that had our pid and started at another time; it lives where the time is ours.
+    record = {
+        "cgroup": "/a/group",
+        "boot_id": boot_id(),
+        "worker_pid": us.pid,
+        "worker_start_time": us.start_time + 10**6,
+    }
+    record |= changes
+    record["worker_start_time"] = record["worker_start_time"] or us.start_time
+    orphans._kill_group(record)
+    assert groups == (["/a/group"] if killed else [])
+
+
+def test_processes_that_have_not_ended_in_time_are_watched_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[int] = []
+    us = procfs.look(os.getpid())
+    assert us is not None
+
+    def watch(pid: int, _start_time: int, _done: Any) -> Any:
+        return lambda: stopped.append(pid)
+
+    monkeypatch.setattr(orphans, "watch_exit", watch)
+    assert asyncio.run(orphans._all_ended([us], 0.01)) is False
+    assert stopped == [us.pid]
