@@ -37,7 +37,8 @@ class Shrinker:
         """Handle a commit: schedule a run if jobs were removed, or very many changed. Called on the event loop."""
         if self._timer is None and any(event.kind in REMOVALS for event in commit.events):
             self._shrink_file_in(SOON_S)
-        self._jobs += sum(map(abs, commit.counts.values()))
+        # Jobs that are admitted later may change no count: those that stay in line for their key.
+        self._jobs += FEW if commit.unfinished else sum(map(abs, commit.counts.values()))
         if self._memory_timer is None and self._jobs >= MUCH:
             self._consider_memory_soon()
 

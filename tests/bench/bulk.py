@@ -21,7 +21,7 @@ from tests.bench.rounds import Scale, percentile, seconds
 from tests.support.daemon import QUEUECTL
 
 GAP_S = 0.002
-GIVEN_BACK_S = 5
+GIVEN_BACK_S = 8
 """By then an idle daemon has given back memory."""
 MIB = 1024 * 1024
 Kind = Callable[[int], str]

@@ -57,7 +57,7 @@ def _jobs(kind: str, count: int) -> Iterator[Any]:
             yield new()
 
 
-@pytest.mark.parametrize(("kind", "most"), [("plain", 250), ("key", 84), ("parent", 43)])
+@pytest.mark.parametrize(("kind", "most"), [("plain", 500), ("key", 167), ("parent", 85)])
 def test_while_another_enqueue_waits_a_commit_holds_one_slice_by_its_effort(
     kind: str, most: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,13 +66,13 @@ def test_while_another_enqueue_waits_a_commit_holds_one_slice_by_its_effort(
         sizes: list[int] = []
         lab.store.subscribe(lambda commit: sizes.append(sum(n for key, n in commit.counts.items() if key[0])))
         monkeypatch.setattr(lab.store._writer._queue, "others_wait", lambda: True)
-        jobs = list(_jobs(kind, 1_000))
+        jobs = list(_jobs(kind, 2_000))
         token = await lab.store.intake.open_upload(now=lab.now)
-        halves = [lab.store.intake.add_to_upload(token, half, now=lab.now) for half in (jobs[:500], jobs[500:])]
+        halves = [lab.store.intake.add_to_upload(token, half, now=lab.now) for half in (jobs[:1_000], jobs[1_000:])]
         added = await asyncio.gather(*halves)
-        assert [seq for each in added for seq in each.seqs] == list(range(1, 1_001))
+        assert [seq for each in added for seq in each.seqs] == list(range(1, 2_001))
         assert max(sizes) == most
-        assert (await lab.store.intake.commit_upload(token, now=lab.now)).count == 1_000
+        assert (await lab.store.intake.commit_upload(token, now=lab.now)).count == 2_000
 
     scenario(tmp_path)
 
