@@ -1,4 +1,4 @@
-"""What a client raises: the exception tree, and how the wire's error becomes one of its classes.
+"""Exceptions raised by clients, and the conversion of wire errors to them.
 
     code on the wire   class                exit code of the CLI
                        QueuectlError          1
@@ -13,12 +13,12 @@
     busy               |- Busy                1
     no_space           |- NoSpace             1
     internal           |- Internal            1
-    (none)             `- DaemonUnreachable   3   nobody there, or there and silent
-    (none)                |- NoDaemon         3   nobody listens
-    (none)                |- ConnectionLost   3   gone in the middle of a call that may not be repeated
-    (none)                `- ForeignServer    3   the socket or its server belongs to somebody else
+    (none)             `- DaemonUnreachable   3   no daemon, or it does not respond
+    (none)                |- NoDaemon         3   nothing listens
+    (none)                |- ConnectionLost   3   lost during a call that may not be repeated
+    (none)                `- ForeignServer    3   the socket or its server belongs to another user
 
-This is the only place where an error of the wire becomes an exception. It prints nothing.
+This is the only module that converts wire errors to exceptions.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from queuectl_client.protocol.vocabulary import ErrorCode
 
 
 class QueuectlError(Exception):
-    """Something was refused or failed. `message` is a sentence for people, `data` what a program needs of it."""
+    """Base class. `message` is a sentence for people, `data` holds details for programs."""
 
     code: ClassVar[str] = ""
     exit_code: ClassVar[int] = 1
@@ -47,7 +47,7 @@ class InvalidParams(QueuectlError):
 
 
 class TooLarge(QueuectlError):
-    """More than a message, a call or a page may hold."""
+    """A message, call or page exceeds its size limit."""
 
     code = ErrorCode.TOO_LARGE
     exit_code = 2
@@ -80,20 +80,20 @@ class Conflict(QueuectlError):
 
 
 class WrongState(QueuectlError):
-    """The job is in a state in which this cannot be done."""
+    """The state of the job does not permit the operation."""
 
     code = ErrorCode.WRONG_STATE
     exit_code = 5
 
 
 class Gone(QueuectlError):
-    """What was asked for is no longer kept. Of events `data["oldest"]` is the first that can be had."""
+    """The requested data is no longer kept. For events, `data["oldest"]` is the oldest that is."""
 
     code = ErrorCode.GONE
 
 
 class Busy(QueuectlError):
-    """The daemon has no room for this now; a later try may succeed."""
+    """A limit of the daemon is reached; a later try may succeed."""
 
     code = ErrorCode.BUSY
 
@@ -105,7 +105,7 @@ class NoSpace(QueuectlError):
 
 
 class Internal(QueuectlError):
-    """A fault of the daemon; its log tells more."""
+    """An internal error of the daemon; see its log."""
 
     code = ErrorCode.INTERNAL
 
@@ -117,19 +117,19 @@ class DaemonUnreachable(QueuectlError):
 
 
 def no_answer(socket: str, seconds: float | None) -> DaemonUnreachable:
-    """What is raised when a daemon accepts connections and says nothing."""
+    """Return the error for a daemon that accepts connections but does not respond."""
     return DaemonUnreachable(f"connected to the daemon on {socket}, but it gave no answer within {seconds:g} s")
 
 
 class NoDaemon(DaemonUnreachable):
-    """Nobody listens on the socket: no daemon runs there."""
+    """Nothing listens on the socket: no daemon is running."""
 
 
 class ConnectionLost(DaemonUnreachable):
-    """The daemon went away in the middle of a call. Whether the call took effect is not known."""
+    """The connection was lost during a call. Whether the call took effect is not known."""
 
     spoke = False
-    """Whether it had answered anything on the connection that was lost."""
+    """Whether the daemon had answered hello on this connection."""
 
 
 class ForeignServer(DaemonUnreachable):
@@ -155,7 +155,7 @@ BY_CODE: Mapping[str, type[QueuectlError]] = {
 
 
 def from_wire(error: object) -> QueuectlError:
-    """The exception for a response's error: the map `{code, message, data}`, or the string `code: message`.
+    """Return the exception for the error of a response: the map `{code, message, data}`, or the string `code: message`.
 
     A code of a newer daemon becomes a plain QueuectlError that keeps the daemon's words.
     """

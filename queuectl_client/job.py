@@ -1,4 +1,4 @@
-"""A job as a program sees it: what the daemon last said of it, and what can be done with it."""
+"""Job snapshots with methods to act on the job."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -6,11 +6,11 @@ from typing import Any, Protocol
 from queuectl_client.protocol.vocabulary import ENDED_STATES, JobState
 
 Missing = Callable[[int], None] | None
-"""Called with a number of bytes of output where so many were dropped."""
+"""Callback that gets the number of output bytes dropped at a gap."""
 
 
 class JobRecord:
-    """What the daemon said of a job at one time. Every key of the job's JSON is an attribute; `data` is the map."""
+    """A snapshot of a job. Every key of the job's JSON is an attribute; `data` is the whole mapping."""
 
     id: str
     seq: int
@@ -57,17 +57,17 @@ class JobRecord:
 
     @property
     def state(self) -> JobState:
-        """Where it stood."""
+        """The state of the job."""
         return JobState(self.data["state"])
 
     @property
     def has_ended(self) -> bool:
-        """Whether it will not run again by itself."""
+        """Whether the job has ended, and will not run again unless it is retried."""
         return self.state in ENDED_STATES
 
 
 class JobMethods(Protocol):
-    """What a Job asks of its client, with the ids of jobs."""
+    """Client methods that a Job calls."""
 
     def get(self, id: str, /) -> "Job": ...
     def wait(self, *ids: str, timeout: float | None) -> "list[Job]": ...

@@ -1,6 +1,6 @@
-"""The calls of one connection: numbers, hello, answers, notifications. No sockets, so Client and AsyncClient share it.
+"""Sans-I/O RPC session: message ids, hello, responses and notifications of one connection.
 
-Also how long an answer may take, by the table of the methods.
+Shared by Client and AsyncClient. Also the response timeout of each call, from the table of methods.
 """
 
 from collections import deque
@@ -20,22 +20,22 @@ from queuectl_client.protocol.methods import METHODS, UNKNOWN, Answer
 from queuectl_client.version import __version__
 
 DEFAULT_PATIENCE_S: Final = 10.0
-"""How long a call that waits for nothing may stay without an answer, before the daemon counts as silent."""
+"""Response timeout in seconds of a call that does not block."""
 
 SLOW_PATIENCE_S: Final = 60.0
-"""The same for calls that make the daemon do much."""
+"""Response timeout in seconds of calls that are expensive for the daemon."""
 
 SIGN_OF_LIFE_S: Final = 15.0
-"""How long nothing may come from a daemon that is waited for, before it is asked whether it lives (`ping`)."""
+"""Seconds without data during a blocking call after which the client sends a `ping`."""
 
 JOBS_A_CALL: Final = 1_000
-"""Where a selector may stand for any number of jobs, so many are changed by one call."""
+"""Maximum number of jobs changed by one call, for selectors that may match any number of jobs."""
 
 _SELECTOR_SIGNS: Final = frozenset(":@-")
 
 
 def patience_s(method: str, params: Mapping[str, Any], default: float | None = DEFAULT_PATIENCE_S) -> float | None:
-    """Seconds in which an answer must come; None for a call that may wait for as long as a job runs."""
+    """Return the response timeout in seconds; None for a call that may block for as long as a job runs."""
     known = METHODS.get(method, UNKNOWN)
     if known.answer is Answer.TIMEOUT:
         timeout = params.get("timeout")
@@ -50,44 +50,44 @@ def patience_s(method: str, params: Mapping[str, Any], default: float | None = D
 
 
 def _may_be_many(ref: object) -> bool:
-    """Whether there may be a selector in it that stands for any number of jobs."""
+    """Whether `ref` may contain a selector that matches any number of jobs."""
     if isinstance(ref, list | tuple):
         return any(map(_may_be_many, ref))
     return isinstance(ref, str) and (ref == "all" or not _SELECTOR_SIGNS.isdisjoint(ref))
 
 
 def may_repeat(method: str, params: Mapping[str, Any]) -> bool:
-    """Whether a call whose answer was lost may be made again."""
+    """Whether a call may be repeated if its response was lost."""
     return METHODS.get(method, UNKNOWN).may_repeat(params)
 
 
 def is_wait(method: str, params: Mapping[str, Any]) -> bool:
-    """Whether the call may wait for as long as a job runs."""
+    """Whether the call may block for as long as a job runs."""
     return patience_s(method, params) is None
 
 
 class Silence:
-    """When a daemon that is waited for, for as long as a job runs, is asked whether it lives, and when it is silent.
+    """Keepalive timer of a blocking call: when to ping the daemon, and when to give it up as silent.
 
-    Times are those of one clock that the caller reads.
+    All times are readings of one clock, passed in by the caller.
     """
 
     def __init__(self, patience: float | None, now: float) -> None:
-        """`patience`: seconds for a sign of life; None: any time."""
+        """`patience`: seconds to wait for the response to a ping; None: forever."""
         self.deadline = None if patience is None else now + SIGN_OF_LIFE_S
-        """Until when something must come; None: it need not."""
+        """Time by which data must arrive; None: no limit."""
         self._patience = patience
         self._heard = now
         self._asked = False
 
     def heard(self, at: float) -> None:
-        """Something came at this time, if nothing did later."""
+        """Record that data arrived at this time. Ignored if data arrived later."""
         if at > self._heard and self._patience is not None:
             self._heard, self._asked = at, False
             self.deadline = at + SIGN_OF_LIFE_S
 
     def may_ask(self, now: float) -> bool:
-        """The deadline was first. True: it is asked with a ping, and has its patience to answer; False: it was."""
+        """Handle an expired deadline. True: send a ping and wait until the new one; False: the ping timed out."""
         if self._asked or self._patience is None:
             return False
         self._asked, self.deadline = True, now + self._patience
@@ -95,7 +95,7 @@ class Silence:
 
 
 class RpcSession:
-    """What has been asked on one connection and what has come back. `server` is the answer to hello, once it came."""
+    """Pending calls and received responses of one connection. `server` is the result of hello, once received."""
 
     def __init__(self, after: int = 0, *, subscription_lost: bool = False) -> None:
         self._subscribed = False
@@ -110,21 +110,21 @@ class RpcSession:
         self.server: dict[str, Any] = {}
 
     def next(self) -> "RpcSession":
-        """The session of the next connection. It goes on counting, so that no call gets another's answer."""
+        """Return a session for the next connection. Message ids continue, so no call gets another's response."""
         return RpcSession(self._last, subscription_lost=self._subscribed or self._subscription_lost)
 
     def check_subscription(self) -> None:
-        """Raise ConnectionLost when what was subscribed to was told over an earlier connection, and not asked anew.
+        """Raise ConnectionLost if the subscription was made over an earlier connection and was not renewed.
 
-        A call in between may have found the next daemon, where nobody would ever be told anything.
+        A call in between may have reconnected to a new daemon, which would never send a notification.
         """
         if self._subscription_lost:
             raise ConnectionLost("the subscription was made over a connection that was lost")
 
     def call(self, method: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
-        """The number of a new call and the bytes to send for it; hello goes before the first.
+        """Return the message id of a new call and the bytes to send; the first call is preceded by hello.
 
-        Parameters that are None are left out. Raises InvalidParams for what cannot be sent.
+        Parameters that are None are left out. Raises InvalidParams for parameters that cannot be encoded.
         """
         hello = b"" if self._hello is not None else self._say_hello()
         self._last += 1
@@ -143,17 +143,17 @@ class RpcSession:
         return self._last, hello + frame
 
     def cancel(self, msgid: int) -> bytes:
-        """The bytes that end a waiting call; its answer still comes."""
+        """Return the bytes that cancel a blocking call; its response still arrives."""
         return rpc.notification("cancel", {"msgid": msgid})
 
     def lost(self, words: str) -> ConnectionLost:
-        """The error for a connection that was lost."""
+        """Return the error for a lost connection."""
         error = ConnectionLost(words)
         error.spoke = bool(self.server)
         return error
 
     def receive(self, data: bytes) -> list[int]:
-        """Take what came and tell which calls are answered by it. Raises ConnectionLost for what is no answer."""
+        """Process received bytes; return the ids of the calls answered. Raises ConnectionLost for malformed data."""
         answered = []
         try:
             for message in self._decoder.feed(data):
@@ -166,15 +166,15 @@ class RpcSession:
         return answered
 
     def has_answer(self, msgid: int) -> bool:
-        """Whether the call has been answered and the answer was not taken yet."""
+        """Whether the response to the call has arrived and was not taken yet."""
         return msgid in self._answers
 
     def is_asked(self, msgid: int) -> bool:
-        """Whether an answer to the call is still to come."""
+        """Whether the call is still pending."""
         return msgid in self._asked
 
     def take(self, msgid: int) -> Any:
-        """The result of an answered call. Raises the error it was answered with, or that hello was."""
+        """Return the result of an answered call. Raises the error of its response, or that of hello."""
         answer = self._answers.pop(msgid)
         if self._refusal is not None:
             raise self._refusal
@@ -183,13 +183,13 @@ class RpcSession:
         return answer.result
 
     def ping(self) -> bytes:
-        """The bytes that ask for a sign of life. Whatever comes after them is one."""
+        """Return the bytes of a ping. Any data received afterwards is a sign of life."""
         msgid, data = self.call("ping", {})
         self.forget(msgid)
         return data
 
     def forget(self, msgid: int) -> None:
-        """Drop the answer, now or when it comes."""
+        """Discard the response, now or when it arrives."""
         self._asked.discard(msgid)
         self._answers.pop(msgid, None)
 
@@ -201,7 +201,7 @@ class RpcSession:
 
     def _take_answer(self, answer: rpc.Response) -> list[int]:
         if answer.msgid is None:
-            # It could not tell which call it refuses, and closes next: too many connections, say.
+            # The error belongs to no call (too many connections, say); the daemon closes the connection next.
             raise from_wire(answer.error)
         if answer.msgid == self._hello:
             self._take_hello(answer)
@@ -230,12 +230,12 @@ class RpcSession:
         try:
             params = rpc.params_of(message.params)
         except ValueError:
-            return  # of a form we do not know: ignored, whatever it carries
+            return  # unknown format: ignore it
         self.notifications.append(rpc.Notification(message.method, params))
 
 
 def _with_versions(error: QueuectlError, server: str) -> QueuectlError:
-    """The error; where a daemon of another version did not know what was asked, it says which side to upgrade."""
+    """Return the error; if a daemon of another version did not know the request, add which side to upgrade."""
     daemon = server.partition(" ")[2]
     if isinstance(error, UnknownMethod | InvalidParams) and daemon and daemon != __version__:
         side = "daemon, then: queuectl daemon restart" if _numbers(daemon) < _numbers(__version__) else "client"
