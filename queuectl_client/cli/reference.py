@@ -43,7 +43,7 @@ selectors `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`, `@failed` (or any ot
 
 def page() -> str:
     """The whole of docs/cli.md."""
-    ctx = click.Context(root, info_name="queuectl")
+    ctx = click.Context(root, info_name="queuectl", **root.context_settings)
     lines = [
         _BEGIN,
         *_examples(root.example),
