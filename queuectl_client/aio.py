@@ -144,9 +144,9 @@ class AsyncClient(AsyncConnection):
         """Release held jobs."""
         return await self._each("job.release", ids=ids, dry_run=dry_run)
 
-    async def retry(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
-        """Run ended jobs again, and failed ones now."""
-        return await self._each("job.retry", ids=ids, dry_run=dry_run)
+    async def retry(self, *ids: Ref, dry_run: bool = False, **changes: Any) -> list[AsyncJob]:
+        """Run ended jobs again, and failed ones now; `changes` (such as timeout=600) are made to each first."""
+        return await self._each("job.retry", ids=ids, dry_run=dry_run, changes=changes or None)
 
     async def remove(self, *ids: Ref, dry_run: bool = False) -> list[AsyncJob]:
         """Remove jobs that are not running, with their output."""

@@ -104,9 +104,9 @@ class Client(Connection):
         """Release held jobs."""
         return self._each("job.release", ids=ids, dry_run=dry_run)
 
-    def retry(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
-        """Run ended jobs again, and failed ones now."""
-        return self._each("job.retry", ids=ids, dry_run=dry_run)
+    def retry(self, *ids: Ref, dry_run: bool = False, **changes: Any) -> list[Job]:
+        """Run ended jobs again, and failed ones now; `changes` (such as timeout=600) are made to each first."""
+        return self._each("job.retry", ids=ids, dry_run=dry_run, changes=changes or None)
 
     def remove(self, *ids: Ref, dry_run: bool = False) -> list[Job]:
         """Remove jobs that are not running, with their output."""

@@ -11,7 +11,8 @@ from typing import Final
 DESTROYING: Final = frozenset({"cancel", "kill", "rm", "prune", "purge", "stop", "unset"})
 """Verbs that end, remove or change back."""
 _NEAR: Final = 0.6
-_NEARLY_THE_SAME: Final = 0.75
+_NEARLY_THE_SAME: Final = 0.78
+"""For a verb that destroys, and for the words of other programs."""
 _LONGEST: Final = 60
 
 
@@ -129,17 +130,13 @@ def meant(noun: str, word: str, verbs: Iterable[str]) -> tuple[str, ...]:
     for spelled in (word, word.lower().replace("_", "-")):
         if spelled in known:
             return known[spelled]
-    names = [*verbs, *known]
-    near = max(names, key=lambda name: _likeness(word, name))
-    likeness = _likeness(word, near)
-    forms = known.get(near, (near,))
-    if likeness < _NEAR:
-        return ()
-    if likeness < _NEARLY_THE_SAME and any(DESTROYING & set(form.split()) for form in forms):
-        harmless = [name for name in names if not DESTROYING & set(" ".join(known.get(name, (name,))).split())]
-        near = max(harmless, key=lambda name: _likeness(word, name))
-        return known.get(near, (near,)) if _likeness(word, near) >= _NEAR else ()
-    return forms
+    likely = {name: _likeness(word, name) for name in (*verbs, *known)}
+    for name in sorted(likely, key=likely.__getitem__, reverse=True):
+        forms = known.get(name, (name,))
+        destroys = any(DESTROYING & set(form.split()) for form in forms)
+        if likely[name] >= (_NEARLY_THE_SAME if destroys or name in known else _NEAR):
+            return forms
+    return ()
 
 
 def _likeness(word: str, name: str) -> float:

@@ -82,6 +82,8 @@ class Attribute(NamedTuple):
     heading: str = ""
     """Over its option in the help; an attribute without one has no option."""
     option: str = ""
+    short: str = ""
+    """Its option's short form: the same letter means nothing else with any verb that describes jobs."""
     metavar: str | None = None
     help: str = ""
     comment: str = ""
@@ -136,16 +138,17 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
     _output("attempts", Form.WHOLE),
     _input(
         "max_retries", Form.WHOLE, FAILING, "Maximum number of executions; 0 and 1 both mean one.",
-        high=1000, setting=True, example=3,
+        high=1000, setting=True, example=3, short="-r",
     ),
     _output("created_at", Form.TIME),
     _output("updated_at", Form.TIME),
     _input(
         "queue", Form.QUEUE, WHAT, "Queue; default: default.", default="default",
-        comment="The queue.", example="default",
+        comment="The queue.", example="default", short="-Q",
     ),
     _input(
         "priority", Form.WHOLE, WHAT, "Higher runs first.", low=-1_000_000, high=1_000_000, default=0, example=0,
+        short="-p",
     ),
     _input(
         "delay", Form.SECONDS, WHEN, "Start no earlier than this long from now: 90s, 1h30m.", zero=True, default=0,
@@ -165,24 +168,24 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
     _output("worker", Form.WORKER),
     _input(
         "cwd", Form.FOLDER, AROUND, "Working folder; default: the current one.", required=True,
-        comment="Working folder.", example="/tmp",
+        comment="Working folder.", example="/tmp", short="-w",
     ),
     _input(
         "env", Form.VARIABLES, AROUND, "Set an environment variable; repeatable.", shown=False, default={},
         comment="Variables added to its environment. true keeps a value, which is not shown.",
-        example={"MODE": "fast"},
+        example={"MODE": "fast"}, short="-e",
     ),
     _input("stdin", Form.ANY_TEXT, AROUND, "Text for stdin; default: empty.", kind=None, shown=False),
-    _input("name", Form.TEXT, WHAT, "A display name.", high=1024, example="nightly"),
+    _input("name", Form.TEXT, WHAT, "A display name.", high=1024, example="nightly", short="-n"),
     _input(
         "labels", Form.LABELS, WHAT, "A label; repeatable.", option="--label", default={},
-        comment="Labels, for selecting jobs.", example={"user": "ada"},
+        comment="Labels, for selecting jobs.", example={"user": "ada"}, short="-l",
     ),
     _input(
         "depends_on", Form.JOBS, WHEN,
         "Run after ID has completed; repeatable. ID may be last, 3-9, label:K=V, batch:NAME.",
         option="--after", default=(), example=["job_1", "job_2:any"],
-        comment='Run after these jobs: "job_1" (success), "job_1:dead" or "job_1:any".',
+        comment='Run after these jobs: "job_1" (success), "job_1:dead" or "job_1:any".', short="-a",
     ),
     _input("timeout", Form.SECONDS, FAILING, "Terminate an execution that runs longer.", setting=True, example=600),
     _input(
@@ -241,7 +244,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
         comment="Resources to reserve.", example={"gpu": 1},
     ),
     _output("granted", Form.LISTED),
-    _input("hold", Form.FLAG, WHEN, "Hold the job until it is released.", editable=False, default=False),
+    _input("hold", Form.FLAG, WHEN, "Hold the job until it is released.", editable=False, default=False, short="-H"),
     _input(
         "once", Form.FLAG, FAILING, "Never run it again after a crash.", default=False, example=False,
     ),

@@ -105,6 +105,8 @@ def _job_key(_key: str, value: Any) -> str:
 class ListJobs(Request):
     """A page of jobs. `since` (Unix ms) is the time they were created; `after` is the `next` of the page before.
 
+    `ended_since` (Unix ms) and `reason` as `dlq.list` has them.
+
     `seqs`: of these jobs alone, in this order. `keys`: nothing but these keys of each, of those a filter may name.
     `sort`: the first `limit` of all by this key, those without it last; `descending`: the largest first.
     """
@@ -116,6 +118,8 @@ class ListJobs(Request):
     name: str | None = param(_NAME, None)
     batch: str | None = param(checks.job_id, None)
     since: int | None = param(checks.moment_or_unix, None)
+    ended_since: int | None = param(checks.moment_or_unix, None)
+    reason: str | None = param(_NAME, None)
     filter: str | None = param(filters.text, None)
     ids: tuple[str, ...] | None = param(checks.selectors, None)
     seqs: tuple[int, ...] | None = param(checks.list_of(checks.integer(1, 2**53), longest=MAX_PAGE), None)
@@ -222,10 +226,11 @@ class JobRelease(JobIds):
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
 class JobRetry(JobIds):
-    """Run ended jobs again, and failed ones now."""
+    """Run ended jobs again, and failed ones now. `changes` are made to each of them first, as `job.edit` does it."""
 
-    __slots__ = ()
+    changes: Mapping[str, Any] | None = param(read_changes, None)
 
 
 class JobRemove(JobIds):

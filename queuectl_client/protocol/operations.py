@@ -46,6 +46,7 @@ class DeadFilter(Request):
     queue: str | None = param(checks.queue_name, None)
     label: Mapping[str, str] | None = param(label_filter, None)
     name: str | None = param(_TEXT, None)
+    batch: str | None = param(checks.job_id, None)
     since: int | None = param(checks.moment_or_unix, None)
     reason: str | None = param(_TEXT, None)
     filter: str | None = param(filters.text, None)
@@ -54,7 +55,7 @@ class DeadFilter(Request):
     @property
     def narrows(self) -> bool:
         """Whether anything but all is asked for."""
-        asked = (self.queue, self.label, self.name, self.since, self.reason, self.filter)
+        asked = (self.queue, self.label, self.name, self.batch, self.since, self.reason, self.filter)
         return any(value is not None for value in asked)
 
 
@@ -103,15 +104,30 @@ class DlqPurge(DeadJobs):
 class JobPrune(Request):
     """Forget ended jobs of these states, with their output; `older_than`: that ended so many seconds ago, or more.
 
-    `dry_run`: only count them.
+    Of these those that pass all filters, `since` (ended since then) and `reason` as with `dlq.list`. `dry_run`: only
+    count them.
     """
 
+    SPELLINGS: ClassVar = {"labels": "label", "state": "states"}
     states: tuple[str, ...] = param(
         checks.list_of(checks.word_of(sorted(ENDED_STATES)), longest=8, single=True),
         (JobState.COMPLETED, JobState.CANCELLED),
     )
     older_than: float = param(checks.seconds(zero=True), 0)
     dry_run: bool = param(checks.boolean, False)
+    queue: str | None = param(checks.queue_name, None)
+    label: Mapping[str, str] | None = param(label_filter, None)
+    name: str | None = param(_TEXT, None)
+    batch: str | None = param(checks.job_id, None)
+    since: int | None = param(checks.moment_or_unix, None)
+    reason: str | None = param(_TEXT, None)
+    filter: str | None = param(filters.text, None)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything but states and age is asked for."""
+        asked = (self.queue, self.label, self.name, self.batch, self.since, self.reason, self.filter)
+        return any(value is not None for value in asked)
 
 
 def _config_key(key: str, value: Any) -> str:

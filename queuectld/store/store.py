@@ -47,7 +47,6 @@ from queuectld.store.writes import (  # fmt: skip
     edits,
     explaining,
     idempotency,
-    queues,
     registry,
     survivors,
     turn,
@@ -295,7 +294,7 @@ class Store:
 
     async def queue_remove(self, name: str, *, now: Now) -> None:
         """Remove a queue that has no jobs. Raises Refused (not_found, wrong_state)."""
-        await self._writer.submit(partial(queues.remove, name=name, now=now))
+        await self._writer.submit(partial(registry.remove_queue, name=name, now=now))
 
     async def pool_add(self, kind: str, wanted: int, job_seq: int | None = None, *, now: Now) -> int:
         """Store a pool of kind `detached`, `foreground` or `job`; return its number, which is never reused."""

@@ -208,6 +208,7 @@ def test_a_unique_key_that_is_taken_is_told_truthfully(home: Home) -> None:
 
 
 def test_what_keeps_a_job_from_starting_is_said_at_once(home: Home) -> None:
+    home.ok("queue", "set", "night", "--rate", "none")
     home.ok("queue", "pause", "night")
     done = home.cli("enqueue", "--queue", "night", "true")
     assert "Queue night is paused" in done.stderr

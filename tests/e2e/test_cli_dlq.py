@@ -110,3 +110,25 @@ def test_purge_takes_age_and_filters_and_asks(dead: Home) -> None:
     assert dead.ok("dlq", "purge", "--reason", "exit 1") == "Job job_1 removed\n"
     assert ids(dead, "purge", "--all", "-y") == ["job_2", "job_3", "job_4"]
     assert dead.states() == {"job_5": "completed"}
+
+
+def test_the_list_has_the_columns_order_and_limit_of_every_list(dead: Home) -> None:
+    assert ids(dead, "list", "--sort", "-id", "--limit", "2") == ["job_4", "job_3"]
+    assert ids(dead, "list", "--reverse") == ["job_4", "job_3", "job_2", "job_1"]
+    assert dead.ok("dlq", "list", "--columns", "id,name", "-l", "user=ada").split() == ["ID", "NAME", "job_1", "a1"]
+    assert dead.ok("dlq", "list", "-Q", "q", "--jsonl", "--columns", "id") == '{"id": "job_3"}\n'
+    assert "^" in dead.cli("dlq", "list", "--filter", "x=").stderr
+    assert dead.ok("list", "--reason", "exit", "-q").split() == ["job_1", "job_2"]
+
+
+def test_purge_and_prune_take_the_same_filters(dead: Home) -> None:
+    dead.ok("enqueue", "-q", "--id", "kept", "--hold", "--label", "user=ada", "true")
+    assert dead.ok("prune", "--state", "DEAD,completed", "--reason", "exit", "--dry-run") == "2 jobs would be removed\n"
+    assert dead.json("prune", "--state", "dead", "-l", "user=ada", "--older-than", "1h") == {"removed": 0}
+    assert dead.json("prune", "--state", "dead", "-l", "user=ada") == {"removed": 1}
+    assert dead.json("prune", "-Q", "q") == {"removed": 0}, "dead ones go only when told so"
+    assert dead.ok("dlq", "purge", "--name", "a*", "--since", "1d", "-y") == "Job job_2 removed\n"
+    assert dead.json("prune", "--filter", "command=true") == {"removed": 1}
+    assert list(dead.states()) == ["job_3", "job_4", "kept"]
+    refused = dead.cli("prune", "--filter", "x=")
+    assert (refused.returncode, "^" in refused.stderr) == (2, True)

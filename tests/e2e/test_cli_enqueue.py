@@ -298,3 +298,24 @@ def test_a_script_is_one_job_as_it_was_when_it_was_enqueued(home: Home) -> None:
     assert home.ok("logs", "1") == "hi you\n"
     assert home.ok("logs", "2") == "from stdin\n"
     assert home.json("show", "1")["name"] == "greet.sh"
+
+
+def test_short_options_are_those_that_people_know(home: Home) -> None:
+    home.ok("enqueue", "-q", "--id", "first", "true")
+    options = "-n x -p 5 -l a=b -e X=1 -w /tmp -a first -Q q -r 7"
+    job = home.json("enqueue", *options.split(), "make", "all")
+    assert (job["name"], job["priority"], job["labels"], job["env_names"]) == ("x", 5, {"a": "b"}, ["X"])
+    assert (job["cwd"], job["queue"], job["max_retries"], job["state"]) == ("/tmp", "q", 7, "blocked")
+    assert home.json("enqueue", "-H", "true")["state"] == "held"
+    for words in (["ls -l", "-p", "3"], ['{"command":"ls"}', "-p", "3"], ["-p", "3", "--", "ls", "-p", "4"]):
+        home.ok("enqueue", *words)
+        assert home.json("show", "last")["priority"] == 3
+
+
+@pytest.mark.parametrize("words", [["ls", "-l"], ["grep", "-n", "x", "file"], ["true", "-p", "3"], ["sort", "-r"]])
+def test_a_short_option_behind_a_bare_command_is_not_guessed(home: Home, words: list[str]) -> None:
+    for verb in ("enqueue", "run"):
+        refused = home.cli(verb, *words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert f"{words[1]} behind the command" in refused.stderr
+        assert f"queuectl {verb} -- COMMAND {words[1]}" in refused.stderr

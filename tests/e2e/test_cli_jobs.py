@@ -298,6 +298,40 @@ def test_the_removal_of_a_job_says_what_becomes_of_those_that_waited_for_it(home
     assert home.cli("rm", "all", "-y").stderr == ""
 
 
+def test_a_release_of_a_job_that_is_not_held_says_what_lets_it_run(home: Home) -> None:
+    home.ok("enqueue", "-q", "--id", "late", "--delay", "1h", "true")
+    home.ok("enqueue", "-q", "--id", "kept", "--hold", "true")
+    home.ok("enqueue", "-q", "--id", "child", "--after", "kept", "true")
+    home.ok("enqueue", "-q", "--id", "fails", "--backoff-base", "1000", "exit 1")
+    home.ok("worker", "start", "-d")
+    eventually(lambda: home.states()["fails"] == "failed")
+    for job, way_out in (
+        ("late", "edit late run_at=none"), ("child", "edit child depends_on=none"), ("fails", "retry fails"),
+    ):  # fmt: skip
+        refused = home.cli("release", job)
+        assert refused.returncode == 5
+        assert refused.stderr.startswith(f"Error: Job {job} is not held; it ")
+        assert refused.stderr.endswith(f": queuectl {way_out}\n")
+        home.ok(*way_out.split())
+    eventually(lambda: (home.states()["late"], home.states()["child"]) == ("completed", "completed"))
+
+
+def test_a_retry_changes_the_job_first_and_an_edit_of_an_ended_job_says_how_to_run_it(home: Home) -> None:
+    home.ok("worker", "start", "-d")
+    home.ok("enqueue", "-q", "--id", "a", "--max-retries", "1", "exit 3")
+    home.cli("wait", "a")
+    home.ok("retry", "a", "command=echo fine", "labels=k=v")
+    home.ok("wait", "a")
+    job = home.json("show", "a")
+    assert (job["state"], job["command"], job["labels"]) == ("completed", "echo fine", {"k": "v"})
+    assert "to run it with the change: queuectl retry a" in home.cli("edit", "a", "name=n").stderr
+    for words, said in ((["a", "nam=x"], "did you mean name"), (["name=x"], "give the ID"), (["a", "timeout=0"], "0")):
+        refused = home.cli("retry", *words)
+        assert (refused.returncode, refused.stdout) == (2, ""), words
+        assert said in refused.stderr
+    assert home.json("show", "a")["runs"] == 2
+
+
 def test_a_wait_says_what_it_waits_for_and_again_when_that_changes(home: Home) -> None:
     home.ok("worker", "start", "-d")
     home.ok("enqueue", "-q", "--id", "big", "--slots", "2", "true")

@@ -81,6 +81,9 @@ def test_what_is_wrong_with_a_filter_is_pointed_at(full: Home) -> None:
         (["--limit", "0"], "--limit"),
         (["--watch", "--json"], "events --follow"),
         (["--filtr", "x"], "--filter"),
+        (["--state", "running"], "did you mean processing?"),
+        (["--state", "dead,faild"], "did you mean failed?"),
+        (["@faild"], "did you mean failed?"),
     ],
 )
 def test_what_is_not_allowed_is_told(words: list[str], said: str, home: Home) -> None:
@@ -107,7 +110,7 @@ def test_a_list_is_sorted_by_any_key(full: Home) -> None:
 
 def test_columns_are_any_keys_of_a_job_in_json_too(full: Home) -> None:
     lines = full.ok("list", "--columns", "seq,label.user,exitCode,signal,once,depends-on", "--limit", "5").splitlines()
-    assert lines[0].split() == ["SEQ", "LABEL.USER", "EXIT", "SIGNAL", "ONCE", "DEPENDS_ON"]
+    assert lines[0].split() == ["SEQ", "label.user", "EXIT_CODE", "SIGNAL", "ONCE", "DEPENDS_ON"]
     assert lines[1].split() == ["1", "ada", "3", "-", "-", "-"]
     jobs = full.json("list", "--columns", "id,duration,labels", "--state", "dead")
     assert [list(job) for job in jobs] == [["id", "duration", "labels"]]
@@ -214,3 +217,31 @@ def test_a_watched_list_in_a_pipe_is_one_table_after_the_other(home: Home) -> No
     assert [watcher.stdout.readline() for _ in range(3)] == ["\n", "ID     STATE\n", "job_1  Pending\n"]
     watcher.send_signal(signal.SIGINT)
     assert watcher.wait(timeout=20) == 130
+
+
+def test_states_are_typed_in_any_case_several_at_once_and_as_ids(home: Home) -> None:
+    for job, state in (("a", []), ("b", ["--hold"]), ("c", ["--hold"]), ("d", ["--delay", "1h"])):
+        home.ok("enqueue", "-q", "--id", job, *state, "true")
+    home.ok("cancel", "c")
+    for words, found in (
+        (["--state", "Held,CANCELLED"], "bc"),
+        (["--state", "held", "--state", "@cancelled"], "bc"),
+        (["@HELD", "@pending"], "abd"),
+        (["@held", "@cancelled", "--sort", "-id"], "cb"),
+        (["b", "1"], "ba"),
+        (["1-3", "--state", "held"], "b"),
+        (["1-3", "--sort", "-id", "--limit", "2"], "cb"),
+        (["last"], "d"),
+        (["all"], "abcd"),
+    ):
+        assert ids(home, *words) == found, words
+    refused = home.cli("list", "nosuch")
+    assert (refused.returncode, refused.stdout) == (4, "")
+
+
+def test_headings_are_names_of_columns(home: Home) -> None:
+    home.ok("enqueue", "-q", "-l", "User=ada", "true")
+    for words in ([], ["--columns", "exit_code,run_at,label.User,duration,name"]):
+        headings = home.ok("list", *words).splitlines()[0].split()
+        assert home.ok("list", "--columns", ",".join(headings)).splitlines()[0].split() == headings
+    assert home.ok("list", "--columns", "created,exit,failures").split()[:3] == ["CREATED_AT", "EXIT_CODE", "ATTEMPTS"]

@@ -17,7 +17,7 @@ METHODS = (
     "enqueue enqueue_many batch.open batch.add batch.commit status list job.get job.wait job.logs job.cancel job.kill "
     "job.send job.pause job.resume job.hold job.release job.retry job.remove job.prune job.edit job.move job.explain "
     "dlq.list dlq.retry dlq.purge config.get config.set config.list config.unset queue.list queue.set "
-    "queue.pause queue.resume worker.start worker.stop worker.list worker.scale daemon.info "
+    "queue.pause queue.resume queue.remove worker.start worker.stop worker.list worker.scale daemon.info "
     "daemon.drain daemon.shutdown events.subscribe hello ping"
 )
 

@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from queuectl_client.cli.commands.job_actions import SELECTORS, JobAction, change, dry_run_option, yes_option
+from queuectl_client.cli.commands.job_actions import (
+    SELECTORS,
+    JobAction,
+    change,
+    dry_run_option,
+    ids_and_changes,
+    yes_option,
+)
 from queuectl_client.cli.framework import VerbCommand, pass_invocation, verb
 from queuectl_client.cli.invocation import Invocation
 
@@ -59,15 +66,6 @@ release = _verb_on_jobs(
     "Let held jobs run.\n",
     "queuectl release job_7\nqueuectl release all",
 )
-retry = _verb_on_jobs(
-    "retry",
-    JobAction("job.retry", "retry", "retried", "will run again"),
-    """Run ended jobs again, with no failures counted and their history and output kept.
-
-    A failed one that waits for its backoff runs now.
-    """,
-    "queuectl retry job_7\nqueuectl retry @failed @dead --dry-run",
-)
 remove = _verb_on_jobs(
     "rm",
     JobAction("job.remove", "remove", "removed"),
@@ -94,3 +92,27 @@ def kill(invocation: Invocation, jobs: tuple[str, ...], signal: str, dry_run: bo
     params = {"ids": list(jobs), "signal": number}
     action = JobAction("job.kill", f"send {signal.upper()} to", f"sent {signal.upper()}", f"was sent {signal.upper()}")
     return change(invocation, action, params, dry_run=dry_run, confirm=not yes)
+
+
+@verb(
+    "retry",
+    example="""
+        queuectl retry job_7
+        queuectl retry job_7 timeout=10m 'command=make -k'
+        queuectl retry @failed @dead --dry-run
+    """,
+    help=f"""
+    Run ended jobs again, with no failures counted and their history and output kept.
+
+    A failed one that waits for its backoff runs now. KEY=VALUE changes each of the jobs first, as queuectl edit does.
+    {SELECTORS}""",
+)
+@click.argument("words", nargs=-1, required=True, metavar="ID... [KEY=VALUE]...")
+@dry_run_option
+@pass_invocation
+def retry(invocation: Invocation, words: tuple[str, ...], dry_run: bool) -> int:
+    jobs, changes = ids_and_changes(words)
+    if not jobs:
+        raise click.UsageError("give the ID of a job; KEY=VALUE alone says what to change of it")
+    params = {"ids": jobs, **({"changes": changes} if changes else {})}
+    return change(invocation, JobAction("job.retry", "retry", "retried", "will run again"), params, dry_run=dry_run)

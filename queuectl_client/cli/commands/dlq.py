@@ -1,41 +1,20 @@
 """`queuectl dlq`: the dead letter queue, where jobs are that gave up."""
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 
-from queuectl_client.cli.commands.job_actions import JobAction, change, dry_run_option, yes_option
-from queuectl_client.cli.commands.jobs import Job, show_job, show_jobs
+from queuectl_client.cli.commands.job_actions import JobAction, change, dry_run_option, ids_and_changes, yes_option
+from queuectl_client.cli.commands.jobs import show_job
+from queuectl_client.cli.commands.listing import Listing, filter_options, listing_options, order_of, pointed, which
 from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.jobinput.changes import Change, typed
-from queuectl_client.cli.jobinput.values import DURATION, MOMENT
-from queuectl_client.errors import WrongState
+from queuectl_client.cli.jobinput.values import DURATION
+from queuectl_client.cli.output import columns
+from queuectl_client.errors import InvalidParams, WrongState
 
 COLUMNS: Final = ("id", "attempts", "queue", "finished_at", "reason", "command")
-_CHANGE: Final = re.compile(r"[A-Za-z_-]+(\.[^=]*)?=")
-"""How KEY=VALUE begins. A selector with an equals sign in it, `label:k=v`, has a colon before."""
-
-_FILTERS: Final = (
-    click.option("--queue", metavar="NAME", help="Of this queue."),
-    click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label."),
-    click.option("--name", metavar="GLOB", help="With a name that matches this pattern (x*)."),
-    click.option("--since", type=MOMENT, help="Dead since then: ISO 8601 or an age (2h, 7d)."),
-    click.option("--reason", metavar="TEXT", help="Whose reason begins with TEXT: 'exit 3', timeout, signal."),
-    click.option("--filter", "filter", metavar="EXPR", help="That match this filter expression (see queuectl list)."),
-)
-
-
-def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_FILTERS):
-        function = option(function)
-    return function
-
-
-def _filter_params(labels: tuple[str, ...], **rest: Any) -> dict[str, Any]:
-    return {key: value for key, value in {"label": list(labels), **rest}.items() if value}
 
 
 @noun(
@@ -51,24 +30,32 @@ def dlq() -> None:
     example="""
         queuectl dlq list
         queuectl dlq list --queue nightly --since 1d --reason 'exit 3'
-        queuectl dlq list --json
+        queuectl dlq list --sort -finished_at --limit 10 --columns id,reason
     """,
 )
-@_filters
+@filter_options("Dead")
+@listing_options(COLUMNS)
 @pass_invocation
-def list_dead(invocation: Invocation, /, **filters: Any) -> None:
+def list_dead(
+    invocation: Invocation,
+    /,
+    sort: str | None,
+    reverse: bool,
+    limit: int | None,
+    shown: str | None,
+    jsonl: bool,
+    since: str | None,
+    **filters: Any,
+) -> None:
     """Show dead jobs and why they died, the newest last."""
-    show_jobs(invocation, _dead(invocation, _filter_params(**filters)), COLUMNS)
-
-
-def _dead(invocation: Invocation, params: dict[str, Any]) -> Iterator[Job]:
-    after: dict[str, Any] = {}
-    while True:
-        page = invocation.call("dlq.list", **params, **after)
-        yield from page["jobs"]
-        if page["next"] is None:
-            return
-        after = {"after": page["next"]}
+    asked = which(**filters, state=["dead"], ended_since=since)
+    wanted = Listing(invocation, asked, order_of(sort, reverse), limit, jsonl=jsonl, usual=COLUMNS)
+    if shown is not None:
+        wanted.choose(columns.read(shown))
+    try:
+        wanted.show()
+    except InvalidParams as error:
+        raise pointed(error, filters["filter"]) from None
 
 
 @dlq.verb("show", example="queuectl dlq show job_7")
@@ -93,7 +80,7 @@ def show_dead(invocation: Invocation, job: str) -> None:
 )
 @click.argument("words", nargs=-1, metavar="[ID]... [KEY=VALUE]...")
 @click.option("--all", "every", is_flag=True, help="All dead jobs.")
-@_filters
+@filter_options("Dead")
 @click.option("--rate", metavar="N/UNIT", help="Spread the retries at this rate (10/m; s, m, h, d), starting now.")
 @dry_run_option
 @pass_invocation
@@ -105,9 +92,8 @@ def retry_dead(
     Named by ID or selector, all, or those that the filters fit. KEY=VALUE changes each of them first, as queuectl
     edit does it. With --rate the daemon spreads them; nothing has to wait for it.
     """
-    jobs = tuple(word for word in words if not _CHANGE.match(word))
-    changes = typed(Change().convert(word, None, None) for word in words if _CHANGE.match(word))
-    params = _which(jobs, every, _filter_params(**filters))
+    jobs, changes = ids_and_changes(words)
+    params = _which(jobs, every, which(**filters))
     params |= {key: value for key, value in (("rate", rate), ("changes", changes)) if value}
     action = JobAction("dlq.retry", "retry", "retried", "will run again")
     return change(invocation, action, params, dry_run=dry_run, columns=COLUMNS)
@@ -123,7 +109,7 @@ def retry_dead(
 )
 @click.argument("jobs", nargs=-1, metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="All dead jobs.")
-@_filters
+@filter_options("Dead")
 @click.option("--older-than", type=DURATION, metavar="DURATION", help="Only jobs dead for at least this long (7d).")
 @dry_run_option
 @yes_option
@@ -139,14 +125,14 @@ def purge_dead(
     **filters: Any,
 ) -> int:
     """Remove dead jobs for good, with their attempts and their output."""
-    params = _which(jobs, every, _filter_params(**filters))
+    params = _which(jobs, every, which(**filters))
     if older_than is not None:
         params["older_than"] = older_than
     action = JobAction("dlq.purge", "purge", "purged", "removed")
     return change(invocation, action, params, dry_run=dry_run, confirm=not yes, columns=COLUMNS)
 
 
-def _which(jobs: tuple[str, ...], every: bool, filters: dict[str, Any]) -> dict[str, Any]:
+def _which(jobs: Sequence[str], every: bool, filters: dict[str, Any]) -> dict[str, Any]:
     if bool(jobs) is (every or bool(filters)):
         raise click.UsageError("give job IDs, or else --all or a filter such as --queue")
     return {"ids": list(jobs)} if jobs else {"all": every, **filters}

@@ -10,6 +10,7 @@ from queuectl_client.cli.framework import pass_invocation, verb
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.changes import Change, Job, needs_job, typed
 from queuectl_client.errors import Conflict, InvalidParams
+from queuectl_client.protocol.vocabulary import ENDED_STATES
 
 
 @verb(
@@ -79,4 +80,6 @@ def _tell(invocation: Invocation, job: Job) -> int:
         invocation.document([job])
     else:
         invocation.data(job["id"] if invocation.quiet else f"Job {job['id']} changed")
+        if job["state"] in ENDED_STATES:
+            invocation.say(f"It is {job['state']}; to run it with the change: queuectl retry {job['id']}")
     return 0

@@ -1,5 +1,6 @@
 """`queuectl enqueue`: enqueue one job. Many at once are enqueued by batches.py."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -9,6 +10,7 @@ from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.command import command_of, script_of
 from queuectl_client.cli.jobinput.options import JobMap, described, job_options, lay_over, refuse_idle
 from queuectl_client.cli.output.hints import tell_why_it_waits
+from queuectl_client.protocol.attributes import GIVEN
 from queuectl_client.submission import described as submission
 
 
@@ -16,7 +18,13 @@ class EnqueueVerb(VerbCommand):
     """A verb that takes a command: an option it does not know was probably meant for that."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As any command, with a hint for `enqueue ls -l`."""
+        """As any command, with a hint for `enqueue ls -l`: neither its -l nor ours is guessed."""
+        if (behind := self._short_behind_command(ctx, args)) is not None:
+            raise click.UsageError(
+                f"{behind} behind the command may belong to it or to queuectl: put it before the command, "
+                f"or for the command itself after --: {ctx.command_path} -- COMMAND {behind} …",
+                ctx,
+            )
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -24,6 +32,30 @@ class EnqueueVerb(VerbCommand):
             raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
 
 
+    def _short_behind_command(self, ctx: click.Context, args: Sequence[str]) -> str | None:
+        """A short option of a job that stands behind a bare word of the command; None for none.
+
+        A command in one word, as JSON or for the shell, has its own options inside, so what follows is ours.
+        """
+        options = {name: each for each in self.get_params(ctx) for name in each.opts if isinstance(each, click.Option)}
+        rest = iter(args)
+        bare = False
+        for word in rest:
+            if word == "--":
+                return None
+            name = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if not word.startswith("-") or word == "-":
+                bare = bare or not any(letter in word for letter in " \t\n{")
+                continue
+            if bare and name in _OF_A_JOB:
+                return name
+            option = options.get(name)
+            if isinstance(option, click.Option) and not option.is_flag and name == word:
+                next(rest, None)
+        return None
+
+
+_OF_A_JOB: Final = frozenset(attribute.short for attribute in GIVEN.values() if attribute.short)
 MANY: Final = "Many at once"
 
 

@@ -3,6 +3,7 @@
 The daemon decides which jobs an action applies to; this module asks and reports.
 """
 
+import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,22 @@ SELECTORS: Final = """
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show which jobs would be affected; change nothing.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+_CHANGE: Final = re.compile(r"[A-Za-z_-]+(\.[^=]*)?=")
+"""How KEY=VALUE begins. A selector with an equals sign in it, `label:k=v`, has a colon before."""
+
+
+def ids_and_changes(words: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
+    """The IDs among the words, and the changes as the wire has them. Raises InvalidParams for a bad change."""
+    jobs, given = list[str](), list[str]()
+    for word in words:
+        (given if _CHANGE.match(word) else jobs).append(word)
+    if not given:
+        return jobs, {}
+    from queuectl_client.cli.jobinput.changes import Change, typed
+
+    return jobs, typed(Change().convert(word, None, None) for word in given)
 
 
 class JobAction(NamedTuple):

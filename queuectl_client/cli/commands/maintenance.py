@@ -13,10 +13,13 @@ from typing import Any, Final
 import click
 
 from queuectl_client.cli.commands import job_actions
+from queuectl_client.cli.commands.listing import filter_options, pointed, which
 from queuectl_client.cli.framework import pass_invocation, verb
 from queuectl_client.cli.invocation import Invocation
+from queuectl_client.cli.jobinput.states import State
 from queuectl_client.cli.jobinput.values import DURATION
 from queuectl_client.cli.output import render
+from queuectl_client.errors import InvalidParams
 
 MARKS: Final = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
@@ -69,7 +72,8 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     "prune",
     example="""
         queuectl prune --older-than 7d
-        queuectl prune --state dead --older-than 30d --dry-run
+        queuectl prune --state dead,cancelled --older-than 30d --dry-run
+        queuectl prune --queue nightly --label user=ada
     """,
 )
 @click.option(
@@ -79,18 +83,35 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     "--state",
     "states",
     multiple=True,
-    type=click.Choice(("completed", "cancelled", "dead")),
+    type=State(("completed", "cancelled", "dead")),
     help="Only these states; default: completed and cancelled.",
 )
+@filter_options("Ended")
 @click.option("--dry-run", is_flag=True, help="Show how many would be removed; change nothing.")
 @job_actions.yes_option
 @pass_invocation
-def prune(invocation: Invocation, older_than: float, states: tuple[str, ...], dry_run: bool, yes: bool) -> int:
+def prune(
+    invocation: Invocation,
+    /,
+    older_than: float,
+    states: tuple[tuple[str, ...], ...],
+    dry_run: bool,
+    yes: bool,
+    **filters: Any,
+) -> int:
     """Remove jobs that have ended, with their attempts and output. Dead ones go only when told so.
 
     To have it done by itself: queuectl config set keep_completed 7d (keep_cancelled, keep_dead).
     """
-    params = {"older_than": older_than, "states": list(states) or None}
+    state = [state for some in states for state in some]
+    params = {"older_than": older_than, "states": state or None, **which(**filters)}
+    try:
+        return _prune(invocation, params, dry_run=dry_run, yes=yes)
+    except InvalidParams as error:
+        raise pointed(error, filters["filter"]) from None
+
+
+def _prune(invocation: Invocation, params: dict[str, Any], *, dry_run: bool, yes: bool) -> int:
     if not dry_run and not yes and job_actions.may_ask():
         count = invocation.call("job.prune", **params, dry_run=True)["removed"]
         if count > 1 and not job_actions.ask(f"Remove {render.plural(count, 'job')}?"):

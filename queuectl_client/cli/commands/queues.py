@@ -130,7 +130,7 @@ def _limits(row: Queue) -> str:
     example="queuectl queue pause nightly mail\nqueuectl queue pause nightly --wait\nqueuectl queue pause --all",
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("-a", "--all", "every", is_flag=True, help="All queues.")
+@click.option("--all", "every", is_flag=True, help="All queues.")
 @click.option("--wait", is_flag=True, help="Return once none of their jobs is running.")
 @pass_invocation
 def pause(invocation: Invocation, names: tuple[str, ...], every: bool, wait: bool) -> None:
@@ -152,7 +152,7 @@ def _waited(row: Queue) -> str:
 
 @queue.verb("resume", example="queuectl queue resume nightly\nqueuectl queue resume --all")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("-a", "--all", "every", is_flag=True, help="All queues.")
+@click.option("--all", "every", is_flag=True, help="All queues.")
 @pass_invocation
 def resume(invocation: Invocation, names: tuple[str, ...], every: bool) -> None:
     """Start jobs of these queues again."""

@@ -196,6 +196,13 @@ def sort_keys(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> 
     return _matching((Candidate(key, str(kind)) for key, kind in KINDS.items()), incomplete)
 
 
+def states(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
+    """States, with commas between them."""
+    before, comma, typed = incomplete.rpartition(",")
+    names = (state for state in render.STATE_LABELS if state.startswith(typed.lower()))
+    return (Candidate(f"{before}{comma}{state}") for state in names)
+
+
 def columns(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
     """Columns of a table, after those that are there."""
     before, comma, _ = incomplete.rpartition(",")
@@ -221,6 +228,7 @@ def folders(*_: Any) -> Iterator[Candidate]:
 _SELECTORS: Final[Mapping[str, Source]] = {"label": labels, "name": names, "batch": batches}
 _OF_NOUN: Final[Mapping[tuple[str, str], Source]] = {
     ("queue", "name"): queues,
+    ("queue", "names"): queues,
     ("config", "key"): settings,
     ("queuectl", "name"): job_names,
     ("dlq", "name"): job_names,
@@ -233,6 +241,8 @@ _OF_NAME: Final[Mapping[str, Source]] = {
     "changes": changes,
     **dict.fromkeys(("depends_on", "after", "after_any", "after_failed"), job_or_batch),
     "queue": queues,
+    "states": states,
+    "ids": jobs,
     "labels": labels,
     "batch": batches,
     "filter": filters,

@@ -51,7 +51,8 @@ def _options(attribute: Attribute) -> Iterator[Callable[[Callable[..., Any]], Ca
     if attribute.metavar is not None:
         settings = {**settings, "metavar": attribute.metavar}
     headed: dict[str, Any] = {"cls": HeadedOption, "heading": attribute.heading}
-    yield click.option(attribute.option, attribute.name, help=attribute.help, **headed, **settings)
+    names = [attribute.short] if attribute.short else []
+    yield click.option(*names, attribute.option, attribute.name, help=attribute.help, **headed, **settings)
     if attribute.form is Form.JOBS:
         for name, _, words in _AFTER:
             yield click.option(f"--{name.replace('_', '-')}", name, help=words, **headed, **settings)

@@ -17,7 +17,11 @@ KNOWN: Final = (*SHOWN, *sorted(COMPUTED))
 LABEL: Final = "label."
 """Before the name of a label, whose value is a column then."""
 
-_HEADINGS: Final = {"attempts": "FAILURES", "exit_code": "EXIT", "run_at": "NOT BEFORE"}
+_SHORT: Final = {
+    "failures": "attempts", "exit": "exit_code", "created": "created_at", "updated": "updated_at",
+    "started": "started_at", "finished": "finished_at", "after": "depends_on", "label": "labels",
+}  # fmt: skip
+"""Other names that columns are asked for by."""
 _BESIDES: Final = {"attempts": ("max_retries",), "state": ("paused",)}
 """Keys that a column needs besides its own."""
 
@@ -32,7 +36,8 @@ def one(text: str, what: str, known: Sequence[str] = KNOWN) -> str:
     key = text.strip()
     if key.startswith(LABEL) and key != LABEL and known is KNOWN:
         return key
-    if (name := snake_case(key)) in known:
+    name = snake_case(key)
+    if (name := _SHORT.get(name, name)) in known:
         return name
     raise click.UsageError(f"unknown {what} {key!r}{hint(name, known)}; expected one of {', '.join(known)}")
 
@@ -48,8 +53,8 @@ def keys_for(columns: Iterable[str]) -> list[str] | None:
 
 
 def heading(column: str) -> str:
-    """What stands over a column."""
-    return _HEADINGS.get(column, column.removesuffix("_at").upper())
+    """What stands over a column: the name by which it is asked for."""
+    return column if column.startswith(LABEL) else column.upper()
 
 
 def value_of(job: Job, column: str) -> Any:

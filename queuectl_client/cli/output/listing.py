@@ -38,6 +38,10 @@ class Order(NamedTuple):
         """How the daemon is asked for it."""
         return {} if self == Order("seq") else {"sort": self.key, "descending": self.descending}
 
+    def sorted(self, jobs: Iterable[Job]) -> list[Job]:
+        """These jobs in order."""
+        return sorted(jobs, key=self.rank, reverse=self.descending)
+
     def rank(self, job: Job) -> list[Any]:
         """What is compared; with the job's number at its end, which settles ties."""
         value = job[self.key]

@@ -3,25 +3,35 @@
 import signal as signals
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from queuectl_client.protocol.messages import JobIds, JobMove
+from queuectl_client.protocol.messages import JobIds, JobMove, JobPrune, JobRetry
 from queuectl_client.protocol.permits import JobAction
+from queuectl_client.protocol.selectors import Criteria
 from queuectl_client.protocol.vocabulary import WAITING_STATES, ErrorCode, JobState
 from queuectld import failpoints
 from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job
 from queuectld.domain.states import has_ended
 from queuectld.scheduler.clock import Clock
-from queuectld.scheduler.jobs import dependency_selectors, editing, selection
+from queuectld.scheduler.jobs import criteria, dependency_selectors, editing, selection
 from queuectld.scheduler.jobs.bulk import Action, BulkCursor, BulkExecutor, BulkResult
 from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import ActionResult, Explanation, MoveTarget, Rule
-from queuectld.store.store import Store
+from queuectld.store.store import NOTHING, Store
 
 RemoveFiles = Callable[[Sequence[str]], None]
 """Deletes log files of removed jobs."""
+
+
+class _Pruning(NamedTuple):
+    """How a prune with filters is carried out: all of it in one call, jobs by their names alone."""
+
+    dry_run: bool
+    brief: bool = True
+    limit: int | None = None
+    after: str | None = None
 
 
 class JobCommands:
@@ -80,13 +90,24 @@ class JobCommands:
         """Release held jobs."""
         return await self._each(JobAction.RELEASE, request, partial(self._act, JobAction.RELEASE, request.brief))
 
-    async def retry(self, request: JobIds) -> BulkResult:
+    async def retry(self, request: JobRetry) -> BulkResult:
         """Run ended jobs again under the same id; a failed job that waits for its backoff starts at once."""
-        return await self._each(JobAction.RETRY, request, partial(self._act, JobAction.RETRY, request.brief))
+        how: dict[str, Any] = {}
+        if request.changes:
+            how["changes"] = editing.stored_changes(request.changes, self._config.value)
+        return await self._each(JobAction.RETRY, request, partial(self._act, JobAction.RETRY, request.brief, how=how))
 
     async def remove(self, request: JobIds) -> BulkResult:
         """Remove jobs that are not running, with their attempts and output."""
         return await self._each(JobAction.REMOVE, request, partial(self._act, JobAction.REMOVE, request.brief))
+
+    async def prune(self, request: JobPrune) -> int:
+        """Remove the ended jobs that a `job.prune` with filters asks for; return how many, or how many it would be."""
+        before_ms = self._clock.now().wall_ms - round(request.older_than * 1000)
+        how = _Pruning(dry_run=request.dry_run)
+        listing = Criteria(criteria.prunable(request, before_ms))
+        act = partial(self._act, JobAction.REMOVE, True)
+        return (await self._bulk.apply(JobAction.REMOVE, (), how, act, listing=listing)).total
 
     async def edit(self, ref: str, changes: Mapping[str, Any], rev: int | None) -> Job:
         """Change a waiting job. Raises Refused (conflict) if it was changed since the caller read revision `rev`."""
@@ -126,9 +147,16 @@ class JobCommands:
         return await self._bulk.apply(verb, request.ids, request, action)
 
     async def _act(
-        self, verb: JobAction, brief: bool, seqs: Sequence[int], _: BulkCursor, picked: bool
+        self,
+        verb: JobAction,
+        brief: bool,
+        seqs: Sequence[int],
+        _: BulkCursor,
+        picked: bool,
+        how: Mapping[str, Any] = NOTHING,
     ) -> ActionResult:
-        done = await self._store.apply(verb, seqs, now=self._clock.now(), picked=picked, brief=brief)
+        now = self._clock.now()
+        done = await self._store.apply(verb, seqs, now=now, picked=picked, brief=brief, how=how)
         self._remove_files(done.files)
         return done
 

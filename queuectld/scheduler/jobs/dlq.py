@@ -1,36 +1,28 @@
 """The dead letter queue: list, retry and purge dead jobs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from queuectl_client.protocol import filters
 from queuectl_client.protocol.attributes import ValueKind
-from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
+from queuectl_client.protocol.filters import Comparison, Filter, Key
 from queuectl_client.protocol.messages import DlqList, DlqPurge, DlqRetry
 from queuectl_client.protocol.operations import DeadFilter, DeadJobs
 from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.selectors import Criteria
-from queuectl_client.protocol.vocabulary import JobState, ReasonCode
+from queuectl_client.protocol.vocabulary import JobState
 from queuectld.domain.rate import Rate, read_rate, spacing_ms
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.jobs import editing
 from queuectld.scheduler.jobs.bulk import BulkCursor, BulkExecutor, BulkResult
+from queuectld.scheduler.jobs.criteria import ended_before, narrowed
 from queuectld.scheduler.jobs.selection import all_of
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import ActionResult, ListQuery, Page
 from queuectld.store.store import Store
 
 DEAD: Final = Comparison(Key("state", ValueKind.STATE), "=", (str(JobState.DEAD),))
-_REASON: Final = Key("reason", ValueKind.TEXT)
-_REASON_CODE: Final = Key("reason_code", ValueKind.REASON)
-_NUMBERED: Final[Mapping[str, Key]] = {
-    ReasonCode.EXIT: Key("exit_code", ValueKind.NUMBER),
-    ReasonCode.SIGNAL: Key("signal", ValueKind.SIGNAL),
-}
-"""Reason codes that may be followed by a number, and the key that holds it."""
-_FINISHED: Final = Key("finished_at", ValueKind.TIME)
 
 
 class DlqService:
@@ -84,7 +76,7 @@ class DlqService:
         return await self._each(JobAction.DLQ_PURGE, request, act, before_ms)
 
     async def _each(self, verb: JobAction, request: DeadJobs, act: Any, before_ms: int | None = None) -> BulkResult:
-        old = None if before_ms is None else Comparison(_FINISHED, "<=", (before_ms,))
+        old = None if before_ms is None else ended_before(before_ms)
         if request.ids is None:
             return await self._bulk.apply(verb, (), request, act, listing=Criteria(all_of(_dead(request), old)))
         return await self._bulk.apply(verb, request.ids, request, act, condition=old)
@@ -92,39 +84,9 @@ class DlqService:
 
 def _dead(request: DeadFilter) -> Filter:
     """Build the filter of a request from its parameters."""
-    parts: list[Filter | None] = [DEAD]
-    if request.queue is not None:
-        parts.append(Comparison(Key("queue", ValueKind.TEXT), "=", (request.queue,)))
-    for key, value in (request.label or {}).items():
-        parts.append(Comparison(Key("label", ValueKind.TEXT, key), "=", (value,)))
-    if request.name is not None:
-        parts.append(Comparison(Key("name", ValueKind.TEXT), "~", (request.name,)))
-    if request.since is not None:
-        parts.append(Comparison(_FINISHED, ">=", (request.since,)))
-    if request.reason is not None:
-        parts += _died_of(request.reason)
-    if request.filter is not None:
-        parts.append(filters.parse(request.filter))
-    whole = all_of(*parts)
+    whole = all_of(DEAD, *narrowed(request))
     assert whole is not None
     return whole
-
-
-def _died_of(given: str) -> list[Filter]:
-    """Build the filter for `reason`: a code, a code with its number (`exit 3`), or a prefix of the text."""
-    word, _, number = given.partition(" ")
-    if word in {*ReasonCode}:
-        code = Comparison(_REASON_CODE, "=", (word,))
-        if not number:
-            return [code]
-        if word in _NUMBERED and number.isdecimal():
-            return [code, Comparison(_NUMBERED[word], "=", (min(int(number), 2**53),))]
-    # The prefix must end at a word boundary: `dependency job_1` does not match `dependency job_12`.
-    begin = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in given)
-    return [
-        Comparison(_REASON, "~", (f"{begin}*",)),
-        Not(Comparison(_REASON, "~", (f"{begin}[0-9A-Za-z]*",))),
-    ]
 
 
 def _spaced(rate: Rate, before: int, index: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from queuectl_client.protocol import filters
+from queuectl_client.protocol.filters import Filter
 from queuectl_client.protocol.jobspec import JobSpec
 from queuectl_client.protocol.messages import JobWait, ListJobs
 from queuectl_client.protocol.submissions import Submitter
@@ -13,7 +14,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Attempt, Job, NewJob
 from queuectld.scheduler.bus import Bus
 from queuectld.scheduler.clock import Clock
-from queuectld.scheduler.jobs import dependency_selectors, selection, stdin
+from queuectld.scheduler.jobs import criteria, dependency_selectors, selection, stdin
 from queuectld.scheduler.jobs.commands import JobCommands, RemoveFiles
 from queuectld.scheduler.jobs.submission import Submission
 from queuectld.scheduler.jobs.wait_calls import WaitPage, WaitService
@@ -21,6 +22,13 @@ from queuectld.scheduler.run_control import RunControl
 from queuectld.scheduler.settings import ConfigService
 from queuectld.store.records import Added, AddedOne, AddedSummary, ListQuery, Page, Rows
 from queuectld.store.store import Store
+
+
+def _where(request: ListJobs) -> Filter | None:
+    parts = [] if request.filter is None else [filters.parse(request.filter)]
+    parts += [] if request.ended_since is None else [criteria.ended_since(request.ended_since)]
+    parts += [] if request.reason is None else criteria.with_reason(request.reason)
+    return selection.all_of(*parts)
 
 
 class Status(NamedTuple):
@@ -111,7 +119,7 @@ class JobService:
             name=request.name,
             batch=request.batch,
             since_ms=request.since,
-            where=None if request.filter is None else filters.parse(request.filter),
+            where=_where(request),
             now_ms=self._clock.now().wall_ms,
             seqs=seqs,
             newest_first=request.order == "newest",

@@ -89,7 +89,14 @@ async def explain(service: Service, _caller: Caller, request: wire.JobExplain) -
 async def prune(service: Service, _caller: Caller, request: wire.JobPrune) -> Any:
     """How many jobs are gone, or would be."""
     states = [JobState(state) for state in request.states]
+    if request.narrows:
+        return {"removed": await service.jobs.commands.prune(request)}
     return {"removed": await service.retention.prune(states, request.older_than, dry_run=request.dry_run)}
+
+
+async def retry(service: Service, _caller: Caller, request: wire.JobRetry) -> Any:
+    """The jobs that run again."""
+    return changed_view(await service.jobs.commands.retry(request))
 
 
 def _each(act: Callable[[Service, wire.JobIds], Awaitable[BulkResult]]) -> Handler:
@@ -115,7 +122,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     "job.send": Route(send),
     "job.hold": Route(_each(lambda service, wanted: service.jobs.commands.hold(wanted))),
     "job.release": Route(_each(lambda service, wanted: service.jobs.commands.release(wanted))),
-    "job.retry": Route(_each(lambda service, wanted: service.jobs.commands.retry(wanted))),
+    "job.retry": Route(retry),
     "job.remove": Route(_each(lambda service, wanted: service.jobs.commands.remove(wanted))),
     "job.prune": Route(prune),
     "job.edit": Route(edit),

@@ -9,7 +9,7 @@ from queuectld.domain.errors import Refused
 from queuectld.domain.job import Job, Now
 from queuectld.store.records import ActionResult, Dependents, JobName, Removed
 from queuectld.store.writer.session import Session
-from queuectld.store.writes import changes, removal
+from queuectld.store.writes import changes, removal, retries
 from queuectld.store.writes.changes import each_permitted
 from queuectld.store.writes.dependents import count_waiting
 from queuectld.store.writes.transitions import JobSnapshot, jobs
@@ -18,8 +18,8 @@ _CHANGES: Final[Mapping[JobAction, Callable[..., list[JobSnapshot]]]] = {
     JobAction.CANCEL: changes.cancel_each,
     JobAction.HOLD: changes.hold,
     JobAction.RELEASE: changes.release,
-    JobAction.RETRY: changes.retry,
-    JobAction.DLQ_RETRY: removal.retry_dead,
+    JobAction.RETRY: retries.retry,
+    JobAction.DLQ_RETRY: retries.retry_dead,
 }
 _REMOVALS: Final[Mapping[JobAction, Callable[..., Removed]]] = {
     JobAction.REMOVE: removal.remove,

@@ -57,6 +57,10 @@ def check_permitted(session: Session, action: JobAction, job: JobSnapshot) -> No
     backing_off = action is JobAction.RETRY and backs_off(job.state, job.attempts, job.due_ms is not None)
     why = refusal(action, S.FAILED if backing_off else job.state)
     if why is not None:
+        if action is JobAction.RELEASE and (instead := _what_releases(job)):
+            refused = wrong_state(job, instead)
+            refused.message = f"Job {job.id} is not held; {instead}"
+            raise refused
         refused = wrong_state(job, why)
         if action in _OF_THE_DLQ:
             refused.message = f"{job.id} is not in the dead letter queue: it is {job.state}"
@@ -65,6 +69,19 @@ def check_permitted(session: Session, action: JobAction, job: JobSnapshot) -> No
         raise wrong_state(job, f"its processes are still being ended by worker w{job.ending}")
     if action in _AGAIN:
         _refuse_second_holder(session, job)
+
+
+def _what_releases(job: JobSnapshot) -> str | None:
+    """What lets a job run that waits for something else than to be released."""
+    if backs_off(job.state, job.attempts, job.due_ms is not None):
+        return f"it waits before its retry. To run it now: queuectl retry {job.id}"
+    if job.state is S.BLOCKED:
+        return f"it waits for other jobs. To run it without them: queuectl edit {job.id} depends_on=none"
+    if job.state is S.PENDING and job.lane is None and not job.in_line:
+        return f"it is delayed. To run it now: queuectl edit {job.id} run_at=none"
+    if job.state is S.PROCESSING and job.paused:
+        return f"it is paused. To let it go on: queuectl resume {job.id}"
+    return None
 
 
 _OF_THE_DLQ: Final = frozenset({JobAction.DLQ_RETRY, JobAction.DLQ_PURGE})
@@ -157,20 +174,10 @@ def release(session: Session, seqs: Sequence[int], now: Now, refusals: Refusals 
     return _change_each(session, each_permitted(session, JobAction.RELEASE, seqs, refusals), now, released)
 
 
-def retry(
-    session: Session,
-    seqs: Sequence[int],
-    now: Now,
-    refusals: Refusals = None,
-) -> list[JobSnapshot]:
-    """Run ended jobs again from 0 attempts, keeping their history; a failed job runs without its backoff."""
-    return retry_each(session, each_permitted(session, JobAction.RETRY, seqs, refusals), now)
-
-
 def retry_each(
     session: Session, fit: Iterator[JobSnapshot], now: Now, delay_ms: Callable[[int], int] | None = None
 ) -> list[JobSnapshot]:
-    """Like `retry`, for jobs that are known to permit it.
+    """Run jobs again that are known to permit it, from 0 attempts; a failed one without its backoff.
 
     Jobs that had ended wait again for parents that have not ended, or are among them. `delay_ms` returns the delay of
     the n-th job that runs again, in ms; None: no delay.

@@ -4,12 +4,13 @@ import json
 from functools import partial
 from typing import Any, Final
 
-from peewee import SQL
+from peewee import SQL, fn
 
-from queuectl_client.protocol.vocabulary import EventKind
+from queuectl_client.protocol.vocabulary import ErrorCode, EventKind
+from queuectld.domain.errors import Refused
 from queuectld.domain.job import Now
 from queuectld.domain.rate import read_rate
-from queuectld.store.mapping.models import Config, Job, Meta, Pool, Queue, Worker
+from queuectld.store.mapping.models import Config, Count, Job, Lane, Meta, Pool, Queue, Worker
 from queuectld.store.mapping.statement import arg, insert_row, statement
 from queuectld.store.writer.cache import LAST_SEQ_KEY, RANKS_KEY, read_settings, reopening_ms, supply
 from queuectld.store.writer.session import Session
@@ -30,6 +31,11 @@ _SET_QUEUE: Final = {
     name: statement(Queue.update({getattr(Queue, name): arg("value")}).where(Queue.id == arg("id")))
     for name in ("paused", "paused_because", "concurrency", "rate", "failure_limit")
 }
+_COUNT_JOBS: Final = statement(Count.select(fn.sum(Count.n)).where(Count.queue == arg("queue")))
+_REMOVE_LANES: Final = statement(Lane.delete().where(Lane.queue == arg("queue")))
+_REMOVE_QUEUE: Final = statement(Queue.delete().where(Queue.id == arg("queue")))
+ALWAYS_THERE: Final = "default"
+"""The queue that cannot be removed."""
 _ADD_POOL: Final = insert_row(Pool, ["kind", "wanted", "job_seq", "created_ms"])
 _SET_POOL: Final = statement(Pool.update(wanted=arg("wanted")).where(Pool.id == arg("id")))
 _REMOVE_POOL: Final = statement(Pool.delete().where(Pool.id == arg("id")))
@@ -99,6 +105,28 @@ def set_queue(session: Session, name: str, fields: dict[str, Any], now: Now) -> 
         session.close_until(number, reopening_ms(session.cache.limits.queues[number]))
     session.open_or_close(number)
     session.record_event(EventKind.QUEUE_CHANGED, now, queue=name, detail=fields)
+
+
+def remove_queue(session: Session, name: str, now: Now) -> None:
+    """Remove a queue that has no jobs, hidden ones of an open batch included, with its lanes and its limits.
+
+    Its counts stay, each 0: this commit may still have to write some. Refused (not_found) if there is none,
+    (wrong_state) if it has jobs or is `default`.
+    """
+    number = session.cache.queue_ids.get(name)
+    if number is None:
+        raise Refused(ErrorCode.NOT_FOUND, f"no such queue: {name!r}", {"name": name})
+    if name == ALWAYS_THERE:
+        raise Refused(ErrorCode.WRONG_STATE, f"the queue {name} always exists; it cannot be removed", {"name": name})
+    values = {"queue": number}
+    jobs = (session.execute(_COUNT_JOBS, values).fetchone()[0] or 0) + session.uncounted(number)
+    if jobs:
+        message = f"the queue {name} has {jobs:,} job{'' if jobs == 1 else 's'}, ended ones included"
+        raise Refused(ErrorCode.WRONG_STATE, f"{message}; remove or move them first", {"name": name, "jobs": jobs})
+    for text in (_REMOVE_LANES, _REMOVE_QUEUE):
+        session.execute(text, values)
+    session.forget_queue(number)
+    session.record_event(EventKind.QUEUE_CHANGED, now, queue=name, detail={"removed": True})
 
 
 def pause_queue(session: Session, queue: int, because: str, now: Now) -> None:

@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from queuectl_client.protocol.permits import JobAction
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
@@ -13,12 +13,11 @@ from queuectld.store.mapping.models import Attempt
 from queuectld.store.mapping.rows import read_output
 from queuectld.store.mapping.statement import statement
 from queuectld.store.records import JobName, Pruned, Removed
-from queuectld.store.writer.session import NOTHING, Session
-from queuectld.store.writes.changes import Refusals, each_permitted, require_snapshot, retry_each
+from queuectld.store.writer.session import Session
+from queuectld.store.writes.changes import Refusals, each_permitted
 from queuectld.store.writes.concurrency_keys import deferred_admission
 from queuectld.store.writes.dependencies import resolve
 from queuectld.store.writes.dependents import count_waiting, forget_parents_of, note_ends
-from queuectld.store.writes.edits import edit
 from queuectld.store.writes.registry import note_last_seq
 from queuectld.store.writes.transitions import MAY_DEPEND, OF_THESE, JobSnapshot, delete_job, job, jobs, snapshots
 
@@ -128,25 +127,6 @@ def prune(session: Session, seqs: Sequence[int], before: Mapping[JobState, int],
         session.record_event(EventKind.JOBS_REMOVED, now, detail=detail)
     resolve(session, now)
     return Pruned(len(pruned), files)
-
-
-def retry_dead(
-    session: Session,
-    seqs: Sequence[int],
-    now: Now,
-    refusals: Refusals = None,
-    *,
-    changes: Mapping[str, Any] = NOTHING,
-    delay_ms: Callable[[int], int] | None = None,
-) -> list[JobSnapshot]:
-    """Run dead jobs again, edited as by `edit`, each after the delay for its index."""
-
-    def edited(each: JobSnapshot) -> JobSnapshot:
-        edit(session, each.seq, changes, None, now)
-        return require_snapshot(session, each.seq)
-
-    fit = each_permitted(session, JobAction.DLQ_RETRY, seqs, refusals)
-    return retry_each(session, map(edited, fit) if changes else fit, now, delay_ms)
 
 
 def purge_dead(

@@ -1,0 +1,48 @@
+"""States of jobs as people type them: in any case, several with commas."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from queuectl_client.protocol.spelling import hint
+from queuectl_client.protocol.vocabulary import JobState
+
+STATES: Final = tuple(str(state) for state in JobState)
+_MEANT: Final = {
+    **dict.fromkeys(("queued", "waiting", "ready", "delayed"), "pending"),
+    **dict.fromkeys(("running", "active", "started", "paused", "stopped"), "processing"),
+    **dict.fromkeys(("done", "success", "succeeded", "successful", "finished", "ok"), "completed"),
+    **dict.fromkeys(("dlq", "dead (dlq)", "error"), "dead"),
+    **dict.fromkeys(("stashed", "suspended"), "held"),
+    **dict.fromkeys(("killed", "removed", "aborted"), "cancelled"),
+}
+"""States of other programs."""
+
+
+class State(click.ParamType[tuple[str, ...]]):
+    """A state, or several with commas, in any case; for a mistyped one the nearest is named."""
+
+    name = "state"
+
+    def __init__(self, states: Sequence[str] = STATES) -> None:
+        self._states = states
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What stands behind the option in its help."""
+        del param, ctx
+        return f"[{'|'.join(self._states)}],…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The states as the wire has them."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(self._one(part.strip(), param, ctx) for part in value.split(",") if part.strip() or not value)
+
+    def _one(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        state = text.lower().removeprefix("@")
+        if state not in self._states:
+            meant = _MEANT.get(state)
+            near = f"; did you mean {meant}?" if meant in self._states else hint(state, self._states)
+            self.fail(f"{text!r} is not one of {', '.join(map(repr, self._states))}{near}", param, ctx)
+        return state
