@@ -187,7 +187,8 @@ def test_every_verb_is_known_to_the_daemon(server: FakeServer, client: Client) -
     )
     client.config_get("max_retries"), client.config_set("max_retries", 3), client.config_unset("max_retries")
     client.config_list(), client.queues(), client.queue_set("q", concurrency=3), client.queue_pause("q")
-    client.queue_resume("q"), client.workers(), client.worker_start(2), client.worker_stop(), client.worker_scale(2)
+    client.queue_resume("q"), client.queue_remove("q")
+    client.workers(), client.worker_start(2), client.worker_stop(), client.worker_scale(2)
     client.daemon_info(), client.daemon_drain(), client.daemon_shutdown(now=True), client.status(), client.get(1)
     (
         client.wait(),

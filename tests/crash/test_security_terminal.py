@@ -98,7 +98,7 @@ def test_no_error_about_what_was_typed_acts(home: Home) -> None:
     assert b"\\x1b]0;PWN" in done.stderr
     harmless(done.stderr, "errors")
     terminal = Terminal(home, ["list", evil])
-    assert terminal.end() == 2
+    assert terminal.end() == 4
     harmless(terminal.shown, "list")
 
 

@@ -18,6 +18,8 @@ VARIES = (
     (re.compile(r"^Folder: .*$", re.MULTILINE), "FOLDER"),
     # A row of `worker list`: which worker did how many jobs is chance, and so is who ran which attempt.
     (re.compile(r"^w\d+ .*$", re.MULTILINE), "WORKER"),
+    # What a wait says after a second depends on how much is done by then.
+    (re.compile(r"^Waiting for .*\n?", re.MULTILINE), ""),
     (re.compile(r"\bw\d+\b"), "WORKER"),
     (re.compile(r" {2,}"), "  "),
     (re.compile(r" +$", re.MULTILINE), ""),
