@@ -82,6 +82,8 @@ class Beside:
             await store.intake.add_many([_with(HELD_BACK, kind.keys)] * min(PIECE, count - start), now=NOW)
         await store.intake.add_many([JOB] * 2 * WORKERS, now=NOW)
         await beside.turn()
+        while (await store.turn([], [], {}, now=NOW, crash_limit=3, chance=0)).more:
+            pass  # until all of them were considered
         return beside
 
     async def turn(self) -> None:

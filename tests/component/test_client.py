@@ -210,7 +210,7 @@ def test_a_wait_goes_on_however_often_the_daemon_is_restarted_and_for_no_longer_
 
     server.answers["job.wait"] = restart
     assert client.wait("job_1", timeout=500)[0].has_ended
-    assert waits[0] == 500
+    assert 400 < waits[0] <= 500
     assert waits == sorted(waits, reverse=True)
     assert len(set(waits)) == len(waits), "each time it is the rest"
 

@@ -123,6 +123,7 @@ def test_a_job_that_has_a_worker_of_its_own_gets_no_other(home: Home) -> None:
     ],
 )
 def test_a_job_that_may_not_run_yet_has_a_worker_when_it_may(home: Home, words: list[str], let: list[str]) -> None:
+    home.ok("queue", "set", "q", "--rate", "none")
     home.ok("queue", "pause", "q")
     home.ok("enqueue", "--key", "k", "false")
     run = home.popen("run", *[f"{word}:any" if word == "job_1" else word for word in words], "echo here")

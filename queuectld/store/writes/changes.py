@@ -22,7 +22,7 @@ from queuectld.store.writer.session import Session
 from queuectld.store.writes.bulk_transitions import bulk_transition
 from queuectld.store.writes.dependencies import resolve
 from queuectld.store.writes.dependents import those_waiting
-from queuectld.store.writes.retried import block_retried
+from queuectld.store.writes.retry_dependencies import block_retried
 from queuectld.store.writes.transitions import JobSnapshot, assign_lane, jobs, snapshot, snapshots
 
 S = JobState
