@@ -263,9 +263,9 @@ class AsyncClient(AsyncConnection):
     async def events(self, *, since: int | None = None, **filters: Any) -> AsyncIterator[dict[str, Any]]:
         """Yield events as they occur, from `since` on. Raise Gone if that is too old, ConnectionLost at the end."""
         await self.call("events.subscribe", since=since, **filters)
-        async for told in self.notifications():
-            if told.method == "event":
-                yield told.params
+        async for notification in self.notifications():
+            if notification.method == "event":
+                yield notification.params
 
     async def _each(self, method: str, **params: Any) -> list[AsyncJob]:
         """Apply a change in pages and return all changed jobs."""

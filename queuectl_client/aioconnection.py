@@ -1,6 +1,6 @@
-"""A connection to the daemon for asyncio. Bytes go out and come in here; what they mean is `session`'s business.
+"""asyncio connection to the daemon. Transports bytes; `session` implements the protocol.
 
-Finding or starting the daemon may take a while and blocks, so it happens in a thread.
+Finding or starting the daemon blocks, so it runs in a thread.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class AsyncConnection:
-    """A connection to the daemon that opens when it is used, and calls over it, from any task of one loop."""
+    """A connection to the daemon, opened on first use, for any number of tasks of one event loop."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class AsyncConnection:
         notice: Callable[[str], None] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`socket`: else found as `paths` says. `timeout`: seconds for an answer of a call that waits for nothing.
+        """`socket`: path; default: see `paths`. `timeout`: seconds to wait for the answer of a non-waiting call.
 
-        `notice` gets a line for people when a daemon had to be started, from another thread.
+        `notice` is called with a line for the user if a daemon was started, from another thread.
         """
         self._environ = os.environ if environ is None else environ
         self._named = socket
@@ -69,74 +69,74 @@ class AsyncConnection:
 
     @property
     def server(self) -> Mapping[str, Any]:
-        """What the daemon said of itself in answer to hello; empty before the first answer."""
+        """The daemon's answer to hello; empty before the first answer."""
         return self._session.server
 
     async def connect(self) -> None:
-        """Connect now rather than with the first call. Raises DaemonUnreachable or a subclass of it."""
+        """Connect now rather than on the first call. Raise DaemonUnreachable or a subclass."""
         await self._connected(self._reach)
 
     async def close(self) -> None:
-        """Close the connection; the next call opens another. Open batches and pools started over it end."""
+        """Close the connection; the next call opens a new one. Ends its open batches and attached workers."""
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.end(None)
 
     async def call(self, method: str, /, **params: Any) -> Any:
-        """The result of a call. Parameters that are None are left out. Raises QueuectlError or a subclass.
+        """Return the result of a call. Parameters that are None are left out. Raise QueuectlError or a subclass.
 
-        When the daemon goes away before it has answered, the call is made again, once it is back, provided that does
-        no harm; else ConnectionLost. A task that is cancelled while it waits ends a waiting call; a change may have
-        been made all the same.
+        If the connection is lost before the answer, the call is repeated once the daemon is back, where that is safe;
+        otherwise ConnectionLost is raised. Cancelling the task cancels a waiting call; a change may take effect
+        nevertheless.
         """
         was_lost = self._wire is not None and self._wire.is_lost
         return await self.run(calling(method, params, self._timeout, was_lost=was_lost))
 
     async def run(self, steps: Steps[T]) -> T:
-        """The result of a procedure (`calls`), once all of its steps are taken."""
+        """Run a procedure (see `calls`) and return its result."""
         go: Callable[[Any], Step] = steps.send
-        said = None
+        value = None
         while True:
             try:
-                step = go(said)
+                step = go(value)
             except StopIteration as end:
                 result: T = end.value
                 return result
             try:
-                go, said = steps.send, await self._result_of(step)
+                go, value = steps.send, await self._result_of(step)
             except BaseException as error:
-                go, said = steps.throw, error
+                go, value = steps.throw, error
 
     async def stream(self, steps: Steps[None]) -> AsyncIterator[Any]:
-        """What a procedure gives, as it comes."""
+        """Run a procedure and yield the items that it emits."""
         go: Callable[[Any], Step] = steps.send
-        said = None
+        value = None
         while True:
             try:
-                step = go(said)
+                step = go(value)
             except StopIteration:
                 return
             if isinstance(step, Emit):
                 for item in step.items:
                     yield item
-                go, said = steps.send, None
+                go, value = steps.send, None
                 continue
             try:
-                go, said = steps.send, await self._result_of(step)
+                go, value = steps.send, await self._result_of(step)
             except BaseException as error:
-                go, said = steps.throw, error
+                go, value = steps.throw, error
 
     async def notifications(self) -> AsyncIterator[Notification]:
-        """What the daemon tells after `events.subscribe`, as it comes; `params` is the map.
+        """Yield the daemon's notifications after `events.subscribe`; `params` is the map.
 
-        Raises ConnectionLost at the end, DaemonUnreachable when the daemon gives no sign of life.
+        Raise ConnectionLost at the end, DaemonUnreachable if the daemon does not respond.
         """
         wire = await self._connected(self._reach)
         wire.session.check_subscription()
         while True:
             while wire.session.notifications:
                 yield wire.session.notifications.popleft()
-            await self._with_signs_of_life(wire, wire.told())
+            await self._with_signs_of_life(wire, wire.notified())
 
     async def _result_of(self, step: Step) -> Any:
         match step:
@@ -155,7 +155,7 @@ class AsyncConnection:
             case OnOwnConnection(steps):
                 async with self._another() as another:
                     return await another.run(steps)
-        raise TypeError(f"{step} gives something, and nobody reads it")
+        raise TypeError(f"{step} emits items; use stream()")
 
     async def _send(self, wire: "_Wire", method: str, params: Mapping[str, Any]) -> "_Sent":
         try:
@@ -175,7 +175,7 @@ class AsyncConnection:
             raise self._silent(sent.patience) from None
 
     async def _with_signs_of_life(self, wire: "_Wire", work: Coroutine[Any, Any, Any]) -> Any:
-        """The result of what may take as long as a job runs; the daemon is asked now and then whether it lives."""
+        """Return the result of work that may take as long as a job runs; ping the daemon now and then."""
         now = asyncio.get_running_loop().time
         task = asyncio.ensure_future(work)
         silence = Silence(self._timeout, now())
@@ -194,7 +194,7 @@ class AsyncConnection:
             await asyncio.gather(task, return_exceptions=True)
 
     def _another(self) -> "AsyncConnection":
-        """A connection of the same options."""
+        """Return a new connection with the same options."""
         how: dict[str, Any] = {"autostart": self._autostart, "timeout": self._timeout, "notice": self._notice}
         return AsyncConnection(self._named, environ=self._environ, **how)
 
@@ -206,7 +206,7 @@ class AsyncConnection:
             if self._wire is None or self._wire.is_lost:
                 try:
                     socket = await asyncio.to_thread(reach)
-                except RuntimeError:  # no thread can be started now: slower for the others of this loop, but it goes on
+                except RuntimeError:  # no thread can be started now: block the event loop instead
                     socket = reach()
                 self._session = self._session.next()
                 loop = asyncio.get_running_loop()
@@ -226,7 +226,7 @@ class AsyncConnection:
 
 
 class _Sent(NamedTuple):
-    """A call on its way, and how long its answer may take."""
+    """A sent call, and the seconds to wait for its answer."""
 
     wire: "_Wire"
     msgid: int
@@ -237,28 +237,28 @@ _LAST_WORDS: Final = 65_536
 
 
 class _Wire(asyncio.Protocol):
-    """One connection: its session, and the tasks that wait for answers or notifications."""
+    """One open connection: its session, and the tasks that wait for answers or notifications."""
 
     def __init__(self, session: RpcSession) -> None:
         self.session = session
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, asyncio.Future[None]] = {}
-        self._told = asyncio.Event()
+        self._notified = asyncio.Event()
         self._failure: Exception | None = None
         self.heard_at = 0.0
-        """When the daemon was heard last, by the clock of the loop."""
+        """Time of the last bytes from the daemon, by the event loop's clock."""
         self._pinged_at = 0.0
         self._may_write = asyncio.Event()
         self._may_write.set()
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing can be asked over it any more."""
+        """Whether no call can be made any more."""
         return self._failure is not None
 
     async def send(self, method: str, params: Mapping[str, Any]) -> int:
-        """Send a call; its number is for `result`."""
+        """Send a call; return its id for `result`."""
         await self._may_write.wait()
         if self._failure is not None or self._transport is None:
             raise self.session.lost("the connection to the daemon is closed")
@@ -268,7 +268,7 @@ class _Wire(asyncio.Protocol):
         return msgid
 
     async def result(self, msgid: int) -> Any:
-        """The result of a call that was sent. Who is cancelled meanwhile ends the call."""
+        """Return the result of a sent call. Cancelling the task cancels the call."""
         try:
             await self._answers[msgid]
         except asyncio.CancelledError:
@@ -283,20 +283,20 @@ class _Wire(asyncio.Protocol):
         return self.session.take(msgid)
 
     def ping(self) -> None:
-        """Ask for a sign of life, once for all who wait for one."""
+        """Send a ping, unless one is unanswered."""
         if self._pinged_at <= self.heard_at and self._failure is None and self._transport is not None:
             self._pinged_at = self._loop.time()
             self._transport.write(self.session.ping())
 
-    async def told(self) -> None:
-        """Return once there may be a notification. Raises ConnectionLost when there can be none any more."""
+    async def notified(self) -> None:
+        """Return once there may be a notification. Raise ConnectionLost when there can be no more."""
         if self._failure is not None:
             raise self._failure
-        self._told.clear()
-        await self._told.wait()
+        self._notified.clear()
+        await self._notified.wait()
 
     def end(self, failure: Exception | None) -> None:
-        """Close, and tell everybody who waits."""
+        """Close the connection and wake all waiting tasks."""
         if self._transport is not None:
             self._transport.close()
         self._fail(failure or self.session.lost("the connection to the daemon was closed"))
@@ -310,18 +310,18 @@ class _Wire(asyncio.Protocol):
         try:
             answered = self.session.receive(data)
         except QueuectlError as error:
-            self.end(error)  # no answer to a call of ours, and nothing sensible comes after it
+            self.end(error)  # not an answer to a call; the rest of the stream is unusable
             return
         for msgid in answered:
             waiting = self._answers.get(msgid)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
         if self.session.notifications:
-            self._told.set()
+            self._notified.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self._transport is not None:
-            # Nothing can be sent any more. What the daemon said before it closed (it is full, say) was not read yet.
+            # Nothing can be sent any more, but an error that the daemon sent before it closed (such as busy) is unread.
             with suppress(OSError):
                 self.data_received(os.read(self._transport.get_extra_info("socket").fileno(), _LAST_WORDS))
         self._fail(self.session.lost("the daemon went away in the middle of the call"))
@@ -337,6 +337,6 @@ class _Wire(asyncio.Protocol):
             self._failure = failure
         for waiting in self._answers.values():
             if not waiting.done():
-                waiting.set_result(None)  # who takes its result finds the failure
-        self._told.set()
+                waiting.set_result(None)  # `result` raises the failure
+        self._notified.set()
         self._may_write.set()

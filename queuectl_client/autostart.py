@@ -1,7 +1,7 @@
-"""Reaching the daemon: connecting to it, and starting one where there is none.
+"""Connect to the daemon, starting one if none runs.
 
-Many clients may start daemons at the same time; the daemons settle it among themselves with a lock, and each says
-through a pipe when there is one to connect to, itself or another. So nobody here waits by guessing.
+Several clients may start daemons at the same time: the daemons take a lock, and each reports through a pipe when a
+daemon is ready, itself or another. So clients need no polling.
 """
 
 import os
@@ -18,20 +18,20 @@ from queuectl_client.paths import Paths
 from queuectl_client.plainfile import missing_target, open_plain
 
 START_WITHIN_S: Final = 15.0
-"""From the first try to the connection: a daemon may have to wait 10 s for another that is ending."""
+"""Seconds from the first try to the connection: a daemon may wait 10 s for another that is stopping."""
 RETURN_WITHIN_S: Final = 5.0
-"""How long a job waits for its daemon to come back. It starts none: it would be that daemon's own job."""
+"""Seconds that a job waits for its daemon to come back. A job starts no daemon."""
 
 _ANSWER_BYTES: Final = 4096
 
-_NOT_THE_DAEMONS: Final = (
-    *("PYTHON", "LD_PRELOAD", "LD_AUDIT", "LD_DEBUG", "LD_PROFILE", "MALLOC_", "GLIBC_TUNABLES"),  # how it would run
+_NOT_INHERITED: Final = (
+    *("PYTHON", "LD_PRELOAD", "LD_AUDIT", "LD_DEBUG", "LD_PROFILE", "MALLOC_", "GLIBC_TUNABLES"),  # of the interpreter
     *("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_"),  # between a service that uses queuectl and its manager
     *("QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT", "QUEUECTL_RUN", "QUEUECTL_QUEUE", "QUEUECTL_WORKER"),  # a job's own
 )
-"""How the names of variables begin that the daemon is not given."""
+"""Prefixes of the variables that the daemon does not inherit."""
 _KEPT: Final = frozenset({"PYTHONHOME", "PYTHONUSERBASE"})
-"""Without these this interpreter might find neither its own library nor us."""
+"""Variables without which the interpreter might not find its library or this package."""
 
 
 def reach_daemon(
@@ -41,10 +41,10 @@ def reach_daemon(
     environ: Mapping[str, str] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> socket.socket:
-    """A connection to the daemon; where none runs and `autostart` allows it, one is started, detached.
+    """Return a connection to the daemon; if none runs and `autostart` allows it, start one, detached.
 
-    `notice` gets one line when it was this client that started it. QUEUECTL_NO_AUTOSTART=1 forbids it; so does being
-    inside a job, where the daemon may take 5 s to come back. Raises NoDaemon, DaemonUnreachable, ForeignServer.
+    `notice` is called with a line if this client started it. No daemon is started with QUEUECTL_NO_AUTOSTART=1, nor
+    inside a job, which waits 5 s for its daemon to come back. Raise NoDaemon, DaemonUnreachable, ForeignServer.
     """
     environ = os.environ if environ is None else environ
     try:
@@ -63,43 +63,43 @@ def reach_daemon(
 
 
 def start_daemon(paths: Paths, environ: Mapping[str, str], deadline: float, *, by_hand: bool = False) -> bool:
-    """Start a daemon, detached; afterwards one is ready. True: this one; False: another that was faster.
+    """Start a daemon, detached, and wait until one is ready. Return False if it is another, which was faster.
 
-    `by_hand`: a person asked for it, so detached workers come back even after a `daemon stop`. Its own output goes to
-    the daemon's log. `deadline` is a time of time.monotonic. Raises DaemonUnreachable with the
-    daemon's own words when it cannot run.
+    `by_hand`: started by the user, so it restores detached workers even after `daemon stop`. Its output goes to the
+    daemon's log. `deadline` is a time of time.monotonic. Raise DaemonUnreachable, with the daemon's message, if it
+    cannot run.
     """
     environment = own_environment(environ)
     if environment.get("QUEUECTL_HOME"):  # the daemon works in /
         environment["QUEUECTL_HOME"] = os.path.abspath(environment["QUEUECTL_HOME"])
     if paths.explicit_socket:
         environment["QUEUECTL_SOCKET"] = paths.socket
-    ready, told = os.pipe()
+    ready_read, ready_write = os.pipe()
     try:
         try:
-            _spawn(paths, environment, told, by_hand=by_hand)
+            _spawn(paths, environment, ready_write, by_hand=by_hand)
         finally:
-            os.close(told)
-        return _is_ours(_read_line(ready, deadline), paths)
+            os.close(ready_write)
+        return _is_ours(_read_line(ready_read, deadline), paths)
     finally:
-        os.close(ready)
+        os.close(ready_read)
 
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of this environment the daemon gets: nothing that would bind it to the shell it happens to be started from.
+    """Return the environment for the daemon: nothing that ties it to the shell that starts it.
 
-    PYTHONPATH stays where this package itself was found by it. Jobs have the environment of their submitter.
+    PYTHONPATH stays if this package was found through it. Jobs get the environment of their submitter.
     """
     package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    is_found_so = package in map(os.path.realpath, filter(None, environ.get("PYTHONPATH", "").split(os.pathsep)))
-    kept = _KEPT | {"PYTHONPATH"} if is_found_so else _KEPT
-    return {name: value for name, value in environ.items() if name in kept or not name.startswith(_NOT_THE_DAEMONS)}
+    by_pythonpath = package in map(os.path.realpath, filter(None, environ.get("PYTHONPATH", "").split(os.pathsep)))
+    kept = _KEPT | {"PYTHONPATH"} if by_pythonpath else _KEPT
+    return {name: value for name, value in environ.items() if name in kept or not name.startswith(_NOT_INHERITED)}
 
 
-def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: bool) -> None:
+def _spawn(paths: Paths, environment: dict[str, str], ready_write: int, *, by_hand: bool) -> None:
     if paths.link is not None:
         _refuse_dangling(paths.link)
-    import subprocess  # half of what a short command costs, so only where a daemon has to be started
+    import subprocess  # slow to import, so only when a daemon is started
 
     try:
         log = _open_log(paths)
@@ -108,14 +108,14 @@ def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: boo
     why = ["--by-hand"] if by_hand else []
     try:
         candidate = subprocess.Popen(
-            [sys.executable, "-P", "-m", "queuectld", "serve", "--autostarted", "--ready-fd", str(told), *why],
+            [sys.executable, "-P", "-m", "queuectld", "serve", "--autostarted", "--ready-fd", str(ready_write), *why],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
             env=environment,
             start_new_session=True,
-            pass_fds=(told,),
+            pass_fds=(ready_write,),
             umask=0o077,
         )
     finally:
@@ -124,14 +124,14 @@ def _spawn(paths: Paths, environment: dict[str, str], told: int, *, by_hand: boo
 
 
 def _start_and_connect(paths: Paths, environ: Mapping[str, str]) -> tuple[socket.socket, bool]:
-    """A connection, and whether it is to a daemon that this client started."""
+    """Return a connection, and whether this client started the daemon."""
     deadline = time.monotonic() + START_WITHIN_S
     while True:
         started = start_daemon(paths, environ, deadline)
         try:
             return connect_to_daemon(paths), started
         except NoDaemon as error:
-            # It was another's daemon, and that has just ended. Each round waits for a process, so this does not spin.
+            # The daemon that was ready has ended since. Each round waits for a process, so this does not spin.
             if time.monotonic() > deadline:
                 raise NoDaemon(f"{error.message}, though a daemon says it is ready") from None
 
@@ -142,7 +142,7 @@ def _open_log(paths: Paths) -> int:
 
 
 def _make_private(folder: str) -> None:
-    """Make the folder and those above it that are missing, each 0700 from its first moment."""
+    """Create the folder and its missing parents, each with mode 0700 from the start."""
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
@@ -153,13 +153,13 @@ def _make_private(folder: str) -> None:
 
 
 def _refuse_dangling(link: str) -> None:
-    """Nothing is made where a disk is only not mounted. Raises DaemonUnreachable."""
-    if (said := missing_target(link)) is not None:
-        raise DaemonUnreachable(f"cannot start a daemon: {said}") from None
+    """Create nothing behind a dangling link: its disk may not be mounted. Raise DaemonUnreachable."""
+    if (problem := missing_target(link)) is not None:
+        raise DaemonUnreachable(f"cannot start a daemon: {problem}") from None
 
 
 def _read_line(descriptor: int, deadline: float) -> str | None:
-    """What comes until a line's end or EOF; None when the deadline is first."""
+    """Read up to the end of a line or EOF; return None at the deadline."""
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     line = b""
@@ -175,7 +175,7 @@ def _read_line(descriptor: int, deadline: float) -> str | None:
 
 
 def _is_ours(answer: str | None, paths: Paths) -> bool:
-    """Whether the daemon that is ready is the candidate that said so. Raises DaemonUnreachable when none is."""
+    """Return whether the daemon that is ready is the one started. Raise DaemonUnreachable if none is ready."""
     if answer in ("ready", "running"):
         return answer == "ready"
     where = f"its log is {paths.daemon_log}"
@@ -187,4 +187,4 @@ def _is_ours(answer: str | None, paths: Paths) -> bool:
 
 
 _candidates: Final[list[object]] = []
-"""Daemons started by this process. Kept, so that Python does not complain about children it did not see end."""
+"""Daemons started by this process. Kept, so that Python does not warn about children that are still running."""

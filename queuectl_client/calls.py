@@ -15,8 +15,8 @@ from queuectl_client.session import is_wait, may_repeat, patience_s
 T = TypeVar("T")
 
 REPEATS: Final = 4
-"""Repeats of a call without any progress. More than one, because a dying daemon closes its descriptors one by one and
-may still seem to listen after our connection is closed."""
+"""Repeats of a call without progress. More than one, because a dying daemon closes its descriptors one by one and may
+still accept connections after it closed ours."""
 
 
 class Send(NamedTuple):

@@ -1,7 +1,7 @@
-"""Connecting to the daemon's socket, and refusing to talk to anybody else's.
+"""Connect to the daemon's socket, and refuse sockets and servers of other users.
 
-What a client sends holds its environment, and that holds secrets. So the socket, its folder and the process behind it
-must belong to this user before a byte goes out. Starting a daemon is `autostart`'s business.
+Clients send their environment, which may hold secrets. So the socket, its folder and the server process must belong to
+this user before any byte is sent. See `autostart` for starting a daemon.
 """
 
 import errno
@@ -15,16 +15,16 @@ from queuectl_client.errors import DaemonUnreachable, ForeignServer, NoDaemon
 from queuectl_client.paths import socket_address
 
 ACCEPT_WITHIN_S: Final = 10.0
-"""How long a daemon with a full queue of connections may take to make room."""
+"""Seconds for a daemon whose accept queue is full to accept a connection."""
 
 _NOBODY: Final = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR})
 _UCRED: Final = struct.Struct("3i")
 
 
 def open_socket(path: str) -> socket.socket:
-    """A connected socket, non-blocking, whose server runs as this user.
+    """Return a connected, non-blocking socket whose server runs as this user.
 
-    Raises NoDaemon when nobody listens there, ForeignServer when it is somebody else's, DaemonUnreachable else.
+    Raise NoDaemon if nothing listens, ForeignServer if it belongs to another user, otherwise DaemonUnreachable.
     """
     try:
         check_owner(path)
@@ -48,10 +48,10 @@ def open_socket(path: str) -> socket.socket:
 
 
 def check_owner(path: str) -> None:
-    """Raise ForeignServer unless `path` is a socket of this user in a folder where nobody else can put one.
+    """Raise ForeignServer unless `path` is a socket of this user in a folder where no other user can create one.
 
-    A group that may write to the folder is let pass: where each user has a group of their own, folders are made so,
-    and the server's own credentials are looked at in any case. Raises OSError when there is nothing.
+    A group-writable folder is allowed: systems with a group per user create folders like that, and the credentials of
+    the server are checked in any case. Raise OSError if the path does not exist.
     """
     found = os.lstat(path)
     if not stat.S_ISSOCK(found.st_mode):
@@ -67,7 +67,7 @@ def check_owner(path: str) -> None:
 
 
 def peer_credentials(connection: socket.socket) -> tuple[int, int, int]:
-    """Pid, uid and gid of the process at the other end, as the kernel knows them (unix(7), SO_PEERCRED)."""
+    """Return pid, uid and gid of the peer process (unix(7), SO_PEERCRED)."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)
     return pid, uid, gid
@@ -76,7 +76,7 @@ def peer_credentials(connection: socket.socket) -> tuple[int, int, int]:
 def _connect(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # A non-blocking connect fails at once when the server's queue is full; a blocking one waits this long.
+        # A non-blocking connect fails at once if the accept queue is full; a blocking one waits this long.
         seconds = int(ACCEPT_WITHIN_S)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", seconds, 0))
         with socket_address(path) as address:

@@ -1,7 +1,6 @@
-"""A connection to the daemon for ordinary code: it opens by itself, and calls go over it.
+"""Blocking connection to the daemon, opened on first use.
 
-Bytes go out and come in here; what they mean is `session`'s business, and the verbs are `client`'s. Not for several
-threads at once: each needs its own.
+Transports bytes; `session` implements the protocol, `client` the verbs. Not thread-safe: each thread needs its own.
 """
 
 import os
@@ -36,7 +35,7 @@ _PIECE: Final = 256 * 1024
 
 
 class Connection:
-    """A connection to the daemon that opens when it is used, and calls over it."""
+    """A blocking connection to the daemon, opened on first use."""
 
     def __init__(
         self,
@@ -47,9 +46,9 @@ class Connection:
         notice: Callable[[str], None] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`socket`: else found as `paths` says. `timeout`: seconds for an answer of a call that waits for nothing.
+        """`socket`: path; default: see `paths`. `timeout`: seconds to wait for the answer of a non-waiting call.
 
-        `notice` gets a line for people when a daemon had to be started.
+        `notice` is called with a line for the user if a daemon was started.
         """
         self._environ = os.environ if environ is None else environ
         self._named = socket
@@ -68,73 +67,73 @@ class Connection:
 
     @property
     def server(self) -> Mapping[str, Any]:
-        """What the daemon said of itself in answer to hello; empty before the first answer."""
+        """The daemon's answer to hello; empty before the first answer."""
         return self._session.server
 
     def connect(self) -> None:
-        """Connect now rather than with the first call. Raises DaemonUnreachable or a subclass of it."""
+        """Connect now rather than on the first call. Raise DaemonUnreachable or a subclass."""
         if self._socket is None:
             self._attach(self._reach())
 
     def close(self) -> None:
-        """Close the connection; the next call opens another. Open batches and pools started over it end."""
+        """Close the connection; the next call opens a new one. Ends its open batches and attached workers."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def call(self, method: str, /, **params: Any) -> Any:
-        """The result of a call. Parameters that are None are left out. Raises QueuectlError or a subclass.
+        """Return the result of a call. Parameters that are None are left out. Raise QueuectlError or a subclass.
 
-        When the daemon goes away before it has answered, the call is made again, once it is back, provided that does
-        no harm; else ConnectionLost: whether it took effect is not known.
+        If the connection is lost before the answer, the call is repeated once the daemon is back, where that is safe;
+        otherwise ConnectionLost is raised, and it is not known whether the call took effect.
         """
         return self.run(calling(method, params, self._timeout, was_lost=self._was_lost()))
 
     def run(self, steps: Steps[T]) -> T:
-        """The result of a procedure (`calls`), once all of its steps are taken."""
+        """Run a procedure (see `calls`) and return its result."""
         go: Callable[[Any], Step] = steps.send
-        said = None
+        value = None
         while True:
             try:
-                step = go(said)
+                step = go(value)
             except StopIteration as end:
                 result: T = end.value
                 return result
             try:
-                go, said = steps.send, self._result_of(step)
+                go, value = steps.send, self._result_of(step)
             except BaseException as error:
-                go, said = steps.throw, error
+                go, value = steps.throw, error
 
     def stream(self, steps: Steps[None]) -> Iterator[Any]:
-        """What a procedure gives, as it comes."""
+        """Run a procedure and yield the items that it emits."""
         go: Callable[[Any], Step] = steps.send
-        said = None
+        value = None
         while True:
             try:
-                step = go(said)
+                step = go(value)
             except StopIteration:
                 return
             if isinstance(step, Emit):
                 yield from step.items
-                go, said = steps.send, None
+                go, value = steps.send, None
                 continue
             try:
-                go, said = steps.send, self._result_of(step)
+                go, value = steps.send, self._result_of(step)
             except BaseException as error:
-                go, said = steps.throw, error
+                go, value = steps.throw, error
 
     def send(self, method: str, params: Mapping[str, Any]) -> int:
-        """Send a call without waiting for its answer; its number is for `result`. Calls take effect in this order."""
+        """Send a call without waiting; return its id for `result`. Calls take effect in sending order."""
         self.connect()
         msgid, data = self._session.call(method, params)
         self._send_all(data)
         return msgid
 
     def result(self, msgid: int, patience: float | None = DEFAULT_PATIENCE_S) -> Any:
-        """The result of a call that was sent, at most `patience` seconds from now (None: whenever it comes).
+        """Return the result of a sent call; wait at most `patience` seconds (None: without limit).
 
-        Raises the call's error, ConnectionLost, or DaemonUnreachable when the daemon stays silent. With a patience of
-        None it is silent when it gives no sign of life: `timeout` seconds after it was asked for one.
+        Raise the call's error, ConnectionLost, or DaemonUnreachable if the daemon does not respond. With a patience
+        of None the daemon is pinged, and does not respond if a ping is unanswered for `timeout` seconds.
         """
         deadline = None if patience is None else time.monotonic() + patience
         while not self._session.has_answer(msgid):
@@ -146,13 +145,13 @@ class Connection:
         return self._session.take(msgid)
 
     def cancel_call(self, msgid: int) -> None:
-        """End a waiting call that was sent; it is still to be taken with `result`."""
+        """Cancel a waiting call that was sent. Its result must still be taken with `result`."""
         self._send_all(self._session.cancel(msgid))
 
     def notifications(self) -> Iterator[Notification]:
-        """What the daemon tells after `events.subscribe`, as it comes; `params` is the map.
+        """Yield the daemon's notifications after `events.subscribe`; `params` is the map.
 
-        Raises ConnectionLost at the end, DaemonUnreachable when the daemon gives no sign of life.
+        Raise ConnectionLost at the end, DaemonUnreachable if the daemon does not respond.
         """
         while True:
             self._session.check_subscription()
@@ -162,7 +161,7 @@ class Connection:
                 raise self._silent(self._timeout)
 
     def drop_notifications(self, until: float) -> None:
-        """Take in what is told until then (a time of time.monotonic), and forget it. Raises ConnectionLost."""
+        """Receive and discard notifications until then (time.monotonic). Raise ConnectionLost."""
         while self._receive(until):
             self._session.notifications.clear()
         self._session.notifications.clear()
@@ -184,10 +183,10 @@ class Connection:
             case OnOwnConnection(steps):
                 with self._another() as another:
                     return another.run(steps)
-        raise TypeError(f"{step} gives something, and nobody reads it")
+        raise TypeError(f"{step} emits items; use stream()")
 
     def _another(self) -> "Connection":
-        """A connection of the same options."""
+        """Return a new connection with the same options."""
         how: dict[str, Any] = {"autostart": self._autostart, "timeout": self._timeout, "notice": self._notice}
         return Connection(self._named, environ=self._environ, **how)
 
@@ -208,7 +207,7 @@ class Connection:
         self._session = self._session.next()
 
     def _was_lost(self) -> bool:
-        """Whether the daemon went away while nothing was asked of it. Noticed before anything is sent into the void."""
+        """Return whether the connection was lost while idle, so that nothing is sent over a dead one."""
         if self._socket is None:
             return False
         try:
@@ -219,7 +218,7 @@ class Connection:
         return False
 
     def _send_all(self, data: bytes) -> None:
-        """Send it, taking in what comes meanwhile: a daemon whose answers nobody reads stops reading as well."""
+        """Send the data, receiving meanwhile: the daemon stops reading while its answers are not read."""
         left = memoryview(data)
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         while left:
@@ -232,13 +231,13 @@ class Connection:
                 raise self._hung_up() from None
             ready = self._ready(select.POLLIN | select.POLLOUT, deadline)
             if not ready:
-                self.close()  # half a message is out, so nothing else can be sent
+                self.close()  # part of a message was sent, so nothing else can be
                 raise self._silent(self._timeout)
             if ready & select.POLLIN:
                 self._take_in()
 
     def _hear(self, deadline: float | None) -> bool:
-        """Take in what comes; False when the deadline was first, or (None) the daemon gave no sign of life."""
+        """Receive; return False at the deadline or, without one, if the daemon does not respond."""
         if deadline is not None:
             return self._receive(deadline)
         silence = Silence(self._timeout, time.monotonic())
@@ -249,7 +248,7 @@ class Connection:
         return True
 
     def _receive(self, deadline: float | None) -> bool:
-        """Wait for bytes and take them in; False when the deadline was first. Raises ConnectionLost at the end."""
+        """Wait for bytes and receive them; return False at the deadline. Raise ConnectionLost at the end."""
         if not self._ready(select.POLLIN, deadline):
             return False
         self._take_in()
@@ -267,7 +266,7 @@ class Connection:
         try:
             self._session.receive(data)
         except QueuectlError:
-            self.close()  # no answer to a call of ours, and nothing sensible comes after it
+            self.close()  # not an answer to a call; the rest of the stream is unusable
             raise
 
     def _ready(self, events: int, deadline: float | None) -> int:
@@ -276,7 +275,7 @@ class Connection:
         wait_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         try:
             found = poller.poll(wait_ms)
-        except OSError:  # no memory for it
+        except OSError:  # out of memory
             raise self._lost() from None
         return found[0][1] if found else 0
 
@@ -287,12 +286,12 @@ class Connection:
         return self._socket
 
     def _hung_up(self) -> QueuectlError:
-        """Why nothing can be sent any more: what the daemon said before it closed (it is full, say), if anything."""
+        """Return the error that the daemon sent before it closed (such as busy), or ConnectionLost."""
         try:
             while self._ready(select.POLLIN, 0):
                 self._take_in()
-        except QueuectlError as said:
-            return said
+        except QueuectlError as error:
+            return error
         return self._lost()
 
     def _lost(self) -> ConnectionLost:

@@ -1,7 +1,7 @@
-"""Which daemon is this store's: connecting to it, and to no other that happens to listen where it might.
+"""Find and connect to the daemon of this store, and to no other daemon.
 
-Two homes of one user may look for their daemons at the same place, and a lock left by a daemon that was killed may
-name a socket that another's daemon has by now. What a client sends would be stored in the wrong store.
+Two homes of one user may use the same socket path, and the lock left by a killed daemon may name a socket that another
+daemon uses by now. Jobs sent to it would be stored in the wrong store.
 """
 
 import os
@@ -17,14 +17,14 @@ from queuectl_client.plainfile import is_locked
 from queuectl_client.protocol import rpc
 
 ANSWER_WITHIN_S: Final = 10.0
-"""How long a daemon may take to say which store it keeps."""
+"""Seconds for a daemon to answer which store it serves."""
 _PIECE: Final = 65_536
 
 
 def connect_to_daemon(paths: Paths) -> socket.socket:
-    """A connection to the daemon of this store, or to the one whose socket the user has named, whatever it keeps.
+    """Return a connection to the daemon of this store, or to the socket that the user named, whatever its store.
 
-    Raises NoDaemon when none listens, or one of another store; DaemonUnreachable, ForeignServer.
+    Raise NoDaemon if none listens or it serves another store; DaemonUnreachable; ForeignServer.
     """
     if paths.explicit_socket:
         return open_socket(paths.socket)
@@ -32,11 +32,11 @@ def connect_to_daemon(paths: Paths) -> socket.socket:
     path = str(lock.get("socket") or paths.socket)
     connection = open_socket(path)
     if peer_credentials(connection)[0] == lock.get("pid") or (path == paths.socket and paths.has_own_socket):
-        return connection  # who wrote our store's lock is at the other end
+        return connection  # the peer wrote the lock of this store
     if "socket" in lock and is_locked(paths.lock):
-        return connection  # for a service manager has listened in its place, or pids are others in here (a container)
-    # A lock that is left over or not written yet, or somebody else's daemon. It has to be asked, over a connection of
-    # its own, for `hello` comes first on one.
+        return connection  # socket activation, or another pid namespace
+    # The lock is stale or not written yet, or this is another store's daemon. Ask it, over a separate connection: hello
+    # must be the first call of one.
     with connection:
         store = _store_of(connection, path)
     if store is not None and os.path.realpath(store) != os.path.realpath(paths.store):
@@ -45,15 +45,15 @@ def connect_to_daemon(paths: Paths) -> socket.socket:
 
 
 def _store_of(connection: socket.socket, path: str) -> str | None:
-    """The store that the daemon at the other end keeps; None when it does not say."""
+    """Return the path of the store that the daemon serves; None if it does not tell."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
     decoder = rpc.Decoder()
     poller = select.poll()
     poller.register(connection, select.POLLIN)
     try:
-        connection.send(rpc.request(1, "daemon.info", {}))  # a new connection has room for it
+        connection.send(rpc.request(1, "daemon.info", {}))  # fits into the buffer of a new connection
     except OSError:
-        pass  # it hung up already: what it said before is still to be read
+        pass  # already closed by the daemon; an error that it sent before can still be read
     while (left := deadline - time.monotonic()) > 0 and poller.poll(left * 1000):
         try:
             data = connection.recv(_PIECE)
@@ -64,16 +64,16 @@ def _store_of(connection: socket.socket, path: str) -> str | None:
         try:
             for message in decoder.feed(data):
                 if isinstance(message, rpc.Response):
-                    return _told(message)
+                    return _store_in(message)
         except rpc.ProtocolError as error:
             raise ConnectionLost(f"the daemon's answer cannot be read: {error.text}") from None
     raise no_answer(path, ANSWER_WITHIN_S)
 
 
-def _told(answer: rpc.Response) -> str | None:
+def _store_in(answer: rpc.Response) -> str | None:
     if answer.error is not None:
         if answer.msgid is None:
-            raise from_wire(answer.error)  # it takes nobody in at the moment
+            raise from_wire(answer.error)  # such as busy
         return None
     store: Any = answer.result.get("store") if isinstance(answer.result, dict) else None
     return store if isinstance(store, str) else None

@@ -1,4 +1,4 @@
-"""What takes any number of calls, page after page: lists, changes of what a selector means, output. Without I/O."""
+"""Paginated procedures: lists, changes to the jobs of a selector, output. Sans-I/O."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from queuectl_client.session import JOBS_A_CALL
 
 
 def listed(filters: Mapping[str, Any]) -> Steps[None]:
-    """The jobs that match."""
+    """Emit the jobs that match."""
     after = None
     while True:
         page = yield Call("list", {**filters, "after": after})
@@ -20,7 +20,7 @@ def listed(filters: Mapping[str, Any]) -> Steps[None]:
 
 
 def changed(method: str, params: Mapping[str, Any]) -> Steps[None]:
-    """The jobs that it was done to, however many a selector stands for."""
+    """Apply a change to any number of jobs and emit the changed ones."""
     after = None
     while True:
         answer = yield Call(method, {**params, "limit": JOBS_A_CALL, "after": after})
@@ -33,7 +33,7 @@ def changed(method: str, params: Mapping[str, Any]) -> Steps[None]:
 def output_pages(
     id: str | int, attempt: int | None, stream: str | None, missing: Missing, *, wait: bool
 ) -> Steps[None]:  # fmt: skip
-    """What a job has written; `wait`: and what it writes, until the attempt has ended."""
+    """Emit the output of a job; `wait`: until the attempt has ended."""
     offset = 0
     while True:
         where = {"attempt": attempt, "stream": stream, "offset": offset, "wait": wait}

@@ -1,11 +1,11 @@
-"""Where the socket, the store, the logs and the rest of queuectl lie.
+"""Paths of the socket, the store, the logs and other files.
 
-This module only names places: it makes no folder and opens no file but the daemon's lock, to read which socket is
-in use. The rules are those of platformdirs, or one folder for all of it where QUEUECTL_HOME is set.
+Creates no folder and opens no file but the daemon's lock, to read which socket is in use. The rules are those of
+platformdirs, or one folder for everything if QUEUECTL_HOME is set.
 
-Two stores share nothing. A store elsewhere than where this user's store lies by default has a hash of its path in the
-names of what would else be shared, and a store that is a symbolic link is the file it leads to: whatever its names,
-there is one lock beside that file, and so one daemon.
+Two stores share no files. For a store that is not at the user's default path, names that would otherwise be shared
+contain a hash of its path. A symbolic link to a store is resolved: whatever its names, a store has one lock beside it,
+and so one daemon.
 """
 
 import os
@@ -16,43 +16,43 @@ from typing import Final, NamedTuple
 from queuectl_client.plainfile import read_plain
 
 LONGEST_ADDRESS: Final = 107
-"""Bytes of a path that fit into `sockaddr_un.sun_path` (unix(7)) with the NUL behind it."""
+"""Bytes of a path that fit into `sockaddr_un.sun_path` (unix(7)) with the terminating NUL."""
 LONGEST_LOCK: Final = 65_536
-"""Bytes of a lock that are looked at."""
+"""Bytes of a lock file that are read."""
 STORE_NAME: Final = "queuectl.db"
 _HASH_DIGITS: Final = 12
 
 
 class Paths(NamedTuple):
-    """Absolute paths. `explicit_socket` says that the user named the socket, so that no lock file overrules it."""
+    """Absolute paths. `explicit_socket`: the user named the socket, so the lock file does not override it."""
 
     socket: str
     store: str
     lock: str
     """Held by the running daemon; its one JSON line names `pid`, `socket` and `version`."""
     start_lock: str
-    """Held by whoever is about to become the daemon."""
+    """Held by a process that is about to become the daemon."""
     logs: str
     state: str
     worker_socket: str
     config_file: str
     explicit_socket: bool = False
     link: str | None = None
-    """The symbolic link that leads to the store, where it was found by one."""
+    """The symbolic link to the store, if it was named by one."""
 
     @property
     def has_own_socket(self) -> bool:
-        """Whether the socket lies beside the store, where the daemon of no other store would have its own."""
+        """Whether the socket is beside the store, where no daemon of another store has its socket."""
         return os.path.dirname(self.socket) == os.path.dirname(self.link or self.store)
 
     @property
     def daemon_log(self) -> str:
-        """The file that a detached daemon's own log goes to."""
+        """Log file of a detached daemon."""
         return os.path.join(self.logs, "queuectld.log")
 
 
 def resolve(environ: Mapping[str, str] | None = None, *, socket: str | None = None) -> Paths:
-    """All places for this environment. `socket` (of `--socket`) wins over QUEUECTL_SOCKET."""
+    """Return the paths for this environment. `socket` (from `--socket`) takes precedence over QUEUECTL_SOCKET."""
     environ = os.environ if environ is None else environ
     home = environ.get("QUEUECTL_HOME")
     paths = _below(os.path.abspath(home)) if home else _platform()
@@ -63,11 +63,10 @@ def resolve(environ: Mapping[str, str] | None = None, *, socket: str | None = No
 
 
 def socket_in_use(paths: Paths) -> str:
-    """The socket to connect to: the one the user named, else the running daemon's, else the default.
+    """Return the socket to connect to: the one the user named, else the running daemon's, else the default.
 
-    The lock names the daemon's socket because the default may differ between two shells of one user:
-    cron and docker set no XDG_RUNTIME_DIR. A lock left by a daemon that died names a socket nobody
-    listens on, which is found out by connecting.
+    The lock names the daemon's socket because the default may differ between two shells of one user: cron and docker
+    set no XDG_RUNTIME_DIR. A stale lock names a socket that nothing listens on, so connecting fails.
     """
     if paths.explicit_socket:
         return paths.socket
@@ -75,9 +74,9 @@ def socket_in_use(paths: Paths) -> str:
 
 
 def read_lock(path: str) -> dict[str, object]:
-    """What the daemon wrote into its lock: `pid`, `socket`, `version`. Empty when there is none, or half a one.
+    """Return the content of the daemon's lock: `pid`, `socket`, `version`. Empty if it is missing or incomplete.
 
-    Whatever lies there is read without waiting and without an error. A socket is told only where it can be a path.
+    Never blocks or raises, whatever kind of file it is. `socket` is returned only if it is a possible path.
     """
     try:
         line = read_plain(path, LONGEST_LOCK).partition(b"\n")[0]
@@ -85,7 +84,7 @@ def read_lock(path: str) -> dict[str, object]:
         return {}
     if not line.strip():
         return {}
-    import json  # costs a millisecond, so only once there is a line to read
+    import json  # takes a millisecond, so only if there is a line to read
 
     try:
         content = json.loads(line.decode("utf-8", "surrogateescape"))
@@ -100,10 +99,10 @@ def read_lock(path: str) -> dict[str, object]:
 
 @contextmanager
 def socket_address(path: str) -> Iterator[str]:
-    """An address for `bind` or `connect` that reaches `path` however long that is; good inside the block only.
+    """Return a context manager for an address of `path` to bind or connect to, however long the path.
 
-    A path that is too long for sockaddr_un is reached through a descriptor of its folder.
-    Raises OSError when the folder cannot be opened, or the last part alone is too long.
+    A path that is too long for sockaddr_un is addressed through a descriptor of its folder, open only inside the block.
+    Raise OSError if the folder cannot be opened or the last component is too long.
     """
     if len(os.fsencode(path)) <= LONGEST_ADDRESS:
         yield path
@@ -117,7 +116,7 @@ def socket_address(path: str) -> Iterator[str]:
 
 
 def _is_path(value: object) -> bool:
-    """Whether it can be the path of a file: absolute, without NUL, and bytes that the system knows."""
+    """Return whether it can be the path of a file: absolute, without NUL, encodable."""
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         return False
     try:
@@ -128,7 +127,7 @@ def _is_path(value: object) -> bool:
 
 
 def _below(home: str, store: str = STORE_NAME) -> Paths:
-    """All of it in one folder. A store of another name shares it with others, so everything has its name."""
+    """Return the paths in one folder. As it may hold several stores, file names contain that of the store."""
     before = "" if store == STORE_NAME else f"{store}."
     state = os.path.join(home, f"{before}state")
     return Paths(
@@ -144,9 +143,9 @@ def _below(home: str, store: str = STORE_NAME) -> Paths:
 
 
 def _of_target(paths: Paths) -> Paths:
-    """The places of a store that is a link: those of the file it leads to, as if that had been named.
+    """Return the paths of a store that is a symbolic link: those of its target.
 
-    Only the socket and the settings file stay where they are: the lock names the socket, and settings are by place.
+    The socket and the settings file stay: the lock names the socket, and settings belong to the folder.
     """
     real = os.path.realpath(paths.store)
     usual = _platform()
@@ -160,8 +159,8 @@ def _platform() -> Paths:
     import platformdirs  # not needed where QUEUECTL_HOME is set
 
     with warnings.catch_warnings():
-        # Without XDG_RUNTIME_DIR (cron, docker) it warns of a folder below /tmp. That is good enough: whoever connects
-        # looks at the owners, and the daemon's lock names the socket in use.
+        # Without XDG_RUNTIME_DIR (cron, docker) it warns about a folder below /tmp. That is safe: clients check the
+        # owners, and the daemon's lock names the socket in use.
         warnings.simplefilter("ignore")
         runtime = platformdirs.user_runtime_dir("queuectl")
     data = platformdirs.user_data_dir("queuectl")
@@ -173,7 +172,7 @@ def _platform() -> Paths:
         hashed = _hash(store)
         socket = f"queuectl-{hashed}.sock"
         if os.environ.get("XDG_DATA_HOME") or os.environ.get("XDG_STATE_HOME"):
-            # Else both folders lie in one HOME, and nobody else's state is there.
+            # Otherwise both folders are in one HOME, with no other store's state.
             state = os.path.join(state, f"store-{hashed}")
             logs = os.path.join(state, "log")
     return Paths(
@@ -189,13 +188,13 @@ def _platform() -> Paths:
 
 
 def _is_default(store: str) -> bool:
-    """Whether the store lies where this user's does by default, whatever HOME and XDG_DATA_HOME say."""
+    """Return whether the store is at the user's default path, whatever HOME and XDG_DATA_HOME are."""
     import pwd
 
     try:
         home = pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:
-        return False  # a user without an entry: then HOME is all that tells one place from another
+        return False  # no passwd entry: only HOME tells the paths apart
     usual = os.path.join(home, ".local/share/queuectl", STORE_NAME)
     return store == usual or os.path.realpath(store) == os.path.realpath(usual)
 

@@ -1,7 +1,7 @@
-"""Opening a file where anything may lie: a FIFO that nobody writes to, a device, a folder, a link, an endless file.
+"""Open a path that may be anything: a FIFO without a writer, a device, a folder, a link, an endless file.
 
-It may have been put there by accident, and to wait for it would hang every command. Nothing here waits, follows a
-link at the end of a path, or reads more than it was told to.
+Such a file may be there by accident, and waiting for it would hang every command. Nothing here blocks, follows a final
+symbolic link, or reads more than asked.
 """
 
 import errno
@@ -11,11 +11,11 @@ from typing import Final
 
 _FLAGS: Final = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
 _OTHER_KINDS: Final = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
-"""What open(2) says of a FIFO that nobody reads, a socket, a device without a driver, a folder to be written."""
+"""Errors of open(2) for a FIFO without a reader, a socket, a device without a driver, writing to a folder."""
 
 
 def open_plain(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
-    """A descriptor of the regular file at `path`. Raises OSError, also for anything else that lies there."""
+    """Return a descriptor of the regular file at `path`. Raise OSError, also if it is another kind of file."""
     try:
         descriptor = os.open(path, flags | _FLAGS, mode)
     except OSError as error:
@@ -31,7 +31,7 @@ def open_plain(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int
 
 
 def read_plain(path: str | os.PathLike[str], most: int) -> bytes:
-    """The first `most` bytes of the regular file at `path`. Raises OSError, also for anything else that lies there."""
+    """Return the first `most` bytes of the regular file at `path`. Raise OSError, also for another kind of file."""
     descriptor = open_plain(path)
     try:
         data = os.read(descriptor, most)
@@ -43,7 +43,7 @@ def read_plain(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def is_locked(path: str | os.PathLike[str]) -> bool:
-    """Whether a process that lives holds a lock (flock(2)) on the file at `path`."""
+    """Return whether a process holds a lock (flock(2)) on the file at `path`."""
     import fcntl  # seldom needed
 
     try:
@@ -51,7 +51,7 @@ def is_locked(path: str | os.PathLike[str]) -> bool:
     except OSError:
         return False
     try:
-        # A shared lock, tried and dropped at once: it keeps nobody out for longer than this call.
+        # A shared lock, released at once: it blocks others no longer than this call.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -61,7 +61,7 @@ def is_locked(path: str | os.PathLike[str]) -> bool:
 
 
 def missing_target(path: str | os.PathLike[str]) -> str | None:
-    """What is wrong with a symbolic link whose target is not there, in words that name both; None for all else."""
+    """Return an error text that names a dangling symbolic link and its target; None if `path` is not one."""
     if not os.path.islink(path) or os.path.exists(path):
         return None
     return f"{os.fspath(path)} is a symbolic link to {os.readlink(path)}, which is not there (is a disk not mounted?)"

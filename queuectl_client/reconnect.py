@@ -1,4 +1,4 @@
-"""How a client reaches the daemon again that went away. Imported only where one did: see `returning`."""
+"""Reconnect to a daemon that went away. Imported only then: see `returning`."""
 
 import socket
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from queuectl_client.paths import Paths
 from queuectl_client.returning import wait_for_daemon
 
 AWAY_S: Final = 3.0
-"""How long it is given to come back by itself: a service manager may be about to start the next one."""
+"""Seconds for the daemon to come back by itself: a service manager may be restarting it."""
 AWAY_WAITING_S: Final = 5.0
-"""The same where no daemon is started: for calls that only wait, as it may be gone because somebody ended it. Any other
-call waits at least as long as it would for an answer."""
+"""The same for calls that only wait, which start no daemon, as it may have been stopped on purpose. Any other call
+waits at least as long as it would for an answer."""
 
 
 def reach_again(
@@ -23,9 +23,9 @@ def reach_again(
     reach: Callable[[], socket.socket],
     notice: Callable[[str], None] | None = None,
 ) -> socket.socket:
-    """A connection to the daemon once it is back, or to one that `reach` starts. Raises ConnectionLost.
+    """Return a connection to the daemon once it is back, or to one that `reach` starts. Raise ConnectionLost.
 
-    `patience`: how many seconds it is waited for where none is started; None: AWAY_WAITING_S. `notice`: see
+    `patience`: seconds to wait where no daemon is started; None: AWAY_WAITING_S. `notice`: see
     `wait_for_daemon`.
     """
     try:

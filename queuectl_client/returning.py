@@ -1,8 +1,8 @@
-"""Waiting for a daemon that is away to come back, without asking again and again.
+"""Wait for the daemon to come back, without polling.
 
-The kernel tells (inotify(7)) when a socket or the daemon's lock appears or is written. Where it has no instance or no
-watch left for us, we look now and then. This module starts no daemon; it is imported only where one has gone away, for
-ctypes costs more than all the rest of a short command.
+Uses inotify(7) to notice when a socket or the daemon's lock appears or is written. If no inotify instance or watch is
+left, polls instead. Starts no daemon. Imported only when a daemon has gone away, because importing ctypes takes longer
+than the rest of a short command.
 """
 
 import ctypes
@@ -19,8 +19,8 @@ from queuectl_client.errors import DaemonUnreachable, ForeignServer, NoDaemon
 from queuectl_client.find import connect_to_daemon
 from queuectl_client.paths import Paths
 
-# <sys/inotify.h>. A daemon writes its lock only after it listens, so a socket that is bound but does not listen yet
-# is not missed for good: the lock's event follows.
+# <sys/inotify.h>. A daemon writes its lock only after it listens, so a socket that is bound but does not listen yet is
+# not missed: the lock's event follows.
 _IN_MODIFY: Final = 0x2
 _IN_MOVED_TO: Final = 0x80
 _IN_CREATE: Final = 0x100
@@ -28,16 +28,15 @@ _EVENT: Final = struct.Struct("iIII")
 
 FIRST_LOOK_S: Final = 0.1
 LAST_LOOK_S: Final = 2.0
-"""Where nobody tells us, the gaps between two looks grow from the first to the last."""
+"""First and last interval of polling without inotify, in seconds; it grows from one to the other."""
 
 _has_said = False
 
 
 def wait_for_daemon(paths: Paths, seconds: float, notice: Callable[[str], None] | None = None) -> socket.socket:
-    """A connection to the daemon as soon as there is one. Raises NoDaemon when none came within `seconds`.
+    """Return a connection to the daemon as soon as it listens. Raise NoDaemon if it does not within `seconds`.
 
-    `notice` gets a line, the first time in this process, where it is only looked for now and then, and so may be found
-    a little later.
+    `notice` is called with a line, once per process, if polling is used, which may find the daemon a little later.
     """
     global _has_said
     deadline = time.monotonic() + seconds
@@ -47,23 +46,23 @@ def wait_for_daemon(paths: Paths, seconds: float, notice: Callable[[str], None] 
             notice(f"Polling for the daemon, as its files cannot be watched ({watch.why_not}).")
         while True:
             try:
-                # Only after the watch is set: a daemon that came in between is here, a later one is told of.
+                # Only after the watch is set: a daemon that started before is found here, a later one by the watch.
                 return connect_to_daemon(paths)
             except ForeignServer:
                 raise
             except DaemonUnreachable as error:
-                # Where there was no room, there or here, at this moment, nobody tells when there is.
+                # A lack of resources, on either side, ends without an inotify event, so poll.
                 if not watch.wait(deadline, look=not isinstance(error, NoDaemon)):
                     raise
 
 
 class _Watch:
-    """Tells when one of the files appears in its folder, or is written to."""
+    """Watches for files to appear in their folders or to be written."""
 
     def __init__(self, files: list[str]) -> None:
         self._names = {os.fsencode(os.path.basename(file)) for file in files}
         self.why_not = ""
-        """Why nobody tells us, where that is so."""
+        """Why inotify is not available; empty if it is."""
         self._gap_s = FIRST_LOOK_S
         libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -71,7 +70,7 @@ class _Watch:
             self.why_not = os.strerror(ctypes.get_errno())
             return
         for folder in {os.path.dirname(file) for file in files}:
-            # A folder that does not exist is not watched: whoever makes it starts a daemon in it, and is not awaited.
+            # A folder that does not exist cannot be watched; the daemon that creates it is not waited for.
             mask = _IN_CREATE | _IN_MOVED_TO | _IN_MODIFY
             if libc.inotify_add_watch(self._descriptor, os.fsencode(folder), mask) < 0:
                 error = ctypes.get_errno()
@@ -86,9 +85,9 @@ class _Watch:
             os.close(self._descriptor)
 
     def wait(self, deadline: float, *, look: bool) -> bool:
-        """Return when one of the files changed: True, or False at the deadline (of time.monotonic).
+        """Return True when one of the files changed, False at the deadline (time.monotonic).
 
-        `look`: or when it is time to look, as always where nobody tells us.
+        `look`: return True also after a polling interval, as always without inotify.
         """
         poller = select.poll()
         if self._descriptor >= 0:

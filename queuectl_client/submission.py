@@ -1,6 +1,6 @@
-"""What a job takes along from the program that submits it, and how a call to the SDK becomes the job's map.
+"""Build the wire map of a job from the arguments of the SDK and the context of the submitting process.
 
-The daemon checks the keys; here only what Python programs say in their own types is put into the wire's.
+Only converts Python types to those of the wire; the daemon checks the keys.
 """
 
 import os
@@ -18,27 +18,27 @@ _FIRST_LINES: Final = 512
 
 
 class Added(NamedTuple):
-    """The ids and seqs of the jobs that were stored, in their order."""
+    """The ids and seqs of the stored jobs, in order."""
 
     ids: list[str]
     seqs: list[int]
 
     @classmethod
     def none(cls) -> Self:
-        """No job so far."""
+        """Return an empty one."""
         return cls([], [])
 
     def add(self, answer: Mapping[str, Any]) -> None:
-        """The daemon's answer to a message of jobs."""
+        """Add the jobs of the daemon's answer to a message."""
         self.ids.extend(answer["ids"])
         self.seqs.extend(answer["seqs"])
 
     def committed(self, answer: Mapping[str, Any]) -> None:
-        """Their batch is there. Nothing more is kept of it."""
+        """Do nothing: the commit adds no jobs."""
 
 
 def capture() -> dict[str, Any]:
-    """This process's folder, environment and umask. Raises InvalidParams when its folder has been removed."""
+    """Return this process's folder, environment and umask. Raise InvalidParams if its folder was removed."""
     try:
         cwd = os.getcwd()
     except FileNotFoundError:
@@ -47,26 +47,26 @@ def capture() -> dict[str, Any]:
 
 
 def described(job: JobLike, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """The job's map: what is captured here, over it the job's own keys, over them `keys`; with a request id."""
+    """Return the map of a job, with a request id. `keys` override those of the job, which override captured ones."""
     return {"request": new_request(), **laid_under({**job_map(job), **_given(keys)})}
 
 
 def laid_under(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """These keys of a job, or of many, in the wire's types, over what is captured here."""
-    # A job with a folder of its own needs none of ours, which may be gone.
+    """Return these keys of one or many jobs in wire types; they override captured ones."""
+    # A job with its own cwd does not need the current folder, which may have been removed.
     caught = {"environment": dict(os.environ), "umask": _umask()} if keys.get("cwd") else capture()
     return {**caught, **_plain(keys)}
 
 
 def job_map(job: JobLike) -> dict[str, Any]:
-    """The map of a job given as its command, its argv, or a map."""
+    """Return the map of a job given as a command, an argv or a map."""
     if isinstance(job, Mapping):
         return _plain(job)
     return {"command": job if isinstance(job, str) else list(job)}
 
 
 def new_request() -> str:
-    """A name for a write, so that it can be asked for again when its answer is lost."""
+    """Return a new request id, which makes repeating a write after a lost answer safe."""
     return str(uuid4())
 
 
@@ -91,10 +91,10 @@ def _plain_value(key: str, value: Any) -> Any:
 
 
 def _umask() -> int:
-    """This process's umask, without setting it for a moment, which other threads would notice (proc(5))."""
+    """Return this process's umask without setting it, which would affect other threads (proc(5))."""
     descriptor = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # Its second line. Opened as text this would take longer than all else that a client does for a job.
+        # Its second line. Text mode would take longer than all other work of a client for a job.
         _, found, after = os.read(descriptor, _FIRST_LINES).partition(b"\nUmask:")
     finally:
         os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Many jobs, all of them or none: one call where they fit into one, else a batch. Without I/O.
+"""Store many jobs, all or none: in one call if they fit, else in a batch. Sans-I/O.
 
-The jobs of a batch are invisible until its commit. Its messages are sent ahead of their answers, so that neither side
-waits for the other, and so few at a time that memory stays flat. It has a connection of its own: the daemon discards
-an open batch with its connection, which is how one that fails or is interrupted goes, and no other call suffers.
+The jobs of a batch are invisible until its commit. Messages are pipelined, a few at a time, so that neither side waits
+for the other and memory stays flat. A batch has a connection of its own: closing it discards an open batch, so a
+failed or interrupted upload leaves nothing behind and affects no other call.
 """
 
 from collections import deque
@@ -21,11 +21,11 @@ from queuectl_client.submission import Added, JobLike, job_map, laid_under, new_
 JobMap = Mapping[str, Any]
 
 PIECE_JOBS: Final = 250
-"""Some 5 ms of work for each side: with more at a time the daemon keeps its other clients waiting for as long."""
+"""About 5 ms of work on each side. Larger pieces would delay the daemon's other clients."""
 PIECE_BYTES: Final = 4 * 1024 * 1024
-"""Half of the largest message: the last job of a piece and the defaults fit into the other half."""
+"""Half the largest message: the other half has room for the last job of a piece and the defaults."""
 PIECES_AHEAD: Final = 4
-"""Pieces of a batch on their way at once: the daemon stores one while the next is packed and read."""
+"""Pieces of a batch in flight: the daemon stores one while the next is packed and read."""
 
 NOTHING_STORED: Final = "nothing was stored"
 
@@ -39,7 +39,7 @@ class UploadItem(NamedTuple):
     """Empty: `job 3`, counted from 1."""
 
     def named(self, index: int) -> str:
-        """The name of the job in an error; `index`: its position in the upload, from 0."""
+        """Return the name of the job for errors; `index`: its position in the upload, from 0."""
         return self.place or f"job {index + 1}"
 
 
@@ -47,10 +47,10 @@ class Stored(Protocol):
     """Collects the ids and seqs of stored jobs."""
 
     def add(self, answer: Mapping[str, Any]) -> None:
-        """The daemon's answer to one message."""
+        """Add the jobs of the daemon's answer to one message."""
 
     def committed(self, answer: Mapping[str, Any]) -> None:
-        """Its answer to the commit of a batch."""
+        """Handle the daemon's answer to the commit of a batch."""
 
 
 S = TypeVar("S", bound=Stored)
@@ -60,16 +60,16 @@ Again = Callable[[], Iterable[UploadItem]] | None
 
 
 def upload_jobs(jobs: Iterable[JobLike], defaults: Mapping[str, Any]) -> Steps[Added]:
-    """What a program calls it with; an error about a job says which it is, from 1. Of an iterator there is one go."""
+    """Store these jobs or none. Errors name the job, from 1. An iterator is not read again after a lost connection."""
     iterator = iter(jobs)
     again = None if iterator is jobs else lambda: map(_item, jobs)
     return upload(map(_item, iterator), laid_under(defaults), Added.none, again)
 
 
 def upload(items: Iterable[UploadItem], defaults: JobMap, stored: Callable[[], S], again: Again = None) -> Steps[S]:
-    """Store all of the jobs or none; the result of `stored` is told of each answer.
+    """Store all of the jobs or none; each answer is passed to the object that `stored` returns.
 
-    `again` gives the items anew, where that can be: for a daemon that was killed before the commit, and is back.
+    `again` returns the items anew, to repeat the upload if the daemon was killed before the commit and is back.
     """
     pieces = cut(items)
     first, second = next(pieces, None), next(pieces, None)
@@ -79,7 +79,7 @@ def upload(items: Iterable[UploadItem], defaults: JobMap, stored: Callable[[], S
         whole: S = yield OnOwnConnection(_batch(chain((first, second), pieces), defaults, stored, again))
         return whole
     one = stored()
-    with _telling_the_place(first, 0):
+    with _naming_the_job(first, 0):
         one.add((yield Call("enqueue_many", {"jobs": _jobs(first), "defaults": defaults, "request": new_request()})))
     return one
 
@@ -112,9 +112,9 @@ def _batch(pieces: Iterable[Piece], defaults: JobMap, stored: Callable[[], S], a
 
 
 def _committed(pieces: Iterable[Piece], defaults: JobMap, stored: Stored) -> Steps[bool]:
-    """Whether the batch was committed; False: it went with its connection before that.
+    """Return whether the batch was committed; False: its connection was lost before the commit.
 
-    ConnectionLost from the commit itself is for the caller: whether that took effect is not known.
+    Raise ConnectionLost if it was lost during the commit: it is not known whether that took effect.
     """
     token = (yield Call("batch.open", {"defaults": defaults}))["token"]
     waiting: dict[int, tuple[int, str]] = {}
@@ -123,21 +123,21 @@ def _committed(pieces: Iterable[Piece], defaults: JobMap, stored: Stored) -> Ste
     except ConnectionLost:
         return False
     except NotFound as error:
-        return _raise_unless_of(token, error)
+        return _raise_unless_batch(token, error)
     try:
         stored.committed((yield Call("batch.commit", {"token": token, "request": new_request()})))
     except NotFound as error:
-        # Made again after the daemon was lost, it would be known by its request if it had taken effect.
+        # A commit repeated after a lost connection is recognized by its request id if it took effect.
         index, place = waiting.get(error.data.get("seq", 0), (0, ""))
         if place:
-            told = {**error.data, "index": index}
-            raise NotFound(f"{place}: {error.message.removesuffix('.')}; {NOTHING_STORED}", told) from None
-        return _raise_unless_of(token, error)
+            data = {**error.data, "index": index}
+            raise NotFound(f"{place}: {error.message.removesuffix('.')}; {NOTHING_STORED}", data) from None
+        return _raise_unless_batch(token, error)
     return True
 
 
-def _raise_unless_of(token: str, error: NotFound) -> bool:
-    """False where it is the batch that is not found: the next connection knows nothing of it."""
+def _raise_unless_batch(token: str, error: NotFound) -> bool:
+    """Return False if the batch itself is not found: a new connection does not have it. Raise any other error."""
     if error.data.get("token") != token:
         raise error
     return False
@@ -146,13 +146,13 @@ def _raise_unless_of(token: str, error: NotFound) -> bool:
 def _add_all(
     token: str, pieces: Iterable[Piece], stored: Stored, waiting: dict[int, tuple[int, str]]
 ) -> Steps[None]:  # fmt: skip
-    """Add them; `waiting` gets, by seq, the index and place of those that wait for others, which may not come."""
+    """Add the jobs; `waiting` maps the seq of each job with dependencies to its index and place, for commit errors."""
     ahead: deque[tuple[Any, Piece, int]] = deque()
     first = 0
 
     def take() -> Steps[None]:
         sent, piece, start = ahead.popleft()
-        with _telling_the_place(piece, start):
+        with _naming_the_job(piece, start):
             answer = yield Receive(sent)
         stored.add(answer)
         for at, (item, seq) in enumerate(zip(piece, answer["seqs"], strict=True)):
@@ -162,7 +162,7 @@ def _add_all(
     for piece in pieces:
         if len(ahead) == PIECES_AHEAD:
             yield from take()
-        with _telling_the_place(piece, first):
+        with _naming_the_job(piece, first):
             sent = yield Send("batch.add", {"token": token, "jobs": _jobs(piece)})
         ahead.append((sent, piece, first))
         first += len(piece)
@@ -175,8 +175,8 @@ def _jobs(piece: Piece) -> list[JobMap]:
 
 
 @contextmanager
-def _telling_the_place(piece: Sequence[UploadItem], first: int) -> Iterator[None]:
-    """An error about a job of this piece says where that stood; `first`: the index of the piece's first among all."""
+def _naming_the_job(piece: Sequence[UploadItem], first: int) -> Iterator[None]:
+    """Add the place of the job to an error about a job of this piece. `first`: index of its first job in the upload."""
     try:
         yield
     except QueuectlError as error:
@@ -184,12 +184,12 @@ def _telling_the_place(piece: Sequence[UploadItem], first: int) -> Iterator[None
         if not isinstance(at, int) or not 0 <= at < len(piece):
             raise
         words = error.message.removeprefix(f"job {at + 1}: ")
-        told = {**error.data, "index": first + at}
-        raise type(error)(f"{piece[at].named(first + at)}: {words.removesuffix('.')}; {NOTHING_STORED}", told) from None
+        data = {**error.data, "index": first + at}
+        raise type(error)(f"{piece[at].named(first + at)}: {words.removesuffix('.')}; {NOTHING_STORED}", data) from None
 
 
 def _unsendable(piece: Iterable[UploadItem]) -> int | None:
-    """The index of the first job that cannot be said on the wire, if there is one."""
+    """Return the index of the first job that cannot be encoded, or None."""
     for at, item in enumerate(piece):
         try:
             request(0, "enqueue", item.job)
@@ -204,7 +204,7 @@ def _item(job: JobLike) -> UploadItem:
 
 
 def _size(job: JobMap) -> int:
-    """Its bytes on the wire; 0 for what cannot be sent, of which more is said when it is sent."""
+    """Return the size on the wire in bytes; 0 if the job cannot be encoded, which sending it reports."""
     try:
         return len(msgpack.packb(job, unicode_errors="surrogateescape"))
     except (TypeError, ValueError, OverflowError, RecursionError):

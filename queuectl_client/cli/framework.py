@@ -1,6 +1,6 @@
-"""Base classes of the commands: examples in the help, global options, lazy loading.
+"""Base classes of commands: examples in the help, global options, lazy loading.
 
-The module of a verb is imported when the verb is called, so that `queuectl status` imports no other.
+The module of a verb is imported when the verb is called, so `queuectl status` imports no other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ class LazyCommand(NamedTuple):
 
 
 def _keep(attribute: str, value: Any = None) -> Callback:
-    """A callback that keeps what was given (or `value` for it), before the verb or after it; the later one wins."""
+    """Return a callback that stores the option's value (or `value`) in the Invocation; the last occurrence wins."""
 
     def callback(ctx: click.Context, parameter: click.Parameter, given: Any) -> None:
         del parameter
@@ -75,7 +75,7 @@ GLOBAL_OPTIONS: Sequence[click.Option] = (
 
 
 class HeadedOption(click.Option):
-    """An option that stands under a heading of its own in the help of its verb."""
+    """An option with a heading in the help of its verb."""
 
     def __init__(self, *args: Any, heading: str, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -83,24 +83,24 @@ class HeadedOption(click.Option):
 
 
 class _BaseCommand(click.Command):
-    """A command that takes the global options too, and shows its examples as they are to be typed."""
+    """A command with the global options and with examples in its help."""
 
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own parameters, then the global ones."""
+        """Return the command's parameters, then the global ones."""
         return [*super().get_params(ctx), *GLOBAL_OPTIONS]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its own options first, each under its heading, the global ones apart."""
+        """Write the command's options by heading, then the global ones."""
         groups: dict[str, list[click.Parameter]] = {"Options": []}
         for option in self.get_params(ctx):
             title = "Everywhere" if option in GLOBAL_OPTIONS else getattr(option, "heading", "Options")
             groups.setdefault(title, []).append(option)
         for title, group in groups.items():
-            # An argument stands in the usage line and in the text; click lists it here too, with nothing beside it.
+            # Click lists arguments here too, but without a help text.
             options = [option for option in group if isinstance(option, click.Option)]
             records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
             if records:
@@ -108,7 +108,7 @@ class _BaseCommand(click.Command):
                     formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The examples, a line each, never wrapped."""
+        """Write the examples, one per line, unwrapped."""
         del ctx
         lines = [line.strip() for line in self.example.strip().splitlines()]
         if lines:
@@ -118,21 +118,21 @@ class _BaseCommand(click.Command):
 
 
 class VerbCommand(_BaseCommand):
-    """A command that does something."""
+    """A command that is not a group."""
 
 
 class VerbGroup(_BaseCommand, click.Group):
-    """A command that has verbs of its own: `dlq list`."""
+    """A noun, a command with verbs: `dlq list`."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its verbs, then the options."""
+        """Write the verbs, then the options."""
         self.format_commands(ctx, formatter)
         super().format_options(ctx, formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it; for a word that is no verb with what it means, and else where to look for all."""
+        """Resolve the verb. For an unknown one, suggest what was meant, or the help."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
@@ -144,7 +144,7 @@ class VerbGroup(_BaseCommand, click.Group):
             raise click.UsageError(f"No such command {error.command_name!r}. {hint}", ctx) from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does it; for an option of another program that stands where a verb should, with the verb."""
+        """Parse the arguments. For an option that another program has in place of a verb, suggest the verb."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -156,16 +156,16 @@ class VerbGroup(_BaseCommand, click.Group):
             raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
 
     def all_names(self, ctx: click.Context) -> list[str]:
-        """Every name of every verb."""
+        """Return the names of all verbs."""
         return self.list_commands(ctx)
 
     def verb(self, name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-        """Declare a verb of this noun."""
+        """Return a decorator that declares a verb of this noun."""
         return self.command(name, cls=VerbCommand, example=example, **settings)
 
 
 def _question(path: str, forms: Sequence[str], verbs: Sequence[str]) -> str:
-    """Which of these forms was meant: a verb alone, or whole commands as they are typed. Empty for none."""
+    """Return `did you mean` with these forms: a verb, or complete commands. Empty for none."""
     if not forms:
         return ""
     *others, last = [repr(form if forms == (form,) and form in verbs else f"{path} {form}") for form in forms]
@@ -173,7 +173,7 @@ def _question(path: str, forms: Sequence[str], verbs: Sequence[str]) -> str:
 
 
 class LazyVerbGroup(VerbGroup):
-    """A noun whose verbs are found in a table and imported when they are called."""
+    """A noun with a table of verbs that are imported when called."""
 
     def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, LazyCommand]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -182,17 +182,17 @@ class LazyVerbGroup(VerbGroup):
         self.names = {alias: name for name, entry in self.commands_by_name.items() for alias in (name, *entry.aliases)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb by its first name."""
+        """Return the first names of all verbs."""
         del ctx
         return list(self.commands_by_name)
 
     def all_names(self, ctx: click.Context) -> list[str]:
-        """Every name of every verb, the other ones too."""
+        """Return the names of all verbs, with aliases."""
         del ctx
         return list(self.names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb of this name or alias, its module imported now."""
+        """Import and return the verb of this name or alias."""
         del ctx
         name = self.names.get(cmd_name)
         if name is None:
@@ -203,7 +203,7 @@ class LazyVerbGroup(VerbGroup):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table's sections; imports nothing."""
+        """Write the table's sections, without importing the verbs."""
         del ctx
         for title, section in self.sections.items():
             with formatter.section(title):
@@ -213,10 +213,10 @@ class LazyVerbGroup(VerbGroup):
 
 
 def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], VerbCommand]:
-    """Declare a verb, with the lines that show how it is used."""
+    """Return a decorator that declares a verb. `example`: lines for its help."""
     return click.command(name, cls=VerbCommand, example=example, **settings)
 
 
 def noun(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], VerbGroup]:
-    """Declare a noun, to be given verbs by its `verb` method."""
+    """Return a decorator that declares a noun; its `verb` method adds verbs."""
     return click.group(name, cls=VerbGroup, example=example, **settings)

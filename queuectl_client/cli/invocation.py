@@ -1,6 +1,6 @@
-"""One call of `queuectl`: its global options, its connection, and the two places its words go to.
+"""One call of `queuectl`: its global options, its connection, and its output.
 
-Data goes to stdout, everything a person is told to stderr. Holds no verb and formats nothing.
+Data goes to stdout, messages to stderr.
 """
 
 import os
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class _AsOnATerminal(StringIO):
-    """Keeps all that is written: to what is no terminal, click leaves escape sequences out."""
+    """Collects text with its escape sequences, which click removes if the stream is not a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Invocation:
-    """The global options as given so far, before the verb or after it, and the client made from them."""
+    """The global options given so far, before or after the verb, and the connection made from them."""
 
     def __init__(self) -> None:
         self.socket: str | None = None
@@ -33,7 +33,7 @@ class Invocation:
         self._client: Connection | None = None
 
     def client(self, *, autostart: bool = True) -> "Connection":
-        """The connection of this call, opened by its first use. `autostart` False: a verb that starts no daemon."""
+        """Return the connection, which opens on first use. `autostart`: whether the verb may start a daemon."""
         if self._client is None:
             from queuectl_client.connection import Connection
 
@@ -41,13 +41,13 @@ class Invocation:
         return self._client
 
     def another(self) -> "Invocation":
-        """The same options, with a connection of its own: for another thread."""
+        """Return a copy of the options with its own connection, for another thread."""
         other = Invocation()
         other.socket, other.autostart, other.quiet, other.color = self.socket, self.autostart, self.quiet, self.color
         return other
 
     def call(self, method: str, **params: Any) -> Any:
-        """What the daemon answers; raises the error it answers."""
+        """Return the result of a call, or raise its error."""
         return self.client().call(method, **params)
 
     def close(self) -> None:
@@ -57,36 +57,36 @@ class Invocation:
             self._client = None
 
     def data(self, line: str) -> None:
-        """One line of what was asked for, to stdout."""
+        """Write one line of data to stdout."""
         sys.stdout.write(line + "\n")
 
     def document(self, value: Any) -> None:
-        """One JSON document to stdout."""
+        """Write one JSON document to stdout."""
         from queuectl_client.cli.output.jsonlines import dumps
 
         self.data(dumps(value))
 
     def say(self, sentence: str) -> None:
-        """Tell a person something, on stderr; not with --quiet. What is on stdout before it is shown before it."""
+        """Write a message to stderr, after flushing stdout; not with --quiet."""
         if not self.quiet:
             self._stderr(sentence)
 
     def error(self, sentence: str) -> None:
-        """Tell a person what went wrong, on stderr, --quiet or not."""
+        """Write an error to stderr, also with --quiet."""
         self._stderr(f"Error: {sentence}")
 
     def warn(self, sentence: str) -> None:
-        """Tell a person what to look after, on stderr, --quiet or not."""
+        """Write a warning to stderr, also with --quiet."""
         self._stderr(f"Warning: {sentence}")
 
     def refusal(self, error: "ClickException") -> None:
-        """Tell a person what click says of the words that were typed, which may hold anything."""
+        """Write a usage error of click to stderr, with the typed words escaped."""
         kept = _AsOnATerminal()
         error.show(kept)
         self._stderr(kept.getvalue().removesuffix("\n"))
 
     def colours(self, stream: TextIO) -> bool:
-        """Whether this stream is to get colours: --color, else a terminal, unless NO_COLOR is set."""
+        """Return whether to use colours on this stream: by --color, else on a terminal unless NO_COLOR is set."""
         if self.color != "auto":
             return self.color == "always"
         return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()

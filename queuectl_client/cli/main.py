@@ -1,10 +1,9 @@
-"""The entry point, and the one place where an error becomes an exit code.
+"""Entry point of `queuectl`; converts errors to exit codes.
 
     0 ok · 1 failed · 2 usage or bad input · 3 daemon not reachable · 4 not found
-    5 wrong state or conflict · 124 time-out · 130 interrupted · 141 nobody reads the output
+    5 wrong state or conflict · 124 time-out · 130 interrupted · 141 output closed by its reader
 
-Nothing is imported at the top but what the interpreter has built in: a Ctrl-C while the rest loads must end as quietly
-as any other.
+Imports only built-in modules at the top, so that a Ctrl-C while the rest is imported ends without a traceback, too.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 READER_GONE = 141
-"""128 + SIGPIPE: what a shell reports of a program in front of `head`."""
+"""128 + SIGPIPE, as a shell reports for a program whose output goes to `head`."""
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run `queuectl` with these words (those of the process when None) and exit. It never shows a traceback."""
+    """Run `queuectl` with these arguments (default: sys.argv) and exit. Never prints a traceback."""
     may_interrupt = args is None and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
     if may_interrupt:
         _signal.signal(_signal.SIGINT, _exit_on_interrupt)
@@ -34,7 +33,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_what_is_closed()
     _write_anything()
-    # Nothing that is imported becomes garbage, and looking for some takes a tenth of a short command's time.
+    # Imports create no garbage, and collecting takes a tenth of the time of a short command.
     gc.disable()
     try:
         code = _run(sys.argv[1:] if args is None else list(args), may_interrupt=may_interrupt)
@@ -46,14 +45,14 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _exit_on_interrupt(_number: int, _frame: object) -> None:
-    """End the process at once: an exception in the middle of an import may be printed, or get lost."""
+    """End the process at once: an exception during an import may be printed, or get lost."""
     if posix.isatty(2):
-        posix.write(2, b"\n")  # behind the terminal's ^C
+        posix.write(2, b"\n")  # after the terminal's ^C
     posix._exit(INTERRUPTED)
 
 
 def _open_what_is_closed() -> None:
-    """Where standard streams are closed (`>&-`, some init scripts), have nothing there: not our socket, and no None."""
+    """Open /dev/null for closed standard streams (`>&-`), so that no socket gets their descriptors and none is None."""
     import os
 
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -61,13 +60,13 @@ def _open_what_is_closed() -> None:
     os.close(descriptor)
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  (as long as we are)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  (open until exit)
 
 
 def _write_anything() -> None:
-    """What an encoding has no bytes for (LC_ALL=C, PYTHONIOENCODING=ascii) is shown as an escape, and is no fault.
+    """Make stdout and stderr escape characters that their encoding lacks (LC_ALL=C, PYTHONIOENCODING=ascii).
 
-    With UTF-8 and surrogate escapes, as in the locale C, nothing is left that cannot be written.
+    UTF-8 with surrogate escapes, as in the C locale, can encode everything.
     """
     for stream in (sys.stdout, sys.stderr):
         is_whole = stream.errors == "surrogateescape" and stream.encoding.lower() in ("utf-8", "utf8")
@@ -76,7 +75,7 @@ def _write_anything() -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process now. To take the interpreter apart would take as long again as `status` does."""
+    """Exit without finalizing the interpreter, which would take as long as `status` does."""
     import os
 
     try:
@@ -87,7 +86,7 @@ def _leave(code: int) -> None:
 
 
 def _run(args: list[str], *, may_interrupt: bool) -> int:
-    """Load the commands, then carry out one. `may_interrupt`: until they are loaded Ctrl-C ends the process."""
+    """Import and run a command; return its exit code. `may_interrupt`: Ctrl-C ends the process during imports."""
     import os
 
     import click
@@ -102,11 +101,11 @@ def _run(args: list[str], *, may_interrupt: bool) -> int:
     if may_interrupt:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     try:
-        if "_QUEUECTL_COMPLETE" in os.environ:  # a shell's completion script asks
+        if "_QUEUECTL_COMPLETE" in os.environ:  # called by a shell's completion script
             from queuectl_client.cli.completion.complete import answer
 
             return answer(root, invocation, os.environ)
-        # Not root.main: it has exit codes of its own for a broken pipe and an interrupt.
+        # Not root.main, which has other exit codes for a broken pipe and an interrupt.
         with root.make_context("queuectl", args, obj=invocation) as ctx:
             result = root.invoke(ctx)
         sys.stdout.flush()
@@ -114,7 +113,7 @@ def _run(args: list[str], *, may_interrupt: bool) -> int:
         return end.exit_code
     except (click.Abort, EOFError, KeyboardInterrupt):
         if sys.stderr.isatty():
-            sys.stderr.write("\n")  # behind the terminal's ^C
+            sys.stderr.write("\n")  # after the terminal's ^C
         return INTERRUPTED
     except click.ClickException as error:
         invocation.refusal(error)
@@ -126,8 +125,8 @@ def _run(args: list[str], *, may_interrupt: bool) -> int:
         _abandon_stdout()
         return READER_GONE
     except OSError as error:
-        # Ours alone: the output cannot be written (a full disk), a file cannot be read.
-        # What stdout still holds would fail again, in the middle of saying so.
+        # A local error: the output cannot be written (a full disk), or a file cannot be read.
+        # Flushing the rest of stdout would fail again.
         _abandon_stdout()
         invocation.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
         return 1
@@ -137,14 +136,14 @@ def _run(args: list[str], *, may_interrupt: bool) -> int:
 
 
 def _abandon_stdout() -> None:
-    """Let the interpreter's last flush succeed, so that it does not complain a second time."""
+    """Redirect stdout to /dev/null, so that the final flush does not fail again."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What a fault of our own looks like: a sentence that can be reported, with where it was."""
+    """Excepthook: print an internal error on one line, with its location."""
     where = ""
     while trace is not None:
         where = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}, line {trace.tb_lineno})"

@@ -1,7 +1,7 @@
-"""What words mean that are no verbs of ours: those of pueue, task-spooler, docker, systemctl, gh, Slurm and at.
+"""Suggestions for unknown verbs, such as those of pueue, task-spooler, docker, systemctl, gh, Slurm and at.
 
-Imported only when such a word was typed. A mistyped word that is not here is answered by its letters, but none is ever
-answered with a verb that ends or removes something unless it is nearly that verb.
+Imported only for an unknown verb. A word that is not in the table is compared by its letters. A destructive verb is
+suggested only if the word is nearly equal to it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from typing import Final
 
 DESTROYING: Final = frozenset({"cancel", "kill", "rm", "prune", "purge", "stop", "unset"})
-"""Verbs that end, remove or change back."""
+"""Verbs that end, remove or reset something."""
 _NEAR: Final = 0.6
 _NEARLY_THE_SAME: Final = 0.78
 """For a verb that destroys, and for the words of other programs."""
@@ -112,7 +112,7 @@ VERBS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         **_each("resume continue unpause undrain", "drain --resume"),
     },
 }
-"""By noun ("" for none): of each word the forms that mean it, as they are typed behind the noun."""
+"""By noun ("" for none) and word: the suggested forms, as typed after the noun."""
 
 OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "-l": ("list",), "-i": ("show ID",), "-c": ("logs ID",), "-t": ("follow ID",), "-w": ("wait ID",),
@@ -121,11 +121,11 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "-n": ("enqueue COMMAND",), "-d": ("enqueue --after last COMMAND",), "-a": ("logs last",), "-V": ("--version",),
     "-v": ("--version",), "-L": ("enqueue --name NAME COMMAND",), "-N": ("enqueue --slots N COMMAND",),
 }  # fmt: skip
-"""The same of options without a verb, as task-spooler has them."""
+"""The same for options without a verb, as in task-spooler."""
 
 
 def meant(noun: str, word: str, verbs: Iterable[str]) -> tuple[str, ...]:
-    """The forms that the word may stand for, behind `noun`; empty when nothing is near it."""
+    """Return the suggestions for a word after `noun`; empty if none is near."""
     known = VERBS.get(noun, {})
     for spelled in (word, word.lower().replace("_", "-")):
         if spelled in known:

@@ -1,6 +1,6 @@
-"""docs/cli.md, made from the commands themselves: `python -m queuectl_client.cli.reference > docs/cli.md`.
+"""Generate docs/cli.md from the commands: `python -m queuectl_client.cli.reference > docs/cli.md`.
 
-A test compares the two, so that the page says what `--help` says.
+A test checks that the page is up to date.
 """
 
 import re
@@ -42,7 +42,7 @@ selectors `last`, `3-9`, `label:k=v`, `name:x*`, `batch:b`, `@failed` (or any ot
 
 
 def page() -> str:
-    """The whole of docs/cli.md."""
+    """Return the text of docs/cli.md."""
     ctx = click.Context(root, info_name="queuectl", **root.context_settings)
     lines = [
         _BEGIN,
@@ -85,7 +85,7 @@ def _examples(text: str) -> list[str]:
 
 
 def _options(ctx: click.Context) -> Iterator[str]:
-    """The options of the verb, a table for each heading that they have in its help."""
+    """Yield the options of a verb, one table for each heading in its help."""
     groups: dict[str, list[click.Option]] = {}
     for option in ctx.command.params:
         if isinstance(option, click.Option):
@@ -105,7 +105,7 @@ def _table(ctx: click.Context, title: str, options: Iterable[click.Option]) -> I
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """The paragraphs of a help text, wrapped; one marked for click as not to be wrapped (`\\b`) stays as it is."""
+    """Yield the paragraphs of a help text, wrapped unless marked with click's `\\b`."""
     for paragraph in text.strip().split("\n\n"):
         if paragraph.startswith("\b"):
             yield from ("```text", *paragraph.removeprefix("\b").strip("\n").splitlines(), "```", "")
@@ -115,7 +115,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text with what Markdown would take for a mark escaped; what stands between backticks is code already."""
+    """Return the text with Markdown characters escaped, except in backticks."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else re.sub(r"([*_<\[\]~])", r"\\\1", part) for part in parts)
 

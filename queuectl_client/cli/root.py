@@ -1,4 +1,4 @@
-"""The table of verbs: where each is to be found, and what `queuectl --help` says of it."""
+"""Table of verbs: their modules, and their summaries in `queuectl --help`."""
 
 from collections.abc import Mapping
 from typing import Final

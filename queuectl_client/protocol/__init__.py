@@ -1,4 +1,4 @@
-"""The contract between client and daemon: words, bytes and messages.
+"""The protocol between client and daemon: vocabulary, wire format, messages.
 
-The only package that both sides import. It does no input or output.
+The only package that both sides import. Sans-I/O.
 """

@@ -1,9 +1,8 @@
-"""The attributes of a job: each once, in the order in which a job shows them, with all that is known of it.
+"""Table of the attributes of a job, in display order, with all metadata of each.
 
-From this table follow the checks of a job's keys (`jobspec`), what a filter compares and a page shows, what `edit`
-changes, the options of `enqueue` and `run`, the file in which a job is edited, the words that a shell completes, and
-the ranges of the settings that give defaults. It is data alone, for `enqueue` is not to load a check to build an
-option.
+Derived from it: the checks of a job's keys (`jobspec`), the keys that filters compare and pages show, the keys that
+`edit` changes, the options of `enqueue` and `run`, the file of `edit`, completion candidates, and the ranges of the
+settings for defaults. It contains no checks, so that `enqueue` need not import them to build its options.
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 
 class ValueKind(StrEnum):
-    """What the values of a key are, and so what they can be compared with."""
+    """Type of the values of a key, which determines what they can be compared with."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -26,7 +25,7 @@ class ValueKind(StrEnum):
 
 
 class Form:
-    """What a value is on the wire: plain words, for an enumeration takes as long to make as all rows of the table."""
+    """Type of a value on the wire. Plain strings, because creating an enumeration takes as long as the whole table."""
 
     COMMAND = "command"
     ID = "id"
@@ -34,7 +33,7 @@ class Form:
     TEXT = "text"
     WORD = "word"
     ANY_TEXT = "any text"
-    """Also such that is not UTF-8."""
+    """May be invalid UTF-8."""
     FOLDER = "folder"
     WHOLE = "whole"
     NUMBER = "number"
@@ -51,7 +50,7 @@ class Form:
     REASON = "reason"
     WORKER = "worker"
     LISTED = "listed"
-    """Names, or numbers by names, that are shown alone."""
+    """A list of names, or a map of names to numbers; output only."""
 
 
 class Attribute(NamedTuple):
@@ -60,34 +59,34 @@ class Attribute(NamedTuple):
     name: str
     form: str
     kind: ValueKind | None = None
-    """As what filters compare it, `list` sorts by it, and a page can be narrowed to it; None: not at all."""
+    """The type for filters, sorting and pages of keys; None: not available there."""
     shown: bool = True
     given: bool = False
-    """Whether it may be given when a job is enqueued."""
+    """Whether it can be set on enqueue."""
     editable: bool = False
     required: bool = False
-    """Whether an edit cannot empty it."""
+    """Whether an edit cannot remove it."""
     default: Any = None
-    """What it is when it is not given, or emptied."""
+    """The default, also after an edit removes it."""
     setting: bool = False
-    """Whether its default is the setting of its name."""
+    """Whether its default is the setting of the same name."""
     low: float = 0
     high: float = 0
-    """The least and the most of a number; the most characters of a text."""
+    """Minimum and maximum of a number; maximum length of a text."""
     zero: bool = False
     """Whether a duration may be 0."""
     words: tuple[str, ...] = ()
     field: str = ""
-    """What it is called inside the daemon, and its column: a time is in milliseconds there."""
+    """Its name inside the daemon, and its column; times are in milliseconds there."""
     heading: str = ""
-    """Over its option in the help; an attribute without one has no option."""
+    """Heading of its option in the help; empty: it has no option."""
     option: str = ""
     short: str = ""
     """Its option's short form: the same letter means nothing else with any verb that describes jobs."""
     metavar: str | None = None
     help: str = ""
     comment: str = ""
-    """Above it in the file that `edit` opens, where that says more than `help`."""
+    """Comment above it in the file that `edit` opens; default: `help`."""
     example: Any = None
 
 
@@ -113,12 +112,12 @@ KIND_OF_FORM: Final[Mapping[str, ValueKind]] = {
 
 
 def _output(name: str, form: str, **known: Any) -> Attribute:
-    """An attribute that comes of what happens to the job."""
+    """Return an attribute that the daemon sets."""
     return Attribute(name, form, **{"kind": KIND_OF_FORM.get(form), "field": _field(name, form), **known})
 
 
 def _input(name: str, form: str, heading: str = "", help: str = "", **known: Any) -> Attribute:
-    """An attribute that is given when the job is enqueued; `edit` changes it, unless it says otherwise."""
+    """Return an attribute that is set on enqueue and, unless fixed, changed by `edit`."""
     usual = {"editable": True, "option": f"--{name.replace('_', '-')}", **known}
     return _output(name, form, given=True, heading=heading, help=help, **usual)
 
@@ -265,22 +264,22 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
     _output("duration", Form.SECONDS, shown=False),
     _output("age", Form.SECONDS, shown=False),
 )}  # fmt: skip
-"""By name. `duration` is how long the newest run took, or has taken; `age` is the time since the job was enqueued."""
+"""By name. `duration`: of the newest run, so far or in total; `age`: time since the job was enqueued."""
 
 GIVEN: Final = {name: attribute for name, attribute in ATTRIBUTES.items() if attribute.given}
-"""The keys of a job that is enqueued."""
+"""The keys that can be set on enqueue."""
 EDITABLE: Final = {name: attribute for name, attribute in GIVEN.items() if attribute.editable}
-"""What `edit` may change; the rest is fixed when a job is enqueued."""
+"""The keys that `edit` may change; the others are fixed on enqueue."""
 SHOWN: Final = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.shown)
-"""The keys of a job as it is shown, in their order."""
+"""The keys of a job in output, in order."""
 KINDS: Final = {name: kind for name, attribute in ATTRIBUTES.items() if (kind := attribute.kind) is not None}
-"""The keys that a job can be filtered and sorted by, each with its kind."""
+"""The keys to filter and sort by, with their types."""
 COMPUTED: Final = frozenset({"duration", "age"})
-"""Keys that depend on the time at which they are asked for, and so stand in no job."""
+"""Keys computed from the current time, which jobs in output do not have."""
 
 
 def of_form(*forms: str) -> frozenset[str]:
-    """The names of the attributes that are given in one of these forms."""
+    """Return the names of the input attributes of these forms."""
     return frozenset(name for name, attribute in GIVEN.items() if attribute.form in forms)
 
 

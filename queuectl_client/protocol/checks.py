@@ -1,7 +1,7 @@
-"""Checks of single values that came over the wire: each gives back the value in its one form, or says what is wrong.
+"""Checks of single values from the wire: each returns the normalized value or raises BadParams.
 
-A check takes the key and the value and raises BadParams, whose sentence names the key, the value and what is allowed.
-This module owns the forms and the ranges' wording; which key has which check stands in `jobspec` and `messages`.
+A check takes the key and the value; its error names the key, the value and what is allowed. `jobspec` and `messages`
+assign checks to keys.
 """
 
 import re
@@ -18,7 +18,7 @@ T = TypeVar("T")
 Check = Callable[[str, Any], T]
 
 MAX_SELECTOR: Final = 1024
-"""Characters of something that names jobs."""
+"""Maximum length of a selector in characters."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _RESERVED_IDS: Final = frozenset({"all", "last"})
@@ -26,7 +26,7 @@ _SHOWN = 60
 
 
 class BadParams(ValueError):
-    """A parameter is missing, unknown or out of its range. `key` is its name; `data` what a program needs of it."""
+    """A parameter is missing, unknown or out of range. `key`: its name; `data`: details for programs."""
 
     def __init__(self, message: str, key: str | None = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -36,17 +36,17 @@ class BadParams(ValueError):
 
 
 def bad(key: str, value: Any, allowed: str) -> BadParams:
-    """The error for a value that is not allowed."""
+    """Return the error for an invalid value."""
     return BadParams(f"{key} is {shown(value)}, but it must be {allowed}", key)
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> BadParams:
-    """The error for a word that is none of the known ones; it names the nearest of them."""
+    """Return the error for an unknown word, which suggests the nearest known one."""
     return BadParams(f"unknown {what} {shown(word)}{hint(str(word), known)}", word if isinstance(word, str) else None)
 
 
 def shown(value: Any) -> str:
-    """The value for an error's sentence: short, on one line, never the inside of a list or map."""
+    """Return the value for an error message: short, on one line, without the content of a list or map."""
     match value:
         case None:
             return "nothing"
@@ -63,14 +63,14 @@ def shown(value: Any) -> str:
 
 
 def boolean(key: str, value: Any) -> bool:
-    """True or false, and no number."""
+    """Check a Boolean; numbers are not accepted."""
     if value is True or value is False:
         return bool(value)
     raise bad(key, value, "true or false")
 
 
 def integer(low: int, high: int) -> Check[int]:
-    """A check for a whole number within the range, ends included."""
+    """Return a check for a whole number in the range, both ends included."""
 
     def check(key: str, value: Any) -> int:
         if type(value) is int and low <= value <= high:
@@ -81,11 +81,11 @@ def integer(low: int, high: int) -> Check[int]:
 
 
 def number(low: float, high: float, unit: str = "", *, above: bool = False) -> Check[float]:
-    """A check for a number within the range, ends included; `above`: more than the lower end."""
+    """Return a check for a number in the range, both ends included; `above`: the lower end is excluded."""
     bounds = f"above {low:g} and at most {high:,.10g}" if above else f"from {low:g} to {high:,.10g}"
 
     def check(key: str, value: Any) -> float:
-        # NaN is within no range, and bool is neither of the two types.
+        # NaN is in no range, and bool is neither type.
         if type(value) in (int, float) and low <= value <= high and not (above and value == low):
             return value  # type: ignore[no-any-return]
         raise bad(key, value, f"a number{unit} {bounds}")
@@ -94,7 +94,7 @@ def number(low: float, high: float, unit: str = "", *, above: bool = False) -> C
 
 
 def seconds(*, zero: bool = False) -> Check[float]:
-    """A check for a duration, at most ten years: a number of seconds, or text such as `90s` and `1h30m`."""
+    """Return a check for a duration, at most ten years: a number of seconds, or text such as `90s` and `1h30m`."""
     bounds = "from 0 to" if zero else "above 0 and at most"
     words = f"a number of seconds {bounds} {durations.TEN_YEARS_S:,}, or a duration {durations.DURATION_WORDS}"
 
@@ -108,7 +108,7 @@ def seconds(*, zero: bool = False) -> Check[float]:
 
 
 def os_text(key: str, value: Any) -> str:
-    """Any text without NUL, also such that is not UTF-8 (bin on the wire): commands, folders, environments."""
+    """Check text without NUL, possibly invalid UTF-8 (bin on the wire): commands, folders, environments."""
     if isinstance(value, bytes):
         value = from_wire(value)
     if isinstance(value, str) and "\0" not in value:
@@ -119,7 +119,7 @@ def os_text(key: str, value: Any) -> str:
 
 
 def text(longest: int, *, empty: bool = False) -> Check[str]:
-    """A check for UTF-8 text without NUL, of at most `longest` characters."""
+    """Return a check for UTF-8 text without NUL, at most `longest` characters."""
     words = f"a string of {0 if empty else 1} to {longest:,} characters"
 
     def check(key: str, value: Any) -> str:
@@ -133,7 +133,7 @@ def text(longest: int, *, empty: bool = False) -> Check[str]:
 
 
 def some_bytes(longest: int) -> Check[bytes]:
-    """A check for bytes, or text that stands for its UTF-8, of at most `longest` bytes. No error ever shows them."""
+    """Return a check for bytes, or text to encode as UTF-8, at most `longest` bytes. Errors never show them."""
 
     def check(key: str, value: Any) -> bytes:
         if isinstance(value, str):
@@ -148,28 +148,28 @@ def some_bytes(longest: int) -> Check[bytes]:
 
 
 def job_id(key: str, value: Any) -> str:
-    """An id a new job may have."""
+    """Check the id of a new job."""
     if isinstance(value, str) and _ID.fullmatch(value) and value not in _RESERVED_IDS:
         return value
     raise bad(key, value, "1 to 128 of A-Z, a-z, 0-9, dot, underscore and minus, and neither 'all' nor 'last'")
 
 
 def queue_name(key: str, value: Any) -> str:
-    """The name of a queue: 1 to 128 printable characters without white space."""
+    """Check the name of a queue: 1 to 128 printable characters without white space."""
     if isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() and not any(map(str.isspace, value)):
         return value
     raise bad(key, value, "1 to 128 printable characters without white space")
 
 
 def request_id(key: str, value: Any) -> str:
-    """The name a client gives a write, so that it can be asked for again."""
+    """Check a request id, which makes repeating a write safe."""
     if isinstance(value, str) and _UUID.fullmatch(value.lower()):
         return value.lower()
     raise bad(key, value, "a UUID, such as '2f1c9a52-7f6e-4c0b-9d35-0a3f5d9a7c11'")
 
 
 def word_of(words: type[StrEnum] | Iterable[str]) -> Check[str]:
-    """A check for one of a few words."""
+    """Return a check for one of these words."""
     allowed = {str(word): word for word in words}
 
     def check(key: str, value: Any) -> str:
@@ -181,7 +181,7 @@ def word_of(words: type[StrEnum] | Iterable[str]) -> Check[str]:
 
 
 def selector(key: str, value: Any) -> str:
-    """Something that names jobs: an id, a seq, or a selector such as `last`, `3-9`, `label:k=v`, `@failed`."""
+    """Check a reference to jobs: an id, a seq, or a selector such as `last`, `3-9`, `label:k=v`, `@failed`."""
     if type(value) is int and value > 0:
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= MAX_SELECTOR and "\0" not in value and is_plain(value):
@@ -190,13 +190,13 @@ def selector(key: str, value: Any) -> str:
 
 
 def selectors(key: str, value: Any) -> tuple[str, ...]:
-    """One selector, or a list of at least one."""
+    """Check one selector, or a non-empty list of them."""
     if not isinstance(value, list | tuple):
         return (selector(key, value),)
     if not value:
         raise bad(key, value, "a list of at least one id")
     if set(map(type, value)) == {str}:
-        # A hundred thousand ids are looked at together; where one of them is bad, each by itself, to name it.
+        # 100,000 ids are checked together; if one is invalid, each by itself, to name it.
         lengths = {len(item) for item in value}
         together = "".join(value)
         if min(lengths) > 0 and max(lengths) <= MAX_SELECTOR and "\0" not in together and is_plain(together):
@@ -205,7 +205,7 @@ def selectors(key: str, value: Any) -> tuple[str, ...]:
 
 
 def list_of(check: Check[T], *, longest: int, single: bool = False) -> Check[tuple[T, ...]]:
-    """A check for a list; `single`: one value stands for a list of it."""
+    """Return a check for a list; `single`: a single value is accepted as a list of one."""
 
     def check_all(key: str, value: Any) -> tuple[T, ...]:
         if isinstance(value, list | tuple):
@@ -220,7 +220,7 @@ def list_of(check: Check[T], *, longest: int, single: bool = False) -> Check[tup
 
 
 def map_of(check_key: Check[str], check: Check[T], *, longest: int) -> Check[dict[str, T]]:
-    """A check for a map of names to values; a name with the value null is left out."""
+    """Return a check for a map of names to values; names with the value null are left out."""
 
     def check_all(key: str, value: Any) -> dict[str, T]:
         if not isinstance(value, Mapping):
@@ -237,11 +237,11 @@ def map_of(check_key: Check[str], check: Check[T], *, longest: int) -> Check[dic
 
 
 def environment(key: str, value: Any) -> dict[str, str]:
-    """A map of variables to texts. No error ever shows a value: they often hold secrets."""
+    """Check a map of variables to texts. Errors never show values, which may be secrets."""
     if not isinstance(value, Mapping):
         raise BadParams(f"{key} must be a map of variable names to strings", key)
     if set(map(type, value)) == set(map(type, value.values())) == {str}:
-        # All variables are looked at together; where one of them is bad, each by itself, to name it.
+        # All variables are checked together; if one is invalid, each by itself, to name it.
         names = "".join(value)
         if "" not in value and "=" not in names and "\0" not in names and "\0" not in "".join(value.values()):
             return dict(value)
@@ -252,12 +252,12 @@ def environment(key: str, value: Any) -> dict[str, str]:
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             allowed = "a string that is not empty and without '=' and NUL"
             if isinstance(name, str) and "=" in name:
-                name = f"{name.partition('=')[0]}=…"  # behind it comes what is no name, and may be a secret
+                name = f"{name.partition('=')[0]}=…"  # the rest is not part of the name and may be a secret
             raise bad(f"a name in {key}", name, allowed)
         if isinstance(item, bytes):
             item = from_wire(item)
         if item is None:
-            # To unset it, to leave it as it is, to make it empty: each is meant by somebody.
+            # Null is ambiguous: unset the variable, leave it unchanged, or make it empty.
             message = f"{shown(name)} in {key} is null, but it must be a string (a command runs without it by env -u)"
             raise BadParams(message, key)
         if not isinstance(item, str) or "\0" in item:
@@ -267,24 +267,24 @@ def environment(key: str, value: Any) -> dict[str, str]:
 
 
 def moment(key: str, value: Any) -> int:
-    """A time in ISO 8601, as Unix time in milliseconds. Without an offset it is in this machine's zone."""
+    """Return the Unix time in milliseconds of an ISO 8601 text; without an offset, in the local time zone."""
     if isinstance(value, str):
         try:
             return round(datetime.fromisoformat(value.strip()).astimezone(UTC).timestamp() * 1000)
         except (ValueError, OverflowError, OSError):
-            pass  # said below, in the words of all other checks
+            pass  # reported below, in the common form
     raise bad(key, value, "a time in ISO 8601, such as '2026-11-24T03:08:02Z'")
 
 
 def moment_or_unix(key: str, value: Any) -> int:
-    """As `moment`; a number is Unix time in seconds."""
+    """Like `moment`; a number is Unix time in seconds."""
     if type(value) in (int, float) and 0 <= value <= 253_402_300_799:  # up to the year 9999
         return int(value * 1000)
     return moment(key, value)
 
 
 def time_text(unix_ms: int) -> str:
-    """The wire's form of a time: ISO 8601 in UTC with milliseconds and Z."""
+    """Return the time in the wire format: ISO 8601 in UTC with milliseconds and Z."""
     moment_utc = datetime.fromtimestamp(unix_ms // 1000, UTC)
     # Not by strftime, which does not pad years before 1000.
     return f"{moment_utc.replace(tzinfo=None).isoformat()}.{unix_ms % 1000:03d}Z"

@@ -3,16 +3,15 @@
 from typing import Final
 
 BATCH_PREFIX: Final = "batch:"
-"""Where the id of a job goes in `depends_on`, this and a batch's name stand for all of its jobs. No id has a colon."""
+"""Prefix of a batch name in `depends_on`, for all jobs of the batch. Ids contain no colon."""
 PARENT_ENDS: Final = ("completed", "dead", "any")
-"""The ends of a parent that a job can wait for. `dead` is any end but completed."""
+"""Outcomes of a parent that a job can wait for. `dead`: any outcome but completed."""
 
 
 def split_end(text: str) -> tuple[str, str | None]:
-    """What is waited for, and for which end of it; None where none is named.
+    """Split into the parent and the outcome to wait for; None if no outcome is named.
 
-    A colon before one of PARENT_ENDS is taken for a part of the selector where a selector has that form:
-    `batch:any` is the batch of that name, `label:k=any` a label.
+    A text that is a selector as a whole is not split: `batch:any` is the batch of that name, `label:k=any` a label.
     """
     parent, _, end = text.rpartition(":")
     if end in PARENT_ENDS and (parent.startswith(BATCH_PREFIX) or (parent not in ("", "batch") and ":" not in parent)):

@@ -1,20 +1,20 @@
 """Parse durations: `90`, `1.5`, `10s`, `5m`, `2h`, `7d`, `1h30m`.
 
-A number is seconds; in JSON a text needs its units, so that a number in quotes stays a mistake.
+A number is seconds. In JSON a text needs units, so that a number in quotes is an error.
 """
 
 import re
 from typing import Final
 
 TEN_YEARS_S: Final = 10 * 365 * 86_400
-"""The longest duration; beyond it lies a typing error, and sums of times stay far from any overflow."""
+"""The longest duration: longer ones are typing errors, and sums of times cannot overflow."""
 DURATION_WORDS: Final = "such as 90s, 10m, 1h30m or 7d"
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.IGNORECASE | re.ASCII)
 _WITH_UNITS: Final = re.compile(rf"(?:{_PART.pattern}\s*)+", re.IGNORECASE | re.ASCII)
 _LONGEST: Final = 100
-"""Characters; no duration that makes sense is longer."""
+"""Maximum length of a duration in characters."""
 
 
 def seconds(text: str) -> float | None:
@@ -29,7 +29,7 @@ def seconds(text: str) -> float | None:
 
 
 def with_units(text: str) -> float | None:
-    """As `seconds`, but every number needs its unit."""
+    """Like `seconds`, but every number needs a unit."""
     text = text.strip()
     if len(text) > _LONGEST or not _WITH_UNITS.fullmatch(text):
         return None

@@ -4,11 +4,11 @@
     COMPARISON  KEY OP VALUE · KEY in (VALUE, …) · KEY not in (VALUE, …) · a flag alone (`paused`)
     OP          = != < <= > >= · ~ !~ for text: like this glob, or not
     KEY         those of `attributes.KINDS`, `label.NAME` and `needs.RESOURCE`
-    VALUE       a word, or text in quotes; `none` is what an absent key is equal to
+    VALUE       a word, or text in quotes; `none` stands for an absent value
 
-What is absent is unequal to all else, and neither more nor less. Values are of their key's kind: durations `10s` or
-`1h30m`; times ISO 8601, `now`, or how long ago (`2h`: two hours ago; `+2h`: in two hours); states, reasons, signals,
-workers by their names. Lark parses it, and is imported when the first filter comes.
+An absent value is unequal to any value, and neither less nor greater. Values have the type of their key: durations
+`10s` or `1h30m`; times ISO 8601, `now`, or relative to now (`2h`: two hours ago; `+2h`: in two hours); states, reasons,
+signals and workers by name. Parsed by Lark, which is imported on first use.
 """
 
 import re
@@ -25,12 +25,12 @@ from queuectl_client.protocol.spelling import snake_case
 
 MAX_LENGTH: Final = 2_000
 MAX_WORDS: Final = 200
-"""Keys and values; each is looked at for every job that a page looks at."""
+"""Keys and values in a filter; each may be evaluated for every scanned job."""
 MAX_DEPTH: Final = 20
-"""`and`, `or` and `not` inside one another, far below what SQLite and Python bear."""
+"""Nesting of `and`, `or` and `not`, far below the limits of SQLite and Python."""
 
 MAX_GLOB: Final = 256
-"""Characters of a glob: what matching one takes grows with them times the length of what is matched."""
+"""Characters of a glob: the time to match one is proportional to its length times that of the text."""
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~", "!~", "in", "not in"]
 Value = str | int | float | bool | Ago | None
@@ -49,7 +49,7 @@ OPERATORS: Final[dict[ValueKind, tuple[Operator, ...]]] = {
 
 
 class Key(NamedTuple):
-    """What is compared. `part` is the NAME of `label.NAME` and `needs.NAME`."""
+    """The key of a comparison. `part`: the NAME in `label.NAME` and `needs.NAME`."""
 
     name: str
     kind: ValueKind
@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One key against one value, or several for `in` and `not in`. None: the key is absent."""
+    """Compares a key with one value, or several for `in` and `not in`. None: absent."""
 
     key: Key
     operator: Operator
@@ -67,21 +67,21 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What does not hold."""
+    """Negation."""
 
     inner: "Filter"
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """What holds all together."""
+    """Conjunction."""
 
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """Of which at least one holds."""
+    """Disjunction."""
 
     parts: tuple["Filter", ...]
 
@@ -115,11 +115,11 @@ _WORDS: Final = {
     "_AND": "and", "_OR": "or", "_NOT": "not", "_IN": "in", "KEY": "a key", "OPERATOR": "an operator (= != < > ~)",
     "WORD": "a value", "QUOTED": "a value", "LPAR": "(", "RPAR": ")", "COMMA": ",", "$END": "the end",
 }  # fmt: skip
-"""What the grammar's symbols are called in an error."""
+"""Names of the grammar's symbols in errors."""
 
 
 def text(key: str, value: Any) -> str:
-    """A check for a filter: it is text that can be parsed. Raises BadParams whose data has the `position`, from 0."""
+    """Check the text of a filter. Raise BadParams with the `position`, from 0, in its data."""
     if not isinstance(value, str) or not value.strip():
         raise BadParams(f"{key} is {shown(value)}, but it must be a filter such as 'state=failed and attempts>2'", key)
     if len(value) > MAX_LENGTH:
@@ -130,7 +130,7 @@ def text(key: str, value: Any) -> str:
 
 @lru_cache(maxsize=64)
 def parse(source: str) -> Filter:
-    """What the text asks for. Raises BadParams that names the place and what is allowed there."""
+    """Parse a filter. Raise BadParams that names the position and what is expected there."""
     from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
 
     try:
@@ -167,7 +167,7 @@ def _at(position: int, message: str) -> BadParams:
 
 
 def _read(node: Any, depth: int = 0) -> Filter:
-    """The filter of a parse tree."""
+    """Return the filter of a parse tree."""
     if depth > MAX_DEPTH:
         raise BadParams(f"the filter has and, or and not more than {MAX_DEPTH} deep inside one another", "filter")
     match node.data:
@@ -252,7 +252,7 @@ def _unquoted(written: str) -> str:
 
 
 def conjuncts(asked: Filter) -> Sequence[Filter]:
-    """Those filters that must all hold: the parts of an `and`, else the filter itself."""
+    """Return the operands of a conjunction, or the filter itself."""
     return asked.parts if isinstance(asked, All) else (asked,)
 
 

@@ -1,4 +1,4 @@
-"""Checks of the values in a filter: each returns the value in the form in which it is compared."""
+"""Checks of the values in a filter: each returns the value to compare with."""
 
 import math
 import re
@@ -20,13 +20,13 @@ _MOST: Final = 2.0**62
 
 
 class Ago(NamedTuple):
-    """A moment, by how many seconds it lies before the one at which it is asked; negative: after it."""
+    """A time relative to now: seconds in the past; negative: in the future."""
 
     seconds: float
 
 
 def number(key: str, given: Any) -> float:
-    """A whole number, or one with a fraction."""
+    """Check a number."""
     try:
         found = float(given)
     except ValueError:
@@ -37,7 +37,7 @@ def number(key: str, given: Any) -> float:
 
 
 def duration(key: str, given: Any) -> float:
-    """Seconds: `90`, `1.5`, `10s`, `1h30m`."""
+    """Check a duration such as `90`, `1.5`, `10s`, `1h30m`; return it in seconds."""
     found = _seconds(given)
     if found is not None:
         return found
@@ -48,7 +48,7 @@ def duration(key: str, given: Any) -> float:
 
 
 def time(key: str, given: Any) -> int | Ago:
-    """Unix time in milliseconds of ISO 8601; or how long ago: `2h`, `now`; in the future with a plus."""
+    """Check a time: ISO 8601 (returned as Unix time in milliseconds), or relative: `now`, `2h` ago, `+2h` ahead."""
     if given.lower() == "now":
         return Ago(0)
     ago = _seconds(given.removeprefix("+"))
@@ -61,12 +61,12 @@ def time(key: str, given: Any) -> int | Ago:
 
 
 def state(key: str, given: Any) -> str:
-    """The name of a state."""
+    """Check the name of a state."""
     return _word_of(JobState, key, given)
 
 
 def reason(key: str, given: Any) -> str:
-    """The code of a reason."""
+    """Check the code of a reason."""
     return _word_of(ReasonCode, key, given)
 
 
@@ -77,7 +77,7 @@ def _word_of(words: type[StrEnum], key: str, given: Any) -> str:
 
 
 def signal(key: str, given: Any) -> int:
-    """The number of `KILL`, `SIGKILL` or 9."""
+    """Check a signal, such as `KILL`, `SIGKILL` or 9; return its number."""
     name = signal_name(given)
     if name is not None and name in signals.Signals.__members__:
         return int(signals.Signals[name])
@@ -87,7 +87,7 @@ def signal(key: str, given: Any) -> int:
 
 
 def worker(key: str, given: Any) -> int:
-    """The number of `w12`."""
+    """Check a worker such as `w12`; return its number."""
     found = re.fullmatch(r"w?(\d{1,15})", given, re.ASCII | re.IGNORECASE)
     if found:
         return int(found[1])
@@ -95,14 +95,14 @@ def worker(key: str, given: Any) -> int:
 
 
 def flag(key: str, given: Any) -> bool:
-    """True or false."""
+    """Check a Boolean."""
     if given.lower() in _FLAGS:
         return _FLAGS[given.lower()]
     raise bad(key, given, "true or false")
 
 
 def amount(key: str, given: Any) -> int:
-    """An amount of a resource: `2`, `4G`."""
+    """Check an amount of a resource, such as `2` or `4G`."""
     if given == "0":
         return 0
     try:
@@ -112,7 +112,7 @@ def amount(key: str, given: Any) -> int:
 
 
 def _seconds(given: str) -> float | None:
-    """Seconds of a text with units; None for any other."""
+    """Return the seconds of a duration with units, or None."""
     if not _WITH_UNITS.fullmatch(given):
         return None
     found = sum(float(count) * _UNITS[unit.lower()] for count, unit in _PART.findall(given))

@@ -1,7 +1,7 @@
 """The specification of a job: its keys and their ranges.
 
-JobSpec.from_map is on the way of every job that comes in by the ten thousand, so a table leads from each
-accepted spelling of a key to its check, and only the keys that are there are looked at.
+JobSpec.from_map runs for every enqueued job, so a table maps each accepted spelling of a key to its check, and absent
+keys cost nothing.
 """
 
 import re
@@ -20,13 +20,13 @@ Command = str | tuple[str, ...]
 """A shell command, or an argv that runs without a shell."""
 
 MAX_COMMAND_BYTES: Final = 1024 * 1024
-"""More than execve takes in one argument (128 KiB) or the usual ARG_MAX, less than a message."""
+"""More than execve accepts for one argument (128 KiB) and the usual ARG_MAX, less than a message."""
 
 
 class JobSpec(NamedTuple):
-    """A job specification; None is a key that was not given. Durations are seconds.
+    """A job specification; None: not given. Durations are in seconds.
 
-    A NamedTuple, because a frozen dataclass of this many fields takes five times as long to make.
+    A NamedTuple, because creating a frozen dataclass with this many fields takes five times as long.
     """
 
     command: Command
@@ -37,11 +37,11 @@ class JobSpec(NamedTuple):
     run_at: int | None = None
     """Unix time in milliseconds."""
     depends_on: tuple[tuple[str, str], ...] | None = None
-    """Pairs of an id, or of `batch:NAME`, and `completed`, `dead` or `any`."""
+    """Pairs of an id or `batch:NAME`, and `completed`, `dead` or `any`."""
     batch: str | None = None
     hold: bool | None = None
 
-    # From here on what many jobs of one submitter have in common.
+    # Keys that many jobs of one submitter have in common.
     name: str | None = None
     labels: dict[str, str] | None = None
     max_retries: int | None = None
@@ -68,12 +68,12 @@ class JobSpec(NamedTuple):
 
     @classmethod
     def from_map(cls, job: Mapping[str, Any]) -> Self:
-        """The checked job. Raises BadParams for a key or value that is not allowed, or without a command."""
+        """Return the checked job. Raise BadParams for an invalid key or value, or a missing command."""
         return cls.of(read_keys(job))
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """The job of values that `read_keys` has checked. Raises BadParams for a combination that is not allowed."""
+        """Return the job of values from `read_keys`. Raise BadParams for an invalid combination."""
         if "command" not in values:
             raise BadParams("a job needs a command", "command")
         if "delay" in values and "run_at" in values:
@@ -81,7 +81,7 @@ class JobSpec(NamedTuple):
         return cls(**values)
 
     def to_map(self) -> dict[str, Any]:
-        """The wire's map, with the keys that were given."""
+        """Return the wire's map, with the keys that are not None."""
         job: dict[str, Any] = {key: value for key, value in zip(self._fields, self, strict=True) if value is not None}
         if self.run_at is not None:
             job["run_at"] = checks.time_text(self.run_at)
@@ -90,16 +90,16 @@ class JobSpec(NamedTuple):
         return job
 
     def __repr__(self) -> str:
-        """Without `env` and `stdin`, which often hold secrets, while logs print jobs."""
+        """Leave out `env` and `stdin`, which may be secrets, because logs contain jobs."""
         given = {key: value for key, value in self.to_map().items() if key not in ("env", "stdin")}
         return f"JobSpec({', '.join(f'{key}={value!r}' for key, value in given.items())})"
 
 
 def read_keys(job: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, Any]:
-    """The values given in a job's map, checked, by the names of JobSpec's fields.
+    """Return the checked values of a job's map, by the names of JobSpec's fields.
 
-    Null counts as not given, unless `keep_null` (an edit: back to the default). Keys that only the output has are
-    left out, so that a job printed can be enqueued again. Raises BadParams.
+    Null counts as not given, unless `keep_null` (an edit: reset to the default). Output-only keys are ignored, so that
+    printed jobs can be enqueued again. Raise BadParams.
     """
     if not isinstance(job, Mapping):
         raise bad("a job", job, "a map with a command")
@@ -121,15 +121,15 @@ def read_keys(job: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, A
 
 
 def is_known_key(key: str) -> bool:
-    """Whether a job's map may have this key: of the input, in both spellings, or of the output."""
+    """Return whether a job's map may have this key: an input key, in either spelling, or an output key."""
     return key in _KEYS or key in _OUTPUT_KEYS
 
 
 def read_changes(key: str, value: Any) -> dict[str, Any]:
-    """Keys of the job and their new values; null: back to the default. What only the output has cannot be changed.
+    """Check the changes of an edit: a map of keys to new values; null resets to the default.
 
-    In `env`, which takes the place of all of the old one, true stands for the value that a variable has: nobody is
-    shown it.
+    `env` replaces the whole environment of the job; the value true keeps that of a variable, since values are never
+    shown.
     """
     if not isinstance(value, Mapping) or not value:
         raise bad(key, value, "a map of at least one key of the job")
@@ -149,7 +149,7 @@ def read_changes(key: str, value: Any) -> dict[str, Any]:
 
 
 def label_filter(key: str, value: Any) -> dict[str, str]:
-    """A map of labels, or one `k=v`, or a list of them."""
+    """Check a map of labels, one `k=v`, or a list of them."""
     if isinstance(value, str | list | tuple):
         pairs = [value] if isinstance(value, str) else value
         if not all(isinstance(pair, str) and "=" in pair for pair in pairs):
@@ -160,7 +160,7 @@ def label_filter(key: str, value: Any) -> dict[str, str]:
 
 
 def signal_name(text: str) -> str | None:
-    """The long name of a signal given with or without its SIG, in any case; None for no signal of this system."""
+    """Return the SIG name of a signal given with or without SIG, in any case; None if the system has no such signal."""
     name = "SIG" + text.upper().removeprefix("SIG")
     return name if name in signal.Signals.__members__ or _REAL_TIME.fullmatch(name) else None
 
@@ -178,7 +178,7 @@ def _command(key: str, value: Any) -> Command:
 
 
 def _of_size(key: str, command: Command, characters: int) -> Command:
-    # Characters first: most commands are so short that their bytes need not be counted.
+    # Compare characters first: for most commands the bytes need not be counted.
     if characters > MAX_COMMAND_BYTES // 4 and _byte_size(command) > MAX_COMMAND_BYTES:
         raise BadParams(f"{key} is larger than {MAX_COMMAND_BYTES:,} bytes", key)
     return command
@@ -197,7 +197,7 @@ def _folder(key: str, value: Any) -> str:
 
 
 def _exit_or_signal(key: str, value: Any) -> int | str:
-    """An exit code that is a failure, or a signal's name in its long form."""
+    """Check a nonzero exit code, or the name of one or of a signal."""
     if type(value) is int and 1 <= value <= 255:
         return value
     if isinstance(value, str):
@@ -247,7 +247,7 @@ _SYSEXITS: Final[Mapping[str, int]] = {
     "usage": 64, "dataerr": 65, "noinput": 66, "nouser": 67, "nohost": 68, "unavailable": 69, "software": 70,
     "oserr": 71, "osfile": 72, "cantcreat": 73, "ioerr": 74, "tempfail": 75, "protocol": 76, "noperm": 77, "config": 78,
 }  # fmt: skip
-"""The names that sysexits.h gives to exit codes, without their EX_."""
+"""Exit codes by their names in sysexits.h, without EX_."""
 _REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12]\d|30)", re.ASCII)
 _ON = checks.word_of(PARENT_ENDS)
 _CODES = checks.list_of(_exit_or_signal, longest=1000)
@@ -279,6 +279,6 @@ _OUTPUT: Final = (
     *(name for name in ATTRIBUTES if name not in GIVEN),
     *("rank", "position", "pid", "host", "attempts_list", "environment", "skipped", "replaced", "hint"),
 )
-"""What is shown of a job, or beside it, and cannot be given."""
+"""Keys of a job in output that cannot be given."""
 _KEYS: Final = {spelling: (key, check) for key, check in CHECKS.items() for spelling in (key, camel_case(key))}
 _OUTPUT_KEYS: Final = frozenset(spelling for key in _OUTPUT for spelling in (key, camel_case(key)))

@@ -1,7 +1,7 @@
 """Build requests from the parameters on the wire.
 
-A request is a frozen dataclass whose fields are made by `param`, which keeps each field's check beside it.
-Which requests there are stands in `messages`.
+A request is a frozen dataclass whose fields are declared with `param`, which attaches the check of the field. See
+`messages` for the requests.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _REQUIRED: Any = MISSING
 
 
 def param(check: Check[Any], default: T = _REQUIRED) -> T:
-    """A field of a request. Without a default the parameter is required; null counts as not given."""
+    """Declare a field of a request. Without a default the parameter is required; null counts as not given."""
     return field(default=default, metadata={"check": check})
 
 
@@ -28,11 +28,11 @@ class Request:
     """The parameters of one call, checked."""
 
     SPELLINGS: ClassVar[Mapping[str, str]] = {}
-    """Other names of parameters, such as `id` where `ids` are asked for."""
+    """Aliases of parameters, such as `id` for `ids`."""
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self:
-        """The checked request. Raises BadParams, naming the parameter, its value and what is allowed."""
+        """Return the checked request. Raise BadParams that names the parameter, its value and what is allowed."""
         known = {item.name: item.metadata["check"] for item in fields(cls)}
         values: dict[str, Any] = {}
         for given, value in params.items():
@@ -47,7 +47,7 @@ class Request:
         return request
 
     def check_together(self) -> None:
-        """Raise BadParams for parameters that are right alone but not with one another."""
+        """Raise BadParams for an invalid combination of parameters."""
 
     @classmethod
     def _name_of(cls, given: object, known: Mapping[str, Any]) -> str:

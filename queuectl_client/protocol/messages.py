@@ -1,7 +1,7 @@
-"""The requests of the wire: one frozen dataclass for each method, and the table of all of them.
+"""Requests: one frozen dataclass for each method, and the table of all methods.
 
-`from_map` checks what came. Clients send plain maps: the command line loads none of these classes. The requests that
-add jobs are in `submissions`.
+`from_map` checks the parameters. Clients send plain maps and import none of these classes. The requests that add jobs
+are in `submissions`.
 """
 
 from collections.abc import Mapping
@@ -65,16 +65,16 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_LOG_BYTES: Final = 1024 * 1024
-"""A page of output: an eighth of the largest message."""
+"""Bytes of a page of output: an eighth of the largest message."""
 
 MAX_SEND_BYTES: Final = 256 * 1024
-"""What is sent to the stdin of a job in one call; more goes in several, each after the answer to the one before."""
+"""Maximum bytes for a job's stdin in one call; more takes several calls, one after the other."""
 
 _NAME = checks.text(1024)
 
 
 class AnyRequest(Protocol):
-    """What every class in REQUESTS can do."""
+    """Interface of the classes in REQUESTS."""
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self: ...
@@ -82,20 +82,20 @@ class AnyRequest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hello(Request):
-    """Who the client is and which protocol it speaks; the first call of a connection, if it is made at all."""
+    """Exchange versions. Optional, but if made the first call of a connection."""
 
     client: str = param(_NAME, "")
     protocol: int = param(checks.integer(1, 1_000_000), 1)
 
 
 class StatusGet(Empty):
-    """Counts by state, workers, paused queues."""
+    """Return counts by state, workers, and paused queues."""
 
     __slots__ = ()
 
 
 def _job_key(_key: str, value: Any) -> str:
-    """A key of a job that can be had alone."""
+    """Check a key for a page of selected keys."""
     if isinstance(value, str) and (name := snake_case(value)) in KINDS:
         return name
     raise checks.unknown("key of a job", value, KINDS)
@@ -103,12 +103,12 @@ def _job_key(_key: str, value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListJobs(Request):
-    """A page of jobs. `since` (Unix ms) is the time they were created; `after` is the `next` of the page before.
+    """Return a page of jobs. `since`: created since then (Unix ms); `after`: the `next` of the previous page.
 
-    `ended_since` (Unix ms) and `reason` as `dlq.list` has them.
+    `ended_since` (Unix ms) and `reason`: see DeadFilter.
 
-    `seqs`: of these jobs alone, in this order. `keys`: nothing but these keys of each, of those a filter may name.
-    `sort`: the first `limit` of all by this key, those without it last; `descending`: the largest first.
+    `seqs`: only these jobs, in this order. `keys`: only these keys of each; keys of filters are allowed.
+    `sort`: the first `limit` jobs by this key, absent values last; `descending`: largest first.
     """
 
     SPELLINGS: ClassVar = {"id": "ids", "labels": "label", "states": "state"}
@@ -131,7 +131,7 @@ class ListJobs(Request):
     after: str | None = param(_NAME, None)
 
     def check_together(self) -> None:
-        """Jobs are named one way, or not at all."""
+        """Raise BadParams for ids with seqs, or either with sort."""
         if self.ids is not None and self.seqs is not None:
             raise BadParams("jobs are named by ids or by seqs, not by both", "seqs")
         if self.sort is not None and not (self.ids is None and self.seqs is None):
@@ -146,17 +146,17 @@ class JobGet(Request):
 
 
 class JobExplain(JobGet):
-    """Why a job does not run, its place in line, and when it may start."""
+    """Return why a job does not run, its position in line, and its earliest start."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class JobWait(Request):
-    """Wait until each job has ended (`any`: one of them); without ids until nothing can run. `timeout` in seconds.
+    """Wait until all jobs have ended (`any`: one of them); without ids, until nothing can run. `timeout`: seconds.
 
-    `limit` is for the jobs of the answer, 0 for none of them; `keys`: nothing but these of each. `after` is the `next`
-    of an answer, and asks for its next page.
+    `limit`: maximum jobs in the answer, 0 for none; `keys`: only these keys of each. `after`: the `next` of an answer,
+    to get its next page.
     """
 
     SPELLINGS: ClassVar = {"id": "ids"}
@@ -170,7 +170,7 @@ class JobWait(Request):
 
 @dataclass(frozen=True, slots=True)
 class JobLogs(Request):
-    """A piece of a job's output. `attempt` None: the newest; a negative `offset` counts from the end."""
+    """Return a page of a job's output. `attempt`: default: the newest; a negative `offset` counts from the end."""
 
     id: str = param(checks.selector)
     attempt: int | None = param(checks.integer(1, 2**31), None)
@@ -182,10 +182,10 @@ class JobLogs(Request):
 
 @dataclass(frozen=True, slots=True)
 class JobIds(Request):
-    """Something that is done to jobs, each named by its id or with others by a selector.
+    """Base of actions on jobs, given by ids or selectors.
 
-    `dry_run`: nothing is changed, the answer is the same. `brief`: of each job its `id` and `seq` alone. `limit`: stop
-    after so many; the answer's `next` goes on as `after` of the next call.
+    `dry_run`: change nothing, return the same answer. `brief`: return only the `id` and `seq` of each job. `limit`:
+    stop after this many jobs; pass the answer's `next` as `after` to continue.
     """
 
     SPELLINGS: ClassVar = {"id": "ids"}
@@ -197,7 +197,7 @@ class JobIds(Request):
 
 
 class JobCancel(JobIds):
-    """End them for good, waiting or running."""
+    """Cancel waiting or running jobs."""
 
     __slots__ = ()
 
@@ -240,7 +240,7 @@ class JobRemove(JobIds):
 
 
 def _signal(key: str, value: Any) -> int | str:
-    """A signal's number or its long name."""
+    """Check the number or name of a signal."""
     if type(value) is int and 1 <= value <= 64:
         return value
     if isinstance(value, str) and (name := signal_name(value)) is not None:
@@ -257,25 +257,25 @@ class JobKill(JobIds):
 
 @dataclass(frozen=True, slots=True)
 class JobSend(Request):
-    """Give a running job that was enqueued with `stdin_open` more to read; `eof`: no more comes."""
+    """Write to the stdin of a running job with `stdin_open`; `eof`: close it."""
 
     id: str = param(checks.selector)
     data: bytes = param(checks.some_bytes(MAX_SEND_BYTES), b"")
     eof: bool = param(checks.boolean, False)
 
     def check_together(self) -> None:
-        """Something to read, the end, or both."""
+        """Raise BadParams without data and eof."""
         if not self.data and not self.eof:
             raise BadParams("there is nothing to send: give data, eof, or both", "data")
 
     def __repr__(self) -> str:
-        """Without the data, which may be a password."""
+        """Leave out the data, which may be a password."""
         return f"JobSend(id={self.id!r}, data of {len(self.data)} bytes, eof={self.eof})"
 
 
 @dataclass(frozen=True, slots=True)
 class JobEdit(Request):
-    """Change a waiting job. `rev`: only if it still is the one that was read."""
+    """Change a waiting job. `rev`: fail if it was changed since this revision was read."""
 
     id: str = param(checks.selector)
     changes: Mapping[str, Any] = param(read_changes)
@@ -284,7 +284,7 @@ class JobEdit(Request):
 
 @dataclass(frozen=True, slots=True)
 class JobMove(Request):
-    """Give a waiting job another place: first, last, before another, or another queue."""
+    """Move a waiting job: first, last, before another job, or to another queue."""
 
     id: str = param(checks.selector)
     first: bool = param(checks.boolean, False)
@@ -294,7 +294,7 @@ class JobMove(Request):
     dry_run: bool = param(checks.boolean, False)
 
     def check_together(self) -> None:
-        """One place, a queue, or both."""
+        """Raise BadParams unless there is one position, a queue, or both."""
         places = self.first + self.last + (self.before is not None)
         if places > 1 or (not places and self.queue is None):
             raise BadParams("a job moves to first, to last, before another job, or to a queue: give one", "id")

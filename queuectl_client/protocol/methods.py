@@ -1,8 +1,7 @@
-"""The methods of the wire: what a call does, whether it waits, whether it may be made again, how long an answer takes.
+"""Properties of the methods: the effect of a call, whether it waits, whether it may be repeated, its answer time.
 
-Both sides go by this table: the daemon orders the calls of a connection by their effect, a client knows from it what
-it may repeat and when the daemon counts as silent. `messages.REQUESTS` has the parameters; it is apart because the
-command line needs this table with every call and those classes with none.
+Used by both sides: the daemon orders the calls of a connection by their effect; clients decide what to repeat and how
+long to wait. The parameters are in `messages.REQUESTS`, a separate module because clients need only this table.
 """
 
 from collections.abc import Mapping
@@ -11,48 +10,48 @@ from typing import Any, Final, NamedTuple
 
 
 class Effect(Enum):
-    """What calls do to one another."""
+    """Effect of a call on other calls."""
 
     ADD = "add"
-    """Adds jobs. Those that follow one another reach the writer's queue in their order, and share a commit."""
+    """Adds jobs. Consecutive ones are queued to the writer in order and share a commit."""
     READ = "read"
     """Changes nothing."""
     CHANGE = "change"
-    """Looks jobs up and changes them: on its own."""
+    """Reads and changes jobs: runs alone."""
     WAIT = "wait"
-    """Waits for something to happen. It starts in its turn and holds nobody up afterwards."""
+    """Waits for an event. Starts in order and does not block later calls."""
 
 
 class Answer(Enum):
-    """How soon a call is answered."""
+    """How soon the daemon answers a call."""
 
     SOON = "soon"
     LATER = "later"
-    """It makes the daemon do much."""
+    """Takes the daemon much work."""
     TIMEOUT = "timeout"
-    """Within its parameter `timeout`; without one, whenever a job ends."""
+    """Within its parameter `timeout`; without one, when a job ends."""
     WHENEVER = "whenever"
-    """When it is done, however long that takes."""
+    """When done, without a limit."""
 
 
 class Method(NamedTuple):
-    """One method."""
+    """Properties of a method."""
 
     effect: Effect
     answer: Answer = Answer.SOON
     same_when_repeated: bool = False
-    """Whether a change made twice is as if made once."""
+    """Whether it is idempotent."""
     on_jobs: bool = False
-    """Whether it acts on `ids`: a selector without a `limit` may stand for so many that it takes any time."""
+    """Whether it acts on `ids`: a selector without a `limit` may match any number of jobs, and take any time."""
     wait: bool | None = None
-    """What its parameter `wait` is when it is not given; None: it has none."""
+    """Default of its parameter `wait`; None: it has none."""
 
     def waits(self, params: Mapping[str, Any]) -> bool:
-        """Whether a call with these parameters waits for something to happen, because of `wait`."""
+        """Return whether a call with these parameters waits for an event, because of `wait`."""
         return self.wait is not None and params.get("wait", self.wait) is True
 
     def may_repeat(self, params: Mapping[str, Any]) -> bool:
-        """Whether a call whose answer was lost may be made again: it reads, or its `request` or nature allows it."""
+        """Return whether a call may be repeated: it only reads, is idempotent, or has a `request` id."""
         only_looks = self.effect is Effect.READ or self.answer is Answer.TIMEOUT
         return only_looks or self.same_when_repeated or params.get("request") is not None
 
@@ -65,10 +64,10 @@ _ON_JOBS: Final = Method(Effect.CHANGE, on_jobs=True)
 METHODS: Final[Mapping[str, Method]] = {
     "enqueue": Method(Effect.ADD),
     "enqueue_many": Method(Effect.ADD, Answer.LATER),
-    # Of a batch that was opened over a connection that is lost nothing is left.
+    # An open batch is discarded with its connection.
     "batch.open": Method(Effect.ADD, same_when_repeated=True),
     "batch.add": Method(Effect.ADD, Answer.LATER),
-    # Once the jobs before it are stored, or refused.
+    # After the jobs before it are stored or refused.
     "batch.commit": Method(Effect.CHANGE, Answer.LATER),
     "status": _READ,
     "list": _READ,
@@ -101,7 +100,7 @@ METHODS: Final[Mapping[str, Method]] = {
     "queue.resume": _SETTING,
     "queue.remove": _CHANGE,
     "worker.start": Method(Effect.CHANGE, Answer.LATER),
-    # It may wait for a job of hours to end, so it holds up nobody.
+    # May wait for hours for a job to end, so it must not block other calls.
     "worker.stop": Method(Effect.WAIT, wait=True),
     "worker.list": _READ,
     "worker.scale": Method(Effect.CHANGE, Answer.LATER),
@@ -111,4 +110,4 @@ METHODS: Final[Mapping[str, Method]] = {
     "events.subscribe": _CHANGE,
 }
 UNKNOWN: Final = _CHANGE
-"""What is taken for granted of a method that is not known here."""
+"""Properties assumed of an unknown method."""

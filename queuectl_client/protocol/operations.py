@@ -1,4 +1,4 @@
-"""The requests of operating a queue: dead letter queue, config, queues, workers, the daemon, events."""
+"""Requests for operations: dead letter queue, config, queues, workers, daemon, events."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from queuectl_client.protocol.spelling import snake_case
 from queuectl_client.protocol.vocabulary import ENDED_STATES, EventKind, JobState
 
 MAX_PAGE: Final = 5000
-"""Rows looked at for one answer."""
+"""Maximum rows scanned for one answer."""
 MAX_WORKERS: Final = 1000
 
 _TEXT = checks.text(1024)
@@ -24,7 +24,7 @@ _RATE = re.compile(r"([1-9]\d{0,6})/([smhd])", re.ASCII)
 
 
 def _rate(key: str, value: Any) -> str:
-    """So many starts in a second, minute, hour or day; `none` for no limit."""
+    """Check a rate: starts per second, minute, hour or day; `none` for no limit."""
     if isinstance(value, str) and (value == "none" or _RATE.fullmatch(value)):
         return value
     raise bad(key, value, "a number of starts and s, m, h or d, such as '10/m', or 'none'")
@@ -37,9 +37,9 @@ class Empty(Request):
 
 @dataclass(frozen=True, slots=True)
 class DeadFilter(Request):
-    """Which of the dead jobs; everything given must hold. None given: all of them.
+    """Filters for dead jobs, all of which must match. Without any, all dead jobs match.
 
-    `since` (Unix ms): dead since then. `reason`: what their reason begins with, such as `exit 3` or `timeout`.
+    `since` (Unix ms): dead since then. `reason`: prefix of their reason, such as `exit 3` or `timeout`.
     """
 
     SPELLINGS: ClassVar = {"id": "ids", "labels": "label"}
@@ -54,21 +54,21 @@ class DeadFilter(Request):
 
     @property
     def narrows(self) -> bool:
-        """Whether anything but all is asked for."""
+        """Whether any filter is given."""
         asked = (self.queue, self.label, self.name, self.batch, self.since, self.reason, self.filter)
         return any(value is not None for value in asked)
 
 
 @dataclass(frozen=True, slots=True)
 class DlqList(DeadFilter):
-    """A page of dead jobs; `after` is the `next` of the page before."""
+    """Return a page of dead jobs; `after`: the `next` of the previous page."""
 
     limit: int = param(checks.integer(1, MAX_PAGE), 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadJobs(DeadFilter):
-    """Something that is done to dead jobs: those named, all, or those that a filter fits. The rest as for `job.*`."""
+    """Base of actions on dead jobs: by ids, all, or by filters. Other parameters are those of JobIds."""
 
     ids: tuple[str, ...] | None = param(checks.selectors, None)
     all: bool = param(checks.boolean, False)
@@ -77,16 +77,16 @@ class DeadJobs(DeadFilter):
     limit: int | None = param(checks.integer(1, MAX_PAGE), None)
 
     def check_together(self) -> None:
-        """Ids, or all that the filter fits; not both and not neither."""
+        """Raise BadParams unless there are either ids, or all or filters."""
         if (self.ids is None) is not (self.all or self.narrows):
             raise BadParams("give ids or all or a filter (queue, label, …), and not both", "ids")
 
 
 @dataclass(frozen=True, slots=True)
 class DlqRetry(DeadJobs):
-    """Run dead jobs again, at once or evenly at a rate such as `10/m`, the first one at once.
+    """Run dead jobs again, at once or spread at a rate such as `10/m`, beginning at once.
 
-    `changes` are made to each of them first, as `job.edit` does it.
+    `changes` are applied to each first, as by `job.edit`.
     """
 
     rate: str | None = param(_rate, None)
@@ -95,17 +95,17 @@ class DlqRetry(DeadJobs):
 
 @dataclass(frozen=True, slots=True)
 class DlqPurge(DeadJobs):
-    """Forget dead jobs. `older_than`: only those that have been dead for so many seconds."""
+    """Remove dead jobs. `older_than`: only those dead for at least this many seconds."""
 
     older_than: float | None = param(checks.seconds(zero=True), None)
 
 
 @dataclass(frozen=True, slots=True)
 class JobPrune(Request):
-    """Forget ended jobs of these states, with their output; `older_than`: that ended so many seconds ago, or more.
+    """Remove ended jobs of these states, with their output; `older_than`: ended at least this many seconds ago.
 
-    Of these those that pass all filters, `since` (ended since then) and `reason` as with `dlq.list`. `dry_run`: only
-    count them.
+    Only those that match all filters; `since` (ended since then) and `reason`: see DeadFilter. `dry_run`: only
+    count the jobs.
     """
 
     SPELLINGS: ClassVar = {"labels": "label", "state": "states"}
@@ -131,13 +131,13 @@ class JobPrune(Request):
 
 
 def _config_key(key: str, value: Any) -> str:
-    """A key of the config, in its one spelling: max_retries for maxRetries and max-retries."""
+    """Check a config key; return it in snake_case: max_retries for maxRetries and max-retries."""
     name = checks.text(128)(key, value)
     return snake_case(name)
 
 
 def _scalar(key: str, value: Any) -> str | int | float | bool:
-    """A value before its own key's check: text, a number, or true or false."""
+    """Check the type of a value, before the check of its key: a string, a number or a Boolean."""
     if isinstance(value, bool | int | float):
         return value
     return checks.text(4096, empty=True)(key, value)
@@ -145,14 +145,14 @@ def _scalar(key: str, value: Any) -> str | int | float | bool:
 
 @dataclass(frozen=True, slots=True)
 class ConfigGet(Request):
-    """One value, or without a key all of them."""
+    """Return one value; without a key, all of them."""
 
     key: str | None = param(_config_key, None)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSet(Request):
-    """Set a value; the range is that of its key."""
+    """Set a value; its range depends on the key."""
 
     key: str = param(_config_key)
     value: str | int | float | bool = param(_scalar)
@@ -160,28 +160,28 @@ class ConfigSet(Request):
 
 @dataclass(frozen=True, slots=True)
 class ConfigUnset(Request):
-    """Back to the default."""
+    """Reset a value to its default."""
 
     key: str = param(_config_key)
 
 
 class ConfigList(Empty):
-    """All keys, their values, and which are defaults."""
+    """Return all keys, their values, and which are defaults."""
 
     __slots__ = ()
 
 
 class QueueList(Empty):
-    """All queues with their counts and limits."""
+    """Return all queues with their counts and limits."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSet(Request):
-    """Set the limits of a queue; a concurrency or failure limit of 0 and the rate `none` are no limit.
+    """Set the limits of a queue; a concurrency or failure limit of 0, or the rate `none`, removes the limit.
 
-    `failure_limit`: so many executions that fail one after the other pause the queue.
+    `failure_limit`: this many consecutive failures pause the queue.
     """
 
     name: str = param(checks.queue_name)
@@ -192,7 +192,7 @@ class QueueSet(Request):
 
 @dataclass(frozen=True, slots=True)
 class QueuePause(Request):
-    """Start no job of the queue until it is resumed. `wait`: answered once none of it runs any more."""
+    """Start no job of the queue until it is resumed. `wait`: answer once none of its jobs is running."""
 
     name: str = param(checks.queue_name)
     wait: bool = param(checks.boolean, False)
@@ -200,23 +200,23 @@ class QueuePause(Request):
 
 @dataclass(frozen=True, slots=True)
 class QueueResume(Request):
-    """Start its jobs again."""
+    """Resume a paused queue."""
 
     name: str = param(checks.queue_name)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRemove(Request):
-    """Remove a queue that has no jobs, with its limits."""
+    """Remove a queue without jobs, and its limits."""
 
     name: str = param(checks.queue_name)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart(Request):
-    """Start workers. `pool`: take up one's own pool again after the daemon restarted; `job`: for that job alone.
+    """Start workers. `pool`: reattach to a foreground pool after a restart of the daemon; `job`: run only that job.
 
-    `request`: a repeat takes up the foreground pool that the first one began.
+    `request`: a repeat reattaches to the foreground pool that the first call started.
     """
 
     count: int = param(_COUNT, 1)
@@ -226,14 +226,14 @@ class WorkerStart(Request):
     request: str | None = param(checks.request_id, None)
 
     def check_together(self) -> None:
-        """Only of a new pool in the foreground is it remembered which request began it."""
+        """Raise BadParams for `request` without a new foreground pool."""
         if self.request is not None and (self.detach or self.pool is not None or self.job is not None):
             raise BadParams("request goes with a new foreground pool: without detach, pool and job", "request")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStop(Request):
-    """End workers once their job has ended: all, `count` of them, or those of a pool. `now`: end their jobs too."""
+    """Stop workers after their current job: all, `count` of them, or those of a pool. `now`: terminate their jobs."""
 
     count: int | None = param(_COUNT, None)
     pool: int | None = param(_POOL, None)
@@ -243,46 +243,46 @@ class WorkerStop(Request):
 
 @dataclass(frozen=True, slots=True)
 class WorkerScale(Request):
-    """Set the number of detached workers; without a count, start those that `daemon.shutdown` sent home."""
+    """Set the number of detached workers; without a count, restore those that `daemon.shutdown` stopped."""
 
     count: int | None = param(checks.integer(0, MAX_WORKERS), None)
 
 
 class WorkerList(Empty):
-    """All workers."""
+    """Return all workers."""
 
     __slots__ = ()
 
 
 class Ping(Empty):
-    """Nothing. Answered at once, whatever else is under way: a sign of life."""
+    """Do nothing. Answered at once, out of order, to show that the daemon responds."""
 
     __slots__ = ()
 
 
 class DaemonInfo(Empty):
-    """Who the daemon is and where its files are."""
+    """Return the pid, version and file locations of the daemon."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonDrain(Request):
-    """Claim no more jobs; `resume`: claim them again."""
+    """Stop starting jobs; `resume`: start them again."""
 
     resume: bool = param(checks.boolean, False)
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonShutdown(Request):
-    """Drain the workers, then exit. `now`: end running jobs too."""
+    """Drain the workers, then exit. `now`: terminate running jobs."""
 
     now: bool = param(checks.boolean, False)
 
 
 @dataclass(frozen=True, slots=True)
 class EventsSubscribe(Request):
-    """Tell events from `since` on (absent: from now on), only those that match every filter given."""
+    """Send events from `since` on (default: from now on) that match all given filters."""
 
     since: int | None = param(checks.integer(0, 2**53), None)
     kinds: tuple[EventKind, ...] | None = param(_KINDS, None)

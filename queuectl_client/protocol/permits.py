@@ -30,7 +30,7 @@ class JobAction(StrEnum):
 class Permit(NamedTuple):
     """The states that permit an action, and the refusal for other states.
 
-    `at_rest`: not permitted while a worker still ends the processes of the last run.
+    `at_rest`: not permitted while a worker is still ending the processes of the last run.
     """
 
     states: frozenset[JobState]
@@ -58,6 +58,6 @@ PERMITS: Final[Mapping[JobAction, Permit]] = {
 
 
 def refusal(action: JobAction, state: JobState) -> str | None:
-    """Return why a job in this state does not permit the action; None: it does."""
+    """Return why a job in this state does not permit the action, or None if it does."""
     permit = PERMITS[action]
     return None if state in permit.states else permit.otherwise

@@ -1,8 +1,8 @@
-"""MessagePack-RPC: bytes to messages and back, within limits. No sockets, no threads, no clock.
+"""MessagePack-RPC: encode and decode messages within limits. Sans-I/O.
 
-The wire is the public specification (https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md): one after the
-other on a stream, requests `[0, msgid, method, params]`, responses `[1, msgid, error, result]` and notifications
-`[2, method, params]`. What comes from the other side is bounded while it is decoded, before it can grow.
+Implements the specification (https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md): a stream of requests
+`[0, msgid, method, params]`, responses `[1, msgid, error, result]` and notifications `[2, method, params]`. Limits
+apply while a message is decoded, before it takes much memory.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,18 +14,18 @@ from queuectl_client.protocol.text import all_to_wire
 from queuectl_client.protocol.vocabulary import ErrorCode
 
 PROTOCOL_VERSION: Final = 1
-"""What `hello` says. It grows when an older side would misunderstand, not when keys are added."""
+"""Version for hello. Incremented for incompatible changes, not for added keys."""
 
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
-"""The largest message, with room for its envelope: 10,000 jobs of 800 bytes each."""
+"""Maximum size of a message with its envelope: 10,000 jobs of 800 bytes."""
 MAX_DEPTH: Final = 32
-"""Lists and maps within one another. Python's repr and json fail from about 1,000 on."""
+"""Maximum nesting of lists and maps. Python's repr and json fail at about 1,000."""
 MAX_CONTAINERS: Final = 100_000
-"""Lists and maps of one message: 10,000 jobs with nine each. 1 MB of empty maps would take 73 MB."""
+"""Maximum lists and maps in a message: 10,000 jobs with nine each. 1 MB of empty maps would take 73 MB."""
 MAX_VALUES: Final = 600_000
-"""Items of all lists and maps of one message: 8 MiB of them could take 400 MB."""
+"""Maximum items of all lists and maps in a message: 8 MiB of them could take 400 MB."""
 MAX_ITEMS: Final = 131_072
-"""Items of one list or map."""
+"""Maximum items of one list or map."""
 
 _FIRST_BUFFER: Final = 1024
 _MAX_MSGID: Final = 2**32 - 1
@@ -34,7 +34,7 @@ _CONTAINERS: Final = (list, dict)
 
 
 class Limits(NamedTuple):
-    """What one message may hold."""
+    """Limits of one message."""
 
     message_bytes: int = MAX_MESSAGE_BYTES
     depth: int = MAX_DEPTH
@@ -47,7 +47,7 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class Request(NamedTuple):
-    """A call. `params` is what came, unchecked; `params_of` gives its map."""
+    """A call. `params` is unchecked; `params_of` returns its map."""
 
     msgid: int
     method: str
@@ -55,7 +55,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """The answer to a call. `msgid` is None where the other side could not tell which call it was."""
+    """The answer to a call. `msgid` is None if the peer could not identify the call."""
 
     msgid: int | None
     error: Any
@@ -63,7 +63,7 @@ class Response(NamedTuple):
 
 
 class Notification(NamedTuple):
-    """Something told without an answer."""
+    """A message without an answer."""
 
     method: str
     params: Any
@@ -73,9 +73,9 @@ Message = Request | Response | Notification
 
 
 class ProtocolError(Exception):
-    """The other side sent what is no message, or one past a limit. Nothing after it can be read.
+    """The peer sent an invalid message or exceeded a limit. The rest of the stream is unusable.
 
-    `msgid` is that of the call it was meant to be, where that much was clear.
+    `msgid` is that of the invalid call, if known.
     """
 
     def __init__(self, code: ErrorCode, text: str, msgid: int | None = None) -> None:
@@ -86,50 +86,50 @@ class ProtocolError(Exception):
 
 
 class Extension:
-    """A value of an extension type. Nothing here takes one; it is only what a message may carry by the way."""
+    """A value of an extension type. None is defined; messages with one are decoded so that checks can refuse it."""
 
     def __init__(self, code: int, data: bytes) -> None:
         self.code = code
         self.size = len(data)
 
     def __repr__(self) -> str:
-        """As an error tells of it."""
+        """Return the text for errors."""
         return f"extension type {self.code}"
 
 
 class Decoder:
-    """Cuts a stream of bytes into messages. Good for one connection; after a ProtocolError for nothing more.
+    """Splits the byte stream of one connection into messages. Unusable after a ProtocolError.
 
-    A message is built only once all of it is there. Until then it is nothing but its bytes: otherwise five bytes
-    could reserve a list of 100,000 items, and the next five another inside it, for as long as the sender likes.
+    A message is decoded only when it is complete. Otherwise five bytes could allocate a list of 100,000 items, and the
+    next five another inside it, without end.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._containers = self._values = 0
         self._pending = bytearray()
-        self._ended = 0  # where in the whole stream the last message ended, as the framer counts
+        self._ended = 0  # position of the end of the last message in the stream
         self._dead = False
-        # It skips from message to message and builds nothing. The room: a message, and the piece it begins in.
-        # Its buffer begins small (`read_size`, else 1 MiB) and grows, for most connections only ever send short calls.
+        # Skips messages without decoding them. The buffer holds a message and the piece in which it begins; it starts
+        # small (`read_size`, by default 1 MiB) and grows, because most connections send only short calls.
         room = 2 * limits.message_bytes
         self._framer: msgpack.Unpacker | None = msgpack.Unpacker(read_size=_FIRST_BUFFER, max_buffer_size=room)
 
     @property
     def half_read(self) -> bool:
-        """Whether the stream stands in the middle of a message."""
+        """Whether a message has been received in part."""
         return bool(self._pending)
 
     def close(self) -> None:
-        """Let go of what has come and was no whole message. Nothing more can be fed."""
+        """Discard a partial message. Nothing more can be fed."""
         self._dead = True
         self._pending = bytearray()
         self._framer = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Message]:
-        """The messages that are whole with this piece of the stream, to be taken before the next piece is fed.
+        """Yield the messages that this piece of the stream completes. Take all of them before feeding the next piece.
 
-        Raises ProtocolError for what is no message or past a limit; the messages before it come first.
+        Raise ProtocolError for an invalid message or an exceeded limit, after the messages before it.
         """
         framer = self._framer
         if self._dead or framer is None:
@@ -164,23 +164,23 @@ class Decoder:
         try:
             value = self._unpack(packed, object_hook=self._count)
         except TypeError:
-            # A map with a list or a map as a key, which no dict takes. It may be in a notification that nobody knows.
+            # A map with a list or map as a key, which is unhashable. It may be in an unknown notification.
             value = self._unpack(packed, object_pairs_hook=self._count_pairs)
-        # A message can only be deeper than the limit when it has more lists and maps than that.
+        # A message is not nested deeper than its number of lists and maps.
         if self._containers > self._limits.depth and _deeper_than(self._limits.depth, value):
             raise ProtocolError(ErrorCode.TOO_LARGE, f"more than {self._limits.depth} nested lists and maps")
         return _as_message(value)
 
     def _unpack(self, packed: bytes, **map_hook: Any) -> Any:
-        """The value. Every list and map comes by `_count` as soon as it is whole: a flood of them is stopped half-way.
+        """Decode a message. `_count` sees each list and map when it is complete, so a flood of them is stopped early.
 
-        Keys that are no text and extension types are let in here: `params_of` and the checks of a request refuse them
-        in words, and the connection stays.
+        Extension types and keys that are not text are accepted: `params_of` and the checks of a request refuse them,
+        and the connection stays open.
         """
         self._containers = self._values = 0
         return msgpack.unpackb(
             packed,
-            unicode_errors="surrogateescape",  # plain clients send any bytes as str; we take them as text all the same
+            unicode_errors="surrogateescape",  # other clients may send any bytes as str
             list_hook=self._count,
             ext_hook=Extension,
             strict_map_key=False,
@@ -211,7 +211,7 @@ class Decoder:
 
 
 def params_of(params: Any) -> dict[str, Any]:
-    """The map of a call's params, which are an array of no or one map. Raises ValueError; the stream goes on."""
+    """Return the map of a call's params, an array of at most one map. Raise ValueError; the stream stays usable."""
     if isinstance(params, list):
         if not params:
             return {}
@@ -224,25 +224,25 @@ def params_of(params: Any) -> dict[str, Any]:
 
 
 def request(msgid: int, method: str, params: Mapping[str, Any] | None = None) -> bytes:
-    """A call. Raises ValueError for what MessagePack or a message cannot hold."""
+    """Encode a call. Raise ValueError for a value that cannot be encoded."""
     return _pack([_REQUEST, msgid, method, [params] if params else []])
 
 
 def response(msgid: int, result: Any) -> bytes:
-    """The answer to a call that succeeded."""
+    """Encode the answer to a call that succeeded."""
     return _pack([_RESPONSE, msgid, None, result])
 
 
 def error_response(
     msgid: int | None, code: str, text: str, data: Mapping[str, Any] | None = None, *, plain: bool = False
 ) -> bytes:
-    """The answer to a call that failed. `plain`: as one string, for connections that have not said hello."""
+    """Encode the answer to a call that failed. `plain`: as one string, for connections without hello."""
     error = f"{code}: {text}" if plain else {"code": code, "message": text, "data": data}
     return _pack([_RESPONSE, msgid, error, None])
 
 
 def notification(method: str, params: Mapping[str, Any] | None = None) -> bytes:
-    """Something told without an answer."""
+    """Encode a message without an answer."""
     return _pack([_NOTIFICATION, method, [params] if params else []])
 
 
@@ -261,7 +261,7 @@ def _packer_pack(message: list[Any]) -> bytes:
 
 
 def _as_message(value: Any) -> Message:
-    # A kind is one of three ints and nothing that only equals them, such as true or 1.0.
+    # The type must be an int, not an equal value such as true or 1.0.
     match value:
         case [kind, msgid, str(method), params] if kind is _REQUEST and _is_msgid(msgid):
             return Request(msgid, method, params)
@@ -279,7 +279,7 @@ def _is_msgid(value: Any) -> bool:
 
 
 def _deeper_than(limit: int, value: Any) -> bool:
-    """Whether there are more than `limit` lists and maps within one another, looked at level by level."""
+    """Return whether lists and maps are nested more than `limit` deep."""
     level = [value]
     for _ in range(limit):
         level = [
@@ -294,7 +294,7 @@ def _deeper_than(limit: int, value: Any) -> bool:
 
 
 def _as_key(key: Any) -> Any:
-    """A key as a dict takes it: for a list or a map something that is as little a name as they are."""
+    """Return a hashable key: a stand-in, which is not a string either, for a list or map."""
     return (type(key).__name__,) if type(key) in _CONTAINERS else key
 
 

@@ -4,13 +4,13 @@
     last            the newest job
     3-9             those with these numbers
     label:k=v       those with this label
-    name:x*         those whose name is like this glob
+    name:x*         those whose name matches this glob
     batch:b         those of this batch
-    @failed         those in this state, in small or capital letters
+    @failed         those in this state, in any case
     all             all jobs
 
-An exact id comes before everything else: a job may have the id `3-9`. Whether there is one is for the store to say; it
-is looked up before a text is read as a selector.
+An exact id takes precedence: a job may have the id `3-9`. The store looks up the id before a text is parsed as a
+selector.
 """
 
 import re
@@ -29,7 +29,7 @@ _FORMS: Final = {"label": "label:KEY=VALUE", "name": "name:GLOB", "batch": "batc
 
 
 class One(NamedTuple):
-    """A job by its id, or else by its number."""
+    """One job, by its id or else by its number."""
 
     text: str
 
@@ -39,9 +39,9 @@ class Last(NamedTuple):
 
 
 class Criteria(NamedTuple):
-    """Any number of jobs: those that pass the filter, from one number to another.
+    """Any number of jobs: those that match the filter, in a range of numbers.
 
-    `may_be_empty`: that no job is among them is nothing unusual. Of any other selector it is most likely a slip.
+    `may_be_empty`: matching no job is not an error. For other selectors it is, as it is most likely a mistake.
     """
 
     where: Filter | None
@@ -72,12 +72,12 @@ def parse(text: str, key: str = "ids") -> Selector:
 
 
 def number(text: str) -> int | None:
-    """The number of a job as it was written; None when the text is none."""
+    """Return the number of a job, or None if the text is not a number."""
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def hidden_by(id: str) -> str | None:
-    """What an id stands for as long as no job has it, with another way to name that. None: nothing."""
+    """Return what the text of an id means while no job has it, and how else to refer to that; None: nothing."""
     if (seq := number(id)) is not None:
         return f"job number {seq}, which {seq}-{seq} names"
     span = _RANGE.fullmatch(id)
@@ -85,10 +85,10 @@ def hidden_by(id: str) -> str | None:
 
 
 def is_selector(parent: str) -> bool:
-    """Whether what a job is to wait for is to be looked up as a selector, unless it is an exact id.
+    """Return whether a dependency is to be looked up as a selector, unless it is an exact id.
 
-    `batch:NAME` is none: it stands for all of a batch, also for the jobs that are still to come. True for a selector
-    that makes no sense, too: looking it up tells why.
+    False for `batch:NAME`, which stands for all jobs of a batch, including later ones. True also for an invalid
+    selector: looking it up reports the error.
     """
     if parent.startswith(BATCH_PREFIX) and parent != BATCH_PREFIX:
         return False

@@ -1,7 +1,7 @@
-"""The requests that add jobs: one, many, and batches of more than one message holds.
+"""Requests that add jobs: one, many, and batches of several messages.
 
-The job's own keys are checked by JobSpec; here are those that come with it: the submitter's environment and umask,
-the defaults laid under many jobs, and the request id that makes a repeat harmless.
+JobSpec checks the keys of a job; these classes check the parameters beside it: the submitter's environment and umask,
+the defaults of many jobs, and the request id that makes a repeat safe.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,19 +14,19 @@ from queuectl_client.protocol.jobspec import JobSpec, read_keys
 from queuectl_client.protocol.message import Request, param
 
 MAX_JOBS: Final = 10_000
-"""Jobs of one call: they are checked and stored in one go, and no other client may wait longer than 100 ms."""
+"""Maximum jobs in one call: they are checked and stored in one step, which must not delay other clients over 100 ms."""
 
 _UMASK = checks.integer(0, 0o777)
 
 
 class Submitter(NamedTuple):
-    """What a job inherits from who submitted it; None where the daemon is to fill it in."""
+    """What a job inherits from its submitter; None: the daemon fills it in."""
 
     environment: Mapping[str, str] | None = None
     umask: int | None = None
 
     def __repr__(self) -> str:
-        """Without the environment, which often holds secrets."""
+        """Leave out the environment, which may hold secrets."""
         return f"Submitter(umask={self.umask})"
 
 
@@ -53,45 +53,45 @@ class Enqueue:
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self:
-        """The checked request. Raises BadParams."""
+        """Return the checked request. Raise BadParams."""
         keys = dict(params)
         request = _optional(checks.request_id, "request", keys.pop("request", None))
         return cls(JobSpec.from_map(keys), _submitter(keys, NOBODY), request)
 
 
 class Jobs(NamedTuple):
-    """Checked jobs and, one for one, who submitted them."""
+    """Checked jobs and their submitters, in the same order."""
 
     specs: tuple[JobSpec, ...]
     submitters: tuple[Submitter, ...]
 
 
 class Defaults:
-    """The keys laid under every job of a call or batch, checked once however many jobs there are."""
+    """Default keys of every job of a call or batch, checked once for all jobs."""
 
     __slots__ = ("_submitter", "_values")
 
     def __init__(self, defaults: Mapping[str, Any] | None = None) -> None:
-        """Raises BadParams for a key or value that no job may have."""
+        """Raise BadParams for an invalid key or value."""
         keys = {} if defaults is None else _as_map("defaults", defaults)
         self._values = read_keys(keys)
         self._submitter = _submitter(keys, NOBODY)
 
     @property
     def depends_on(self) -> tuple[tuple[str, str], ...]:
-        """What every job waits for that says nothing else."""
+        """The dependencies of every job without its own."""
         return self._values.get("depends_on") or ()
 
     def under(self, jobs: Any) -> Jobs:
-        """The checked jobs, each with these defaults under it.
+        """Return the checked jobs with these defaults applied.
 
-        Raises BadParams for a bad job; its sentence begins with `job 3: ` and its data has the index, from 0.
+        Raise BadParams for an invalid job; its message begins with `job 3: ` and its data has the index, from 0.
         """
         (whole,) = self.slices(jobs, MAX_JOBS)
         return whole
 
     def slices(self, jobs: Any, size: int) -> Iterator[Jobs]:
-        """Like `under`, so many jobs at a time: to check 10,000 of them takes some 50 ms."""
+        """Like `under`, in slices of `size` jobs, because checking 10,000 takes about 50 ms."""
         if not isinstance(jobs, list | tuple) or not jobs:
             raise bad("jobs", jobs, "a list of at least one job")
         if len(jobs) > MAX_JOBS:
@@ -115,7 +115,7 @@ class Defaults:
         if not self._values:
             return JobSpec.of(values)
         merged = self._values | values
-        # A job's own time takes the place of the default one, whichever of the two keys says it.
+        # The time of a job, in either key, replaces the default one, in either key.
         if "run_at" in values and "delay" not in values:
             merged.pop("delay", None)
         elif "delay" in values and "run_at" not in values:
@@ -125,7 +125,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class EnqueueMany:
-    """Store all of the jobs or none. A job in `submitters` is at the place of its spec in `specs`."""
+    """Store all of the jobs or none. `submitters` are in the order of `specs`."""
 
     specs: tuple[JobSpec, ...]
     submitters: tuple[Submitter, ...]
@@ -133,7 +133,7 @@ class EnqueueMany:
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self:
-        """The checked request of `{jobs, defaults, request}`. Raises BadParams."""
+        """Return the checked request of `{jobs, defaults, request}`. Raise BadParams."""
         _only(params, "jobs", "defaults", "request")
         request = _optional(checks.request_id, "request", params.get("request"))
         specs, submitters = Defaults(params.get("defaults")).under(params.get("jobs"))
@@ -142,32 +142,32 @@ class EnqueueMany:
 
 @dataclass(frozen=True, slots=True)
 class BatchOpen:
-    """Begin a batch. `defaults` are laid under every job added to it."""
+    """Open a batch. `defaults` are default keys of all its jobs."""
 
     defaults: Defaults = field(default_factory=Defaults)
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self:
-        """The checked request of `{defaults}`. Raises BadParams."""
+        """Return the checked request of `{defaults}`. Raise BadParams."""
         _only(params, "defaults")
         return cls(Defaults(params.get("defaults")))
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAdd:
-    """Add jobs to an open batch. They stay as they came until the batch's defaults are laid under them."""
+    """Add jobs to an open batch. They are checked once the batch's defaults are applied."""
 
     token: str
     jobs: Any = field(repr=False)
 
     @classmethod
     def from_map(cls, params: Mapping[str, Any]) -> Self:
-        """The request of `{token, jobs}`. Raises BadParams; the jobs are checked by `under`."""
+        """Return the request of `{token, jobs}`. Raise BadParams; `under` checks the jobs."""
         _only(params, "token", "jobs")
         return cls(checks.text(128)("token", params.get("token")), params.get("jobs"))
 
     def under(self, defaults: Defaults) -> Jobs:
-        """The checked jobs with the batch's defaults under them. Raises BadParams, as `Defaults.under` does."""
+        """Return the checked jobs with the batch's defaults applied. Raise BadParams like `Defaults.under`."""
         return defaults.under(self.jobs)
 
 

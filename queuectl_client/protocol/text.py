@@ -1,19 +1,18 @@
 """Wire encoding of text that is not UTF-8.
 
-Command lines and environments are bytes. In memory they are `str`, with the bytes that are not UTF-8 as
-surrogate escapes (PEP 383); on the wire such text is MessagePack's bin, all other text is its str.
-This module owns that translation and knows no keys and no messages.
+Command lines and environments are bytes. In memory they are `str`, with invalid UTF-8 as surrogate escapes (PEP 383);
+on the wire such text is MessagePack bin, and all other text is str. This module converts between the two.
 """
 
 from typing import Any
 
 
 class NotText(ValueError):
-    """A string holds a lone surrogate that stands for no byte, so that no encoding has it."""
+    """A string has a lone surrogate that does not stand for a byte and so cannot be encoded."""
 
 
 def to_wire(text: str) -> str | bytes:
-    """The text itself when it is UTF-8, else its bytes. Raises NotText."""
+    """Return the text if it is valid UTF-8, otherwise its bytes. Raise NotText."""
     if text.isascii():
         return text
     try:
@@ -24,12 +23,12 @@ def to_wire(text: str) -> str | bytes:
 
 
 def from_wire(value: str | bytes) -> str:
-    """The text in memory: bytes that are not UTF-8 become surrogate escapes."""
+    """Return the text in memory: invalid UTF-8 becomes surrogate escapes."""
     return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
 
 
 def all_to_wire(value: Any) -> Any:
-    """A copy of a value made of maps, lists and scalars with every text in it as `to_wire` gives it."""
+    """Return a copy of a value of maps, lists and scalars, with `to_wire` applied to every text."""
     if isinstance(value, str):
         return to_wire(value)
     if isinstance(value, dict):
@@ -40,7 +39,7 @@ def all_to_wire(value: Any) -> Any:
 
 
 def is_plain(text: str) -> bool:
-    """Whether the text is UTF-8: no surrogate escapes in it."""
+    """Return whether the text is valid UTF-8, without surrogate escapes."""
     if text.isascii():
         return True
     try:

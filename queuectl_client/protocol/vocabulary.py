@@ -1,13 +1,13 @@
-"""The words of queuectl: states, error codes and event kinds, and nothing else.
+"""States, error codes, event kinds and other fixed words.
 
-A word that goes over the wire, into the store or onto the screen is spelled here once.
+Each word of the wire, the store and the output is defined here once.
 """
 
 from enum import StrEnum
 
 
 class _Word(StrEnum):
-    """A word is looked up as fast as its text: the hash that Enum has is a function of Python."""
+    """A StrEnum with the fast hash of str; that of Enum is a Python function."""
 
     __hash__ = str.__hash__
 
@@ -28,7 +28,7 @@ class JobState(_Word):
 ENDED_STATES = frozenset({JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED})
 """States of a job that will not run again by itself."""
 WAITING_STATES = frozenset({JobState.PENDING, JobState.FAILED, JobState.HELD, JobState.BLOCKED})
-"""States of a job that will run, and does not now."""
+"""States of a job that will run but is not running."""
 
 
 class ReasonCode(_Word):
@@ -44,7 +44,7 @@ class ReasonCode(_Word):
     CANCELLED = "cancelled"
     DEPENDENCY = "dependency"
     CRASHED = "crashed"
-    """Only of an attempt: its worker crashed, and the job runs again."""
+    """Only for an attempt: its worker crashed, and the job runs again."""
 
 
 class ErrorCode(_Word):

@@ -141,8 +141,8 @@ def test_a_long_list_is_sorted_with_little_memory(home: Home, monkeypatch: pytes
     monkeypatch.setattr(sorting, "RUN", 100)
     monkeypatch.setattr(listing, "MOST_SORTED", 100)
     laid_down: list[int] = []
-    lay_down = sorting._laid_down
-    monkeypatch.setattr(sorting, "_laid_down", lambda run: laid_down.append(len(run)) or lay_down(run))
+    lay_down = sorting._spill
+    monkeypatch.setattr(sorting, "_spill", lambda run: laid_down.append(len(run)) or lay_down(run))
     monkeypatch.setenv("QUEUECTL_HOME", home.env["QUEUECTL_HOME"])
     invocation = Invocation()
     try:

@@ -91,13 +91,13 @@ def waited_for(
         return wait if invocation.client().run(wait.until_ended()) else None
     from queuectl_client.cli.output.waitreport import WaitReport
 
-    with WaitReport(invocation, jobs, told=alone):
+    with WaitReport(invocation, jobs, announced=alone):
         return wait if invocation.client().run(wait.until_ended()) else None
 
 
 def told(invocation: Invocation, wait: Wait) -> Iterator[Job]:
     """The jobs that were waited for, a page at a time."""
-    return invocation.client().stream(wait.told())
+    return invocation.client().stream(wait.emit_pages())
 
 
 def status_of(wait: Wait) -> int:

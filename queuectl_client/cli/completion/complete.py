@@ -1,8 +1,8 @@
-"""The answer to a shell that completes a line: which words may stand at the cursor. What the words are is in `offers`.
+"""Answer a shell's completion request. The candidates come from `completers`.
 
-The shell's script gives the line up to the cursor in COMP_TEXT and gets a word a line, with a tab and a description
-where its shell shows one. Lines with a colon in front tell the shell what to do: `:file` and `:folder` to complete
-paths itself, `:open` to put no space behind a word. Nothing is ever said besides, and no daemon is started.
+The shell's script passes the line up to the cursor in COMP_TEXT and gets one word per line, with a tab and a
+description if the shell shows one. Lines that begin with a colon are instructions: `:file` and `:folder` to complete
+paths itself, `:open` to add no space after a word. Prints nothing else, and starts no daemon.
 """
 
 import re
@@ -21,19 +21,19 @@ from queuectl_client.cli.invocation import Invocation
 from queuectl_client.errors import QueuectlError
 
 PATIENCE_S: Final = 0.3
-"""How long a shell waits for the daemon: one that hangs must not hang the line that is typed. _QUEUECTL_PATIENCE in
-the environment is another number, for a machine that is slower than people are patient."""
+"""Seconds to wait for the daemon, so that a hanging daemon does not block the shell. The environment variable
+_QUEUECTL_PATIENCE overrides it, for slow machines."""
 _LONGEST: Final = 60
 _SPECIAL: Final = re.compile(r"([^\w@%+=:,./-])")
-"""What bash would not take for part of a word."""
+"""Characters at which bash splits words."""
 
 
 class _TooLate(Exception):
-    """The daemon has not answered in time."""
+    """The daemon did not answer in time."""
 
 
 def answer(root: click.Command, invocation: Invocation, environ: Mapping[str, str]) -> int:
-    """Tell the shell that asks which words may come. Always 0, with nothing at all where something is wrong."""
+    """Print the candidates for the shell. Return 0, also after an error, which prints nothing."""
     shell = environ["_QUEUECTL_COMPLETE"].removesuffix("_complete")
     words, incomplete = _split(environ.get("COMP_TEXT", ""))
     try:
@@ -47,28 +47,28 @@ def answer(root: click.Command, invocation: Invocation, environ: Mapping[str, st
 
 
 def _split(text: str) -> tuple[list[str], str]:
-    """The words before the cursor, without the program's name, and the word at the cursor."""
+    """Return the words before the cursor, without the program's name, and the word at the cursor."""
     words = split_arg_string(text)[1:]
     at_next = not text or text[-1].isspace()
     return (words, "") if at_next or not words else (words[:-1], words[-1])
 
 
 def _candidates(root: click.Command, invocation: Invocation, words: Sequence[str], text: str) -> Iterator[Candidate]:
-    """The words that may stand where the text is. An option and its value in one word (`--queue=ni`) stay one."""
+    """Yield the candidates for the text. An option with its value (`--queue=ni`) stays one word."""
     args = list(words)
     ctx = _resolve_context(root, {"obj": invocation}, "queuectl", args)
     wanted, incomplete = _resolve_incomplete(ctx, args, text)
     option = text.removesuffix(incomplete) if incomplete != text else ""
     if isinstance(wanted, LazyVerbGroup) and not incomplete.startswith("-"):
-        if not ctx._protected_args:  # else a verb was typed that there is not
+        if not ctx._protected_args:  # otherwise the verb is unknown
             yield from _verbs(wanted, incomplete)
         return
     source = completers.source(ctx, wanted) if isinstance(wanted, click.Parameter) else None
     if source is not None:
         taken = set(words)
-        for value, told in source(invocation, ctx, incomplete):
+        for value, description in source(invocation, ctx, incomplete):
             if value not in taken:
-                yield Candidate(value if value.startswith(":") else option + value, told)
+                yield Candidate(value if value.startswith(":") else option + value, description)
         return
     for item in wanted.shell_complete(ctx, incomplete):
         yield (
@@ -77,7 +77,7 @@ def _candidates(root: click.Command, invocation: Invocation, words: Sequence[str
 
 
 def _verbs(noun: LazyVerbGroup, incomplete: str) -> Iterator[Candidate]:
-    """The verbs that begin so; another name of one only when no first name does."""
+    """Yield the verbs with this prefix; aliases only if no first name has it."""
     found = [
         Candidate(name, entry.summary) for name, entry in noun.commands_by_name.items() if name.startswith(incomplete)
     ]
@@ -89,7 +89,7 @@ def _verbs(noun: LazyVerbGroup, incomplete: str) -> Iterator[Candidate]:
 
 
 def _lines(found: Iterable[Candidate], shell: str, begun: str) -> Iterator[str]:
-    """The lines for the shell. `begun`: the part of the word that bash does not take for part of it."""
+    """Yield the lines for the shell. `begun`: the part of the word that bash has split off."""
     shown = [candidate for candidate in found if candidate.value.isprintable()]
     if any(candidate.value.endswith(("=", ":")) for candidate in shown):
         yield ":open"
@@ -103,7 +103,7 @@ def _lines(found: Iterable[Candidate], shell: str, begun: str) -> Iterator[str]:
 
 
 class _Alarm:
-    """Raises _TooLate in what is done within it, wherever it waits, when so many seconds are over."""
+    """Context manager that raises _TooLate in its block after so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

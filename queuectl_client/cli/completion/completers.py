@@ -1,6 +1,6 @@
-"""Completers: candidates for parameters, such as job IDs, names and keys. Some ask the daemon.
+"""Completers: candidates for parameters, such as job ids, names and keys. Some query the daemon.
 
-A completer gets the text at the cursor and yields the candidates that begin with it. It raises what a call raises.
+A completer gets the text at the cursor and yields the candidates that begin with it. Errors of calls propagate.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,11 +26,11 @@ class Candidate(NamedTuple):
 Source = Callable[[Invocation, click.Context, str], Iterable[Candidate]]
 
 _JOBS: Final = 50
-"""Jobs that are offered, the newest: more is nothing to choose from."""
+"""Maximum jobs offered, the newest: a longer list is of no use."""
 _SEARCHED: Final = 1000
-"""The newest jobs, among which those are looked for whose id begins as typed."""
+"""Newest jobs searched for ids with the prefix."""
 _LOOKED_AT: Final = 200
-"""The newest jobs, whose labels, names and batches are offered."""
+"""Newest jobs whose labels, names and batches are offered."""
 _ACTIONS: Final[Mapping[str, JobAction]] = {
     **{str(action): action for action in JobAction},
     "send": JobAction.KILL,
@@ -38,12 +38,12 @@ _ACTIONS: Final[Mapping[str, JobAction]] = {
     "rm": JobAction.REMOVE,
     "dlq": JobAction.DLQ_RETRY,
 }
-"""Commands on jobs, by the action that says in which states a job can be offered."""
+"""Commands on jobs and their actions, which determine the states of the jobs offered."""
 _SIGNALS: Final = ("TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT")
 
 
 def source(ctx: click.Context, parameter: click.Parameter) -> Source | None:
-    """Where the words for a parameter come from; None: click knows, from its type."""
+    """Return the completer of a parameter; None: click completes it by its type."""
     parent = ctx.parent.info_name if ctx.parent is not None else None
     name = parameter.name or ""
     return _OF_NOUN.get((parent or "", name)) or _OF_NAME.get(name)
@@ -59,14 +59,14 @@ def _call(invocation: Invocation, method: str, **params: Any) -> Any:
 
 
 def _verb(ctx: click.Context) -> str:
-    """The first word of the verb: `dlq` of `dlq retry`."""
+    """Return the first word of the verb: `dlq` for `dlq retry`."""
     while ctx.parent is not None and ctx.parent.parent is not None:
         ctx = ctx.parent
-    return ctx.command.name or ""  # its first name, also where an alias was typed
+    return ctx.command.name or ""  # the first name, also if an alias was typed
 
 
 def jobs(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Several jobs: ids and selectors."""
+    """Yield references to any number of jobs: ids and selectors."""
     kind, colon, _ = incomplete.partition(":")
     if incomplete.startswith("@"):
         yield from _matching((Candidate(f"@{state}", f"all {state} jobs") for state in render.STATE_LABELS), incomplete)
@@ -81,7 +81,7 @@ def jobs(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterato
 
 
 def job(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """One job: the newest with which the verb has to do, then `last`."""
+    """Yield the newest jobs that the verb applies to, then `last`."""
     action = _ACTIONS.get(_verb(ctx))
     asked = {"state": sorted(PERMITS[action].states)} if action is not None else {}
     page = _call(invocation, "list", **asked, order="newest", limit=_SEARCHED, keys=["id", "state", "command"])
@@ -92,7 +92,7 @@ def job(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator
 
 
 def job_or_batch(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """A job, or `batch:NAME`, to wait for."""
+    """Yield jobs, or `batch:NAME`, to wait for."""
     if incomplete.startswith("batch:"):
         yield from jobs(invocation, ctx, incomplete)
     else:
@@ -101,21 +101,21 @@ def job_or_batch(invocation: Invocation, ctx: click.Context, incomplete: str) ->
 
 
 def job_or_change(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """A dead job, or a key to change before it runs again."""
+    """Yield dead jobs, and keys to change before they run again."""
     yield from jobs(invocation, ctx, incomplete)
     if incomplete:
         yield from changes(invocation, ctx, incomplete)
 
 
 def queues(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """The queues there are."""
+    """Yield the existing queues."""
     rows = _call(invocation, "queue.list")["queues"]
-    told = (Candidate(row["name"], "paused" if row["paused"] else f"{row['ready']} ready") for row in rows)
-    return _matching(told, incomplete)
+    candidates = (Candidate(row["name"], "paused" if row["paused"] else f"{row['ready']} ready") for row in rows)
+    return _matching(candidates, incomplete)
 
 
 def labels(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Names of labels, then their values."""
+    """Yield names of labels; after a name, its values."""
     name, equals, _ = incomplete.partition("=")
     found: dict[str, None] = {}
     for row in _newest(invocation):
@@ -128,19 +128,19 @@ def labels(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iter
 
 
 def job_names(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterable[Candidate]:
-    """Names of jobs, where one is looked for: a new one has a name of its own."""
+    """Yield names of jobs, except for a new job, which gets its own."""
     return () if _verb(ctx) in ("enqueue", "run") else names(invocation, ctx, incomplete)
 
 
 def names(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Names of jobs."""
+    """Yield names of jobs."""
     return _matching(
         map(Candidate, dict.fromkeys(row["name"] for row in _newest(invocation) if row["name"])), incomplete
     )
 
 
 def batches(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Names of batches."""
+    """Yield names of batches."""
     return _matching(
         map(Candidate, dict.fromkeys(row["batch"] for row in _newest(invocation) if row["batch"])), incomplete
     )
@@ -152,25 +152,25 @@ def _newest(invocation: Invocation) -> list[dict[str, Any]]:
 
 
 def resources(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Names of the resources that are set."""
+    """Yield names of the configured resources."""
     supplies = _call(invocation, "config.get", key="resources")["value"] or ""
-    told = (part.strip().partition("=") for part in supplies.split(",") if "=" in part)
-    return _matching((Candidate(f"{name}=", f"{amount} in all") for name, _, amount in told), incomplete)
+    pairs = (part.strip().partition("=") for part in supplies.split(",") if "=" in part)
+    return _matching((Candidate(f"{name}=", f"{amount} in all") for name, _, amount in pairs), incomplete)
 
 
 def settings(invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Keys of the settings, with their values."""
+    """Yield config keys, with their values."""
     rows = _call(invocation, "config.list")["config"]
     return _matching((Candidate(row["key"], render.setting_text(row["value"])) for row in rows), incomplete)
 
 
 def changes(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Keys of a job that can be changed."""
+    """Yield keys of a job that can be changed."""
     return _matching((Candidate(f"{key}=", attribute.form) for key, attribute in EDITABLE.items()), incomplete)
 
 
 def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """A key, or the state, reason or queue behind it; nothing behind a space, for each shell quotes in its own way."""
+    """Yield keys, or the states, reasons or queues after one; nothing after a space, as quoting differs by shell."""
     key, equals, value = incomplete.partition("=")
     if " " in incomplete:
         return
@@ -187,12 +187,12 @@ def filters(invocation: Invocation, ctx: click.Context, incomplete: str) -> Iter
 
 
 def reasons(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Codes of reasons."""
+    """Yield codes of reasons."""
     return _matching(map(Candidate, ReasonCode), incomplete)
 
 
 def sort_keys(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Keys to sort by."""
+    """Yield keys to sort by."""
     return _matching((Candidate(key, str(kind)) for key, kind in KINDS.items()), incomplete)
 
 
@@ -204,24 +204,24 @@ def states(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Ite
 
 
 def columns(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Columns of a table, after those that are there."""
+    """Yield columns of a table that are not yet in the list."""
     before, comma, _ = incomplete.rpartition(",")
     taken = before.split(",")
     return _matching((Candidate(before + comma + key) for key in (*SHOWN, *COMPUTED) if key not in taken), incomplete)
 
 
 def signals(_invocation: Invocation, _ctx: click.Context, incomplete: str) -> Iterator[Candidate]:
-    """Names of signals."""
+    """Yield names of signals."""
     return _matching(map(Candidate, _SIGNALS), incomplete.upper())
 
 
 def files(*_: Any) -> Iterator[Candidate]:
-    """Paths, which the shell knows itself."""
+    """Let the shell complete paths."""
     yield Candidate(":file")
 
 
 def folders(*_: Any) -> Iterator[Candidate]:
-    """Paths of folders."""
+    """Let the shell complete paths of folders."""
     yield Candidate(":folder")
 
 

@@ -1,6 +1,6 @@
-"""Changes of a job as a person types them, KEY=VALUE or in a file, and as the wire has them.
+"""Parse changes of a job, KEY=VALUE or from a file, into the wire format.
 
-Numbers, durations, lists and maps are read from their text; what they may be the daemon decides.
+Parses numbers, durations, lists and maps; the daemon checks the values.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,14 +27,14 @@ class Change(click.ParamType[tuple[str, str]]):
     name = "KEY=VALUE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """The key and the text of what was typed."""
+        """Return the key and the text of the value."""
         return Pair(self.name).convert(value, param, ctx)
 
 
 def typed(changes: Iterable[tuple[str, str]], job: Job | None = None) -> dict[str, Any]:
-    """The changes as the wire has them. `none` takes a value away.
+    """Return the changes in the wire format. `none` resets a value.
 
-    `labels.user=ada` and `env.MODE=fast` change one entry of the map that `job` has, which is then needed.
+    `labels.user=ada` and `env.MODE=fast` change one entry of a map of `job`, which is then required.
     """
     found: dict[str, Any] = {}
     for given, text in changes:
@@ -61,23 +61,23 @@ def typed(changes: Iterable[tuple[str, str]], job: Job | None = None) -> dict[st
 
 
 def needs_job(changes: Iterable[tuple[str, str]]) -> bool:
-    """Whether one of the changes is of a single entry of a map."""
+    """Return whether a change is of a single entry of a map, which requires the job."""
     return any("." in key for key, _ in changes)
 
 
 def entries_of(job: Job, key: str) -> dict[str, Any]:
-    """A map of the job, to be changed. Values of its environment are not known: true stands for each."""
+    """Return a copy of a map of the job. Values of its environment are unknown; true keeps each."""
     return dict.fromkeys(job["env_names"], True) if key == "env" else dict(job.get(key) or {})
 
 
 def dependency(text: str) -> str | dict[str, str]:
-    """`job_1`, `job_1:any`, `batch:nightly`: after which job, and after what end of it."""
+    """Parse a dependency, such as `job_1`, `job_1:any`, `batch:nightly`."""
     parent, end = split_end(text)
     return parent if end is None else {"id": parent, "on": end}
 
 
 def dependency_text(parent: Mapping[str, str]) -> str:
-    """The other way round."""
+    """Return the text of a dependency, the inverse of `dependency`."""
     return parent["id"] if parent["on"] == "completed" else f"{parent['id']}:{parent['on']}"
 
 
@@ -118,7 +118,7 @@ def _map(key: str, given: str, text: str) -> Any:
 
 
 def read_json(given: str, text: str) -> Any:
-    """The value of a JSON text."""
+    """Return the value of a JSON text. Raise InvalidParams."""
     import json
 
     try:
@@ -144,7 +144,7 @@ def _code(text: str) -> int | str:
 
 
 def from_file(key: str, value: Any) -> Any:
-    """A value as it stands in the file that was edited, as the wire has it."""
+    """Convert a value of an edited file to the wire format."""
     form = ATTRIBUTES[key].form if key in ATTRIBUTES else None
     if form is Form.SECONDS and isinstance(value, str) and (found := seconds(value)) is not None:
         return found

@@ -1,6 +1,6 @@
-"""A job's command as it is typed: a JSON object, one shell string, or several words.
+"""Parse the command of a job: a JSON object, one shell string, or several words.
 
-What was probably meant as something else (other JSON, `-`, `@file`) is refused with the form for it, and never run.
+Words that are probably meant otherwise (other JSON, `-`, `@file`) are refused, with the correct form, not run.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from queuectl_client.errors import InvalidParams
 AS_A_COMMAND: Final = "to run it as a shell command, add --shell"
 ONE_WORD: Final = """put single quotes around the JSON: '{"command":"echo hi"}'"""
 _JSON_BEGINS: Final = tuple('[-"0123456789n')
-"""How other JSON than an object may begin; `true` and `false` are commands."""
+"""Prefixes of JSON other than objects; `true` and `false` are commands."""
 _UNQUOTED: Final = ('{"', "[{")
 
 
 def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Callable[[str], None]) -> JobMap:
-    """The job that the words alone describe. Raises UsageError where there is none, InvalidParams for bad JSON."""
+    """Return the job for these words. Raise UsageError if there are none, InvalidParams for invalid JSON."""
     if not command:
         raise click.UsageError("no command given; use -f FILE or -f - to read commands from a file or stdin")
     if len(command) > 1:
@@ -41,9 +41,9 @@ def command_of(command: tuple[str, ...], *, shell: bool, lenient: bool, say: Cal
 
 
 def script_of(name: str, arguments: tuple[str, ...]) -> JobMap:
-    """The job that runs a script as it is now: its interpreter reads it from stdin. `-`: the script is on our stdin.
+    """Return a job that runs a script with its current content, as the stdin of its interpreter. `-`: read from stdin.
 
-    Raises InvalidParams for a file that cannot be read.
+    Raise InvalidParams if the file cannot be read.
     """
     import os
     import sys
@@ -58,14 +58,14 @@ def script_of(name: str, arguments: tuple[str, ...]) -> JobMap:
         raise InvalidParams(f"{name}: {error.strerror}") from None
     text = data.decode("utf-8", "surrogateescape")
     first = text.partition("\n")[0]
-    # As execve(2) has it: the interpreter, and all that follows it as one argument.
+    # As in execve(2): the interpreter, and the rest of the line as one argument.
     interpreter = first[2:].strip().split(None, 1) if first.startswith("#!") else []
     job: JobMap = {"command": [*(interpreter or ["/bin/sh"]), "/dev/stdin", *arguments], "stdin": text}
     return job if name == "-" else {**job, "name": os.path.basename(name)}
 
 
 def refuse_guess(text: str) -> None:
-    """Raises InvalidParams for one word that is no command but JSON, or a file, with the form that was meant."""
+    """Raise InvalidParams for a word that is JSON or a file rather than a command, with the correct form."""
     word = text.strip()
     if word == "-":
         raise InvalidParams(f"'-' is not a command; to read jobs from stdin: queuectl enqueue -f -; {AS_A_COMMAND}")
@@ -106,7 +106,7 @@ def _meant(value: Any) -> str:
 
 
 def _quoted(*words: str) -> str:
-    """The words as a shell would be given them."""
-    import shlex  # only where something is refused
+    """Return the words quoted for a shell."""
+    import shlex  # only needed for errors
 
     return shlex.join(words)

@@ -1,6 +1,6 @@
-"""A job as a file in which a person changes it: TOML, with a comment that names each key. Written and read here.
+"""Read and write the file for editing a job: TOML, with a comment for each key.
 
-Written by tomli-w, read by tomllib; both are imported with this module, which is imported when an editor opens.
+Imports tomli-w and tomllib, so it is imported only for an editor.
 """
 
 import tomllib
@@ -16,17 +16,17 @@ from queuectl_client.protocol.attributes import EDITABLE, MAPS, Attribute, Form
 Job = Mapping[str, Any]
 
 _UNSEEN: Final = ("delay", "stdin")
-"""A delay is a run_at by now, and stdin, like the values of env, is never shown."""
+"""Keys left out: a delay has become a run_at, and stdin, like the values of env, is never shown."""
 KEYS: Final[Mapping[str, Attribute]] = {
     name: EDITABLE[name]
     for name in sorted(EDITABLE, key=lambda name: (name in MAPS, name != "command"))
     if name not in _UNSEEN
 }
-"""The keys that are shown; maps last, for a table ends at the next one."""
+"""Keys in the file; maps last, because a TOML table ends at the next one."""
 
 
 def _comment(attribute: Attribute) -> str:
-    """What stands above a key: what it means, and what it may be."""
+    """Return the comment for a key: its meaning and its values."""
     meaning = attribute.comment or attribute.help
     match attribute.form:
         case Form.SECONDS:
@@ -37,19 +37,19 @@ def _comment(attribute: Attribute) -> str:
 
 
 def shown(job: Job) -> dict[str, Any]:
-    """What the file holds of a job: the keys that have a value."""
+    """Return the keys of a job for the file: those with a value."""
     values = {key: job.get(key) for key in KEYS} | {"env": entries_of(job, "env")}
     values["depends_on"] = [dependency_text(parent) for parent in job.get("depends_on") or ()]
     return {key: value for key, value in values.items() if value not in (None, [], {}) and _is_text(value)}
 
 
 def unshown(job: Job) -> list[str]:
-    """Keys that have a value which no TOML can hold: it is not UTF-8."""
+    """Return the keys whose values TOML cannot represent: invalid UTF-8."""
     return [key for key in KEYS if job.get(key) is not None and not _is_text(job[key])]
 
 
 def written(job: Job) -> str:
-    """The file's text."""
+    """Return the text of the file."""
     values = shown(job)
     lines = [
         f"# {job['id']}, {job['state']}.",
@@ -66,7 +66,7 @@ def written(job: Job) -> str:
 
 
 def changes(job: Job, text: str) -> dict[str, Any]:
-    """What a person has changed in the file, as the wire has it. Raises InvalidParams for what is no TOML."""
+    """Return the changes made in the file, in the wire format. Raise InvalidParams for invalid TOML."""
     try:
         after = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -88,7 +88,7 @@ def _behind_hash(text: str) -> str:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is text, numbers and such through and through: bytes are what is not UTF-8."""
+    """Return whether a value contains no bytes, which stand for invalid UTF-8."""
     if isinstance(value, dict):
         return all(map(_is_text, value)) and all(map(_is_text, value.values()))
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""The jobs of a file: JSON objects, or shell commands a line. Read as a stream; any length takes little memory.
+"""Read the jobs of a file: JSON objects, or shell commands, one per line. Streams, so memory is bounded.
 
-Objects may follow one another with any white space between them, or stand in an array, as `list --json` prints them.
-A blank line is skipped, and so is one that begins with `#`.
+Objects may be separated by any white space, or be in an array, as printed by `list --json`. Blank lines and lines that
+begin with `#` are skipped.
 """
 
 import json
@@ -13,7 +13,7 @@ from queuectl_client.cli.jobinput.jobjson import DECODER, SHELL_HINT, TOO_DEEP
 from queuectl_client.errors import InvalidParams
 
 LONGEST_LINE: Final = 2 * 1024 * 1024
-"""Bytes. A line may fill a piece and the next one overfill it: together they still fit into a message."""
+"""Maximum length of a line in bytes. Two such lines fit into a message."""
 SCRIPT: Final = (
     "it begins with #!, so this is a script and not a list of commands; "
     "to enqueue it as one job: queuectl enqueue --script FILE"
@@ -31,9 +31,9 @@ class Entry(NamedTuple):
 
 
 def entries(file: BinaryIO, *, shell: bool) -> Iterator[Entry]:
-    """The jobs of a file. `shell`: each line is a command, whatever it begins with.
+    """Yield the jobs of a file. `shell`: each line is a command, whatever it begins with.
 
-    Raises InvalidParams that names the line of what is neither.
+    Raise InvalidParams that names an invalid line.
     """
     lines = _Lines(file)
     while lines.next():
@@ -56,17 +56,17 @@ def entries(file: BinaryIO, *, shell: bool) -> Iterator[Entry]:
 
 
 class _Lines:
-    """The lines of the file: the present one in `text`, its number in `number`."""
+    """Reads lines: the current one is `text`, its number `number`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.goes_on = False
-        """Whether the present line was read in part only."""
+        """Whether the current line is incomplete."""
         self.text = ""
         self.number = 0
 
     def next(self) -> bool:
-        """Read the next line, or the next piece of one that is very long. False at the end of the file."""
+        """Read the next line, or the next piece of a very long one. Return False at the end of the file."""
         line = self._file.readline(LONGEST_LINE)
         if not line:
             return False
@@ -77,18 +77,18 @@ class _Lines:
 
 
 class _Json:
-    """JSON objects from the present line on, over as many lines as they take."""
+    """Reads JSON objects from the current line on; they may span lines."""
 
     def __init__(self, lines: _Lines, at: int) -> None:
         self._lines = lines
         self._text = lines.text
         self._at = at
         self._line = lines.number
-        """The number of the line that the character `_counted` is in."""
+        """Line number of the character at `_counted`."""
         self._counted = 0
 
     def objects(self) -> Iterator[Entry]:
-        """Yield objects until the end of a line at which no object and no array goes on."""
+        """Yield objects until the end of a line at which no object or array is open."""
         while (sign := self._sign(goes_on=False)) is not None:
             if sign == "[":
                 self._at += 1
@@ -97,7 +97,7 @@ class _Json:
                 yield self._object(sign)
 
     def _elements(self) -> Iterator[Entry]:
-        """The objects of an array, from behind its bracket on."""
+        """Yield the objects of an array, from after its bracket on."""
         sign = self._sign(goes_on=True)
         while sign != "]":
             yield self._object(sign)
@@ -112,7 +112,7 @@ class _Json:
         self._at += 1
 
     def _sign(self, *, goes_on: bool) -> str | None:
-        """The next character that is not white space. None at the end: of the line, or if it `goes_on` of the file."""
+        """Return the next character but white space; None at the end of the line, or if `goes_on` of the file."""
         while True:
             self._at = _SPACES.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches anything
             if self._at < len(self._text):
@@ -139,8 +139,8 @@ class _Json:
         return Entry(job, line, size if self._text.isascii() else 4 * size)
 
     def _longer_object(self, line: int) -> tuple[dict[str, Any], int]:
-        """An object that goes on in the next line: decoded once its brackets are closed."""
-        start = self._text.rfind("\n", 0, self._at) + 1  # what is before is no longer needed
+        """Read an object that spans lines; decode it once its brackets are closed."""
+        start = self._text.rfind("\n", 0, self._at) + 1  # drop what was read
         text, self._at = self._text[start:], self._at - start
         depth, has_end = _depth(text[self._at :], 0)
         while not has_end:
@@ -150,7 +150,7 @@ class _Json:
             if not self._lines.next():
                 break
             text += self._lines.text
-            # What follows half a string is not read rightly without its beginning.
+            # After part of a string, the depth must be computed from its beginning.
             depth, has_end = _depth(text[self._at :], 0) if was_cut else _depth(self._lines.text, depth)
         self._text, self._line, self._counted = text, line, self._at
         try:
@@ -164,7 +164,7 @@ class _Json:
         return job, end
 
     def _line_of(self, position: int) -> int:
-        """The number of the line of a character, behind all that were asked for before."""
+        """Return the line number of a character; positions must not decrease between calls."""
         self._line += self._text.count("\n", self._counted, position)
         self._counted = position
         return self._line
@@ -176,11 +176,11 @@ class _Json:
 
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\\n]|\\.)*(?:"|\\?$)|[{}\[\]]', re.MULTILINE)
-"""A string, also one that is cut short, or a bracket."""
+"""Matches a string, possibly truncated, or a bracket."""
 
 
 def _depth(text: str, depth: int) -> tuple[int, bool]:
-    """How many brackets are open behind the text, and whether none was at some place in it."""
+    """Return the number of open brackets after the text, and whether it was zero at some point."""
     for token in _TOKEN.finditer(text):
         sign = token[0]
         if sign in "{[":
@@ -193,7 +193,7 @@ def _depth(text: str, depth: int) -> tuple[int, bool]:
 
 
 def _refuse_array(text: str, line: int) -> None:
-    """A line that is an array of anything but objects is no command."""
+    """Raise InvalidParams for a line that is an array of anything but objects."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""A job's JSON as it is typed or stands on a line of a file: read here, judged by the daemon.
+"""Parse a job's JSON, as typed or on a line of a file. The daemon checks it.
 
-Nothing is repaired: what is not one JSON object is an error that says where.
+Nothing is repaired: invalid JSON is an error that names the position.
 """
 
 import json
@@ -14,7 +14,7 @@ TOO_DEEP: Final = "invalid JSON: it is nested too deeply"
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The map of a text that begins with `{`. Raises InvalidParams when it is not one JSON object."""
+    """Return the map of a text that begins with `{`. Raise InvalidParams if it is not one JSON object."""
     try:
         job: dict[str, Any] = DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -25,7 +25,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def localized(job: dict[str, Any]) -> dict[str, Any]:
-    """The job with its time in this machine's zone, where it names one."""
+    """Return the job with its `run_at` interpreted in the local time zone."""
     for key in ("run_at", "runAt"):
         if isinstance(job.get(key), str):
             job[key] = local_moment(job[key])
@@ -33,7 +33,7 @@ def localized(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def drop_unknown(job: dict[str, Any], warn: Callable[[str], None]) -> None:
-    """Take out the keys that no job has, with a warning for each."""
+    """Remove unknown keys, with a warning for each."""
     from queuectl_client.protocol.checks import unknown
     from queuectl_client.protocol.jobspec import CHECKS, is_known_key
 
@@ -43,7 +43,7 @@ def drop_unknown(job: dict[str, Any], warn: Callable[[str], None]) -> None:
 
 
 def local_moment(text: str) -> str:
-    """A time in this machine's zone, as the option takes it; what is none the daemon refuses in its own words."""
+    """Return the wire time of a local time, as the option accepts it; an invalid one unchanged."""
     from datetime import UTC, datetime
 
     from queuectl_client.cli.jobinput.times import moment, wire_text
@@ -55,7 +55,7 @@ def local_moment(text: str) -> str:
 
 
 def _integer(text: str) -> int | float:
-    # Past 64 bits the wire has floats only; as one it reaches the check that names its key.
+    # The wire has only floats beyond 64 bits; as a float it reaches the check that names its key.
     return int(text) if len(text) <= 18 else float(text)
 
 

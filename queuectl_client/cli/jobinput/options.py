@@ -1,6 +1,6 @@
-"""The options that describe a job, shared by `enqueue` and `run`: one for each attribute that is given.
+"""Options that describe a job, shared by `enqueue` and `run`: one for each input attribute.
 
-Turns what was typed into the keys that the daemon takes; what they may hold the daemon decides.
+Converts options to keys of the wire; the daemon checks their values.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,16 +34,16 @@ _TYPES: Final[Mapping[str, dict[str, Any]]] = {
     Form.AMOUNTS: {"type": Pair("RESOURCE=N"), "multiple": True},
     Form.VARIABLES: {"type": PAIR, "multiple": True},
 }
-"""How an option takes what has this form on the wire."""
+"""Type of the option, by the form of the attribute on the wire."""
 _AFTER: Final = (
     ("after_any", "any", "Run after ID has ended, in any way."),
     ("after_failed", "dead", "Run after ID is dead or cancelled."),
 )
-"""Options beside --after: how its parents are to end."""
+"""Variants of --after: the outcome of the parents to wait for."""
 
 
 def _options(attribute: Attribute) -> Iterator[Callable[[Callable[..., Any]], Callable[..., Any]]]:
-    """The options that give this attribute."""
+    """Yield the options for this attribute."""
     if attribute.form is Form.WORD:
         settings: dict[str, Any] = {"type": click.Choice(attribute.words)}
     else:
@@ -68,14 +68,14 @@ _OPTIONS: Final = [
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb all options that describe a job; they arrive as its keyword arguments."""
+    """Decorate a verb with all options that describe a job; they are passed as keyword arguments."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
 def described(options: Mapping[str, Any]) -> JobMap:
-    """The keys of a job that were given as options, as the wire has them; those not given are absent."""
+    """Return the keys of a job that were given as options, in the wire format."""
     job: JobMap = {
         key: value for key, value in options.items() if value is not None and value is not False and value != ()
     }
@@ -96,7 +96,7 @@ def described(options: Mapping[str, Any]) -> JobMap:
 
 
 def lay_over(job: JobMap, options: Mapping[str, Any]) -> JobMap:
-    """The job with the options laid over it: they win, maps are joined, `delay` and `run_at` replace one another."""
+    """Return the job with the options applied: they take precedence; maps are merged; `delay` replaces `run_at`."""
     taken = set(options)
     if taken & {"delay", "run_at"}:
         taken |= {"delay", "run_at"}
@@ -110,9 +110,9 @@ def lay_over(job: JobMap, options: Mapping[str, Any]) -> JobMap:
 
 
 def refuse_idle(job: JobMap, options: Mapping[str, Any]) -> None:
-    """Raises UsageError for an option that has no effect on this job, over which the options are laid already.
+    """Raise UsageError for an option without an effect on this job, to which the options are already applied.
 
-    Only for what was typed: a job that was printed has the defaults of both, and can be enqueued again.
+    Only for options: a printed job has all keys, and can be enqueued again.
     """
     given = {snake_case(key) for key, value in job.items() if value is not None}
     for key, needed, words in _GO_WITH:
@@ -132,7 +132,7 @@ def _dependency(text: str) -> str | JobMap:
 
 
 def _resources(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """`gpu=1,mem=4G` is two of them."""
+    """Yield the resources of pairs such as `gpu=1,mem=4G`, which has two."""
     for name, amounts in pairs:
         first, *others = amounts.split(",")
         yield name, first

@@ -1,6 +1,6 @@
-"""Where many jobs come from: the lines of a file, the numbers of an array, the lines that one command is run for.
+"""Sources of many jobs: a file of jobs, the numbers of an array, a command for each line of a file.
 
-A place is `line 3` or `index 7`.
+Errors name the place: `line 3` or `index 7`.
 """
 
 import os
@@ -16,7 +16,7 @@ from queuectl_client.upload import UploadItem
 
 _READ_BYTES: Final = 64 * 1024
 FILLED: Final = frozenset({"id", "name", "unique_key", "key", "labels", "env", "stdin", "cwd"})
-"""Keys in whose text `{}` stands for the item, too; of a map in its values."""
+"""Keys other than the command in which `{}` is replaced by the item; of a map, in its values."""
 
 
 def of_file(
@@ -30,9 +30,9 @@ def of_file(
     lenient: bool,
     new_ids: bool,
 ) -> Iterator[UploadItem]:
-    """The jobs of a file: JSON objects and shell commands. `own`: what each job carries itself.
+    """Yield the jobs of a file: JSON objects and shell commands. `own`: keys of each job from the options.
 
-    Raises InvalidParams that names the line of a bad one.
+    Raise InvalidParams that names the line of an invalid job.
     """
     try:
         for entry in entries(file, shell=shell):
@@ -53,19 +53,19 @@ def of_file(
 
 
 def of_array(array: Array, template: Template, own: JobMap, here: str) -> Iterator[UploadItem]:
-    """A job for each number, with it in the environment."""
+    """Yield a job for each number, which is in its environment."""
     for number in array.numbers:
         item = str(number)
         job = _with_item(own, item, here)
         env = job.get("env", {})
-        if isinstance(env, dict):  # else the daemon says what it must be
+        if isinstance(env, dict):  # otherwise the daemon reports the error
             env = {**env, INDEX_VARIABLE: item}
         job = {**job, "command": template.filled(item), "env": env}
         yield UploadItem(job, _size(job), f"index {item}")
 
 
 def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, here: str) -> Iterator[UploadItem]:
-    """A job for each line, byte for byte; empty ones are skipped. Raises InvalidParams that names a bad one."""
+    """Yield a job for each non-empty line, as bytes. Raise InvalidParams that names an invalid line."""
     for number, line in _lines(file, separator):
         item = line.removesuffix(separator).decode("utf-8", "surrogateescape")
         if not item:
@@ -78,13 +78,13 @@ def of_lines(file: BinaryIO, separator: bytes, template: Template, own: JobMap, 
 
 
 def settle_cwd(job: JobMap, here: str) -> None:
-    """Make the job's folder absolute, seen from here."""
+    """Make the job's cwd absolute, relative to `here`."""
     if isinstance(job.get("cwd"), str):
         job["cwd"] = os.path.join(here, job["cwd"])
 
 
 def has_place(value: object) -> bool:
-    """Whether `{}` stands in this text, or in a value of this map."""
+    """Return whether `{}` is in this text, or in a value of this map."""
     if isinstance(value, dict):
         return any(has_place(each) for each in value.values())
     return isinstance(value, str) and PLACE in value
@@ -103,7 +103,7 @@ def _filled(value: Any, item: str) -> Any:
 
 
 def _size(job: JobMap) -> int:
-    """Characters may be four bytes each, but then a piece is only half as small as it might be."""
+    """Return the approximate size on the wire, counting characters rather than bytes."""
     return 64 + sum(map(_length, job.values()))
 
 
@@ -116,7 +116,7 @@ def _length(value: object) -> int:
 
 
 def _lines(file: BinaryIO, separator: bytes) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, each with its separator but the last. Raises InvalidParams for one that is too long."""
+    """Yield lines, with their separators, and their numbers. Raise InvalidParams for a line that is too long."""
     pieces = iter(lambda: file.readline(LONGEST_LINE), b"") if separator == b"\n" else _split(file, separator)
     for number, line in enumerate(pieces, 1):
         if len(line) >= LONGEST_LINE and not line.endswith(separator):

@@ -1,8 +1,7 @@
-"""One command for many jobs: `{}` in it stands for the number of each job of an array, or for a line of a file.
+"""Command templates for many jobs: `{}` is replaced by the number of an array's job, or by a line of a file.
 
-In an argv the line is a part of one argument, whatever bytes it has. In a shell command it is quoted for the shell, so
-`{}` must stand where a word may: not inside quotes, where it would be quoted a second time, nor where the shell reads
-text without splitting it into words.
+In an argv, the line is part of one argument, whatever its bytes. In a shell command it is quoted, so `{}` must be where
+the shell expects a word: not inside quotes, where it would be quoted twice, nor where the shell does not split words.
 """
 
 import re
@@ -16,25 +15,25 @@ from queuectl_client.errors import InvalidParams
 PLACE: Final = "{}"
 INDEX_VARIABLE: Final = "QUEUECTL_ARRAY_INDEX"
 MOST_JOBS: Final = 1_000_000
-"""Jobs of one array; more is a slip of the finger more often than not."""
+"""Maximum jobs of an array; more is most likely a typing error."""
 HIGHEST_INDEX: Final = 1_000_000_000
 ARRAY_FORM: Final = "numbers and ranges such as 1-100, 1,3,7-9, 0-90:10, and %K at the end for at most K at once"
 _SPAN: Final = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?", re.ASCII)
 _LONGEST_NUMBER: Final = 18
-"""Digits of a number that is looked at; of thousands Python would make none."""
+"""Maximum digits of a number; Python refuses to convert thousands."""
 
 Command = str | Sequence[str]
 
 
 class Array(NamedTuple):
-    """The numbers of an array's jobs, in order and each once, and how many of them may run at once."""
+    """The numbers of an array's jobs, sorted and unique, and how many may run at once."""
 
     numbers: Sequence[int]
     at_once: int | None
 
 
 def read_array(text: str) -> Array:
-    """What `1-100%5` asks for. Raises InvalidParams."""
+    """Parse an array such as `1-100%5`. Raise InvalidParams."""
     spans_text, percent, most = text.replace(" ", "").partition("%")
     spans = [_span(text, part) for part in spans_text.split(",")]
     if sum(map(len, spans)) > MOST_JOBS:
@@ -61,12 +60,12 @@ def _span(text: str, part: str) -> Sequence[int]:
 
 
 class Template:
-    """A command with places for an item."""
+    """A command with placeholders for an item."""
 
     def __init__(self, command: Command, *, of_lines: bool) -> None:
-        """`of_lines`: the items may hold anything, and without a place they are the last argument, as xargs has it.
+        """`of_lines`: items may be any text; without a placeholder they are the last argument, as with xargs.
 
-        Raises InvalidParams where a place could not be filled safely.
+        Raise InvalidParams for a placeholder that cannot be replaced safely.
         """
         self._pieces: list[str] = []
         self._argv: list[str] = []
@@ -80,14 +79,14 @@ class Template:
             self._argv = [*command, PLACE] if append else list(command)
 
     def filled(self, item: str) -> str | list[str]:
-        """The command for this item."""
+        """Return the command for this item."""
         if self._argv:
             return [word.replace(PLACE, item) for word in self._argv]
         return shlex.quote(item).join(self._pieces)
 
 
 def _refuse_unsafe(command: str) -> None:
-    """A place where the shell would read the item as anything but a word is an error."""
+    """Raise InvalidParams for a placeholder where the shell would not read the item as one word."""
     for position, why in _odd_places(command):
         message = (
             f"{PLACE} at character {position + 1} {why}; it is quoted automatically. Write it bare, or give the command"

@@ -1,7 +1,7 @@
-"""Points in time as people type them, in this machine's zone: ISO 8601, `+10m`, `18:00`, `tomorrow 09:00`, `mon 9am`.
+"""Parse times in the local zone: ISO 8601, `+10m`, `18:00`, `tomorrow 09:00`, `mon 9am`.
 
-What a clock change leaves out (02:30 on the last Sunday of March, say) is an hour later, as the clocks then show; of an
-hour that comes twice the first is meant.
+A time that a clock change skips (such as 02:30 on the last Sunday of March) becomes one hour later; of an hour that
+occurs twice, the first is used.
 """
 
 import re
@@ -16,7 +16,7 @@ _CLOCK: Final = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?\s*(am|pm)?", re
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """The time that is meant, in UTC. `now` is aware. Raises ValueError, in words where it is not the form."""
+    """Return the time in UTC. `now` is aware. Raise ValueError with a message for the user."""
     text = " ".join(text.split())
     if text.lower() == "now":
         return now.astimezone(UTC)
@@ -25,7 +25,7 @@ def moment(text: str, now: datetime) -> datetime:
         if ahead is None:
             raise ValueError(f"{text!r} is not a valid time; expected a duration after +, such as 10m or 1h30m")
         return now.astimezone(UTC) + timedelta(seconds=ahead)
-    # Naive from here on: a date and what the clock on the wall shows.
+    # Naive local time from here on.
     here = now.astimezone().replace(tzinfo=None)
     clock = _clock(text)
     if clock is not None:
@@ -42,7 +42,7 @@ def moment(text: str, now: datetime) -> datetime:
 
 
 def wire_text(at: datetime) -> str:
-    """As the wire has it."""
+    """Return the time in the wire format."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
@@ -58,7 +58,7 @@ def _on_day(text: str, here: datetime, days: int, clock: time | None, *, weekly:
 
 
 def _clock(text: str) -> time | None:
-    """The time of the day of `18:00`, `9am`, `9:30 pm`; None for anything else. A bare number is none."""
+    """Return the time of day of `18:00`, `9am`, `9:30 pm`; None for any other text, such as a bare number."""
     found = _CLOCK.fullmatch(text)
     if found is None or (found[2] is None and found[4] is None):
         return None
@@ -85,6 +85,6 @@ def _days_ahead(word: str, here: datetime) -> int | None:
 def _utc(at: datetime) -> datetime:
     found = at.astimezone(UTC)
     if at.tzinfo is None and found.astimezone().replace(tzinfo=None) != at.replace(fold=0):
-        # The clocks never show it: of the two readings the later one.
+        # Skipped by a clock change: of both interpretations, use the later.
         return max(found, at.replace(fold=1).astimezone(UTC))
     return found

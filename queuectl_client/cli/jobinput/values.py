@@ -1,4 +1,4 @@
-"""Values of options as people type them: durations with units, pairs, times."""
+"""Types of options: durations with units, pairs, times."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -12,12 +12,12 @@ _PAST_TIMES: Final = "ISO 8601 (2026-11-24T14:00) or an age (2h, 7d)"
 
 
 class Whole(click.ParamType[float]):
-    """A whole number. One that no message can hold goes as a float, so that the daemon can say what is allowed."""
+    """A whole number. One beyond 64 bits is sent as a float, so that the daemon reports what is allowed."""
 
     name = "integer"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number of what was typed."""
+        """Return the number."""
         try:
             number = int(value)
         except ValueError:
@@ -31,12 +31,12 @@ WHOLE: Final = Whole()
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, or a number with its unit."""
+    """A duration: seconds, or numbers with units."""
 
-    name = "duration"  # what help shows in its place, in capitals
+    name = "duration"  # shown in the help, in capitals
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of what was typed."""
+        """Return the duration in seconds."""
         if isinstance(value, int | float):
             return value
         found = seconds(value)
@@ -52,7 +52,7 @@ class Pair(click.ParamType[tuple[str, str]]):
         self.name = form
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """The two halves of what was typed."""
+        """Return the key and the value."""
         if isinstance(value, tuple):
             return value
         key, equals, rest = value.partition("=")
@@ -62,12 +62,12 @@ class Pair(click.ParamType[tuple[str, str]]):
 
 
 class Moment(click.ParamType[str]):
-    """A time in the past: ISO 8601, or how long ago (`2h`, `7d`)."""
+    """A time in the past: ISO 8601, or an age (`2h`, `7d`)."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The time as the wire has it."""
+        """Return the time in the wire format."""
         ago = with_units(value)
         try:
             if ago is not None:
@@ -78,12 +78,12 @@ class Moment(click.ParamType[str]):
 
 
 class When(click.ParamType[str]):
-    """A time to come, as people say it. See `when`."""
+    """A time in the future; see `times`."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The time as the wire has it."""
+        """Return the time in the wire format."""
         from queuectl_client.cli.jobinput.times import moment, wire_text
 
         try:

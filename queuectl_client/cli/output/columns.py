@@ -1,4 +1,4 @@
-"""The columns of a table of jobs: which there are, what each shows, and which keys of a job it needs for that."""
+"""Columns of a table of jobs: their names, cells, and the keys of a job that they need."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,24 +15,24 @@ Job = Mapping[str, Any]
 DEFAULT: Final = ("id", "state", "attempts", "queue", "created_at", "command")
 KNOWN: Final = (*SHOWN, *sorted(COMPUTED))
 LABEL: Final = "label."
-"""Before the name of a label, whose value is a column then."""
+"""Prefix of a column that shows the value of a label."""
 
 _SHORT: Final = {
     "failures": "attempts", "exit": "exit_code", "created": "created_at", "updated": "updated_at",
     "started": "started_at", "finished": "finished_at", "after": "depends_on", "label": "labels",
 }  # fmt: skip
-"""Other names that columns are asked for by."""
+"""Aliases of columns."""
 _BESIDES: Final = {"attempts": ("max_retries",), "state": ("paused",)}
-"""Keys that a column needs besides its own."""
+"""Additional keys that a column needs."""
 
 
 def read(text: str) -> list[str]:
-    """The columns of a list with commas. Raises UsageError for a key that no job has, with the nearest one."""
+    """Parse a comma-separated list of columns. Raise UsageError for an unknown key, suggesting the nearest."""
     return [one(part, "column") for part in text.split(",") if part.strip()] or _none(text)
 
 
 def one(text: str, what: str, known: Sequence[str] = KNOWN) -> str:
-    """The key that this stands for. Raises UsageError that names the nearest key and says what is allowed."""
+    """Return the key for this text. Raise UsageError for an unknown one, suggesting the nearest."""
     key = text.strip()
     if key.startswith(LABEL) and key != LABEL and known is KNOWN:
         return key
@@ -47,18 +47,18 @@ def _none(text: str) -> list[str]:
 
 
 def keys_for(columns: Iterable[str]) -> list[str] | None:
-    """The keys of a job that these columns show; None when that takes the whole job."""
+    """Return the keys of a job that these columns need; None: the whole job."""
     wanted = [key for column in columns for key in (column, *_BESIDES.get(column, ()))]
     return list(dict.fromkeys(wanted)) if all(key in KINDS for key in wanted) else None
 
 
 def heading(column: str) -> str:
-    """What stands over a column: the name by which it is asked for."""
+    """Return the heading of a column: its name in capitals."""
     return column if column.startswith(LABEL) else column.upper()
 
 
 def value_of(job: Job, column: str) -> Any:
-    """The value of a column, as JSON would have it."""
+    """Return the JSON value of a column."""
     if column.startswith(LABEL):
         return job["labels"].get(column.removeprefix(LABEL))
     if column in COMPUTED and column not in job:
@@ -67,7 +67,7 @@ def value_of(job: Job, column: str) -> Any:
 
 
 def cell(job: Job, column: str) -> str:
-    """What a table shows of this column for the job: safe on a terminal, `-` for nothing."""
+    """Return the text of a cell, escaped for terminals; `-` if the value is absent."""
     value = value_of(job, column)
     if column == "state":
         return render.state_text(job)
@@ -92,12 +92,12 @@ def cell(job: Job, column: str) -> str:
 
 
 def _listed(item: object) -> str:
-    """A value in a map; several numbers (of a granted resource) with a plus between them, for commas part entries."""
+    """Return the text of a value in a map. Several numbers are joined with a plus, as commas separate entries."""
     return "+".join(map(str, item)) if isinstance(item, list) else str(item)
 
 
 def _computed(job: Job, column: str) -> float | None:
-    """`duration` or `age` of a whole job, in which they do not stand."""
+    """Return the `duration` or `age` of a whole job, which does not contain them."""
     running = column == "age" or job["state"] == "processing"
     begin = job["created_at"] if column == "age" else job["started_at"]
     end = datetime.now(UTC).isoformat() if running else job["finished_at"]

@@ -1,4 +1,4 @@
-"""Reading a job's output from the daemon: a page at a time, from the end, or as it comes until the job has ended."""
+"""Read a job's output from the daemon: by pages, from the end, or following until the job has ended."""
 
 import sys
 from collections import deque
@@ -18,7 +18,7 @@ Job = Mapping[str, Any]
 
 
 class Sink:
-    """Where output goes: untouched to a file or pipe, made safe for a terminal."""
+    """Writes output: unchanged to a file or pipe, filtered to a terminal."""
 
     def __init__(self, invocation: Invocation, *, raw: bool = False, stream: TextIO | None = None) -> None:
         from queuectl_client.cli.output.terminal import TerminalFilter
@@ -30,18 +30,18 @@ class Sink:
             self._filter = TerminalFilter(colours=invocation.colours(self._stream))
 
     def write(self, data: bytes) -> None:
-        """Show this piece now."""
+        """Write this piece and flush it."""
         if self._filter is not None:
             data = self._filter.feed(data).encode("utf-8", "backslashreplace")
         self._out(data)
 
     def interrupt(self) -> None:
-        """Something else is about to be said: on a terminal, in a line of its own."""
+        """End an unfinished line on a terminal, before another message is written."""
         if self._filter is not None and self._is_in_line:
             self._out(b"\n")
 
     def end(self) -> None:
-        """Show what an unfinished sequence held back, and switch colours off."""
+        """Write a pending incomplete sequence, and reset colours."""
         if self._filter is not None:
             self._out(self._filter.feed(b"", last=True).encode("utf-8", "backslashreplace"))
 
@@ -63,15 +63,15 @@ class Output:
         self._asked = {"id": job, "attempt": attempt, "stream": stream}
 
     def page(self, offset: int, *, limit: int = PAGE, wait: bool = False) -> Mapping[str, Any]:
-        """The answer of `job.logs`. `wait`: not before there is something, or the attempt has ended."""
+        """Return the answer of `job.logs`. `wait`: block until there is output or the attempt has ended."""
         asked = {key: value for key, value in self._asked.items() if value is not None}
         answer: Mapping[str, Any] = self._invocation.call("job.logs", **asked, offset=offset, limit=limit, wait=wait)
         return answer
 
     def show(self, sink: Sink, offset: int = 0, *, wait: bool = False) -> None:
-        """All of it from `offset` on; `wait`: until the attempt has ended, else what there is now.
+        """Write the output from `offset` on: what there is now, or with `wait` until the attempt has ended.
 
-        Where some of it is missing a line on stderr says how much.
+        For each gap, print on stderr how many bytes are missing.
         """
         for page in self.pages(offset, wait=wait):
             if page["dropped"]:
@@ -81,7 +81,7 @@ class Output:
             sink.write(page["data"])
 
     def pages(self, offset: int = 0, *, wait: bool = False) -> Iterator[Mapping[str, Any]]:
-        """The pages that `show` shows."""
+        """Yield the pages for `show`."""
         while True:
             page = self.page(offset, wait=wait)
             if page["data"] or page["dropped"]:
@@ -91,9 +91,9 @@ class Output:
             offset = page["next"]
 
     def start_of_last(self, lines: int) -> int:
-        """The offset where the last so many lines begin, found from the end, a page at a time.
+        """Return the offset of the last `lines` lines, searching backwards by pages.
 
-        A line ends with a newline, the last one perhaps without. What is kept behind a gap begins a line.
+        The last line may lack a newline. The data after a gap starts a line.
         """
         size: int = self.page(-1, limit=1)["next"]
         end = start = size
@@ -116,7 +116,7 @@ class Output:
         return start
 
     def _before(self, end: int) -> list[Mapping[str, Any]]:
-        """What is kept of the PAGE bytes before `end`. A page may end early, where a file does."""
+        """Return the pages of the PAGE bytes before `end`. A page may be shorter, at the end of a file."""
         offset = max(end - PAGE, 0)
         found: list[Mapping[str, Any]] = []
         while offset < end:
@@ -128,7 +128,7 @@ class Output:
         return found
 
     def _from_the_front(self, lines: int, end: int) -> int:
-        """The same for what lies before a gap, which ends at `end`: where it begins only the front tells."""
+        """Like `start_of_last` before a gap that ends at `end`: the start of a gap is only found from the front."""
         starts: deque[int] = deque(maxlen=lines)
         begins = True
         for page in self.pages():
@@ -148,13 +148,13 @@ class Output:
 def follow_job(
     invocation: Invocation, job: str, *, raw: bool = False, stream: str | None = None, last_lines: int | None = None
 ) -> Job:
-    """Show the output of every attempt from the newest on, as it comes; the job as it ended.
+    """Write the output of every attempt from the newest on, as it is written; return the ended job.
 
-    Waits for a job that has not begun. `last_lines`: of the newest attempt only so many, then what follows. Streams
-    that were kept apart go to stdout and stderr.
+    Wait for a job that has not started. `last_lines`: of the newest attempt, start with this many. Separate streams go
+    to stdout and stderr.
     """
     first: Job = invocation.call("job.get", id=job)
-    job = first["id"]  # `last` may be another one soon
+    job = first["id"]  # `last` may soon be another job
     if first["split_output"] and stream is None:
         other = Follower(invocation, job, raw=raw, last_lines=last_lines)
         _follow(invocation, job, Sink(invocation, raw=raw), "stdout", last_lines)
@@ -166,7 +166,7 @@ def follow_job(
 
 
 class Follower:
-    """Follows the job's stderr at the same time, in a thread with a connection of its own."""
+    """Follows the job's stderr in parallel, in a thread with its own connection."""
 
     def __init__(self, invocation: Invocation, job: str, *, raw: bool, last_lines: int | None) -> None:
         self._invocation = invocation.another()
@@ -176,11 +176,11 @@ class Follower:
         self._instead: Callable[[], None] | None = None
         try:
             self._thread.start()
-        except RuntimeError:  # no thread can be started now: one stream after the other, then
+        except RuntimeError:  # no thread can be started now: follow one stream after the other
             self._instead = partial(self._run, job, last_lines)
 
     def finish(self) -> None:
-        """Wait for its end. Raises what went wrong in it."""
+        """Wait for the thread to end. Raise its error."""
         if self._instead is not None:
             self._instead()
         else:
@@ -211,7 +211,7 @@ def _follow(invocation: Invocation, job: str, sink: Sink, stream: str | None, la
 
 
 def _next_attempt(invocation: Invocation, job: str, attempt: int, stream: str | None) -> int | None:
-    """The number of the next attempt once it has begun; None when the job has ended without one."""
+    """Wait for the next attempt and return its number; None if the job ended without one."""
     now: Job = invocation.call("job.get", id=job)
     if has_ended(now) and len(now["attempts_list"]) <= attempt:
         return None
@@ -220,12 +220,12 @@ def _next_attempt(invocation: Invocation, job: str, attempt: int, stream: str | 
     try:
         Output(invocation, job, attempt=attempt + 1, stream=stream).page(0, limit=1, wait=True)
     except NotFound:
-        return None  # it ended instead: cancelled, or its dependency failed
+        return None  # ended: cancelled, or its dependency failed
     return attempt + 1
 
 
 def between_attempts(job: Job) -> str:
-    """What is said of a job whose attempt has ended, and that will run again."""
+    """Return the message for a job that will run again after an attempt."""
     end = result_text(job["attempts_list"][-1])
     if job["state"] == "failed" and job.get("run_at"):
         return f"[{job['id']}: {end}; runs again at {clock_time(job['run_at'])}]"

@@ -11,7 +11,7 @@ DRAINING = "The daemon is draining, so it waits. Resume with: queuectl daemon dr
 
 
 def tell_why_it_waits(invocation: Invocation, job: Mapping[str, Any], hint: Mapping[str, Any] | None) -> None:
-    """Tell why a job that was just enqueued does not start, where that is so. `hint`: of the answer that it is."""
+    """Print why a job that was just enqueued does not start, if it does not. `hint`: that of the answer."""
     if invocation.quiet:
         return
     if str(job["id"]) != str(job["seq"]):
@@ -28,7 +28,7 @@ def tell_why_it_waits(invocation: Invocation, job: Mapping[str, Any], hint: Mapp
 
 
 def tell_what_id_hides(invocation: Invocation, id: str) -> None:
-    """Tell that commands take an id such as `12` or `3-9` for this job, not for a number or a range."""
+    """Print that an id such as `12` or `3-9` now means this job, not a number or a range."""
     if invocation.json or not (id[:1].isdecimal() and id[-1:].isdecimal()):
         return
     from queuectl_client.protocol.selectors import hidden_by
@@ -38,7 +38,7 @@ def tell_what_id_hides(invocation: Invocation, id: str) -> None:
 
 
 def tell_hint(invocation: Invocation, hint: Mapping[str, Any] | None, slots: int) -> None:
-    """Tell what the daemon's hint says of new jobs that need so many slots. None: an older daemon, which gives none."""
+    """Print the daemon's hint for new jobs that need this many slots. None: an older daemon, without hints."""
     if hint is None:
         return
     if hint["draining"]:
@@ -52,7 +52,7 @@ def tell_hint(invocation: Invocation, hint: Mapping[str, Any] | None, slots: int
 
 
 def tell_slots(invocation: Invocation, slots: int, there_are: int) -> None:
-    """Tell that a job takes more slots than there are."""
+    """Print that a job needs more slots than there are."""
     if slots > there_are:
         be = "is" if there_are == 1 else "are"
         invocation.say(

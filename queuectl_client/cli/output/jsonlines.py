@@ -1,4 +1,4 @@
-"""JSON for programs: one document a line, arrays that are written as they come."""
+"""JSON output: one document per line, and streamed arrays."""
 
 import json
 import re
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 _NEEDS_ESCAPES: Final = re.compile("[\x7f-\x9f\ud800-\udfff]")
-"""Controls that a terminal may obey, and bytes that are not UTF-8 (PEP 383): JSON can say them in ASCII."""
+"""Terminal controls, and invalid UTF-8 (PEP 383): written as JSON escapes in ASCII."""
 
 
 def dumps(value: Any) -> str:
-    """One line of JSON that any terminal and any encoding of stdout can take."""
+    """Return one line of JSON that is safe for any terminal and encoding of stdout."""
     text = json.dumps(value, ensure_ascii=False, default=_text)
     if _NEEDS_ESCAPES.search(text) or not _speaks_utf8():
         return json.dumps(value, default=_text)
@@ -19,7 +19,7 @@ def dumps(value: Any) -> str:
 
 
 def write_array(values: Iterable[Any]) -> None:
-    """One array to stdout, an element a line, holding no more than one element at a time."""
+    """Write an array to stdout, one element per line, with only one element in memory."""
     write = sys.stdout.write
     before = "["
     for value in values:
@@ -29,7 +29,7 @@ def write_array(values: Iterable[Any]) -> None:
 
 
 def write_lines(values: Iterable[Any]) -> None:
-    """A document a line to stdout."""
+    """Write one document per line to stdout."""
     for value in values:
         sys.stdout.write(dumps(value) + "\n")
 

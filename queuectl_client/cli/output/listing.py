@@ -1,7 +1,6 @@
-"""Lists of jobs as they come from the daemon: page by page, the newest alone, or sorted.
+"""Fetch lists of jobs: page by page, the newest only, or sorted.
 
-Whatever the length of the queue, no more is held than a page, or the keys that one run of a sort takes. Prints
-nothing.
+Memory is bounded, whatever the length of the queue, by a page or the keys of one run of a sort. Prints nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,29 +12,29 @@ from queuectl_client.cli.output import render
 
 Job = Mapping[str, Any]
 Asked = Mapping[str, Any]
-"""Parameters of the call `list`: which jobs, and which keys of them."""
+"""Parameters of the call `list`: filters, and keys."""
 
 COUNTED: Final = 20_000
-"""Jobs that are counted one by one to say how many a cut table leaves out; beyond that: more than so many."""
+"""Maximum jobs counted to tell how many a truncated table omits."""
 _PAGE: Final = 1_000
 _WHOLE: Final = 250
-"""Jobs of a page in which each is told whole: a larger one keeps others waiting."""
+"""Jobs of a page with whole jobs: a larger one would delay other clients."""
 _NUMBERS: Final = 5_000
 MOST_SORTED: Final = 1_000
-"""Jobs that the daemon picks out of all by a key; of more it tells the keys, and they are sorted here."""
+"""Maximum jobs that the daemon sorts by a key; for more, the keys are fetched and sorted here."""
 _FETCHED: Final = 500
-"""Jobs that are asked for by their numbers in one call."""
+"""Jobs fetched by their numbers in one call."""
 
 
 class Order(NamedTuple):
-    """How a list is sorted: by this key; those where it is absent come last, either way."""
+    """Sort order of a list: by this key; jobs without it come last, in either direction."""
 
     key: str
     descending: bool = False
 
     @property
     def asked(self) -> dict[str, Any]:
-        """How the daemon is asked for it."""
+        """Parameters of the call `list` for this order."""
         return {} if self == Order("seq") else {"sort": self.key, "descending": self.descending}
 
     def sorted(self, jobs: Iterable[Job]) -> list[Job]:
@@ -43,7 +42,7 @@ class Order(NamedTuple):
         return sorted(jobs, key=self.rank, reverse=self.descending)
 
     def rank(self, job: Job) -> list[Any]:
-        """What is compared; with the job's number at its end, which settles ties."""
+        """Return the sort key of a job, which ends with its number, so that there are no ties."""
         value = job[self.key]
         if self.key == "state":
             value = render.STATE_ORDER[value]
@@ -58,7 +57,7 @@ class Order(NamedTuple):
 
 
 def pages(invocation: Invocation, **asked: Any) -> Iterator[Job]:
-    """The jobs, page by page as they are used. A page may be empty while more follow."""
+    """Yield the jobs; pages are fetched as they are consumed. A page may be empty while more follow."""
     after = asked.pop("after", None)
     asked.setdefault("limit", _PAGE if "keys" in asked else _WHOLE)
     while True:
@@ -70,14 +69,14 @@ def pages(invocation: Invocation, **asked: Any) -> Iterator[Job]:
 
 
 def newest(invocation: Invocation, count: int, asked: Asked) -> Iterable[Job]:
-    """The newest `count` jobs, the oldest of them first."""
+    """Return the newest `count` jobs, the oldest of them first."""
     if count > _WHOLE:
         return _from_the_oldest(invocation, count, asked)
     return list(newest_first(invocation, asked, count))[::-1]
 
 
 def _from_the_oldest(invocation: Invocation, count: int, asked: Asked) -> Iterator[Job]:
-    """As `newest`, of any number: the first is looked for by the numbers alone, then they are read from it on."""
+    """Like `newest`, for any number: find the first by numbers only, then fetch from there on."""
     numbers = pages(invocation, **{**asked, "keys": ["seq"]}, order="newest", limit=min(count, _NUMBERS))
     last = first = None
     for job in islice(numbers, count):
@@ -93,19 +92,19 @@ def _from_the_oldest(invocation: Invocation, count: int, asked: Asked) -> Iterat
 
 
 def newest_first(invocation: Invocation, asked: Asked, limit: int | None = None) -> Iterator[Job]:
-    """The jobs from the newest on; the first `limit` of them."""
+    """Yield the jobs from the newest on, at most `limit`."""
     page = _PAGE if "keys" in asked else _WHOLE
     return islice(pages(invocation, **asked, order="newest", limit=min(limit or page, page)), limit)
 
 
 def in_order(invocation: Invocation, order: Order, asked: Asked, limit: int | None = None) -> Iterator[Job]:
-    """The jobs, sorted; the first `limit` of them.
+    """Yield the jobs in this order, at most `limit`.
 
-    Of more than a thousand the keys to sort by are read first, then the jobs by their numbers: one that is gone by
-    then, or does not fit any longer, is left out.
+    For more than MOST_SORTED, fetch the sort keys first, then the jobs by their numbers, without those that were
+    removed or no longer match.
     """
     if limit is not None and limit <= MOST_SORTED:
-        # The daemon knows all of them, and need not tell the keys of each.
+        # The daemon sorts, so the keys of all jobs need not be sent.
         yield from islice(pages(invocation, **asked, **order.asked, limit=limit), limit)
         return
     from queuectl_client.cli.output.sorting import first, sort
@@ -121,12 +120,12 @@ def in_order(invocation: Invocation, order: Order, asked: Asked, limit: int | No
 
 
 def numbered(invocation: Invocation, seqs: Sequence[int], asked: Asked) -> Iterator[Job]:
-    """Those of the jobs with these numbers that fit, in this order."""
+    """Yield the jobs with these numbers that match, in this order."""
     return pages(invocation, **asked, seqs=seqs)
 
 
 def how_many_more(invocation: Invocation, shown: int, asked: Asked) -> str:
-    """How many jobs there are besides those shown, in words; empty for none."""
+    """Return how many more jobs match than are shown, as text; empty for none."""
     which = {key: value for key, value in asked.items() if key != "keys"}
     if not set(which) - {"state"}:
         counts = invocation.call("status")["counts"]

@@ -10,14 +10,14 @@ CANCELLED: Final = 130
 
 
 def has_ended(job: Mapping[str, Any]) -> bool:
-    """Whether it will not run again by itself."""
+    """Return whether the job will not run again by itself."""
     return job["state"] in ENDED_STATES
 
 
 def exit_code(job: Mapping[str, Any]) -> int:
-    """The job's own exit code: 128 + n for a signal, 124 for a time-out, 130 when it was cancelled.
+    """Return the job's exit code: 128 + n for a signal, 124 for a time-out, 130 if it was cancelled.
 
-    1 for a job that has none (it could not start, or its worker crashed too often), and for one that has not ended.
+    1 if it has none (it could not start, or its worker crashed too often) or has not ended.
     """
     if job["state"] == "completed":
         return 0

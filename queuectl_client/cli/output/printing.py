@@ -1,4 +1,4 @@
-"""What a verb prints for people on stdout: lines of names and values, and tables."""
+"""Print text on stdout: fields and tables."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from queuectl_client.cli.output import render
 
 
 def fields(invocation: Invocation, pairs: Iterable[tuple[str, str]]) -> None:
-    """`Name:  value` lines, aligned, in the order given. Values are escaped already."""
+    """Print aligned `Name:  value` lines. Values must be escaped."""
     shown = list(pairs)
     width = max((len(name) for name, _ in shown), default=0) + 1
     for name, value in shown:
@@ -16,9 +16,9 @@ def fields(invocation: Invocation, pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def table(invocation: Invocation, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under their headers: fitted to the terminal with the widest columns cut, whole anywhere else.
+    """Print a table: fitted to a terminal by truncating the widest columns, unchanged elsewhere.
 
-    Cells are escaped already. Cells such as `Completed` get their colour, on a terminal or with --color always.
+    Cells must be escaped. Cells such as `Completed` are coloured, on a terminal or with --color always.
     """
     if render.on_terminal():
         from queuectl_client.cli.output.tables import draw

@@ -1,6 +1,6 @@
-"""Text for people: what cannot act on a terminal, times, states, durations, columns; and how large the terminal is.
+"""Format text: escaping, times, states, durations, columns; and the size of the terminal.
 
-Prints nothing (`printing` does), knows no connection and decides nothing. Whatever came from a user passes `escape`.
+Prints nothing (see `printing`). All text from users must pass `escape`.
 """
 
 import os
@@ -23,7 +23,7 @@ STATE_LABELS: Final[Mapping[str, str]] = {
     "cancelled": "Cancelled",
 }
 STATE_ORDER: Final[Mapping[str, int]] = {state: place for place, state in enumerate(STATE_LABELS)}
-"""Where each state comes when jobs are sorted by it."""
+"""Sort order of states."""
 STATE_COLOURS: Final[Mapping[str, str]] = {
     "pending": "cyan",
     "processing": "blue",
@@ -38,11 +38,11 @@ COLOUR_OF_LABEL: Final[Mapping[str, str]] = {STATE_LABELS[state]: colour for sta
 _SGR: Final[Mapping[str, int]] = {
     "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bright_black": 90,
 }  # fmt: skip
-"""Of each colour its parameter of Select Graphic Rendition (ECMA-48)."""
+"""Parameters of Select Graphic Rendition (ECMA-48), by colour."""
 
 
 def escape(text: object) -> str:
-    """The text in one line, with everything that is not plainly visible shown as an escape: `\\x1b`, `\\n`, `\\xff`."""
+    """Return the text on one line, with everything that is not visible as an escape: `\\x1b`, `\\n`, `\\xff`."""
     shown = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text)
     if shown.isprintable():
         return shown
@@ -50,7 +50,7 @@ def escape(text: object) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """As `escape`, but line ends stay."""
+    """Like `escape`, but keep line ends."""
     return "\n".join(escape(line) for line in text.split("\n"))
 
 
@@ -61,7 +61,7 @@ def _visible(letter: str) -> str:
 
 
 def command_text(command: object) -> str:
-    """A command as it could be typed: a shell string as it is, an argv quoted."""
+    """Return a command as typed in a shell: a shell string unchanged, an argv quoted."""
     if isinstance(command, list | tuple):
         import shlex
 
@@ -70,18 +70,18 @@ def command_text(command: object) -> str:
 
 
 def state_text(job: Job) -> str:
-    """The label of its state; a paused job says so."""
+    """Return the label of a job's state, or of a paused job."""
     label = STATE_LABELS.get(str(job["state"]), escape(job["state"]))
     return f"{label}, paused" if job.get("paused") else label
 
 
 def parse_time(text: str) -> datetime:
-    """A time of the wire (ISO 8601, Z)."""
+    """Parse a time in the wire format (ISO 8601, Z)."""
     return datetime.fromisoformat(text)
 
 
 def clock_time(text: object, now: datetime | None = None) -> str:
-    """A time of the wire in the local zone: today's as 14:03:59, others with their date; `-` for none."""
+    """Return a time in the local zone: today as 14:03:59, otherwise with the date; `-` for None."""
     if not isinstance(text, str):
         return "-"
     here = parse_time(text).astimezone()
@@ -92,12 +92,12 @@ def clock_time(text: object, now: datetime | None = None) -> str:
 
 
 def full_time(text: object) -> str:
-    """A time of the wire in the local zone, to the second, with its zone."""
+    """Return a time in the local zone, to the second, with the zone."""
     return f"{parse_time(text).astimezone():%Y-%m-%d %H:%M:%S %Z}" if isinstance(text, str) else "-"
 
 
 def duration(seconds: object) -> str:
-    """A duration for people, with the units that options take: 3ms, 0.25s, 12s, 3m 20s, 2h 5m, 3d 4h."""
+    """Return a duration as text, in the units of options: 3ms, 0.25s, 12s, 3m 20s, 2h 5m, 3d 4h."""
     if not isinstance(seconds, int | float):
         return "-"
     if 0 < seconds < 0.1:
@@ -115,7 +115,7 @@ def duration(seconds: object) -> str:
 
 
 def size(count: object) -> str:
-    """Bytes for people: 812 B, 3.4 MiB."""
+    """Return a number of bytes as text: 812 B, 3.4 MiB."""
     if not isinstance(count, int | float):
         return "-"
     value = float(count)
@@ -127,7 +127,7 @@ def size(count: object) -> str:
 
 
 def result_text(end: Mapping[str, Any]) -> str:
-    """How a job or an attempt ended, in words."""
+    """Return how a job or an attempt ended, as text."""
     if end.get("reason"):
         return escape(end["reason"])
     if end.get("exit_code") is not None:
@@ -136,14 +136,14 @@ def result_text(end: Mapping[str, Any]) -> str:
 
 
 def signal_text(number: int) -> str:
-    """SIGKILL, of 9; the number itself where it has no name."""
+    """Return the name of a signal, or its number if it has none."""
     from signal import Signals
 
     return next((signal.name for signal in Signals if signal == number), str(number))
 
 
 def setting_text(value: object) -> str:
-    """A setting as it would be typed."""
+    """Return the value of a setting as it is typed."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -152,17 +152,16 @@ def setting_text(value: object) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """1 job, 2 jobs."""
+    """Return a count with its noun: 1 job, 2 jobs."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def aligned(
     headers: Sequence[str], rows: Iterable[Sequence[str]], *, colours: bool = False, looked_at: int = 1000
 ) -> Iterable[str]:
-    """Lines of text in columns, as wide as the first `looked_at` rows need; the last column is whole.
+    """Yield aligned lines; column widths are those of the first `looked_at` rows; the last column is not padded.
 
-    Only so many rows are held, so that a list of any length streams. `colours`: the headers are bold, states have
-    their colour.
+    Only these rows are held in memory, so lists of any length stream. `colours`: bold headers, coloured states.
     """
     source = iter(rows)
     first = [headers, *islice(source, looked_at)]
@@ -184,7 +183,7 @@ def _painted(cell: str) -> str:
 
 
 def cells(text: str) -> int:
-    """How many places of a terminal the text takes: two for a wide character, none for a combining one."""
+    """Return the width of the text in terminal cells: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
@@ -193,12 +192,12 @@ def cells(text: str) -> int:
 
 
 def on_terminal() -> bool:
-    """Whether stdout is one."""
+    """Return whether stdout is a terminal."""
     return sys.stdout.isatty()
 
 
 def terminal_width() -> int:
-    """Columns of the terminal on stdout; COLUMNS wins; 80 when it does not say."""
+    """Return COLUMNS, else the columns of the terminal on stdout, else 80."""
     named = os.environ.get("COLUMNS", "")
     if named.isdecimal() and int(named) > 0:
         return int(named)
@@ -209,7 +208,7 @@ def terminal_width() -> int:
 
 
 def terminal_height() -> int:
-    """Lines of the terminal on stdout; LINES wins; 24 when it does not say."""
+    """Return LINES, else the lines of the terminal on stdout, else 24."""
     named = os.environ.get("LINES", "")
     if named.isdecimal() and int(named) > 0:
         return int(named)

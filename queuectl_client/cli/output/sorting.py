@@ -1,7 +1,6 @@
-"""External merge sort: runs that fit into memory are sorted, written to files, and merged.
+"""External merge sort: sort runs that fit into memory, write them to files, merge the files.
 
-Knuth, The Art of Computer Programming 3, 5.4: external sorting. What is sorted are lists of plain values, as
-MessagePack keeps them.
+See Knuth, The Art of Computer Programming 3, 5.4: External Sorting. Sorts lists of values that MessagePack can encode.
 """
 
 import heapq
@@ -15,31 +14,31 @@ import msgpack
 Rank = list[Any]
 
 RUN: Final = 50_000
-"""Ranks that are held at a time: about 10 MB."""
+"""Ranks in memory at a time: about 10 MB."""
 
 
 def sort(ranks: Iterable[Rank], *, reverse: bool = False) -> Iterator[Rank]:
-    """The ranks in order. Memory does not grow with their number; beyond one run they lie in temporary files."""
+    """Return the ranks in order. Memory is bounded: more than one run is written to temporary files."""
     source = iter(ranks)
     run = sorted(islice(source, RUN), reverse=reverse)
     if len(run) < RUN:
         return iter(run)
     files = []
     while run:
-        files.append(_laid_down(run))
+        files.append(_spill(run))
         run = sorted(islice(source, RUN), reverse=reverse)
     return heapq.merge(*map(_read, files), reverse=reverse)
 
 
 def first(count: int, ranks: Iterable[Rank], *, reverse: bool = False) -> Iterator[Rank]:
-    """The first `count` of them in order."""
+    """Return the first `count` ranks in order."""
     if count > RUN:
         return islice(sort(ranks, reverse=reverse), count)
     return iter((heapq.nlargest if reverse else heapq.nsmallest)(count, ranks))
 
 
-def _laid_down(run: Iterable[Rank]) -> IO[bytes]:
-    """A temporary file with the run; it is gone with its last reader."""
+def _spill(run: Iterable[Rank]) -> IO[bytes]:
+    """Write the run to a temporary file, which is removed when its reader closes it."""
     file = tempfile.TemporaryFile(prefix="queuectl-sort-")  # noqa: SIM115  (its reader closes it)
     packer = msgpack.Packer()
     file.writelines(packer.pack(rank) for rank in run)

@@ -12,22 +12,22 @@ _LINES_A_WRITE: Final = 1000
 
 
 class Stored:
-    """Which jobs were stored, in their order. A million that have no id of their own take up next to nothing."""
+    """The stored jobs, in order. Generated ids take almost no memory, even a million of them."""
 
     def __init__(self) -> None:
         self._firsts = array("q")
-        """Of each run of jobs that follow one another: its place among all."""
+        """Index of the first job of each run of consecutive numbers."""
         self._seqs = array("q")
-        """The number of the first of each run."""
+        """Number of the first job of each run."""
         self._named: dict[int, str] = {}
-        """By place: ids that are not `job_` and the number."""
+        """Ids other than `job_` and the number, by index."""
         self.skipped: set[int] = set()
         self.hint: Mapping[str, Any] | None = None
-        """What keeps them from starting, as the daemon says in its last answer."""
+        """The hint in the daemon's last answer: what keeps the jobs from starting."""
         self.count = 0
 
     def add(self, answer: Mapping[str, Any]) -> None:
-        """The daemon's answer to one message."""
+        """Add the jobs of the daemon's answer to one message."""
         self.hint = answer.get("hint")
         self.skipped.update(self.count + place for place in answer.get("skipped", ()))
         for id, seq in zip(answer["ids"], answer["seqs"], strict=True):
@@ -39,29 +39,29 @@ class Stored:
             self.count += 1
 
     def committed(self, answer: Mapping[str, Any]) -> None:
-        """The daemon's answer to the commit of all."""
+        """Handle the daemon's answer to the commit."""
         self.hint = answer.get("hint")
 
     def seqs(self) -> Iterator[int]:
-        """The numbers."""
+        """Yield the numbers of the jobs."""
         ends = [*self._firsts[1:], self.count]
         for first, end, seq in zip(self._firsts, ends, self._seqs, strict=True):
             yield from range(seq, seq + end - first)
 
     def spans(self) -> Iterator[str]:
-        """Selectors that stand for them, a word for each run. Of 15 digits, as nobody's id is."""
+        """Yield a selector for each run of jobs. Numbers have 15 digits, so that it is no user's id."""
         ends = [*self._firsts[1:], self.count]
         for first, end, seq in zip(self._firsts, ends, self._seqs, strict=True):
             yield f"{seq:015}-{seq + end - first - 1:015}"
 
     def ids(self) -> Iterator[str]:
-        """The ids."""
+        """Yield the ids of the jobs."""
         for place, seq in enumerate(self.seqs()):
             yield self._named.get(place) or f"job_{seq}"
 
 
 def announce_all(invocation: Invocation, stored: Stored) -> None:
-    """Tell the jobs: their ids a line each, or with --json the jobs."""
+    """Print the ids of the jobs, one per line, or with --json the jobs."""
     if invocation.json:
         from queuectl_client.cli.output.jsonlines import write_array
 

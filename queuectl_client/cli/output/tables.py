@@ -1,4 +1,4 @@
-"""Tables on a terminal, drawn by rich. Imported only when there is one to draw."""
+"""Tables on a terminal, drawn by rich. Imported only when one is drawn."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,47 +13,47 @@ from queuectl_client.cli.output.render import COLOUR_OF_LABEL, terminal_height, 
 
 GAP: Final = 2
 ENOUGH: Final = 14
-"""Characters by which a long id or name is still told from another."""
+"""Characters that distinguish a long id or name from others."""
 LEAST: Final = 8
 
 
 def draw(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colours: bool, width: int) -> None:
-    """Draw the rows, never wider than the terminal: the widest column gives way, with an ellipsis.
+    """Draw the rows within the width; the widest columns are truncated with an ellipsis.
 
-    The cells are text, never markup.
+    Cells are plain text, not markup.
     """
     _console(colours, width).print(_table(headers, rows, width))
 
 
 class LiveTable:
-    """A table that is drawn again in its place."""
+    """A table that is redrawn in place."""
 
     def __init__(self, headers: Sequence[str], *, colours: bool, around: int) -> None:
         self._headers = headers
         self._around = around
         self._console = _console(colours, None)
-        # Drawn by us alone, when there is something new: no thread that does so four times a second.
+        # Redrawn only on changes, not by a thread four times a second.
         self._live = Live(console=self._console, auto_refresh=False)
         self._live.start()
 
     def room(self) -> int:
-        """How many rows the terminal has room for."""
+        """Return how many rows fit on the terminal."""
         return max(terminal_height() - self._around, 1)
 
     def draw(self, rows: Sequence[Sequence[str]]) -> None:
-        """Show these rows in the place of the ones before."""
+        """Replace the rows shown."""
         self._live.update(_table(self._headers, rows, terminal_width()), refresh=True)
 
     def close(self) -> None:
-        """Leave the last picture, and give the cursor back."""
+        """Leave the last view on the screen and restore the cursor."""
         self._live.stop()
 
 
 def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The width of each column so that all fit: what its widest cell needs, where there is room for that.
+    """Return the width of each column: that of its widest cell, if all fit.
 
-    The widest give way: first those before the last, which says most, down to what names them still; then all of
-    them, and headings last. A column of states is cut last of all: half a state may be another one.
+    Otherwise the widest shrink: first those before the last, down to distinguishing characters; then all, down to their
+    headings; then further. A column of states shrinks last, because a truncated state may look like another.
     """
     widths = [min(width, max(map(cell_len, column))) for column in zip(headers, *rows, strict=True)]
     heads = list(map(cell_len, headers))

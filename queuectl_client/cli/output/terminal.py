@@ -1,7 +1,7 @@
-"""Filter job output for a terminal: only text and colours pass.
+"""Filter job output for a terminal: pass only text and colours.
 
-Nothing passes that could move the cursor, clear the screen, set the title, or be answered by the terminal as if
-typed (ECMA-48; xterm's control sequences). Output that goes anywhere else is never touched.
+Removes sequences that move the cursor, clear the screen, set the title, or make the terminal send input (ECMA-48;
+xterm's control sequences). Output to files and pipes is not filtered.
 """
 
 import codecs
@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 _LONGEST_HELD_BACK: Final = 4096
-"""Characters of an unfinished sequence kept for the next piece; no honest one is longer."""
+"""Maximum characters of an incomplete sequence kept for the next piece; valid ones are shorter."""
 
 _SEQUENCE: Final = re.compile(
     r"""
@@ -27,7 +27,7 @@ _UNFINISHED: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c\n
 
 
 class TerminalFilter:
-    """Turns the bytes of an output, piece by piece, into text that is safe on a terminal."""
+    """Converts output, piece by piece, to text that is safe on a terminal."""
 
     def __init__(self, *, colours: bool = True) -> None:
         self._colours = colours
@@ -36,7 +36,7 @@ class TerminalFilter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def feed(self, data: bytes, *, last: bool = False) -> str:
-        """The safe text of this piece. `last`: nothing follows, so nothing is held back and colours are off."""
+        """Return the safe text of this piece. `last`: hold nothing back, and reset colours."""
         text = self._held + self._decoder.decode(data, last)
         self._held = ""
         if not last:

@@ -1,7 +1,7 @@
-"""Says on stderr what a `wait` waits for, and why: once it has taken a second, and again when that has changed.
+"""Print on stderr what a `wait` waits for, and why: after a second, and again on changes.
 
-Runs in a thread with a connection of its own, beside the wait, which it never holds up or fails. It is woken by events
-of the daemon, at most once a second.
+Runs in a thread with its own connection, so it never delays the wait or makes it fail. Woken by events of the daemon,
+at most once a second.
 """
 
 import time
@@ -19,39 +19,39 @@ FIRST_AFTER_S: Final = 1.0
 EVERY_S: Final = 1.0
 RETURN_WITHIN_S: Final = 60.0
 _SHOWN: Final = 250
-"""Jobs among which the first is looked for that has not ended."""
+"""Jobs searched for the first that has not ended."""
 _PAUSED: Final = 50
-"""Paused queues whose jobs are left out of the search for one that is ready."""
+"""Maximum paused queues excluded from the search for a ready job."""
 _ENDS: Final = frozenset(EventKind(f"job.{state}") for state in ENDED_STATES)
 _USUAL: Final = frozenset({EventKind.JOB_PROCESSING, EventKind.JOB_COMPLETED, EventKind.JOBS_ADDED})
-"""What happens all the time while jobs run: asked for only where none runs of those that are waited for."""
+"""Frequent events while jobs run: subscribed to only while none of the awaited jobs is running."""
 _PASSING: Final = frozenset({"position", "workers-busy"})
-"""Rules that say no more than that others run first."""
+"""Rules that only say that other jobs run first."""
 _WAYS_OUT: Final = {
     "workers": "Start some with: queuectl worker start",
     "held": "Release it with: queuectl release {job}",
 }
 
 
-class Said(NamedTuple):
-    """What a wait waits for: the sentence, and what of it makes another sentence worth saying."""
+class Report(NamedTuple):
+    """What a wait waits for: the sentence, and a key that changes when it is to be printed again."""
 
     sentence: str
     key: object
     runs: bool
-    """Whether something of it runs."""
+    """Whether an awaited job is running."""
 
 
 class WaitReport:
-    """Reports on one wait. `jobs`: what it waits for; empty: until there is nothing left to do."""
+    """Reports on one wait. `jobs`: the awaited jobs; empty: until nothing can run."""
 
-    def __init__(self, invocation: Invocation, jobs: Sequence[str], *, told: bool) -> None:
-        """`told`: it was said already that there are no workers."""
+    def __init__(self, invocation: Invocation, jobs: Sequence[str], *, announced: bool) -> None:
+        """`announced`: the lack of workers was already printed."""
         self._invocation = invocation.another()
         self._invocation.autostart = False
         self._say = invocation.say
         self._jobs = jobs
-        self._last: object = ("workers",) if told else None
+        self._last: object = ("workers",) if announced else None
         self._over = Event()
         self._thread = Thread(target=self._run, daemon=True)
 
@@ -59,7 +59,7 @@ class WaitReport:
         try:
             self._thread.start()
         except RuntimeError:
-            """No thread can be started now: then nothing is said."""
+            """No thread can be started now: report nothing."""
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
@@ -74,7 +74,7 @@ class WaitReport:
                 except ConnectionLost:
                     self._await_daemon()
         except (QueuectlError, OSError):
-            return  # the wait itself says what is wrong
+            return  # the wait itself reports the error
         finally:
             self._invocation.close()
 
@@ -82,17 +82,17 @@ class WaitReport:
         client = self._invocation.client()
         kinds: frozenset[EventKind] | None = None
         while not self._over.is_set():
-            said = _one(self._invocation, self._jobs) if self._jobs else _all(self._invocation)
-            wanted = frozenset(EventKind) - (_USUAL if said is None or said.runs else frozenset())
-            if len(self._jobs) != 1 and (said is None or said.runs):
-                wanted -= _ENDS
-            if wanted != kinds:
-                client.call("events.subscribe", kinds=sorted(wanted))
-                kinds = wanted
-                continue  # what has changed before it was subscribed to is seen by looking again
-            if said is not None and said.key != self._last and not self._over.is_set():
-                self._say(said.sentence)
-                self._last = said.key
+            report = _one(self._invocation, self._jobs) if self._jobs else _all(self._invocation)
+            requested = frozenset(EventKind) - (_USUAL if report is None or report.runs else frozenset())
+            if len(self._jobs) != 1 and (report is None or report.runs):
+                requested -= _ENDS
+            if requested != kinds:
+                client.call("events.subscribe", kinds=sorted(requested))
+                kinds = requested
+                continue  # look again, for changes before the subscription
+            if report is not None and report.key != self._last and not self._over.is_set():
+                self._say(report.sentence)
+                self._last = report.key
             next(client.notifications())
             client.drop_notifications(until=time.monotonic() + EVERY_S)
 
@@ -108,8 +108,8 @@ def _by_state(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {state}" for state, count in counts.items())
 
 
-def _one(invocation: Invocation, jobs: Sequence[str]) -> Said | None:
-    """What is said of named jobs: how many are left, and what keeps the first of them."""
+def _one(invocation: Invocation, jobs: Sequence[str]) -> Report | None:
+    """Report on named jobs: how many are left, and what keeps the first one waiting."""
     answer = invocation.call("job.wait", ids=list(jobs), timeout=0, keys=["id", "state"], limit=_SHOWN)
     left = {state: n for state, n in answer["counts"].items() if n and state not in ENDED_STATES}
     first = next((job for job in answer["jobs"] if not has_ended(job)), None)
@@ -118,35 +118,35 @@ def _one(invocation: Invocation, jobs: Sequence[str]) -> Said | None:
         return None
     what = f"{count:,} jobs ({_by_state(left)})"
     if first is None:
-        return Said(f"Waiting for {what}.", tuple(left), "processing" in left)
+        return Report(f"Waiting for {what}.", tuple(left), "processing" in left)
     why, key = _why(invocation, first["id"])
     if count == 1:
         sentence = f"Waiting for {escape(first['id'])} ({first['state']}). {why}"
-        return Said(sentence.rstrip(), key, first["state"] == "processing")
-    return Said(f"Waiting for {what}; {escape(first['id'])}: {why}".rstrip(": "), key, "processing" in left)
+        return Report(sentence.rstrip(), key, first["state"] == "processing")
+    return Report(f"Waiting for {what}; {escape(first['id'])}: {why}".rstrip(": "), key, "processing" in left)
 
 
-def _all(invocation: Invocation) -> Said | None:
-    """What is said of a wait until there is nothing left to do."""
+def _all(invocation: Invocation) -> Report | None:
+    """Report on a wait until nothing can run."""
     status = invocation.call("status")
     left = {state: status["counts"][state] for state in ("processing", "failed") if status["counts"][state]}
     ready = _ready(invocation, status["paused"])
     if left.get("processing"):
         waits = status["counts"]["pending"]
         words = _by_state({**left, **({"pending": waits} if waits and ready else {})})
-        return Said(f"Waiting for all jobs: {words}.", "runs", runs=True)
+        return Report(f"Waiting for all jobs: {words}.", "runs", runs=True)
     if ready is not None:
         why, key = _why(invocation, ready)
-        return Said(f"Waiting for the jobs that are ready; {escape(ready)}: {why}".rstrip(": "), key, runs=False)
+        return Report(f"Waiting for the jobs that are ready; {escape(ready)}: {why}".rstrip(": "), key, runs=False)
     if left:
         page = invocation.call("list", state=["failed"], keys=["id", "run_at"], sort="run_at", limit=1)["jobs"]
         when = f"; {escape(page[0]['id'])} runs again at {clock_time(page[0]['run_at'])}" if page else ""
-        return Said(f"Waiting for {plural(left['failed'], 'failed job')}{when}.", "failed", runs=False)
+        return Report(f"Waiting for {plural(left['failed'], 'failed job')}{when}.", "failed", runs=False)
     return None
 
 
 def _ready(invocation: Invocation, paused: Sequence[str]) -> str | None:
-    """The first job that is ready in an open queue, among as many as one call looks at."""
+    """Return the first ready job of a queue that is not paused, as far as one call searches."""
     where = "ready=true"
     if paused:
         quoted = ", ".join(f'"{name}"' for name in paused[:_PAUSED])
@@ -156,13 +156,13 @@ def _ready(invocation: Invocation, paused: Sequence[str]) -> str | None:
 
 
 def _why(invocation: Invocation, job: str) -> tuple[str, object]:
-    """What keeps the job, in words; and the codes of the rules, by which another reason is known."""
+    """Return what keeps the job waiting, as text, and the codes of its rules as a key."""
     rules: Sequence[Mapping[str, Any]] = invocation.call("job.explain", id=job)["rules"]
     counted = [rule for rule in rules if rule["rule"] not in _PASSING] or rules[:1]
     words = []
     for rule in counted:
         until = f" Until {clock_time(rule['until'])}." if rule["until"] else ""
         way_out = _WAYS_OUT.get(rule["rule"], "").format(job=job)
-        told = not way_out or way_out in rule["text"]
-        words.append(f"{escape(rule['text'])}{until}" + ("" if told else f" {way_out}"))
+        is_complete = not way_out or way_out in rule["text"]
+        words.append(f"{escape(rule['text'])}{until}" + ("" if is_complete else f" {way_out}"))
     return " ".join(words), tuple(rule["rule"] for rule in counted)

@@ -1,7 +1,7 @@
-"""`queuectl list --watch`: a table that is drawn again when something has happened.
+"""`queuectl list --watch`: a table that is redrawn on changes.
 
-Woken by events, never by the clock; what happens within one interval makes one view. Ctrl-C ends it (exit 130) and
-leaves the last view standing.
+Woken by events, not by a timer; the events of one interval are combined. Ctrl-C ends it (exit 130) and leaves the last
+view on the screen.
 """
 
 import sys
@@ -17,14 +17,14 @@ from queuectl_client.protocol.vocabulary import EventKind
 Rows = list[list[str]]
 
 RETURN_WITHIN_S: Final = 10.0
-"""How long the next daemon is awaited. None is started: somebody may have ended it."""
+"""Seconds to wait for the next daemon. None is started: it may have been stopped on purpose."""
 _KINDS: Final = [str(kind) for kind in EventKind if kind.startswith(("job.", "jobs."))]
 _AROUND: Final = 2
-"""Lines of a terminal that are not rows: the heading, and that of the cursor."""
+"""Lines of a terminal without rows: the heading and the cursor's line."""
 
 
 class TableView(Protocol):
-    """Where the table is drawn."""
+    """Destination of the table."""
 
     def draw(self, rows: Rows) -> None: ...
     def room(self) -> int | None: ...
@@ -32,10 +32,10 @@ class TableView(Protocol):
 
 
 def watch(invocation: Invocation, headers: Sequence[str], rows: Callable[[int | None], Rows], *, every: float) -> None:
-    """Draw the rows, and again when jobs have changed: at most once in `every` seconds. Ends by KeyboardInterrupt.
+    """Draw the rows, and redraw them on changes, at most once in `every` seconds, until KeyboardInterrupt.
 
-    `rows` gets how many find room; None: as many as there are. Not on a terminal, each view that differs from the
-    one before follows it after an empty line.
+    `rows` is called with the number of rows that fit; None: no limit. If stdout is not a terminal, each changed view is
+    printed after an empty line.
     """
     view: TableView = _terminal_view(invocation, headers) if render.on_terminal() else _PlainView(invocation, headers)
     try:
@@ -51,7 +51,7 @@ def watch(invocation: Invocation, headers: Sequence[str], rows: Callable[[int | 
 
 def _follow(invocation: Invocation, view: TableView, rows: Callable[[int | None], Rows], every: float) -> None:
     client = invocation.client()
-    # Before the first look, so that nothing falls between the two.
+    # Before the first query, so that no change is missed.
     client.call("events.subscribe", kinds=_KINDS)
     told = client.notifications()
     while True:
@@ -78,7 +78,7 @@ def _terminal_view(invocation: Invocation, headers: Sequence[str]) -> TableView:
 
 
 class _PlainView:
-    """Pictures one below the other, for a file or a pipe."""
+    """Prints views one after the other, for a file or pipe."""
 
     def __init__(self, invocation: Invocation, headers: Sequence[str]) -> None:
         self._invocation = invocation
@@ -86,7 +86,7 @@ class _PlainView:
         self._last: Any = None
 
     def room(self) -> int | None:
-        """There is no end of it."""
+        """Return None: unlimited."""
         return None
 
     def draw(self, rows: Rows) -> None:
@@ -102,4 +102,4 @@ class _PlainView:
         self._last = lines
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Do nothing."""
