@@ -37,7 +37,7 @@ class BadParams(ValueError):
 
 def bad(key: str, value: Any, allowed: str) -> BadParams:
     """Return the error for an invalid value."""
-    return BadParams(f"{key} is {shown(value)}, but it must be {allowed}", key)
+    return BadParams(f"invalid {key}: {shown(value)}; expected {allowed}", key)
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> BadParams:
@@ -49,7 +49,7 @@ def shown(value: Any) -> str:
     """Return the value for an error message: short, on one line, without the content of a list or map."""
     match value:
         case None:
-            return "nothing"
+            return "null"
         case bool():
             return "true" if value else "false"
         case list() | tuple():
@@ -139,9 +139,9 @@ def some_bytes(longest: int) -> Check[bytes]:
         if isinstance(value, str):
             value = value.encode("utf-8", "surrogateescape")
         if not isinstance(value, bytes):
-            raise BadParams(f"{key} must be bytes or a string", key)
+            raise BadParams(f"invalid {key}; expected bytes or a string", key)
         if len(value) > longest:
-            raise BadParams(f"{key} has {len(value):,} bytes, but at most {longest:,} are allowed", key)
+            raise BadParams(f"{key} has {len(value):,} bytes; at most {longest:,} are allowed", key)
         return value
 
     return check
@@ -210,7 +210,7 @@ def list_of(check: Check[T], *, longest: int, single: bool = False) -> Check[tup
     def check_all(key: str, value: Any) -> tuple[T, ...]:
         if isinstance(value, list | tuple):
             if len(value) > longest:
-                raise BadParams(f"{key} has {len(value):,} items, but at most {longest:,} are allowed", key)
+                raise BadParams(f"{key} has {len(value):,} items; at most {longest:,} are allowed", key)
             return tuple([check(key, item) for item in value])
         if single:
             return (check(key, value),)
@@ -226,9 +226,9 @@ def map_of(check_key: Check[str], check: Check[T], *, longest: int) -> Check[dic
         if not isinstance(value, Mapping):
             raise bad(key, value, "a map")
         if len(value) > longest:
-            raise BadParams(f"{key} has {len(value):,} entries, but at most {longest:,} are allowed", key)
+            raise BadParams(f"{key} has {len(value):,} entries; at most {longest:,} are allowed", key)
         return {
-            check_key(f"a name in {key}", name): check(f"{key} {shown(name)}", item)
+            check_key(f"name in {key}", name): check(f"{key} {shown(name)}", item)
             for name, item in value.items()
             if item is not None
         }
@@ -239,7 +239,7 @@ def map_of(check_key: Check[str], check: Check[T], *, longest: int) -> Check[dic
 def environment(key: str, value: Any) -> dict[str, str]:
     """Check a map of variables to texts. Errors never show values, which may be secrets."""
     if not isinstance(value, Mapping):
-        raise BadParams(f"{key} must be a map of variable names to strings", key)
+        raise BadParams(f"invalid {key}; expected a map of variable names to strings", key)
     if set(map(type, value)) == set(map(type, value.values())) == {str}:
         # All variables are checked together; if one is invalid, each by itself, to name it.
         names = "".join(value)
@@ -250,18 +250,18 @@ def environment(key: str, value: Any) -> dict[str, str]:
         if isinstance(name, bytes):
             name = from_wire(name)
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            allowed = "a string that is not empty and without '=' and NUL"
+            allowed = "a non-empty string without '=' and NUL"
             if isinstance(name, str) and "=" in name:
                 name = f"{name.partition('=')[0]}=…"  # the rest is not part of the name and may be a secret
-            raise bad(f"a name in {key}", name, allowed)
+            raise bad(f"name in {key}", name, allowed)
         if isinstance(item, bytes):
             item = from_wire(item)
         if item is None:
             # Null is ambiguous: unset the variable, leave it unchanged, or make it empty.
-            message = f"{shown(name)} in {key} is null, but it must be a string (a command runs without it by env -u)"
+            message = f"invalid value of {shown(name)} in {key}: null; expected a string (to unset it, use env -u)"
             raise BadParams(message, key)
         if not isinstance(item, str) or "\0" in item:
-            raise BadParams(f"the value of {shown(name)} in {key} must be a string without NUL", key)
+            raise BadParams(f"invalid value of {shown(name)} in {key}; expected a string without NUL", key)
         checked[name] = item
     return checked
 

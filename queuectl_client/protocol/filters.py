@@ -121,9 +121,9 @@ _WORDS: Final = {
 def text(key: str, value: Any) -> str:
     """Check the text of a filter. Raise BadParams with the `position`, from 0, in its data."""
     if not isinstance(value, str) or not value.strip():
-        raise BadParams(f"{key} is {shown(value)}, but it must be a filter such as 'state=failed and attempts>2'", key)
+        raise BadParams(f"invalid {key}: {shown(value)}; expected a filter such as 'state=failed and attempts>2'", key)
     if len(value) > MAX_LENGTH:
-        raise BadParams(f"{key} has {len(value):,} characters, but at most {MAX_LENGTH:,} are allowed", key)
+        raise BadParams(f"{key} has {len(value):,} characters; at most {MAX_LENGTH:,} are allowed", key)
     parse(value)
     return value
 
@@ -159,7 +159,7 @@ def _misread(source: str, at: int, expected: Iterable[str]) -> BadParams:
     words = [word for symbol, word in _WORDS.items() if symbol in expected]
     allowed = f"; expected {', '.join(dict.fromkeys(words))}" if words else ""
     found = f"near {shown(source[at : at + 20])}" if at < len(source) else "at its end"
-    return _at(at, f"the filter cannot be read {found}{allowed}")
+    return _at(at, f"invalid filter {found}{allowed}")
 
 
 def _at(position: int, message: str) -> BadParams:
@@ -169,7 +169,7 @@ def _at(position: int, message: str) -> BadParams:
 def _read(node: Any, depth: int = 0) -> Filter:
     """Return the filter of a parse tree."""
     if depth > MAX_DEPTH:
-        raise BadParams(f"the filter has and, or and not more than {MAX_DEPTH} deep inside one another", "filter")
+        raise BadParams(f"the filter nests and, or and not more than {MAX_DEPTH} deep", "filter")
     match node.data:
         case "either":
             return Either(tuple([_read(child, depth + 1) for child in node.children]))
@@ -220,9 +220,9 @@ def _operator(node: Any, key: Key) -> Operator:
     operator: Any = "=" if written == "==" else written
     none = node.data == "compare" and _is_none(others[1].children[0])
     if none and operator not in ("=", "!="):
-        raise _at(at, f"none has no order; {key.name} takes =none or !=none")
+        raise _at(at, f"none has no order; expected {key.name}=none or {key.name}!=none")
     if operator not in OPERATORS[key.kind] and not none:
-        raise _at(at, f"{key.name} cannot be compared with {operator}; it takes {_allowed(key)}")
+        raise _at(at, f"{key.name} cannot be compared with {operator}; expected one of {_allowed(key)}")
     return operator  # type: ignore[no-any-return]
 
 

@@ -102,7 +102,7 @@ def read_keys(job: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, A
     printed jobs can be enqueued again. Raise BadParams.
     """
     if not isinstance(job, Mapping):
-        raise bad("a job", job, "a map with a command")
+        raise bad("job", job, "a map with a command")
     values: dict[str, Any] = {}
     for given, value in job.items():
         try:
@@ -167,7 +167,7 @@ def signal_name(text: str) -> str | None:
 
 def _command(key: str, value: Any) -> Command:
     if isinstance(value, list | tuple):
-        argv = tuple([checks.os_text(f"an item of {key}", item) for item in value])
+        argv = tuple([checks.os_text(f"item of {key}", item) for item in value])
         if argv and argv[0]:
             return _of_size(key, argv, sum(map(len, argv)))
     elif not isinstance(value, str | bytes):
@@ -220,7 +220,7 @@ def _dependency(key: str, value: Any) -> tuple[str, str]:
         if value.get("batch") is not None:
             return BATCH_PREFIX + checks.job_id(f"batch of {key}", value["batch"]), on
         value = value.get("id")
-    return checks.selector(f"an id in {key}", value), on
+    return checks.selector(f"id in {key}", value), on
 
 
 def _resource_name(key: str, value: Any) -> str:

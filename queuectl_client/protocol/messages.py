@@ -133,9 +133,9 @@ class ListJobs(Request):
     def check_together(self) -> None:
         """Raise BadParams for ids with seqs, or either with sort."""
         if self.ids is not None and self.seqs is not None:
-            raise BadParams("jobs are named by ids or by seqs, not by both", "seqs")
+            raise BadParams("ids cannot be combined with seqs", "seqs")
         if self.sort is not None and not (self.ids is None and self.seqs is None):
-            raise BadParams("jobs named by ids or seqs come in that order: leave out sort, or the names", "sort")
+            raise BadParams("sort cannot be combined with ids or seqs", "sort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ class JobSend(Request):
     def check_together(self) -> None:
         """Raise BadParams without data and eof."""
         if not self.data and not self.eof:
-            raise BadParams("there is nothing to send: give data, eof, or both", "data")
+            raise BadParams("nothing to send; expected data, eof, or both", "data")
 
     def __repr__(self) -> str:
         """Leave out the data, which may be a password."""
@@ -297,7 +297,7 @@ class JobMove(Request):
         """Raise BadParams unless there is one position, a queue, or both."""
         places = self.first + self.last + (self.before is not None)
         if places > 1 or (not places and self.queue is None):
-            raise BadParams("a job moves to first, to last, before another job, or to a queue: give one", "id")
+            raise BadParams("expected one of first, last, before and queue", "id")
 
 
 REQUESTS: Final[Mapping[str, type[AnyRequest]]] = {

@@ -79,7 +79,7 @@ class DeadJobs(DeadFilter):
     def check_together(self) -> None:
         """Raise BadParams unless there are either ids, or all or filters."""
         if (self.ids is None) is not (self.all or self.narrows):
-            raise BadParams("give ids or all or a filter (queue, label, …), and not both", "ids")
+            raise BadParams("expected either ids, or all or a filter (queue, label, …)", "ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class WorkerStart(Request):
     def check_together(self) -> None:
         """Raise BadParams for `request` without a new foreground pool."""
         if self.request is not None and (self.detach or self.pool is not None or self.job is not None):
-            raise BadParams("request goes with a new foreground pool: without detach, pool and job", "request")
+            raise BadParams("request cannot be combined with detach, pool or job", "request")
 
 
 @dataclass(frozen=True, slots=True)

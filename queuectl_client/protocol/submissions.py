@@ -95,7 +95,7 @@ class Defaults:
         if not isinstance(jobs, list | tuple) or not jobs:
             raise bad("jobs", jobs, "a list of at least one job")
         if len(jobs) > MAX_JOBS:
-            raise BadParams(f"jobs has {len(jobs):,} jobs, but at most {MAX_JOBS:,} are allowed in one call", "jobs")
+            raise BadParams(f"jobs has {len(jobs):,} jobs; at most {MAX_JOBS:,} are allowed in one call", "jobs")
         for start in range(0, len(jobs), size):
             yield self._under(jobs[start : start + size], start)
 

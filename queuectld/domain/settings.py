@@ -195,8 +195,8 @@ def setting_value(name: str, given: Any) -> Value:
     try:
         return setting.read(given)
     except Unclear as error:
-        message = f"{name}: {given!r} is not allowed: {error}"
+        message = f"invalid {name}: {given!r}; {error}"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name}) from None
     except (ValueError, KeyError, TypeError, OverflowError):
-        message = f"{name}: {given!r} is not allowed; it takes {setting.allowed}"
+        message = f"invalid {name}: {given!r}; expected {setting.allowed}"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": name}) from None

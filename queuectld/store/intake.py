@@ -83,7 +83,7 @@ class Intake:
             named += [(name, on) for name in await self._writer.submit(note, weight=len(some))]
             failpoints.reached("enqueue.parents")
         if not named:
-            raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
+            raise Refused(ErrorCode.NOT_FOUND, f"depends_on: no job matches {selector!r}", {"id": selector})
         return named
 
     async def add_many(self, new: Sequence[NewJob], *, now: Now, request: str | None = None) -> Added:

@@ -18,7 +18,7 @@ def back_up(store: Path, target: Path, *, replace: bool) -> None:
     Raises StoreRefused or OSError; FileExistsError if the target exists and `replace` is false.
     """
     if files.read_version(store) is None:
-        raise StoreRefused(f"there is no store at {store}")
+        raise StoreRefused(f"no such store: {store}")
     if os.path.exists(target) and os.path.samefile(store, target):
         # Whoever has it open would go on with a file that has no name any more.
         raise FileExistsError(f"{target} is the store itself; give the backup another name")

@@ -115,7 +115,7 @@ def repair(path: Path) -> tuple[dict[str, int], Path | None]:
     Raises StoreRefused, and changes nothing, if there is no store or the file itself is damaged.
     """
     if files.read_version(path) is None:
-        raise StoreRefused(f"There is no store at {path} to repair.")
+        raise StoreRefused(f"no such store: {path}")
     schema.prepare(path)
     return files.refuse_on_error(path, lambda: _repair(path))
 
@@ -126,7 +126,7 @@ def _repair(path: Path) -> tuple[dict[str, int], Path | None]:
         connection.execute("PRAGMA synchronous = FULL")
         damaged = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if damaged != "ok":
-            raise StoreRefused(f"The store {path} is damaged: {damaged}. It was left as it is; {files.ADVICE}.")
+            raise StoreRefused(f"the store {path} is damaged: {damaged}; it was left unchanged; {files.ADVICE}")
         if not _run_steps(connection, "ROLLBACK"):
             return {}, None
         backup = files.backup_path(path, "unrepaired")

@@ -255,7 +255,7 @@ def test_a_commit_whose_answer_was_lost_is_asked_for_by_its_request(server: Fake
 @pytest.mark.parametrize("again", [True, False], ids=["again", "once"])
 def test_a_commit_that_never_took_effect_is_known_not_to_have(server: FakeServer, kind: str, again: bool) -> None:
     def forgotten(params: dict[str, Any]) -> Any:
-        raise Refuse("not_found", "There is no open batch 't1'.", {"token": params["token"]})
+        raise Refuse("not_found", "no such open batch: 't1'", {"token": params["token"]})
 
     steps = iter([raising(Vanish()), forgotten])
     server.answers["batch.commit"] = lambda params: next(steps, lambda _: {})(params)

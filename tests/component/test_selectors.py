@@ -151,7 +151,7 @@ async def test_each_text_names_the_same_jobs_for_every_verb(lab: Lab) -> None:
             if len(seqs) == 1:
                 assert await way(lab, text) == seqs, (way.__name__, text)
                 continue
-            with pytest.raises(Refused, match="names several jobs") as refused:
+            with pytest.raises(Refused, match="matches several jobs") as refused:
                 await way(lab, text)
             assert refused.value.code is ErrorCode.INVALID_PARAMS
         # A batch is waited for as one: whoever comes to it later counts, too.

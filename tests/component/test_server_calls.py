@@ -295,7 +295,7 @@ async def test_a_batch_has_its_defaults_and_belongs_to_its_connection(tmp_path: 
         _, specs, submitters = door.recorder.calls[-1][1]
         assert [spec.priority for spec in specs] == [5, 1]
         assert [submitter.umask for submitter in submitters] == [0o22, 0o22]
-        with pytest.raises(CallFailed, match="not_found: no such open batch on this connection: 'token-1'"):
+        with pytest.raises(CallFailed, match="not_found: no such open batch: 'token-1'"):
             await other.call("batch.add", token=token, jobs=[{"command": "c"}])
         await client.call("batch.add", token=token, jobs=[{"command": "c", "queue": "night"}])
         hint = {"paused": ["default", "night"], "workers": 1, "slots": 1, "draining": False}

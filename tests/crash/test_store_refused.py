@@ -56,7 +56,7 @@ REFUSED: Final[dict[str, Callable[[Path], None]]] = {
     "an empty file": empty,
     "not a database": rubbish,
     "another program": foreign,
-    "cut short": truncated,
+    "truncated": truncated,
     "is damaged": damaged,
     f"version {SCHEMA_VERSION + 1}; this queuectl reads up to version {SCHEMA_VERSION}": newer,
 }

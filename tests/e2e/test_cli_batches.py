@@ -134,7 +134,7 @@ def test_a_bad_one_stores_nothing_and_is_named(home: Home) -> None:
         (["--key-limit", "2", "work"], "--key-limit requires --key"),
         (["--on-conflict", "skip", "work"], "--on-conflict requires --unique"),
         (["--array", "1-3", "--key-limit", "2", "work"], "--key-limit requires --key"),
-        (['{"command":"a","env":{"A=B":"c"}}'], "a name in env is 'A=…'"),
+        (['{"command":"a","env":{"A=B":"c"}}'], "invalid name in env: 'A=…'"),
         (["--array", "1-3", "--timeout", "5y", "work"], "'5y'"),
         (["--array", "1-3", "--priority", "9999999", "work"], "priority"),
         (["--array", "1-3", "work", "--then", " "], "--then ' ': command"),
@@ -166,7 +166,7 @@ def test_lines_of_a_file_name_one_another(home: Home, tmp_path: Path) -> None:
         done = home.cli("enqueue", "-f", "-", input=padding + "\n".join(map(json.dumps, circle)))
         assert (done.returncode, done.stdout) == (5, "")
         assert f"line {count + 3}: " in done.stderr
-        assert "circle" in done.stderr
+        assert "dependency cycle" in done.stderr
         unknown = json.dumps({"command": "x", "depends_on": ["nobody"]})
         done = home.cli("enqueue", "-f", "-", input=f"{padding}\n{unknown}\ntrue")
         assert (done.returncode, done.stdout) == (4, "")
@@ -175,7 +175,7 @@ def test_lines_of_a_file_name_one_another(home: Home, tmp_path: Path) -> None:
         twice = '{"command":"x","id":"twice"}\n' * 2
         done = home.cli("enqueue", "-f", "-", input=padding + twice)
         assert (done.returncode, done.stdout) == (5, "")
-        assert f"line {count + 2}: The id 'twice' is given twice" in done.stderr
+        assert f"line {count + 2}: the id 'twice' is given twice" in done.stderr
     assert len(home.json("list")) == 3
 
 

@@ -12,7 +12,7 @@ BAD_INPUT: Final = [
     (['{"command": }'], "invalid JSON at character 13"),
     (["{ echo hi; }"], "--shell"),
     (["{}"], "command"),
-    (['{"command": 5}'], "command is 5"),
+    (['{"command": 5}'], "invalid command: 5; expected"),
     (['{"command": ""}'], "command"),
     (['{"command": []}'], "command"),
     (['{"command": "a\\u0000b"}'], "NUL"),
@@ -29,7 +29,7 @@ BAD_INPUT: Final = [
     (["true", "--delay", "soon"], "'soon' is not a valid duration"),
     (["true", "--delay", "1", "--run-at", "2099-01-01"], "delay"),
     (["true", "--env", "A"], "KEY=VALUE"),
-    (["true", "--id", "all"], "id is 'all'"),
+    (["true", "--id", "all"], "invalid id: 'all'; expected"),
     ([""], "command"),
     ([], "no command"),
     (["ls", "-l"], "after --"),
@@ -52,7 +52,7 @@ BAD_INPUT: Final = [
 """What is typed, and what the error says of it."""
 
 BAD_LINES: Final = [
-    ('{"command": 3}', "command is 3"),
+    ('{"command": 3}', "invalid command: 3; expected"),
     ("{oops}", "invalid JSON"),
     ('{"command": "x", "timeot": 1}', "timeout"),
 ]

@@ -133,9 +133,9 @@ def test_lines_of_one_request_name_each_other_but_not_in_a_circle(client: Client
     jobs = [{"command": "true", "id": "b", "depends_on": ["a"]}, {"command": "true", "id": "a"}]
     client.enqueue_many(jobs)
     assert [job.state for job in client.wait("a", "b", timeout=30)] == ["completed", "completed"]
-    with pytest.raises(Conflict, match="circle"):
+    with pytest.raises(Conflict, match="dependency cycle"):
         client.enqueue_many([{"command": "true", "id": x, "depends_on": [y]} for x, y in ("xy", "yx")])
-    with pytest.raises(NotFound, match="job 1: There is no job 'nobody'"):
+    with pytest.raises(NotFound, match="job 1: depends_on: no such job: 'nobody'"):
         client.enqueue_many([{"command": "true", "depends_on": ["nobody"]}])
 
 

@@ -221,7 +221,7 @@ def test_events_that_have_not_come_are_told_as_that(home: Home) -> None:
     home.ok("enqueue", "true")
     done = home.cli("events", "--since", "999", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert "There is no event 999 yet; the newest is" in done.stderr
+    assert "no such event yet: 999; the newest is" in done.stderr
     done = home.cli("events", "--since", "999", "--follow")
     assert done.returncode == 2
     assert "no such event yet: 999" in done.stderr

@@ -153,7 +153,7 @@ def test_a_backup_takes_the_place_of_no_other_file_unless_told_to(home: Home, tm
 
 
 def test_a_backup_of_no_store_and_into_no_folder_says_so(home: Home, tmp_path: Path) -> None:
-    assert "no store" in home.cli("backup", str(tmp_path / "x")).stderr
+    assert "no such store" in home.cli("backup", str(tmp_path / "x")).stderr
     home.ok("enqueue", "true")
     done = home.cli("backup", str(tmp_path / "missing" / "x"))
     assert (done.returncode, "missing" in done.stderr) == (1, True)

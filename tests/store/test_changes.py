@@ -21,8 +21,8 @@ async def test_of_several_all_or_none(lab: Lab) -> None:
     await lab.turn([lab.end(await lab.claim())])
     await lab.add()
     for refused_call, said in (
-        (verbs.cancel(lab.store, [2, 1], now=lab.now), "Job job_1 is completed; it has ended and cannot be cancelled."),
-        (verbs.hold(lab.store, [2, 1], now=lab.now), "Job job_1 is completed; only a waiting job can be held."),
+        (verbs.cancel(lab.store, [2, 1], now=lab.now), "job_1 is completed; it has ended and cannot be cancelled"),
+        (verbs.hold(lab.store, [2, 1], now=lab.now), "job_1 is completed; only a waiting job can be held"),
         (verbs.dlq_retry(lab.store, [1], now=lab.now), "job_1 is not in the dead letter queue: it is completed"),
         (verbs.dlq_purge(lab.store, [1], now=lab.now), "job_1 is not in the dead letter queue: it is completed"),
     ):

@@ -138,7 +138,7 @@ def test_who_waits_for_whom_is_followed_through_each_job_once_up_to_a_limit(
         monkeypatch.setattr(dependencies, "MAX_VISITED", 7)
         await lab.store.edit(1, {"depends_on": (("top", "any"),)}, now=lab.now)
         monkeypatch.setattr(dependencies, "MAX_VISITED", 6)
-        with pytest.raises(Refused, match="Too many jobs wait for one another") as refused:
+        with pytest.raises(Refused, match="too many jobs depend on one another") as refused:
             await lab.store.edit(1, {"depends_on": ((top.id, "any"),)}, now=lab.now)
         assert refused.value.code is ErrorCode.TOO_LARGE
 

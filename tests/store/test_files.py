@@ -91,7 +91,7 @@ def _no_tables(path: Path) -> None:
 BAD: dict[str, Callable[[Path], None]] = {
     "an empty file": _empty, "not a database": _rubbish, "damaged or": _short_rubbish, "not a data": _text,
     "another program": _other_program, f"schema version {NEWER}; this queuectl reads up to version {NEWER - 1}": _newer,
-    "cut short": _truncated, "is damaged": _damaged, "lacks its tables": _no_tables,
+    "truncated": _truncated, "is damaged": _damaged, "lacks its tables": _no_tables,
 }  # fmt: skip
 
 
@@ -303,7 +303,7 @@ def test_a_store_for_which_no_thread_can_be_started_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threading.Thread, "start", _no_thread)
-    with pytest.raises(StoreRefused, match=f"{tmp_path}/queuectl.db cannot be opened: can't start new thread"):
+    with pytest.raises(StoreRefused, match=f"cannot open the store {tmp_path}/queuectl.db: can't start new thread"):
         _open(tmp_path / "queuectl.db")
 
 

@@ -128,5 +128,5 @@ def test_a_file_that_is_damaged_is_left_to_other_means(path: Path) -> None:
     with pytest.raises(StoreRefused, match="damaged"):
         repair.repair(path)
     assert path.read_bytes() == bytes(content)
-    with pytest.raises(StoreRefused, match="no store"):
+    with pytest.raises(StoreRefused, match="no such store"):
         repair.repair(path.with_name("other.db"))

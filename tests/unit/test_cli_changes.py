@@ -74,7 +74,7 @@ def test_single_entries_of_a_map_leave_the_others_as_they_are() -> None:
         ("once=maybe", "true or false"),
         ("hold=true", "hold cannot be edited; use queuectl hold ID or queuectl release ID"),
         ("hold=none", "queuectl release ID"),
-        ("backoff_base=x", "must be a number"),
+        ("backoff_base=x", "invalid backoff_base: 'x'; expected a number"),
         ("labels=a", "NAME=VALUE"),
         ('command=["', "invalid JSON"),
     ],

@@ -43,7 +43,7 @@ def test_what_is_no_array_is_named(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1-99999999999", "1-2000000000", "9" * 5000, "5-9:1000000001"])
 def test_a_number_that_is_too_high_is_told_what_is_allowed(text: str) -> None:
-    with pytest.raises(InvalidParams, match="numbers go up to 1,000,000,000"):
+    with pytest.raises(InvalidParams, match="expected numbers up to 1,000,000,000"):
         read_array(text)
 
 

@@ -121,7 +121,7 @@ def test_bad_values_are_told_with_what_is_allowed(name: str, given: Any) -> None
     with pytest.raises(Refused) as refused:
         setting_value(name, given)
     assert refused.value.code is ErrorCode.INVALID_PARAMS
-    assert refused.value.message.startswith(f"{name}: {given!r} is not allowed; it takes ")
+    assert refused.value.message.startswith(f"invalid {name}: {given!r}; expected ")
     assert SETTINGS[name].allowed in refused.value.message
     assert refused.value.data == {"key": name}
 

@@ -113,8 +113,8 @@ def test_what_cannot_be_read_is_told_with_its_place(source: str, position: int, 
 @pytest.mark.parametrize(
     "value, words",
     [
-        ("", "filter is ''"),
-        (None, "filter is nothing"),
+        ("", "invalid filter: ''; expected"),
+        (None, "invalid filter: null; expected"),
         (b"\xff", "1 bytes"),
         ("name=" + "x" * 2000, "at most 2,000"),
         ("not " * 21 + "paused", "20 deep"),

@@ -117,7 +117,7 @@ def test_bad_values_are_named(key: str, values: list[Any]) -> None:
 
 def test_a_name_of_a_variable_is_told_with_what_is_wrong_in_it_and_nothing_behind_it() -> None:
     said = refusal({"command": "true", "env": {"A=secret": "x"}}).message
-    assert said == "a name in env is 'A=…', but it must be a string that is not empty and without '=' and NUL"
+    assert said == "invalid name in env: 'A=…'; expected a non-empty string without '=' and NUL"
 
 
 def test_null_is_as_good_as_absent() -> None:

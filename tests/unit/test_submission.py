@@ -54,7 +54,7 @@ def test_what_null_stands_for_in_an_edit() -> None:
 @pytest.mark.parametrize(
     "keys, settings, words",
     [
-        ({"needs": {"gpu": 1}}, {}, "there are none"),
+        ({"needs": {"gpu": 1}}, {}, "defined: none"),
         ({"needs": {"gqu": 1}}, {"resources": "gpu=1"}, "did you mean gpu"),
         ({"needs": {"gpu": 2}}, {"resources": "gpu=1"}, "more than there is in all, 1"),
         ({"needs": {"mem": 5 << 30}}, {"resources": "mem=4G"}, "mem=5G is more than there is in all, 4G"),

@@ -30,7 +30,7 @@ def events(invocation: Invocation, since: int | None, following: bool) -> None:
     last = invocation.call("status")["event_seq"]
     since = _oldest(invocation) if since is None else since
     if since > last:
-        invocation.say(f"There is no event {since} yet; the newest is {last}.")
+        invocation.say(f"no such event yet: {since}; the newest is {last}")
     # The last one is waited for only when it is there to come.
     found = _until(_subscribed(invocation, since), last) if since < last else iter(())
     _show(invocation, found, lines=False)

@@ -41,7 +41,7 @@ def wait(invocation: Invocation, jobs: tuple[str, ...], any_one: bool, timeout: 
     if not jobs and (any_one or exit_status):
         raise click.UsageError("--any and --exit-status require a job ID")
     if timeout is not None and timeout < 0:
-        raise click.UsageError(f"--timeout is {timeout:g}, but it must be 0 or more")
+        raise click.UsageError(f"invalid --timeout: {timeout:g}; expected 0 or more")
     return wait_for(invocation, jobs, any_one=any_one, timeout=timeout, exit_status=exit_status)
 
 

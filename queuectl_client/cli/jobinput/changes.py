@@ -95,7 +95,7 @@ def _typed(key: str, given: str, text: str) -> Any:
             return DURATION.convert(text, None, None)
         case Form.FLAG:
             if text.lower() not in _YES:
-                raise InvalidParams(f"{given} is {text!r}, but it must be true or false")
+                raise InvalidParams(f"invalid {given}: {text!r}; expected true or false")
             return _YES[text.lower()]
         case Form.CODES:
             return [_code(code) for code in text.split(",") if code]
@@ -124,14 +124,14 @@ def read_json(given: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InvalidParams(f"{given} is invalid JSON: {error}") from None
+        raise InvalidParams(f"{given}: invalid JSON: {error}") from None
 
 
 def _fraction(given: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidParams(f"{given} is {text!r}, but it must be a number") from None
+        raise InvalidParams(f"invalid {given}: {text!r}; expected a number") from None
 
 
 def _amount(text: str) -> int | str:

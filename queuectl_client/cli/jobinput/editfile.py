@@ -75,7 +75,7 @@ def changes(job: Job, text: str) -> dict[str, Any]:
     found: dict[str, Any] = {key: from_file(key, value) for key, value in after.items() if value != before.get(key)}
     for key, value in found.items():
         if key in MAPS and not isinstance(value, dict):
-            raise InvalidParams(f"{key} must be a table, such as [{key}] with a line for each entry")
+            raise InvalidParams(f"invalid {key}; expected a table, such as [{key}] with a line for each entry")
     return found | {key: {} if key in MAPS else None for key in before if key not in after}
 
 

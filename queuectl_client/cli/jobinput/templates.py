@@ -37,11 +37,11 @@ def read_array(text: str) -> Array:
     spans_text, percent, most = text.replace(" ", "").partition("%")
     spans = [_span(text, part) for part in spans_text.split(",")]
     if sum(map(len, spans)) > MOST_JOBS:
-        raise InvalidParams(f"--array {text!r} is more than {MOST_JOBS:,} jobs")
+        raise InvalidParams(f"invalid --array: {text!r}; expected at most {MOST_JOBS:,} jobs")
     if percent and not (
         most.isdecimal() and most.isascii() and len(most) <= _LONGEST_NUMBER and 1 <= int(most) <= MOST_JOBS
     ):
-        raise InvalidParams(f"--array {text!r}: expected after % how many jobs may run at once, 1 to {MOST_JOBS:,}")
+        raise InvalidParams(f"invalid --array: {text!r}; expected after % a number of jobs from 1 to {MOST_JOBS:,}")
     numbers = spans[0] if len(spans) == 1 else list(dict.fromkeys(chain(*spans)))
     return Array(numbers, int(most) if percent else None)
 
@@ -49,13 +49,13 @@ def read_array(text: str) -> Array:
 def _span(text: str, part: str) -> Sequence[int]:
     found = _SPAN.fullmatch(part)
     if found is None:
-        raise InvalidParams(f"--array {text!r} is not of the form: {ARRAY_FORM}")
+        raise InvalidParams(f"invalid --array: {text!r}; expected {ARRAY_FORM}")
     numbers = (found[1], found[2] or found[1], found[3] or "1")
     if any(len(number) > _LONGEST_NUMBER or int(number) > HIGHEST_INDEX for number in numbers):
-        raise InvalidParams(f"--array {text!r}: {part} is too high; numbers go up to {HIGHEST_INDEX:,}")
+        raise InvalidParams(f"invalid --array: {text!r}; expected numbers up to {HIGHEST_INDEX:,}")
     first, last, step = map(int, numbers)
     if not (first <= last and step):
-        raise InvalidParams(f"--array {text!r}: {part} is not a range from a smaller number to a larger one")
+        raise InvalidParams(f"invalid --array: {text!r}; expected ranges from a smaller number to a larger one")
     return range(first, last + 1, step)
 
 

@@ -274,6 +274,6 @@ def _size(job: Job) -> int:
 def _read_cursor(text: str) -> BulkCursor:
     parts = text.split(".")
     if len(parts) != len(BulkCursor._fields) or not all(part.isascii() and part.isdigit() for part in parts):
-        message = f"invalid `after`: {text[:60]!r} is not the `next` of an answer"
+        message = f"invalid after: {text[:60]!r}; expected the `next` of an answer"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "after"})
     return BulkCursor(*(min(int(part), 2**53) for part in parts))

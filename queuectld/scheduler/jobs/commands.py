@@ -189,5 +189,5 @@ def _signal_number(given: str | int) -> int:
         name = "SIG" + given.upper().removeprefix("SIG")
         if name in signals.Signals.__members__:
             return int(signals.Signals[name])
-    message = f"unknown signal: {given!r}; use a name such as TERM or a number up to {signals.NSIG - 1}"
+    message = f"invalid signal: {given!r}; expected a name such as TERM or a number up to {signals.NSIG - 1}"
     raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "signal"})

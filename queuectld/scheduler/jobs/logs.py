@@ -83,7 +83,7 @@ class LogService:
         if request.wait and not has_ended(job.state):
             return None
         if request.attempt is not None:
-            message = f"{job.id} has no attempt {request.attempt}; it has had {len(attempts)}"
+            message = f"no such attempt of {job.id}: {request.attempt}; it has had {len(attempts)}"
             raise Refused(ErrorCode.NOT_FOUND, message, {"id": job.id, "attempts": len(attempts)})
         return LogPage(b"", 0, 0, 0, has_ended(job.state), 0)
 

@@ -46,8 +46,7 @@ async def resolve(store: Store, refs: Sequence[str], *, ignore_missing: bool = F
                 if seq is None and ignore_missing:
                     continue
                 if seq is None:
-                    message = f"no such job: {ref!r}" if isinstance(selector, One) else "there are no jobs yet"
-                    raise Refused(ErrorCode.NOT_FOUND, message, {"id": ref})
+                    raise Refused(ErrorCode.NOT_FOUND, f"no such job: {ref!r}", {"id": ref})
             named[seq] = None
     return Selection(list(named), selectors)
 
@@ -59,7 +58,7 @@ async def resolve_one(store: Store, ref: str) -> int:
     if not found:
         raise Refused(ErrorCode.NOT_FOUND, no_match([ref]), {"id": ref})
     if len(found) > 1:
-        message = f"{ref!r} names several jobs; exactly one is required"
+        message = f"{ref!r} matches several jobs; expected exactly one"
         raise Refused(ErrorCode.INVALID_PARAMS, message, {"id": ref})
     return found[0]
 

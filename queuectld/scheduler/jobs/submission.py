@@ -132,8 +132,8 @@ def refuse_unmet(slots: int | None, needs: Mapping[str, int], setting: Callable[
     for name, much in needs.items():
         supply = supplies.get(name)
         if supply is None:
-            known = hint(name, supplies, otherwise=f"there are {', '.join(supplies) or 'none'}")
-            message = f"needs: there is no resource {name!r}{known} (queuectl config set resources {name}=AMOUNT)"
+            known = hint(name, supplies, otherwise=f"defined: {', '.join(supplies) or 'none'}")
+            message = f"needs: no such resource: {name!r}{known} (queuectl config set resources {name}=AMOUNT)"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "needs"})
         if much > supply.amount:
             needed, total = supply.text(much), supply.text(supply.amount)

@@ -89,7 +89,7 @@ class WaitService:
     async def _next_page(self, request: JobWait, after: str) -> WaitPage:
         token, part, number = (*after.split("."), "", "")[:3]
         if not (part.isascii() and part.isdigit() and number.isascii() and number.isdigit()):
-            message = f"invalid `after`: {after[:60]!r} is not the `next` of an answer"
+            message = f"invalid after: {after[:60]!r}; expected the `next` of an answer"
             raise Refused(ErrorCode.INVALID_PARAMS, message, {"key": "after"})
         kept = self._cache.get(token)
         if kept is None:

@@ -36,7 +36,7 @@ async def add(service: Service, caller: Caller, request: wire.BatchAdd) -> Any:
     """Ids and seqs of the jobs, invisible to everybody until the commit."""
     batch = caller.batches.get(request.token)
     if batch is None:
-        message = f"no such open batch on this connection: {request.token!r}"
+        message = f"no such open batch: {request.token!r}"
         raise Refused(ErrorCode.NOT_FOUND, message, {"token": request.token})
     specs, submitters = list[JobSpec](), list[Submitter]()
     for some in batch.defaults.slices(request.jobs, CHECKED_AT_ONCE):

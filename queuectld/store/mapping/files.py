@@ -49,13 +49,13 @@ def read_version(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreRefused(f"The store {path} cannot be read: {error.strerror}.") from error
+        raise StoreRefused(f"cannot read the store {path}: {error.strerror}") from error
     if not size:
-        raise StoreRefused(f"The store {path} is an empty file. It was left as it is; {ADVICE}.")
+        raise StoreRefused(f"the store {path} is an empty file; it was left unchanged; {ADVICE}")
     if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
-        raise StoreRefused(f"The store {path} is damaged or not a database. It was left as it is; {ADVICE}.")
+        raise StoreRefused(f"the store {path} is damaged or not a database; it was left unchanged; {ADVICE}")
     if _number(header, 68) != APPLICATION_ID:
-        raise StoreRefused(f"The file {path} is a database of another program. It was left as it is; {ADVICE}.")
+        raise StoreRefused(f"the file {path} is a database of another program; it was left unchanged; {ADVICE}")
     refuse_newer(path, _number(header, 60))
     _refuse_truncated(path, header, size)
     return _number(header, 60)
@@ -74,7 +74,7 @@ def refuse_newer(path: Path, version: int) -> None:
     """Raise StoreRefused if a newer queuectl wrote the store."""
     if version > SCHEMA_VERSION:
         raise StoreRefused(
-            f"The store {path} has schema version {version}; this queuectl reads up to version {SCHEMA_VERSION}."
+            f"the store {path} has schema version {version}; this queuectl reads up to version {SCHEMA_VERSION}"
             " It was left as it is; upgrade queuectl."
         )
 
@@ -88,7 +88,7 @@ def _refuse_truncated(path: Path, header: bytes, size: int) -> None:
     wanted = _number(header, 28) * (65536 if page_bytes == 1 else page_bytes)
     if size < wanted:
         raise StoreRefused(
-            f"The store {path} is cut short: {size} of {wanted} bytes are there. It was left as it is; {ADVICE}."
+            f"the store {path} is truncated: {size} of {wanted} bytes; it was left unchanged; {ADVICE}"
         )
 
 
@@ -101,7 +101,7 @@ def make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreRefused(f"The folder {path.parent} cannot be created: {error.strerror}.") from error
+        raise StoreRefused(f"cannot create the folder {path.parent}: {error.strerror}") from error
 
 
 def create(path: Path, schema: list[str]) -> None:
@@ -117,7 +117,7 @@ def create(path: Path, schema: list[str]) -> None:
         os.rename(draft, path)
         sync_folder(path.parent)
     except (OSError, sqlite3.Error) as error:
-        raise StoreRefused(f"The store {path} cannot be created: {error}.") from error
+        raise StoreRefused(f"cannot create the store {path}: {error}") from error
 
 
 def _remove(draft: Path) -> None:
@@ -291,7 +291,7 @@ def refuse_on_error(path: Path, opening: Callable[[], T]) -> T:
     try:
         return opening()
     except (sqlite3.Error, RuntimeError) as error:
-        raise StoreRefused(f"The store {path} cannot be opened: {error}.") from error
+        raise StoreRefused(f"cannot open the store {path}: {error}") from error
 
 
 def sync_folder(folder: Path) -> None:

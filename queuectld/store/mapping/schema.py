@@ -62,7 +62,7 @@ def _probe(path: Path) -> int:
         try:
             names = definitions(connection)
             if "job" not in names or "event" not in names:
-                raise StoreRefused(f"The store {path} lacks its tables. It was left as it is; {files.ADVICE}.")
+                raise StoreRefused(f"the store {path} lacks its tables; it was left unchanged; {files.ADVICE}")
             if path.stat().st_size <= SMALL_STORE_BYTES:
                 _refuse_damaged(path, [row[0] for row in connection.execute("PRAGMA quick_check(1)")])
             found: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -70,14 +70,14 @@ def _probe(path: Path) -> int:
         finally:
             connection.close()
     except sqlite3.OperationalError as error:
-        raise StoreRefused(f"The store {path} cannot be opened: {error}.") from error
+        raise StoreRefused(f"cannot open the store {path}: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise StoreRefused(f"The store {path} is damaged: {error}. It was left as it is; {files.ADVICE}.") from error
+        raise StoreRefused(f"the store {path} is damaged: {error}; it was left unchanged; {files.ADVICE}") from error
 
 
 def _refuse_damaged(path: Path, findings: list[str]) -> None:
     if findings != ["ok"]:
-        raise StoreRefused(f"The store {path} is damaged: {findings[0]}. It was left as it is; {files.ADVICE}.")
+        raise StoreRefused(f"the store {path} is damaged: {findings[0]}; it was left unchanged; {files.ADVICE}")
 
 
 def _migrate(path: Path, found: int, steps: Mapping[int, Step], version: int) -> None:
@@ -97,6 +97,6 @@ def _migrate(path: Path, found: int, steps: Mapping[int, Step], version: int) ->
         # Checkpoint at once: an older queuectl reads only the header.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (KeyError, OSError, sqlite3.Error) as error:
-        raise StoreRefused(f"The store {path} of version {found} cannot be migrated: {error!r}.") from error
+        raise StoreRefused(f"cannot migrate the store {path} of version {found}: {error!r}") from error
     finally:
         connection.close()

@@ -43,6 +43,6 @@ def all_matches(connection: sqlite3.Connection, reference: str, resolved: Resolv
         some, after = next_matches(connection, resolved.selector, before - 1, after)
         found = (some or found) if isinstance(resolved.selector, Last) else found + some
     if len(found) > MAX_PARENTS:
-        message = f"{reference!r} names more than {MAX_PARENTS:,} jobs to depend on; wait for a batch of them instead"
+        message = f"{reference!r} matches more than {MAX_PARENTS:,} jobs; depend on a batch of them instead"
         raise Refused(ErrorCode.TOO_LARGE, message, {"key": "depends_on"})
     return found

@@ -133,7 +133,7 @@ def narrowed(query: ListQuery) -> ListQuery:
 def cursor(after: str) -> int:
     """Convert the `next` of a page to the number of a job. Refused (invalid_params) if it is none."""
     if not after.isdecimal():
-        raise Refused(ErrorCode.INVALID_PARAMS, f"invalid `after`: {after!r}; it takes the `next` of a page")
+        raise Refused(ErrorCode.INVALID_PARAMS, f"invalid after: {after!r}; expected the `next` of an answer")
     return min(int(after), 2**62)
 
 

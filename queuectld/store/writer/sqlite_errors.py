@@ -80,12 +80,12 @@ def refusal(error: BaseException, meaning: Meaning, path: Path, consequence: str
     """Return the refusal of a call that may be tried again later; None for an error that does not pass."""
     match meaning:
         case Meaning.FULL:
-            return Refused(ErrorCode.NO_SPACE, f"The disk of the store {path} is full; {consequence}.")
+            return Refused(ErrorCode.NO_SPACE, f"the disk of the store {path} is full; {consequence}")
         case Meaning.LOCKED:
-            return Refused(ErrorCode.BUSY, f"Another program has locked the store {path}; {consequence}.")
+            return Refused(ErrorCode.BUSY, f"another program has locked the store {path}; {consequence}")
         case Meaning.SHORTAGE:
             lacks = "memory" if code_of(error) & 0xFF != sqlite3.SQLITE_CANTOPEN else "file descriptors"
-            return Refused(ErrorCode.BUSY, f"The system has no {lacks} left for the store {path}; {consequence}.")
+            return Refused(ErrorCode.BUSY, f"the system has no {lacks} left for the store {path}; {consequence}")
     return None
 
 

@@ -164,7 +164,7 @@ class Adder:
             parents = Parents(self._session, new.depends_on, self._upload, self._expected, new.resolved, self._first)
             self._edges_owed += len(parents.waits_for)
             if self._edges_owed > MAX_EDGES:
-                message = f"Together they would wait for more than {MAX_EDGES:,} jobs; wait for a batch instead."
+                message = f"together they have more than {MAX_EDGES:,} dependencies; depend on a batch instead"
                 raise Refused(ErrorCode.TOO_LARGE, message, {"key": "depends_on"})
             self._refuse_circle(new, parents)
         if new.id is not None:
@@ -196,7 +196,7 @@ class Adder:
         if own in parents.later or (found is not None and waits_for(
             self._session, parents.waits_for, -found.id, self._looked_at
         )):  # fmt: skip
-            message = f"The job is of the batch {new.batch!r} and would wait for all of it, so for itself."
+            message = f"dependency cycle: the job is in the batch {new.batch!r} and would wait for itself"
             raise Refused(ErrorCode.CONFLICT, message, {"key": "depends_on"})
 
     def _record_forward(self, parents: Parents, child: int) -> None:
@@ -220,9 +220,9 @@ class Adder:
         for child, on in children:
             if waits_for(self._session, (parent,), child, set()):
                 other = self.ids.get(child) or id_of(self._session, child)
-                message = f"{name} and {other} are to wait for each other: a circle."
+                message = f"dependency cycle: {name} and {other} would wait for each other"
                 if child == parent:
-                    message = f"{name} is to wait for itself: a circle."
+                    message = f"dependency cycle: {name} would wait for itself"
                 raise Refused(ErrorCode.CONFLICT, message, {"seq": child})
             self._edges.append((parent, child, on))
         self.flush()
@@ -232,7 +232,7 @@ class Adder:
         """Finish the request. Raises Refused (not_found) if a job depends on one that was not added."""
         self.flush()
         for parent_id, children in self._forward.items():
-            message = f"There is no job {parent_id!r} to depend on: it was not stored, as its unique key is taken."
+            message = f"depends_on: no such job: {parent_id!r}; it was not stored, as its unique key is taken"
             raise Refused(ErrorCode.NOT_FOUND, message, {"id": parent_id, "seq": children[0][0]})
         resolve(self._session, self._now)
 
@@ -331,10 +331,10 @@ class Adder:
         row = self._session.execute(_SEQ_OF_ID, {"id": wanted}).fetchone()
         if wanted in self._named or (row is not None and self._upload is not None and row[1] == self._upload):
             # Do not name a number that will never exist: this request stores all of its jobs or none.
-            message = f"The id {wanted!r} is given twice: a job further up in the same request has it."
+            message = f"the id {wanted!r} is given twice: an earlier job of the request has it"
             raise Refused(ErrorCode.CONFLICT, message, {"id": wanted})
         if row is not None:
-            message = f"The id {wanted!r} is taken by job {row[0]}; an id is free again when its job is removed."
+            message = f"the id {wanted!r} is taken by job {row[0]}; an id is free again when its job is removed"
             raise Refused(ErrorCode.CONFLICT, message, {"id": wanted, "seq": row[0]})
 
     def _number(self, wanted: str | None) -> int:
@@ -381,11 +381,11 @@ class Adder:
             self.replaced = str(holder_id)
             return None
         if seq in self.ids or (holder is None and self._is_of_this_upload(seq)):
-            message = f"The unique key {unique!r} is given twice: a job further up in the same request has it."
+            message = f"the unique key {unique!r} is given twice: an earlier job of the request has it"
             raise Refused(ErrorCode.CONFLICT, message, {"key": "unique_key"})
-        message = f"The unique key {unique!r} is held by job {holder_id} ({state}) until it has ended."
+        message = f"the unique key {unique!r} is held by job {holder_id} ({state}) until it has ended"
         if conflict == "replace":
-            message += " Nothing is replaced that runs, or by a batch in several messages."
+            message += "; a running job, or any job by a batch in several messages, is not replaced"
         raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq})
 
     def _is_of_this_upload(self, seq: int) -> bool:

@@ -41,14 +41,14 @@ def require_snapshot(session: Session, seq: int) -> JobSnapshot:
     """Return the snapshot of a job. Raises Refused (not_found) if there is none."""
     found = snapshot(session, seq)
     if found is None:
-        raise Refused(ErrorCode.NOT_FOUND, f"There is no job {seq}.", {"seq": seq})
+        raise Refused(ErrorCode.NOT_FOUND, f"no such job: {seq}", {"seq": seq})
     return found
 
 
 def wrong_state(job: JobSnapshot, why: str) -> Refused:
-    """Build the refusal for a job in the wrong state. `why` is a sentence without its full stop."""
+    """Build the refusal for a job in the wrong state. `why` is a clause."""
     data = {"id": job.id, "seq": job.seq, "state": str(job.state), "why": why}
-    return Refused(ErrorCode.WRONG_STATE, f"Job {job.id} is {job.state}; {why}.", data)
+    return Refused(ErrorCode.WRONG_STATE, f"{job.id} is {job.state}; {why}", data)
 
 
 def check_permitted(session: Session, action: JobAction, job: JobSnapshot) -> None:
@@ -59,7 +59,7 @@ def check_permitted(session: Session, action: JobAction, job: JobSnapshot) -> No
     if why is not None:
         if action is JobAction.RELEASE and (instead := _what_releases(job)):
             refused = wrong_state(job, instead)
-            refused.message = f"Job {job.id} is not held; {instead}"
+            refused.message = f"{job.id} is not held; {instead}"
             raise refused
         refused = wrong_state(job, why)
         if action in _OF_THE_DLQ:
@@ -225,7 +225,7 @@ def _refuse_second_holder(session: Session, each: JobSnapshot) -> None:
         return
     row = session.execute(_KEY_HOLDER, {"key": each.unique_key}).fetchone()
     if row is not None and row[0] != each.seq:
-        message = f"The unique key {each.unique_key!r} of job {each.id} is now held by job {row[1]}."
+        message = f"the unique key {each.unique_key!r} of job {each.id} is now held by job {row[1]}"
         data = {"id": row[1], "seq": row[0], "state": str(each.state), "why": f"job {row[1]} now has its unique key"}
         raise Refused(ErrorCode.CONFLICT, message, data)
 

@@ -92,7 +92,7 @@ class Parents:
             if found is None:
                 what = "batch" if reference.startswith(BATCH_PREFIX) else "job"
                 name = reference.removeprefix(BATCH_PREFIX)
-                raise Refused(ErrorCode.NOT_FOUND, f"There is no {what} {name!r} to depend on.", {"id": reference})
+                raise Refused(ErrorCode.NOT_FOUND, f"depends_on: no such {what}: {name!r}", {"id": reference})
             self.named += ((found.name, on),)
             self._add(found, on)
 
@@ -101,7 +101,7 @@ class Parents:
         found = states_of(session, seqs)
         if not found:
             # A selector that matches nothing is more likely a mistake than a request to run at once.
-            raise Refused(ErrorCode.NOT_FOUND, f"{selector!r} names no job to depend on.", {"id": selector})
+            raise Refused(ErrorCode.NOT_FOUND, f"depends_on: no job matches {selector!r}", {"id": selector})
         self.named += tuple((name, on) for _, name, _ in found)
         for seq, name, state in found:
             if state in _ENDED:
@@ -167,7 +167,7 @@ def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[
             continue
         cleared.add(each)
         if len(cleared) > MAX_VISITED:
-            message = "Too many jobs wait for one another here; put each after those that it depends on."
+            message = "too many jobs depend on one another; add each after those that it depends on"
             raise Refused(ErrorCode.TOO_LARGE, message)
         ahead.extend(row[0] for row in session.execute(_PARENTS, {"child": each}))
     return False
@@ -192,7 +192,7 @@ def refuse_missing(session: Session, upload: int) -> None:
     if row is not None:
         child = any_snapshot(session, row[1])
         name = child.id if child is not None else row[1]
-        message = f"There is no job {row[0]!r}, which {name} is to depend on."
+        message = f"depends_on of {name}: no such job: {row[0]!r}"
         raise Refused(ErrorCode.NOT_FOUND, message, {"id": row[0], "seq": row[1]})
 
 

@@ -63,11 +63,11 @@ def edit(
     before = require_snapshot(session, seq)
     stored = job(session, seq)
     if rev is not None and stored.updated_ms != rev:
-        message = f"job {before.id} was changed by somebody else meanwhile; look at it again"
+        message = f"{before.id} was changed since it was read; read it again"
         raise Refused(ErrorCode.CONFLICT, message, {"id": before.id, "seq": seq})
     unknown = changes.keys() - EDITABLE
     if unknown:
-        raise Refused(ErrorCode.INVALID_PARAMS, f"{min(unknown)!r} of a job cannot be edited.")
+        raise Refused(ErrorCode.INVALID_PARAMS, f"{min(unknown)!r} cannot be edited")
     if before.state is S.PROCESSING or before.ending is not None:
         raise wrong_state(before, "only a job that does not run can be edited")
     changes = dict(changes)
@@ -157,11 +157,11 @@ def _rewired(
     parents = Parents(session, changes["depends_on"], resolved=resolved)
     if parents.unsatisfiable is not None:
         raise Refused(
-            ErrorCode.WRONG_STATE, f"Job {before.id} could never run: {parents.unsatisfiable}.", {"id": before.id}
+            ErrorCode.WRONG_STATE, f"{before.id} could never run: {parents.unsatisfiable}", {"id": before.id}
         )
     goals = [before.seq] if before.batch_id is None else [before.seq, -before.batch_id]
     if any(waits_for(session, parents.waits_for, goal, set()) for goal in goals):
-        message = f"Job {before.id} would wait for itself: jobs cannot wait for one another in a circle."
+        message = f"dependency cycle: {before.id} would wait for itself"
         raise Refused(ErrorCode.CONFLICT, message, {"id": before.id, "key": "depends_on"})
     changes["depends_on"] = parents.named
     forget_parents(session, before.seq)

@@ -108,7 +108,7 @@ def saved_answer(session: Session, request: str | None, verb: str) -> Any:
     if row is None:
         return None
     if row[0] != verb:
-        message = f"The request id {request!r} was used for {row[0]}; it cannot be used for {verb}."
+        message = f"the request id {request!r} was used for {row[0]}; it cannot be used for {verb}"
         raise Refused(ErrorCode.CONFLICT, message)
     return unpack(row[1])
 

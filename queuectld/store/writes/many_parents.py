@@ -55,7 +55,7 @@ def begin(
         data = {key: value for key, value in (refused.data or {}).items() if key not in ("index", "seq")}
         message = refused.message.removeprefix("job 1: ")
         if refused.code is ErrorCode.NOT_FOUND and "id" in data:
-            message = f"There is no job {data['id']!r} to depend on."
+            message = f"depends_on: no such job: {data['id']!r}"
         raise Refused(refused.code, message, data) from None
     return seq, left
 

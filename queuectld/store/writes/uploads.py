@@ -123,7 +123,7 @@ def discard_upload(session: Session, token: str) -> int:
 def _find(session: Session, token: str) -> Any:
     row = session.execute(_FIND, {"token": token}).fetchone()
     if row is None:
-        raise Refused(ErrorCode.NOT_FOUND, f"There is no open batch {token!r}.", {"token": token})
+        raise Refused(ErrorCode.NOT_FOUND, f"no such open batch: {token!r}", {"token": token})
     return row
 
 
