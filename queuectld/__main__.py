@@ -1,4 +1,4 @@
-"""`python -m queuectld` is `queuectld`."""
+"""Run the daemon with `python -m queuectld`."""
 
 import sys
 

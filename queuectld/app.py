@@ -42,7 +42,7 @@ GC_THRESHOLD: Final = 10_000
 
 
 class Start(NamedTuple):
-    """What `cli` has prepared for the daemon. `paths.socket` is where it listens."""
+    """Parameters from `cli`. `paths.socket` is the path of the socket."""
 
     paths: Paths
     settings: FileSettings
@@ -84,7 +84,7 @@ class _Daemon:
         loop.set_exception_handler(_log_unhandled)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
-        os.close(open_private_folder(Path(start.paths.logs)))  # a daemon that logs elsewhere has not made it
+        os.close(open_private_folder(Path(start.paths.logs)))  # missing if the daemon does not log to a file
         worker_socket = bind(Path(start.paths.worker_socket))
         lock = Path(start.paths.lock)
         core = Core(Setup(start.paths, raise_descriptor_limit(), self._end.set, self._break))

@@ -1,9 +1,8 @@
-"""This boot of the machine: its name, and how far its clock is shown shifted to this process.
+"""The boot id, and the clock offset of this process's time namespace.
 
-In a time namespace (time_namespaces(7)) CLOCK_BOOTTIME, and with it the start times in /proc/PID/stat, are shown with
-an offset: the same process has another start time for another reader. What is written down to be compared later, by
-another process, is therefore what the machine's own clock says: what is shown, less the shift. This module is below
-all others.
+In a time namespace (time_namespaces(7)), CLOCK_BOOTTIME and the start times in /proc/PID/stat have an offset, so that
+two readers may see different start times of a process. Start times that another process will compare are therefore
+stored without the offset. This module is the lowest layer.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ import os
 
 
 def boot_id() -> str:
-    """The kernel's name of this boot: no pid and no boot time of another one means anything."""
+    """Return the kernel's random id of this boot; pids and start times are only valid within it."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
 
 
 def shift_ns() -> int:
-    """How far CLOCK_BOOTTIME is ahead of the machine's own for this process. Constant as long as it lives."""
+    """Return the offset of CLOCK_BOOTTIME for this process, in nanoseconds. Constant during its life."""
     try:
-        # Offsets are those of the children's namespace. Before Linux 6.3, exec alone does not take a process there.
+        # The file shows the namespace of the children. Before Linux 6.3, exec alone does not enter that namespace.
         if os.readlink("/proc/self/ns/time") != os.readlink("/proc/self/ns/time_for_children"):
             return 0
         with open("/proc/self/timens_offsets", "rb") as file:
@@ -30,7 +29,7 @@ def shift_ns() -> int:
 
 
 def offset_from(text: bytes) -> int:
-    """The nanoseconds that /proc/PID/timens_offsets names for the boot clock."""
+    """Return the nanoseconds of the boot clock in the text of /proc/PID/timens_offsets."""
     for line in text.splitlines():
         clock, seconds, nanoseconds = line.split()
         if clock in (b"boottime", b"7"):

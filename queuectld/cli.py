@@ -1,6 +1,6 @@
-"""The command `queuectld`: from its arguments to a daemon that holds the lock and has bound its socket.
+"""The command `queuectld`: parses arguments, takes the lock, binds the socket and runs the daemon.
 
-What costs time to import comes after the lock: of twenty candidates, nineteen end here.
+Slow imports come after the lock: of twenty daemons started at once, nineteen exit here.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from queuectld.notify import Notifier, ReadyLine, adopted_sockets
 from queuectld.server.socketfile import SocketRefused, bind
 
 UMASK = 0o077
-"""Whatever the daemon makes is its user's alone; jobs get the umask of their submitter."""
+"""Files of the daemon are accessible only to its user. Jobs get the umask of the client that submitted them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the daemon until it is told to end. The exit code: 0, 1 when it could not start or broke, 2 for bad usage."""
+    """Run the daemon. Returns the exit code: 0, 1 if it could not start or failed, 2 for bad usage."""
     options = _parser().parse_args(argv)
     os.umask(UMASK)
     if options.verb != "serve":
@@ -60,7 +60,7 @@ def _start(options: argparse.Namespace, ready_line: ReadyLine) -> int:
     if not isinstance(taken, DaemonLock):
         if paths.explicit_socket and str(taken.socket) != paths.socket:
             raise LockRefused(f"a daemon with this store is already running (process {taken.pid}) at {taken.socket}")
-        if not options.autostarted:  # who started it only wanted one to be there, and its stderr is the daemon's log
+        if not options.autostarted:  # started by a client, which only needs a daemon; stderr is the log
             words = f"queuectld: already running (process {taken.pid}) at {taken.socket}"
             print(logs.escaped(words), file=sys.stderr)
         ready_line.running()
@@ -77,8 +77,8 @@ def _start(options: argparse.Namespace, ready_line: ReadyLine) -> int:
 
 
 def _detach(log: Path) -> None:
-    """Leave the terminal, folder and files of the client that started this daemon."""
-    with suppress(PermissionError):  # it leads a session of its own already
+    """Detach from the terminal, folder and files of the client that started this daemon."""
+    with suppress(PermissionError):  # it is already a session leader
         os.setsid()
     os.chdir("/")
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -88,7 +88,7 @@ def _detach(log: Path) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows words that were typed without the effect they may have on a terminal."""
+    """Escapes control characters of arguments in messages."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(logs.escaped(message), file)

@@ -1,6 +1,6 @@
-"""The daemon's settings file, queuectl.toml: what has to be known before the store is open.
+"""The daemon's settings file, queuectl.toml: settings that are needed before the store is open.
 
-Settings of the queue itself are kept in the store (`queuectl config`), not here.
+All other settings are in the store (`queuectl config`).
 """
 
 import os
@@ -18,23 +18,23 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class SettingsRefused(Exception):
-    """What is wrong with the settings file, in words that name file and key."""
+    """The settings file is invalid; the message names the file and the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSettings:
-    """The settings file as it is read. `socket` None: the usual place."""
+    """The values of the settings file. `socket` is None for the default path."""
 
     log_level: str = "info"
     socket: Path | None = None
     max_connections: int = 1000
-    """Clients served at a time; the next one is told `busy`."""
+    """Maximum number of connected clients; further ones get the error `busy`."""
 
 
 def read_settings(path: Path) -> FileSettings:
-    """The settings in `path`; the defaults when there is no such file.
+    """Read the settings in `path`, or return the defaults if there is no such file.
 
-    SettingsRefused for a file that is no TOML, an unknown key (the nearest known one is named) or a bad value.
+    Raises SettingsRefused for invalid TOML, an unknown key (the message suggests the nearest one) or a bad value.
     """
     try:
         found = tomllib.loads(_text(path))
@@ -51,7 +51,7 @@ def read_settings(path: Path) -> FileSettings:
 
 
 def _text(path: Path) -> str:
-    data = read_plain(os.path.realpath(path), MOST_BYTES + 1)  # many keep their settings elsewhere, behind a link
+    data = read_plain(os.path.realpath(path), MOST_BYTES + 1)  # follow links: configuration files are often linked
     if len(data) > MOST_BYTES:
         raise ValueError(f"longer than {MOST_BYTES:,} bytes")
     return data.decode("utf-8")

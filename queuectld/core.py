@@ -60,7 +60,7 @@ class Core:
     """
 
     def __init__(self, setup: Setup) -> None:
-        """Open the store (Raises StoreRefused) and wire the parts. Nothing runs yet."""
+        """Open the store and connect the parts. Nothing runs yet. Raises StoreRefused."""
         loop = asyncio.get_running_loop()
         paths = setup.paths
         logs = Path(paths.logs)

@@ -1,8 +1,8 @@
-"""The daemon's event loop: asyncio's, but that no other thread's call to it is ever left lying.
+"""The daemon's event loop: asyncio's, with wake-ups and signals that cannot be lost.
 
-asyncio wakes its loop by a byte through a socket pair, and passes over an error of that send (ENOBUFS, ENOMEM): what
-the store's thread had answered then waited until something else woke the daemon. An eventfd(2) needs no memory.
-Likewise a signal was lost if its byte could not be written.
+asyncio wakes its loop by sending a byte through a socket pair and ignores errors of this send (ENOBUFS, ENOMEM), so
+that answers of the store's thread could wait for another event. Writing to an eventfd(2) needs no memory.
+Likewise asyncio loses a signal if its byte cannot be written.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """`call_soon_threadsafe` always wakes it."""
+    """An event loop that `call_soon_threadsafe` and signals always wake."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,8 +33,8 @@ class EventLoop(asyncio.SelectorEventLoop):
         super().close()
 
     def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
-        """Call back on a signal, like asyncio's; but the byte that a signal writes only wakes the loop."""
-        # Blocked until asyncio's handler, which does nothing, is replaced.
+        """Call back on a signal, as in asyncio. The byte written by the signal only wakes the loop."""
+        # Block the signal until asyncio's handler, which does nothing, is replaced.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {sig})
         try:
             super().add_signal_handler(sig, callback, *args)
@@ -48,19 +48,19 @@ class EventLoop(asyncio.SelectorEventLoop):
         self.call_soon_threadsafe(callback)
 
     def _process_self_data(self, data: bytes) -> None:
-        # Overrides asyncio's own, which calls back for each byte.
+        # Overrides asyncio, which calls back for each byte.
         pass
 
     def _write_to_self(self) -> None:
-        # Overrides asyncio's own. Full (EAGAIN) means that it is about to wake.
+        # Overrides asyncio. EAGAIN means that the loop is already being woken.
         try:
             os.eventfd_write(self._waker, 1)
         except BlockingIOError:
             pass
-        except OSError:  # whatever it was, the loop has to wake: once more, and then it is a fault
+        except OSError:  # retry once, as the loop must wake; a second error is raised
             os.eventfd_write(self._waker, 1)
 
     def _woken(self) -> None:
-        # Whatever the error was, it is as readable as before, and the loop comes here again.
+        # On an error it stays readable, and the loop calls this again.
         with contextlib.suppress(OSError):
             os.eventfd_read(self._waker)

@@ -1,9 +1,9 @@
-"""Failpoints: named steps at which a test makes this process fail, to check that nothing is lost.
+"""Failpoints: named steps at which a test can make this process fail, to check that nothing is lost.
 
-Off unless the variable QUEUECTL_FAILPOINTS was set when the process started: `worker.spawned=kill,claim.sent=kill@3`,
-that is point=action, and after an @ which time it acts. QUEUECTL_FAILPOINTS_DIR names a folder then: a point acts
-once for all processes that share it, and leaves a file of its name there just before. Workers inherit both variables,
-jobs do not. This module is below all others: it imports nothing of ours, and owns no decision.
+Enabled by the environment variable QUEUECTL_FAILPOINTS at the start of the process, a list of point=action such as
+`worker.spawned=kill,claim.sent=kill@3`; `@3` means the third time that the point is reached. If QUEUECTL_FAILPOINTS_DIR
+names a folder, a point acts only once for all processes that share it, and creates a file of its name there first.
+Workers inherit both variables, jobs do not. This module is the lowest layer and imports no other module of the project.
 """
 
 from __future__ import annotations
@@ -18,59 +18,59 @@ if TYPE_CHECKING:
     from typing import Final
 
 FAILPOINTS: Final[Mapping[str, str]] = {
-    # A job comes in.
-    "enqueue.received": "a client's job has been read, and nothing of it is stored",
-    "enqueue.stored": "the job is on disk, and its client has no answer",
-    "enqueue.parents": "some of very many parents of a job that nobody sees yet are on disk",
-    "batch.added": "jobs of an open batch are on disk, and its client has no answer",
-    "batch.committed": "the batch is committed, and its client has no answer",
-    # Any commit of the store.
-    "store.begun": "a write transaction has begun",
-    "store.written": "all of a transaction is written but its COMMIT",
-    "store.committed": "a transaction is on disk, and nobody has been told",
-    "store.checkpointed": "the log has been moved into the file",
-    "store.copied": "a copy of the store, for a backup, is whole and has a temporary name",
-    # A claim, and the start of its run.
-    "claim.written": "a job has been claimed, in a transaction that is not committed",
-    "claim.committed": "a claim is on disk, and its worker has not been told",
-    "claim.sent": "the worker has been sent its job",
-    "worker.told": "the job has reached the worker, which has not written it down",
-    "worker.noted": "the run is in the worker's state file, and no process was started",
-    "worker.spawned": "the job's process was started, and nothing else knows its pid",
-    "worker.announced": "the run has lasted a while: its pid is in the state file, the daemon has been told",
-    # The end of a run.
-    "worker.ended": "the job's process has ended; it is not reaped and its output not taken",
-    "worker.renamed": "one file of the job's output has its final name",
-    "worker.kept": "the job's output has been kept; its process is not reaped",
-    "worker.reaped": "the job's process was reaped, and its outcome is in the worker's memory alone",
-    "worker.sent": "the outcome has been sent to the daemon",
-    "spool.written": "an outcome is on disk under the name of the reserve",
-    "spool.kept": "an outcome has been spooled",
-    "worker.ladder": "TERM has been sent to a job that is to be ended",
-    # An outcome is stored and acknowledged.
-    "outcome.received": "an outcome has reached the daemon",
-    "outcome.written": "an outcome is written, in a transaction that is not committed",
-    "outcome.committed": "an outcome is on disk, and its worker has not been told",
-    "outcome.acknowledged": "the worker has been told that its outcome is on disk",
-    "worker.acknowledged": "the worker has heard that its outcome is on disk, and still has its spool file",
-    # A job is cancelled.
-    "cancel.committed": "a cancellation is on disk, and no signal was sent",
-    # Workers come and go.
-    "supervisor.stored": "a worker is stored, and has no process",
-    "supervisor.spawned": "a worker's process runs, and its pid is not stored",
-    "worker.started": "the worker's process has loaded all of its code, and has not connected",
-    "worker.connected": "the worker has said hello",
-    "recovery.ended": "what a lost run had left is dead, and its crash is not reported",
-    "recovery.settled": "all that a dead worker ran is stored, and its files are there",
-    "recovery.forgotten": "a dead worker's files are gone, and the store still knows it",
-    # The daemon starts and ends.
-    "daemon.opened": "the store is open, and the runs of before are not looked at",
-    "daemon.recovered": "the runs of before are settled, and no worker can connect",
-    "daemon.serving": "the daemon serves, and nobody has been told that it is ready",
-    "daemon.answered": "an ending daemon has answered its clients, and its turns go on",
-    "daemon.closing": "an ending daemon has let go of its workers, and the store is open",
+    # Adding a job.
+    "enqueue.received": "a job was received, but not stored",
+    "enqueue.stored": "the job is on disk, but not answered",
+    "enqueue.parents": "some of many parents of a job that is not visible yet are on disk",
+    "batch.added": "jobs of an open batch are on disk, but not answered",
+    "batch.committed": "the batch is committed, but not answered",
+    # Commits of the store.
+    "store.begun": "a write transaction was started",
+    "store.written": "all of a transaction except its COMMIT was executed",
+    "store.committed": "a transaction is on disk, but not published",
+    "store.checkpointed": "the write-ahead log was copied to the file",
+    "store.copied": "a backup of the store is complete, but still has a temporary name",
+    # Claims, and the start of their runs.
+    "claim.written": "a job was claimed in an uncommitted transaction",
+    "claim.committed": "a claim is on disk, but not sent to its worker",
+    "claim.sent": "the job was sent to the worker",
+    "worker.told": "the worker received the job, but has not recorded it",
+    "worker.noted": "the run is in the worker's state file, but no process was started",
+    "worker.spawned": "the job's process was started, but its pid is not recorded",
+    "worker.announced": "a longer run: its pid is in the state file and was sent to the daemon",
+    # The end of runs.
+    "worker.ended": "the job's process has ended, but is not reaped and its output not read",
+    "worker.renamed": "the first output file was renamed to its final name",
+    "worker.kept": "all output files were renamed, but the process is not reaped",
+    "worker.reaped": "the job's process was reaped; its outcome is only in the worker's memory",
+    "worker.sent": "the outcome was sent to the daemon",
+    "spool.written": "an outcome is on disk in the reserve file",
+    "spool.kept": "an outcome is in its spool file",
+    "worker.ladder": "SIGTERM was sent to a job",
+    # Storing and acknowledging outcomes.
+    "outcome.received": "the daemon received an outcome",
+    "outcome.written": "an outcome was written in an uncommitted transaction",
+    "outcome.committed": "an outcome is on disk, but not acknowledged",
+    "outcome.acknowledged": "the acknowledgement of an outcome was sent to its worker",
+    "worker.acknowledged": "the worker received an acknowledgement, but has not removed its spool file",
+    # Cancelling a job.
+    "cancel.committed": "a cancellation is on disk, but no signal was sent",
+    # Starting and removing workers.
+    "supervisor.stored": "a worker is stored, but has no process",
+    "supervisor.spawned": "a worker's process was started, but its pid is not stored",
+    "worker.started": "the worker has imported its modules, but not connected",
+    "worker.connected": "the worker has sent its hello",
+    "recovery.ended": "the processes of a lost run were killed, but its crash is not reported",
+    "recovery.settled": "all outcomes of a dead worker are stored, but its files not removed",
+    "recovery.forgotten": "the files of a dead worker were removed, but not the worker in the store",
+    # Start and end of the daemon.
+    "daemon.opened": "the store is open, but earlier runs are not recovered",
+    "daemon.recovered": "earlier runs are recovered, but workers cannot connect",
+    "daemon.serving": "the daemon serves, but has not reported that it is ready",
+    "daemon.answered": "an ending daemon has answered its clients, but the loop of turns still runs",
+    "daemon.closing": "an ending daemon has disconnected its workers, but the store is open",
 }
-"""Every failpoint, and how things stand when it is reached."""
+"""Every failpoint, and the state when it is reached."""
 
 ACTIONS: Final = ("kill", "stop", "enospc")
 

@@ -1,7 +1,7 @@
-"""One daemon per store: two locks, taken before socket or store are touched.
+"""One daemon per store: two locks, taken before the socket and the store are used.
 
-`start.lock` is held while a daemon starts, so that twenty of them start one after the other; `queuectld.lock` is
-held as long as a daemon lives, and names its socket. The kernel drops both when their process ends, however it does.
+`start.lock` is held while a daemon starts, so that daemons started at once do so one after the other. `queuectld.lock`
+is held as long as a daemon runs, and contains the path of its socket. The kernel releases both when the process ends.
 Both descriptors are close-on-exec: a child that inherited one would hold the lock after the daemon's death.
 """
 
@@ -84,9 +84,9 @@ def take(start_path: Path, lock_path: Path) -> DaemonLock | Holder:
             os.close(start)
             return holder
         if _is_at(lock, lock_path):
-            os.ftruncate(lock, 0)  # what a killed daemon has left there names a socket that may be another's by now
+            os.ftruncate(lock, 0)  # a killed daemon left its socket path there, which may be in use by another one
             return DaemonLock(start, lock)
-        # Somebody removed the file between our open and our lock: what we hold is a lock on nothing.
+        # The file was removed between open and lock, so this lock excludes nobody.
         os.close(lock)
         lock = _open(lock_path)
 
@@ -108,7 +108,7 @@ def _wait_for(lock: int, path: Path) -> Holder | None:
         holder = holder_of(path)
         if holder is not None and is_answered(holder.socket):
             return holder
-        os.utime(path)  # a daemon watches its lock file: this asks it to look after its socket
+        os.utime(path)  # a daemon watches its lock file and then checks its socket
         if _flock_within(lock, patience_s):
             return None
     holder = holder_of(path)
@@ -137,7 +137,7 @@ def _alarm(seconds: float) -> Iterator[None]:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, ring)
-    # It rings again and again: a first ring that came just before the system call would wake nobody.
+    # Repeated, since a first signal just before the system call would not interrupt it.
     signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
     try:
         yield

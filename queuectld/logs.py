@@ -22,17 +22,17 @@ ROTATE_BYTES: Final = 8 * 1024 * 1024
 """A log longer than this is set aside as queuectld.log.1 when a daemon starts."""
 
 ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A}
-"""C0 and C1 control characters. Newlines are dealt with by the formatter."""
+"""C0 and C1 control characters, except newlines, which the formatter handles."""
 
 
 class LineFormatter(logging.Formatter):
-    """`2026-11-24T03:08:02.123Z WARNING words`; the lines of a traceback are indented below their entry.
+    """Formats entries as `2026-11-24T03:08:02.123Z WARNING words`; tracebacks are indented below their entry.
 
-    What the system has refused is no fault of ours and has none: what it was, and where, is in the line.
+    Errors of the operating system have no traceback: the line contains the error and its location.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """One entry, without control characters."""
+        """Format an entry without control characters."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         entry = f"{at}.{int(record.msecs):03d}Z {record.levelname} {record.getMessage()}"
         error = record.exc_info[1] if record.exc_info else None
@@ -44,13 +44,13 @@ class LineFormatter(logging.Formatter):
 
 
 def _place(trace: TracebackType | None) -> str:
-    """Where it was raised."""
+    """Return the location where it was raised."""
     frames = traceback.extract_tb(trace)
     return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
 
 
 def escaped(text: str) -> str:
-    """`text` with every control character but the newline as `\\xNN`, and lone surrogates as `\\udcNN`."""
+    """Replace control characters except newlines with `\\xNN`, and lone surrogates with `\\udcNN`."""
     return text.translate(ESCAPES).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -61,7 +61,7 @@ def to_stderr(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # A reader of the log that went away must not make the daemon print tracebacks about it.
+    # Without this, a closed reader of the log causes tracebacks on stderr.
     logging.raiseExceptions = False
     sys.unraisablehook = _log_unraisable
 
@@ -73,7 +73,7 @@ def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 def redirect_to(path: Path) -> None:
-    """Make stdout and stderr append to `path`, mode 0600; a long old log is set aside first. OSError when not."""
+    """Redirect stdout and stderr to the end of `path`, mode 0600, after rotating a long log. Raises OSError."""
     os.close(open_private_folder(path.parent))
     if path.exists() and path.stat().st_size > ROTATE_BYTES:
         path.replace(path.with_name(path.name + ".1"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from queuectld.server.socketfile import BoundSocket, file_id
 
 if TYPE_CHECKING:
-    import asyncio  # a candidate that finds a daemon running ends before it needs a loop
+    import asyncio  # a daemon that finds another one running exits before it needs a loop
 
 FIRST_LISTEN_FD: Final = 3
 """SD_LISTEN_FDS_START."""
@@ -90,7 +90,7 @@ class ReadyLine:
         try:
             os.write(self._descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
         except BrokenPipeError:
-            pass  # whoever started the daemon did not wait for it
+            pass  # the parent process did not wait for it
         os.close(self._descriptor)
         self._descriptor = None
 

@@ -47,7 +47,7 @@ def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair:
 def end_with(parent: int) -> None:
     """Have the kernel kill this process when its parent ends (prctl(2)). Exits if it has ended already.
 
-    A repair is one transaction and a backup gets its name when it is whole, so nothing is left half done.
+    A repair is one transaction and a backup is renamed when complete, so an interruption does no harm.
     """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

@@ -15,9 +15,9 @@ from typing import Final
 
 UNLIMITED: Final = resource.RLIM_INFINITY
 STACK_BYTES: Final = 8 * 1024 * 1024
-"""Not more, for the stacks of threads are made as large as this limit says."""
+"""Not unlimited, as it is also the stack size of threads."""
 JOB_FILES: Final = 1024
-"""Open files of a job. Not more, for some programs still use select(2), or close all that they might have open."""
+"""Open files of a job. Not more, since some programs use select(2) or close all possible descriptors."""
 _WITHOUT_END: Final = (
     resource.RLIMIT_CPU,
     resource.RLIMIT_FSIZE,
@@ -25,7 +25,7 @@ _WITHOUT_END: Final = (
     resource.RLIMIT_AS,
     resource.RLIMIT_RSS,
 )
-"""What the kernel does not limit by itself, softly or hard."""
+"""Limits that are unlimited by default, both soft and hard."""
 _SOFT: Final = {
     resource.RLIMIT_NPROC: UNLIMITED,
     resource.RLIMIT_MEMLOCK: UNLIMITED,
@@ -35,14 +35,14 @@ _SOFT: Final = {
     resource.RLIMIT_NOFILE: JOB_FILES,
     resource.RLIMIT_CORE: 0,
 }
-"""The soft limits of the rest, as far as the hard ones allow."""
+"""Other soft limits, as far as the hard limits permit."""
 _TOLD: Final = (
     (resource.RLIMIT_CPU, "CPU time", " s"),
     (resource.RLIMIT_FSIZE, "the size of a file", " bytes"),
     (resource.RLIMIT_AS, "address space", " bytes"),
     (resource.RLIMIT_DATA, "data", " bytes"),
 )
-"""Hard limits that hardly any system has by itself, and under which a daemon does not live long."""
+"""Hard limits that are rarely set by default and that a daemon soon exceeds."""
 _MOST_CPUS: Final = 4096
 
 
@@ -52,7 +52,7 @@ def take_own() -> None:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(which, (resource.getrlimit(which)[1],) * 2)
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(which, (UNLIMITED, UNLIMITED))  # root may
+            resource.setrlimit(which, (UNLIMITED, UNLIMITED))  # as root
     for which, wanted in _SOFT.items():
         hard = resource.getrlimit(which)[1]
         soft = wanted if hard == UNLIMITED else hard if wanted == UNLIMITED else min(wanted, hard)
@@ -63,7 +63,7 @@ def take_own() -> None:
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, range(_MOST_CPUS))  # the kernel leaves out those that are not ours or not there
+        os.sched_setaffinity(0, range(_MOST_CPUS))  # the kernel ignores CPUs that are missing or not permitted
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("0")
     for number in signal.valid_signals():

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
-from queuectld.workerwire.frames import Frames, WireError, pack
+from queuectld.workerwire.frames import PROTOCOL, Frames, WireError, pack
 
 log = logging.getLogger(__name__)
 
@@ -128,3 +128,18 @@ class WorkerLink(asyncio.Protocol):
     def _hello_timed_out(self) -> None:
         log.warning("worker connection of pid %d: no hello within %g s", self.pid, HELLO_TIMEOUT_S)
         self.close()
+
+
+def version_mismatch(worker: str, hello: Mapping[str, Any]) -> str:
+    """Describe a difference of protocol versions and which side to upgrade; empty if there is none.
+
+    Worker and daemon then come from different installations.
+    """
+    protocol = hello.get("protocol")
+    if protocol == PROTOCOL:
+        return ""
+    action = "it ends after its job, and one of this version takes its place"
+    if isinstance(protocol, int) and protocol > PROTOCOL:
+        action = "the daemon is older than what is installed; upgrade it with: queuectl daemon restart"
+    version = hello.get("version")
+    return f"worker {worker} (version {version}) speaks protocol {protocol}, this daemon {PROTOCOL}: {action}"

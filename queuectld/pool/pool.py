@@ -18,13 +18,12 @@ from queuectld.domain.job import Claimed
 from queuectld.domain.outcome import EndKind, Outcome
 from queuectld.pool.background import BackgroundTasks
 from queuectld.pool.cooldown import cool_down
-from queuectld.pool.link import WorkerLink
+from queuectld.pool.link import WorkerLink, version_mismatch
 from queuectld.pool.outcomes import outcome_from_map, run_body
 from queuectld.pool.pending_outcomes import PendingOutcomes
 from queuectld.pool.process import RunKey, Worker, WorkerPaths, collect_exit, end_child, spawn, watch_exit
 from queuectld.pool.run_controller import RunController
 from queuectld.pool.survivors import Survivors
-from queuectld.pool.versions import mismatch
 from queuectld.scheduler.clock import Clock
 from queuectld.scheduler.inbox import Inbox
 from queuectld.store.records import StoredOutcome, WorkerRow
@@ -284,7 +283,7 @@ class WorkerPool:
             log.warning("an unknown worker connected: %r, pid %d", body.get("worker"), link.pid)
             link.dismiss(body)
             return
-        if other_version := mismatch(worker.name, body):
+        if other_version := version_mismatch(worker.name, body):
             self._refuse(worker, link, other_version)
             return
         if worker.link is not None:

@@ -90,7 +90,7 @@ def is_answered(path: Path) -> bool:
 
 
 def file_id(path: Path) -> FileId | None:
-    """Which file lies at `path`; None when there is none, or it cannot be looked at."""
+    """Return the identity of the file at `path`; None if it is missing or inaccessible."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -99,14 +99,15 @@ def file_id(path: Path) -> FileId | None:
 
 
 def open_private_folder(folder: Path) -> int:
-    """An O_PATH descriptor of a folder in which nobody else can remove or replace our files. Made 0700 when missing.
+    """Return an O_PATH descriptor of a folder in which no other user can remove or replace files.
 
-    See `folders` for what is asked of it and of those above. SocketRefused otherwise, OSError when it cannot be made.
+    The folder is created with mode 0700 if missing. Raises SocketRefused if it fails the checks of `folders`, OSError
+    if it cannot be created.
     """
     for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
         if (said := missing_target(missing)) is not None:
             raise SocketRefused(said)
-        with suppress(FileExistsError):  # another daemon that starts at the same time made it
+        with suppress(FileExistsError):  # created by another daemon that is starting
             missing.mkdir(mode=PRIVATE_FOLDER)
     if (said := weakness(folder)) is not None:
         raise SocketRefused(said)
@@ -147,5 +148,5 @@ def _clear(path: Path, address: str) -> None:
 
 def _is_answered(address: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
-        # EAGAIN: a listener whose backlog is full is there all the same.
+        # EAGAIN: there is a listener, but its backlog is full.
         return probe.connect_ex(address) in (0, errno.EAGAIN)

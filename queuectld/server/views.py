@@ -1,7 +1,7 @@
 """Converts the daemon's objects to wire maps. Pure functions.
 
-Times become ISO 8601 UTC with milliseconds, durations seconds, worker numbers `w12`. Absent is nil. Keys are only ever
-added. Values of environment variables, and what a job reads as its input, are never shown.
+Times become ISO 8601 UTC with milliseconds, durations become seconds, worker numbers `w12`, and missing values nil.
+Keys may be added but not removed. Values of environment variables and stdin of jobs are never included.
 """
 
 import time
@@ -25,30 +25,30 @@ from queuectld.store.records import Added, AddedOne, Event, Explanation, QueueRo
 JobMap = dict[str, Any]
 
 STATE_OF_KIND: Final[Mapping[str, str]] = {f"job.{state}": str(state) for state in JobState}
-"""The event kinds that tell a job's new state."""
+"""The new state of the job, by event kind."""
 
 
 def iso(ms: int | None) -> str | None:
-    """`2026-11-24T03:08:02.123Z` for Unix time in milliseconds."""
+    """Format Unix time in milliseconds as `2026-11-24T03:08:02.123Z`."""
     if ms is None:
         return None
     return f"{_iso_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
 def seconds(ms: int | None) -> int | float | None:
-    """Milliseconds as seconds, whole where they are."""
+    """Convert milliseconds to seconds; an int if it is whole."""
     if ms is None:
         return None
     return ms / 1000 if ms % 1000 else ms // 1000
 
 
 def number(value: float) -> int | float:
-    """A whole number where it is one: 2, not 2.0."""
+    """Convert a whole float to int: 2 instead of 2.0."""
     return int(value) if value == int(value) else value
 
 
 def worker_id(number: int | None) -> str | None:
-    """`w12`, as workers are called everywhere."""
+    """Return the name of a worker, such as `w12`."""
     return None if number is None else f"w{number}"
 
 
@@ -60,7 +60,7 @@ _SHAPES: Final[Mapping[str, Callable[[Any], Any]]] = {
     Form.WORKER: worker_id,
     Form.CODES: list,
 }
-"""What the daemon's value of an attribute becomes on the wire; those of other forms stay."""
+"""Conversions of attribute values by form; values of other forms are unchanged."""
 _SHAPED: Final[Mapping[str, Callable[[Any], Any]]] = {
     "command": lambda command: command if isinstance(command, str) else list(command),
     "depends_on": lambda parents: [{"id": parent, "on": on} for parent, on in parents],
@@ -70,7 +70,7 @@ _SHAPED: Final[Mapping[str, Callable[[Any], Any]]] = {
     "stdin_bytes": lambda text: len(text.encode("utf-8", "surrogateescape")),
 }
 _FROM: Final[Mapping[str, str]] = {"env_names": "env", "stdin_bytes": "stdin"}
-"""The keys that show something of another name."""
+"""Wire keys whose attribute has another name."""
 _OF_JOB: Final = Job._fields
 _OF_OPTIONS: Final = (*Options._fields, *RetryPolicy._fields)
 
@@ -80,7 +80,7 @@ def _field(key: str) -> str:
 
 
 def _shapes(fields: Sequence[str]) -> Sequence[tuple[int, Callable[[Any], Any]]]:
-    """By place among these fields: how the values that are shown of them are shaped."""
+    """Return the conversions of these fields, with their positions."""
     shapes = {_field(key): _SHAPED.get(key) or _SHAPES.get(ATTRIBUTES[key].form) for key in SHOWN}
     return [(place, shape) for place, field in enumerate(fields) if (shape := shapes.get(field)) is not None]
 
@@ -93,7 +93,7 @@ _pick: Final = itemgetter(*(_ALL.index(_field(key)) for key in SHOWN))
 
 
 def job_view(job: Job) -> JobMap:
-    """A job with all that is known of it but its attempts."""
+    """Return the map of a job, without attempts."""
     return _job_view(job, _shaped_options(job.options))
 
 
@@ -123,7 +123,7 @@ def _job_view(job: Job, options: Sequence[Any]) -> JobMap:
 
 
 def waited_view(waited: WaitPage, keys: Sequence[str] | None) -> dict[str, Any]:
-    """The answer of a wait: counts of what it is about, the first failure, and a page of the jobs."""
+    """Return the answer of a wait: counts by state, the first failure, and a page of the jobs."""
     ends, page = waited.ends, waited.page
     return {
         "done": ends.done,
@@ -136,7 +136,7 @@ def waited_view(waited: WaitPage, keys: Sequence[str] | None) -> dict[str, Any]:
 
 
 def added_view(added: AddedOne, hint: Hint) -> JobMap:
-    """The job of a request for one; `skipped` and `replaced` only where its unique key was taken."""
+    """Return the answer to a request with one job; `skipped` and `replaced` only if its unique key was in use."""
     view = job_view(added.job) | {"hint": hint._asdict()}
     if added.skipped:
         view["skipped"] = True
@@ -146,7 +146,7 @@ def added_view(added: AddedOne, hint: Hint) -> JobMap:
 
 
 def many_view(added: Added, hint: Hint | None = None) -> dict[str, Any]:
-    """The jobs of a request for many, in their order; `skipped` are the places of those that were there before."""
+    """Return the answer to a request with several jobs, in their order. `skipped`: positions of existing jobs."""
     view: dict[str, Any] = {"ids": list(added.ids), "seqs": list(added.seqs)}
     if added.skipped:
         view["skipped"] = list(added.skipped)
@@ -156,7 +156,7 @@ def many_view(added: Added, hint: Hint | None = None) -> dict[str, Any]:
 
 
 def job_views(jobs: Iterable[Job]) -> list[JobMap]:
-    """Several jobs, in their order. Those of a page mostly share their options, which are shaped once."""
+    """Return the maps of several jobs. Jobs of a page mostly share their options, which are converted once."""
     views: list[JobMap] = []
     options, shaped = None, ()
     for job in jobs:
@@ -167,7 +167,7 @@ def job_views(jobs: Iterable[Job]) -> list[JobMap]:
 
 
 def row_views(keys: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[JobMap]:
-    """A few keys of several jobs, as `job_view` shows them; `duration` and `age` in seconds."""
+    """Return selected keys of several jobs, as in `job_view`; `duration` and `age` are in seconds."""
     shapes = [(place, shape) for place, key in enumerate(keys) if (shape := _ROW_SHAPES[key]) is not None]
     shown = []
     for row in rows:
@@ -183,11 +183,11 @@ _ROW_SHAPES: Final[Mapping[str, Callable[[Any], Any] | None]] = {
     key: bool if kind is ValueKind.FLAG else number if key == "backoff_max" else _SHAPES.get(ATTRIBUTES[key].form)
     for key, kind in KINDS.items()
 }
-"""What a page of single keys has is as it is stored: true is 1."""
+"""Conversions for rows of selected keys, whose values come as stored: true is 1."""
 
 
 def changed_view(changed: BulkResult) -> dict[str, Any]:
-    """What was done to jobs. `count` are all of them, `jobs` the first; `selected` were named by no id of their own."""
+    """Return the result of a bulk change. `count`: all jobs; `jobs`: the first; `selected`: those not given by id."""
     return {
         "jobs": [job_view(job) if isinstance(job, Job) else job._asdict() for job in changed.jobs],
         "count": changed.total,
@@ -199,7 +199,7 @@ def changed_view(changed: BulkResult) -> dict[str, Any]:
 
 
 def explanation_view(told: Explanation) -> dict[str, Any]:
-    """Why a job does not run. `position` is exact unless `position_exact` is false: then it is that or more."""
+    """Return why a job is not running. `position` is a minimum if `position_exact` is false."""
     return {
         "job": told.id,
         "state": str(told.state),
@@ -214,7 +214,7 @@ def explanation_view(told: Explanation) -> dict[str, Any]:
 
 
 def attempt_view(number: int, attempt: Attempt) -> dict[str, Any]:
-    """The `number`-th execution of a job, which has ended. `user_time` and `system_time` are seconds, from `wait4`."""
+    """Return an ended attempt. `user_time` and `system_time` are in seconds, from wait4(2)."""
     outputs = attempt.output.values()
     return {
         "run": attempt.run,
@@ -240,13 +240,13 @@ def attempt_view(number: int, attempt: Attempt) -> dict[str, Any]:
 
 
 def job_with_attempts(job: Job, attempts: Sequence[Attempt]) -> JobMap:
-    """A job with its attempts, oldest first."""
+    """Return the map of a job with its attempts, oldest first."""
     told = [attempt_view(number, attempt) for number, attempt in enumerate(attempts, 1)]
     return job_view(job) | {"attempts_list": told}
 
 
 def event_view(event: Event) -> dict[str, Any]:
-    """An event; what does not apply to it is left out. `state` is the job's new state, where it has one."""
+    """Return an event without keys that do not apply. `state` is the new state of the job, if it changed."""
     told: dict[str, Any] = {
         "event_seq": event.event_seq,
         "time": iso(event.time_ms),
@@ -269,7 +269,7 @@ def event_view(event: Event) -> dict[str, Any]:
 
 
 def status_view(status: Status, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The queue at a glance: every state's count, also those that are 0, and who answers."""
+    """Return the answer of `status`: counts of all states, including 0, and the description of the daemon."""
     return {
         "counts": {str(state): status.counts.get(state, 0) for state in JobState},
         "workers": status.workers,
@@ -280,17 +280,17 @@ def status_view(status: Status, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def facts_view(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The daemon itself. `started_at` comes in as Unix time in seconds."""
+    """Return the description of the daemon. In `facts`, `started_at` is Unix time in seconds."""
     return {**facts, "started_at": iso(round(facts["started_at"] * 1000))}
 
 
 def setting_view(setting: SettingValue) -> dict[str, Any]:
-    """One setting. `default`: nobody has set it."""
+    """Return a setting. `default`: it is not set."""
     return {"key": setting.key, "value": setting.value, "default": setting.is_default}
 
 
 def queue_views(rows: Iterable[QueueRow]) -> list[dict[str, Any]]:
-    """Queues with their limits and their counts by state, also those that are 0."""
+    """Return queues with their limits and counts of all states, including 0."""
     return [
         {
             "name": row.name,
@@ -308,7 +308,7 @@ def queue_views(rows: Iterable[QueueRow]) -> list[dict[str, Any]]:
 
 
 def worker_views(workers: Iterable[WorkerDescription]) -> list[dict[str, Any]]:
-    """Workers with what they do."""
+    """Return workers with their state and job."""
     return [
         {
             "id": worker.id,
@@ -326,6 +326,6 @@ def worker_views(workers: Iterable[WorkerDescription]) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=8192)
 def _iso_second(second: int) -> str:
-    # Jobs of a page share their seconds, so most are formatted once.
+    # Times of a page are often in the same second, which is formatted once.
     at = time.gmtime(second)
     return f"{at.tm_year:04d}-{time.strftime('%m-%dT%H:%M:%S', at)}"  # strftime does not pad years before 1000

@@ -1,1 +1,1 @@
-"""The worker process: it runs one job at a time and outlives the daemon. The daemon imports nothing of it."""
+"""The worker process: it runs one job at a time and outlives the daemon, which imports none of these modules."""

@@ -134,7 +134,7 @@ class Capture:
 
     def _begin_bulk(self) -> None:
         self._bulk = True
-        with contextlib.suppress(OSError):  # the user's share of pipe memory may be used up
+        with contextlib.suppress(OSError):  # the user's pipe memory may be exhausted
             fcntl.fcntl(self.fd, _F_SETPIPE_SZ, BULK_PIPE_BYTES)
 
     def _put(self, data: bytes | bytearray, offset: int) -> None:

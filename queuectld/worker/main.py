@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 10.0
-"""How long an idle worker waits for a daemon that is gone before it ends."""
+"""How long an idle worker without a daemon waits before it exits."""
 RETRY_SECONDS: Final = 5.0
 """Delay before removing a file is tried again."""
 OPTIONS: Final = ("--id", "--socket", "--state", "--logs", "--nofile", "--patience")
@@ -335,7 +335,7 @@ class Worker:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a worker with the options of OPTIONS. 0 when it was drained or gave up, 1 when it could not go on."""
+    """Run a worker with the options in OPTIONS. Returns 0 if it was drained or gave up, 1 on failure."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     try:
         worker, group = _begin(options)

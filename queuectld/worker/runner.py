@@ -1,8 +1,8 @@
-"""How a command becomes a process: exactly what the job gets, and nothing of the worker.
+"""Starts the process of a job, which inherits nothing else from the worker.
 
-It gets descriptors 0, 1 and 2, a session of its own, default signal dispositions, an empty mask, and the folder,
-umask and environment it was submitted with. `posix_spawn` does it without copying the worker's memory. Folder,
-umask, OOM score and mark are the worker's own for that moment: it starts one process at a time and has one thread.
+It gets descriptors 0, 1 and 2, a new session, default signal dispositions, an empty signal mask, and the folder, umask
+and environment it was submitted with. `posix_spawn` does not copy the worker's memory. The worker sets its own folder,
+umask, OOM score and mark for the call, which is safe as it has one thread.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 WORKER_UMASK: Final = 0o077
 OOM_SCORE_ABOVE: Final = 200
-"""How much sooner than daemon and worker the kernel's OOM killer takes a job (of 1,000)."""
+"""Added to the OOM score of jobs (of 1,000), so that they are killed before the daemon and workers."""
 DEFAULT_PATH: Final = b"/usr/local/bin:/usr/bin:/bin"
 TRANSIENT: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-"""Errors of a moment in which processes, memory or descriptors are used up."""
+"""Errors of a temporary lack of processes, memory or descriptors."""
 _ALL_SIGNALS: Final = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
 class CannotStart(Exception):
-    """The command cannot be run; `exit_code` is what a shell would say (127 not found, 126 not to be run)."""
+    """The command cannot be run. `exit_code` is that of a shell: 127 if not found, 126 if not executable."""
 
     def __init__(self, words: str, exit_code: int | None) -> None:
         super().__init__(words)
@@ -39,7 +39,7 @@ class CannotStart(Exception):
 
 
 class OomScore:
-    """The worker's own OOM score, and the higher one that a process started meanwhile inherits."""
+    """The worker's OOM score, raised during a spawn so that the child inherits the higher one."""
 
     def __init__(self) -> None:
         self._descriptor: int | None = None
@@ -50,11 +50,11 @@ class OomScore:
             self._descriptor = descriptor
 
     def raise_for_child(self) -> None:
-        """Called just before a spawn."""
+        """Call just before a spawn."""
         self._write(self._high)
 
     def lower(self) -> None:
-        """Called just after it. Where the kernel does not let us down again, worker and job stay alike."""
+        """Call just after a spawn. If the kernel denies it, the worker keeps the score of jobs."""
         self._write(self._low)
 
     def _write(self, score: bytes) -> None:
@@ -82,11 +82,10 @@ class Runner:
         stdin_end: int | None = None,
         mark: int | None = None,
     ) -> int:
-        """The pid of the job's leader, with descriptors 1 and 2 from `outputs`, and `stdin_end` for 0 where given.
+        """Start the leader of the job and return its pid. Its stdout and stderr are `outputs`.
 
-        It and all that it starts bear `mark`, one of `self.marks`.
-
-        Raises CannotStart, or OSError with an errno in TRANSIENT when it is worth trying again.
+        `stdin_end` is its stdin if given. It and its descendants have `mark`, one of `self.marks`.
+        Raises CannotStart, or OSError with an errno in TRANSIENT if it may be tried again.
         """
         command = job["command"]
         if stdin_end is not None:
@@ -127,14 +126,13 @@ class Runner:
             self._oom.lower()
             if job["umask"] != WORKER_UMASK:
                 os.umask(WORKER_UMASK)
-            os.chdir("/")  # an idle worker keeps no folder busy
+            os.chdir("/")  # so that the folder can be unmounted while the worker is idle
 
 
 def _spawn_shell(
     shell: Sequence[str], command: str, environ: Mapping[bytes, bytes], descriptors: tuple[int, int, int]
 ) -> int:
-    # A shell takes `-x` or `+e` behind its `-c` for options of its own, whatever comes after it. A blank before it is
-    # nothing to any shell.
+    # A shell takes a command that starts with `-` or `+` for its own options, even after `-c`; a blank prevents this.
     text = f" {command}" if command.startswith(("-", "+")) else command
     argv = [part.encode("utf-8", "surrogateescape") for part in (*shell, text)]
     try:
@@ -154,7 +152,7 @@ def _spawn_argv(command: Sequence[str], environ: Mapping[bytes, bytes], descript
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            # A script without its `#!` line: execvp(3) gives it to the shell, so do we.
+            # A script without a `#!` line: run it with the shell, like execvp(3).
             return _spawn(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], environ, descriptors)
     except OSError as error:
         if error.errno in TRANSIENT:
@@ -164,7 +162,7 @@ def _spawn_argv(command: Sequence[str], environ: Mapping[bytes, bytes], descript
 
 
 def _find(name: bytes, path: bytes) -> bytes:
-    """The program as execvp(3) finds it, by the job's PATH. Raises FileNotFoundError or PermissionError."""
+    """Search a program in the job's PATH like execvp(3). Raises FileNotFoundError or PermissionError."""
     if b"/" in name:
         return name
     seen = False
@@ -180,7 +178,7 @@ def _find(name: bytes, path: bytes) -> bytes:
 
 
 def _is_file(path: bytes) -> bool:
-    """Whether there is a file. Raises OSError when that cannot be told now."""
+    """Whether it is a regular file. Raises OSError if that cannot be checked."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError as error:
@@ -207,7 +205,7 @@ def _spawn(path: bytes, argv: list[bytes], environ: Mapping[bytes, bytes], descr
 
 
 def _stdin_of(data: bytes) -> int:
-    """A read-only descriptor on `data`. A file in memory needs nobody to feed it, however large it is."""
+    """Return a read-only descriptor on `data`: a file in memory, which needs no writer as a pipe does."""
     writable = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:
         written = 0
@@ -225,22 +223,22 @@ def _why(error: OSError) -> str:
 
 
 class PeakMemory:
-    """Tells a job's high-water mark of memory from this worker's own.
+    """Distinguishes the peak memory of a job from that of this worker.
 
-    Linux begins a process's mark with that of the memory it was spawned from (exec_mmap in fs/exec.c): ours.
+    On Linux, the peak of a spawned process starts with that of its parent (exec_mmap in fs/exec.c).
     """
 
     def __init__(self) -> None:
         self._ours_kib = 0
 
     def of_job(self, max_rss_kib: int) -> int | None:
-        """The most memory the job held, in KiB; None where the figure may be this worker's own."""
+        """Return the peak memory of the job in KiB; None if the value may be that of the worker."""
         if max_rss_kib > self._ours_kib:
-            # Ours seldom grows, so it is read again only where that could make a difference.
+            # The worker's peak seldom grows, so it is read again only if it could matter.
             try:
                 with open("/proc/self/status", "rb") as status:
                     self._ours_kib = next(int(line.split()[1]) for line in status if line.startswith(b"VmHWM"))
-            except OSError:  # no descriptor is left
+            except OSError:  # no free descriptor
                 return None
         return max_rss_kib if max_rss_kib > self._ours_kib else None
 

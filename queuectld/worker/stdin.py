@@ -73,13 +73,13 @@ class OpenStdin:
 
     def _write(self, _events: int = 0) -> None:
         if self._writing is None or self._reading is not None:
-            return  # the process is not there yet, or reads no more
+            return  # the process is not started yet, or has closed its stdin
         try:
             while self._unwritten:
                 del self._unwritten[: os.write(self._writing, self._unwritten[:ROOM_BYTES])]
         except BlockingIOError:
             self._loop.watch(self._writing, self._write, select.POLLOUT)
-        except OSError:  # the job reads no more; or the kernel has an error for us, and half of it went
+        except OSError:  # EPIPE, or an error after which data may be lost
             self.close("closed")
         else:
             self._loop.unwatch(self._writing)

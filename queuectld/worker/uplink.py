@@ -1,7 +1,7 @@
 """The worker's connection to the daemon: connect, send, receive, reconnect.
 
-After any error other than EAGAIN the connection is dropped and made again: frames in flight are lost, and the hello of
-the next connection repeats what still matters.
+On any error except EAGAIN the worker reconnects. Frames in flight are lost; the next hello contains the current run and
+the unacknowledged outcomes.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 FIRST_GAP_SECONDS: Final = 0.05
 LONGEST_GAP_SECONDS: Final = 2.0
 WELCOME_SECONDS: Final = 10.0
-"""A daemon that has answered nothing after so long may not know of this connection: another one is tried."""
+"""If the hello is not answered within this time, the worker reconnects: the daemon may have lost the connection."""
 RECEIVE_BYTES: Final = 32 * 1024
-"""Small enough for malloc to hand it out without a system call; a frame may come in parts."""
+"""Small enough for malloc without a system call; larger frames arrive in parts."""
 _UCRED: Final = struct.Struct("3i")
 _LONGEST_PATH: Final = 107
-"""sun_path has 108 bytes, one of them the closing NUL (unix(7))."""
+"""`sun_path` has 108 bytes, one of them for the NUL (unix(7))."""
 
 
 class Uplink:
@@ -57,16 +57,16 @@ class Uplink:
 
     @property
     def is_up(self) -> bool:
-        """Whether there is a connection, as far as we know."""
+        """Whether it is connected; the loss of a connection may not be known yet."""
         return self._socket is not None
 
     @property
     def has_unsent(self) -> bool:
-        """Whether frames wait for the daemon to read."""
+        """Whether frames are still buffered."""
         return bool(self._unsent)
 
     def connect(self) -> None:
-        """Connect now; where nobody listens, again after a gap that grows to LONGEST_GAP_SECONDS."""
+        """Connect now, and on failure retry at intervals that grow to LONGEST_GAP_SECONDS."""
         end = _connect(self._path)
         if end is None:
             self._loop.at("connect", time.monotonic() + self._gap, self.connect)
@@ -79,7 +79,7 @@ class Uplink:
         self._connected()
 
     def send(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Send a frame without waiting. Where there is no connection it is dropped: hello tells what still matters."""
+        """Send or buffer a frame; without a connection it is dropped, as the next hello contains the state."""
         if self._socket is None:
             return
         data = pack(kind, body)
@@ -89,7 +89,7 @@ class Uplink:
         self._write(data)
 
     def close(self) -> None:
-        """Close for good."""
+        """Close the connection and do not reconnect."""
         for key in ("connect", "lost"):
             self._loop.cancel(key)
         self._drop()
@@ -137,11 +137,11 @@ class Uplink:
                 if self._socket is not end:
                     return
         except (OSError, WireError):
-            # No frame; or one that could not be obeyed now (no descriptor was left): the daemon tells it again.
+            # An invalid frame, or one that failed, as for lack of descriptors: the daemon repeats it after the hello.
             self._break()
 
     def _break(self) -> None:
-        """Drop the connection. `lost` is called from the loop: whoever sends is in the middle of something."""
+        """Drop the connection. `lost` is called later, from the loop, since the caller of `send` is not reentrant."""
         self._drop()
         now = time.monotonic()
         self._loop.at("lost", now, self._lost)
@@ -158,7 +158,7 @@ class Uplink:
 
 
 def _connect(path: str) -> socket.socket | None:
-    """A connection to a listener of our own user, or None where there is none, or no room there or here."""
+    """Connect to a listener of the same user. Return None if there is none, or on a lack of resources."""
     try:
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError:

@@ -1,1 +1,1 @@
-"""What daemon and worker share: the frames between them, the files a worker leaves, processes as /proc shows them."""
+"""Shared by the daemon and the workers: their wire format, the files of a worker, and access to /proc."""

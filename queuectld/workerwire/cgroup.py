@@ -1,10 +1,9 @@
-"""Control groups: each worker has one of its own, and a job's processes cannot leave it by any fork, exec or setsid.
+"""Control groups: one per worker. A job's processes cannot leave it by fork, exec or setsid.
 
-Only below a group that was delegated to us, as systemd does for `Delegate=yes` (its interface: CGROUP_DELEGATION.md);
-see cgroups(7) and the kernel's admin-guide/cgroup-v2.rst for the files used here. A worker lives in its group, so that
-jobs are born in it: moving each job's process there would cost some 10 ms, since the kernel waits for every CPU to
-notice, and would miss what was forked before. This module knows groups and pids, not which job they belong to; the
-worker imports it, so it needs nothing but `os`.
+Requires a group delegated to this user, as systemd does with `Delegate=yes` (CGROUP_DELEGATION.md). For the files used
+here see cgroups(7) and the kernel's admin-guide/cgroup-v2.rst. The worker is in the group itself, so its jobs start
+there: moving each job's process would take about 10 ms, because the kernel waits for every CPU, and would miss
+processes forked earlier. This module handles groups and pids, not jobs. The worker imports it, so it only needs `os`.
 """
 
 from __future__ import annotations
@@ -20,29 +19,29 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "queuectl-w"
 DELEGATED_MARKS: Final = ("user.delegate", "trusted.delegate")
-"""Extended attributes that systemd sets to `1`; an ordinary user can read the first only."""
+"""Extended attributes that systemd sets to `1`. Unprivileged users can read only the first."""
 
 
 class WorkerGroup:
-    """The group that this process, a worker, lives in. Jobs that ended with 0 leave it; so nobody else is in it."""
+    """The control group of this worker. Processes left by jobs that exited with 0 are moved out of it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._parent = os.path.dirname(path)
         self.is_pure = True
-        """Whether all others in it belong to the job in hand. False for good once that could not be brought about."""
+        """Whether all other processes in it belong to the current job. Stays false after a failure to ensure this."""
 
     def pids(self) -> set[int]:
-        """Who else is in it, and in groups that a job made below it."""
+        """Return the pids of the other processes in the group and in groups that a job created below it."""
         return set(pids(self.path)) - {os.getpid()}
 
     def processes(self) -> list[procfs.Process]:
-        """The same, as far as they live; nobody where the group is not pure."""
+        """Return the other living processes; an empty list if the group is not pure."""
         return _living(self.pids()) if self.is_pure else []
 
     def expel(self) -> None:
-        """Everybody else lives on outside: they belong to no job any more."""
-        for _ in range(procfs.SWEEPS):  # they may fork meanwhile, and a fork is born inside
+        """Move all other processes to the parent group: they no longer belong to a job."""
+        for _ in range(procfs.SWEEPS):  # a process that forks meanwhile adds one
             others = self.pids()
             if not others:
                 return
@@ -53,13 +52,13 @@ class WorkerGroup:
         self.is_pure = not self.pids()
 
     def kill_others(self) -> None:
-        """KILL to all others at once, which no fork outruns. Does nothing where the kernel or the group is not fit."""
+        """Kill all other processes atomically, even while they fork. Does nothing if the kernel cannot."""
         if self.is_pure and self._move(0, self._parent):
             kill(self.path)
             self._move(0, self.path)
 
     def leave(self) -> None:
-        """Go out of it for good, and remove it."""
+        """Move this process to the parent group and remove the group."""
         if self._move(0, self._parent):
             remove(self.path)
 
@@ -75,9 +74,9 @@ class WorkerGroup:
 
 
 def enter(worker: int) -> WorkerGroup | None:
-    """Make this process live in a group of its own below the one it is in; None where that is not delegated to us.
+    """Move this process to a new group below its current one. Return None if that is not delegated to this user.
 
-    The pid in its name keeps apart the workers of two homes that share a delegated group.
+    The name contains the pid, so that workers of two homes can share a delegated group.
     """
     above = delegated()
     if above is None:
@@ -93,7 +92,7 @@ def enter(worker: int) -> WorkerGroup | None:
 
 
 def delegated() -> str | None:
-    """The folder of the group this process is in, where that was delegated to us; else None."""
+    """Return the folder of this process's group if it is delegated to this user, else None."""
     path = own()
     if path is None or not os.access(os.path.join(path, "cgroup.procs"), os.W_OK):
         return None
@@ -101,7 +100,7 @@ def delegated() -> str | None:
 
 
 def leave_worker_group() -> None:
-    """Leave the group of a worker, if this process was started by its job: it must not end with that job."""
+    """Leave the group of a worker if a job started this process, so that it does not end with that job."""
     path = own()
     if path is not None and os.path.basename(path).startswith(PREFIX):
         with contextlib.suppress(OSError):
@@ -109,19 +108,19 @@ def leave_worker_group() -> None:
 
 
 def processes(path: str) -> list[procfs.Process]:
-    """The living processes of a group but this one; none where there is no such group."""
+    """Return the living processes of a group except this one; an empty list if there is no such group."""
     return _living(set(pids(path)) - {os.getpid()})
 
 
 def kill(path: str) -> None:
-    """KILL to all of a group at once, but never to this process. A kernel before 5.14 has no such switch."""
+    """Kill all processes of a group atomically, unless this process is in it. Does nothing before Linux 5.14."""
     if os.getpid() not in pids(path):
         with contextlib.suppress(OSError):
             _write(path, "cgroup.kill", b"1")
 
 
 def remove(path: str) -> bool:
-    """Remove a group with those that jobs made below it. False: somebody lives in it."""
+    """Remove a group and the groups below it. Return False if it still contains processes."""
     try:
         for below in _below(path):
             remove(below)
@@ -134,19 +133,19 @@ def remove(path: str) -> bool:
 
 
 def pids(path: str) -> list[int]:
-    """Who is in a group or below it; nobody where there is no such group."""
+    """Return the pids in a group and the groups below it; an empty list if there is no such group."""
     try:
         with open(os.path.join(path, "cgroup.procs"), "rb") as file:
             found = [int(line) for line in file]
         for below in _below(path):
             found += pids(below)
-    except OSError:  # it was removed under our eyes, or is of a kind that has no processes of its own
+    except OSError:  # the group was removed meanwhile, or is a threaded one
         return []
     return found
 
 
 def own() -> str | None:
-    """The folder of the version 2 group this process is in, where one is mounted."""
+    """Return the folder of this process's version 2 group; None if none is mounted."""
     try:
         return path_from(_text("/proc/self/cgroup"), _text("/proc/self/mountinfo"))
     except OSError:
@@ -154,10 +153,13 @@ def own() -> str | None:
 
 
 def path_from(cgroup: str, mountinfo: str) -> str | None:
-    """The folder that `/proc/self/cgroup` and `/proc/self/mountinfo` name (cgroups(7), proc(5)); None for none."""
+    """Return the folder of the group from the text of `/proc/self/cgroup` and `/proc/self/mountinfo`, or None.
+
+    The formats are described in cgroups(7) and proc(5).
+    """
     path = next((line[3:] for line in cgroup.splitlines() if line.startswith("0::/")), None)
     if path is None or ".." in path.split("/"):
-        return None  # of another namespace: not to be named here
+        return None  # outside this cgroup namespace: it has no path here
     for line in mountinfo.splitlines():
         fields = line.split(" ")
         if "-" not in fields or fields[fields.index("-") + 1] != "cgroup2":
@@ -169,7 +171,7 @@ def path_from(cgroup: str, mountinfo: str) -> str | None:
 
 
 def _unescaped(field: str) -> str:
-    """Blanks and backslashes are written as `\\` and three octal digits."""
+    """Decode `\\` with three octal digits, which stands for blanks and backslashes."""
     first, *rest = field.split("\\")
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 
@@ -196,7 +198,7 @@ def _living(found: set[int]) -> list[procfs.Process]:
 
 
 def _write(group: str, name: str, value: bytes) -> None:
-    # O_WRONLY alone: a write must reach the kernel as one, and must never make a file where there is no group.
+    # One unbuffered write, as the kernel parses each one. No O_CREAT: the group may have been removed.
     descriptor = os.open(os.path.join(group, name), os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, value)

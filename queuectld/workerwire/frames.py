@@ -1,33 +1,33 @@
-"""The frames between the daemon and a worker process, and the memory of environments both sides keep alike.
+"""The wire format between daemon and worker, and the cache of environments that both sides keep.
 
-A frame is the MessagePack array `[kind, body]`, one after the other on a Unix stream socket; `body` is a map.
-Text that is not UTF-8 is packed as its own bytes (surrogateescape, both ways); bytes stay bytes.
+A frame is the MessagePack array `[kind, body]`, sent over a Unix stream socket; `body` is a map.
+Text that is not UTF-8 is packed as its original bytes (surrogateescape in both directions).
 
 worker to daemon:
   hello    {worker, pid, start_time, boot_id, version, protocol, jobs_done, draining, knows: KNOWS,
             running: null | {seq, run, pid, start_time, started_ms, paused}, ended: [outcome bodies]}
   running  {seq, run, pid, start_time, started_ms}   once a job has run RUNNING_AFTER_MS, not for shorter ones
-  output   {seq, run, output: {stream: [size, inline, files]}}   only while followed: where its output stands
-           now; told at once, then after each change, at most every TELL_EVERY_MS
+  output   {seq, run, output: {stream: [size, inline, files]}}   while followed: the current output; sent at
+           once, then after each change, at most every TELL_EVERY_MS
   ended    outcome body: the fields of `queuectld.domain.outcome.Outcome`, `kind` as its word and
            `output` as {stream: [size, inline | null, [[file below the log folder, offset, length], ...]]}
-  returned {seq, run, short}   a `run` that was not begun and will not be: it came while the worker was busy or
-           draining, or (`short`, in words) descriptors, memory or processes were used up
-  sent     {seq, run, number, refused}   answers `send`; null: the job has it, or nearly, else `ended`, `closed`, `full`
-  drained  {}   the last frame of a worker that was told to drain
+  returned {seq, run, short}   a `run` that was not started: it arrived while the worker was busy or draining, or
+           descriptors, memory or processes were exhausted (`short`: a description)
+  sent     {seq, run, number, refused}   answers `send`: null if nearly all is written, else `ended`, `closed`, `full`
+  drained  {}   the last frame of a worker after `drain`
 daemon to worker:
-  welcome  {}   answers hello; unknown keys are ignored, as unknown kinds are on both sides
-  run      the fields of `queuectld.domain.job.Claimed`, of its options those PROCESS_OPTIONS, environment (see
+  welcome  {}   answers hello. Both sides ignore unknown keys and kinds
+  run      the fields of `queuectld.domain.job.Claimed`, of its options the PROCESS_OPTIONS, environment (see
            RecentEnvironments), shell (argv before the command text), socket (for QUEUECTL_SOCKET), log_max_bytes
-  stored   {runs: [[seq, run], ...]}   these outcomes are on disk, or of no use to anybody
-  kill     {seq, run, reason, grace_ms, only_signal}   the kill ladder (`cancelled`, `timeout`, `stalled`, `shutdown`),
-           or with `only_signal` just that signal
+  stored   {runs: [[seq, run], ...]}   these outcomes are on disk or obsolete: remove the spool files
+  kill     {seq, run, reason, grace_ms, only_signal}   start the kill ladder (`cancelled`, `timeout`, `stalled`,
+           `shutdown`), or send only the signal `only_signal`
   pause, resume  {seq, run}
-  follow   {seq, run, on}   write output through at once and tell `output` frames (`on` false: no longer)
-  send     {seq, run, number, data, eof}   more for the stdin of a job with `stdin_open`; only where hello `knows` it
+  follow   {seq, run, on}   start (`on` false: stop) writing output to files at once and sending `output` frames
+  send     {seq, run, number, data, eof}   write to the stdin of a job with `stdin_open`; only if hello `knows` it
   drain    {}
 
-This module owns the bytes alone: no socket, and nothing that a worker would have to import the domain for.
+This module only packs and unpacks frames. It imports nothing of the domain, to keep workers small.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ if TYPE_CHECKING:
 
 PROTOCOL: Final = 1
 KNOWS: Final = ("send",)
-"""Frames from the daemon that came after protocol 1 was first spoken. What an older worker would ignore, and so never
-answer, it is not sent: its hello does not name it, and whoever asks is told why. A newer one names more; nobody minds.
+"""Frames from the daemon that were added after protocol 1, as listed in hello. An older worker would ignore such a
+frame and never answer it, so the daemon does not send it and reports an error to the client.
 """
 RUNNING_AFTER_MS: Final = 100
-"""A job that ends sooner is told by its outcome alone: two frames less for the many short ones."""
+"""No `running` frame is sent for jobs that end sooner, to save work for short jobs."""
 TELL_EVERY_MS: Final = 50
 ENVIRONMENTS_KEPT: Final = 16
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""A job's stdin and environment came in a message of at most 8 MiB each; the rest is room."""
+"""Stdin and environment of a job arrive in client messages of at most 8 MiB each; the rest is reserve."""
 
 
-_packer = msgpack.Packer(unicode_errors="surrogateescape")  # making one costs more than packing a frame
+_packer = msgpack.Packer(unicode_errors="surrogateescape")  # creating one takes longer than packing a frame
 
 
 class WireError(Exception):
-    """The other side sent what is no frame, or more than a frame may hold; the connection is of no more use."""
+    """The peer sent an invalid or oversized frame; the connection must be closed."""
 
 
 def pack(kind: str, body: Mapping[str, Any]) -> bytes:
-    """One frame as bytes."""
+    """Return a frame as bytes."""
     packed: bytes = _packer.pack((kind, body))
     return packed
 
 
 class Frames:
-    """Turns the bytes of one connection into frames, however they were cut on the way."""
+    """Decodes the frames of one connection from pieces of any size."""
 
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES, max_containers: int | None = None) -> None:
-        """`max_containers`: of one frame, where the other side is not to be trusted with memory: a million empty maps
-        are a megabyte on the wire and 73 in here.
+        """`max_containers` limits the lists and maps of a frame from an untrusted peer: a million empty maps are 1 MB
+        on the wire and 73 MB in memory.
         """
         self._max_containers = max_containers
         self._containers = 0
@@ -82,14 +82,14 @@ class Frames:
             unicode_errors="surrogateescape",
             strict_map_key=False,
             max_buffer_size=max_bytes,
-            # A list is made as long as it says it is, before its first item has come.
+            # A list is allocated with its announced length, before its items arrive.
             max_array_len=max_containers or -1,
             list_hook=count,
             object_hook=count,
         )
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that are whole now. Raises WireError on rubbish, and on more than a frame may hold."""
+        """Yield the complete frames. Raises WireError on invalid or oversized frames."""
         try:
             self._unpacker.feed(data)
             for frame in self._unpacker:
@@ -112,11 +112,10 @@ def _checked(frame: object) -> Frame:
 
 
 class RecentEnvironments:
-    """The environments a worker still has, by id: the ENVIRONMENTS_KEPT most recently run with.
+    """LRU cache of the ENVIRONMENTS_KEPT environments that a worker used last, by id.
 
-    Both sides keep one per connection, empty at its start, and call `recall`, and `keep` where it found nothing, once
-    for each `run` frame in the order of the frames; so the daemon knows, without asking, whether it must send an
-    environment (it may keep `None` as the value).
+    Both sides keep one per connection, initially empty. For each `run` frame, in order, they call `recall`, and `keep`
+    if it was missing. So the daemon knows whether it must send an environment. It keeps `None` as the value.
     """
 
     def __init__(self) -> None:
@@ -126,13 +125,13 @@ class RecentEnvironments:
         return environment_id in self._kept
 
     def recall(self, environment_id: int) -> Any:
-        """What was kept under this id, now the most recent one. Raises KeyError if it is not kept."""
+        """Return the value of this id and make it the most recent one. Raises KeyError if it is not cached."""
         value = self._kept.pop(environment_id)
         self._kept[environment_id] = value
         return value
 
     def keep(self, environment_id: int, value: Any = None) -> None:
-        """Keep it as the most recent one; the least recent one past ENVIRONMENTS_KEPT is forgotten."""
+        """Add a value as the most recent one, and drop the least recent one above ENVIRONMENTS_KEPT."""
         self._kept.pop(environment_id, None)
         self._kept[environment_id] = value
         if len(self._kept) > ENVIRONMENTS_KEPT:

@@ -1,10 +1,10 @@
-"""The files that output is written to: the head of a stream and its newest pieces, never rewritten.
+"""The files that output is written to: the head of a stream and its newest pieces. Written bytes are never changed.
 
-While a job runs its pieces are `worker-<id>.<stream>.<offset>.log` in the log folder, `offset` counting the bytes
-ever written to the stream. When it has ended they are renamed to `<seq // 1000>/<seq>.<run>.<stream>[.<offset>].log`.
-Together the pieces of a stream never hold more than its limit: half of it for the head, the rest for the newest
-pieces, of which the oldest is removed when a new one is begun. A full piece ends where a line ends, and what is behind
-that begins the next one: so whatever is removed, what is kept is whole lines.
+While a job runs, its pieces are `worker-<id>.<stream>.<offset>.log` in the log folder, `offset` being the
+position in the stream. When the job has ended they are renamed to `<seq // 1000>/<seq>.<run>.<stream>[.<offset>].log`.
+The total size of a stream's pieces is limited: half of the limit is for the head, the rest for the newest pieces, the
+oldest of which is removed when a new one is started. A full piece is cut after its last line end, and the rest moves to
+the next piece, so that only whole lines are removed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 NEWEST_PIECES: Final = 4
 SMALLEST_PIECE_BYTES: Final = 4096
-"""A tiny limit must not make a file for every few bytes."""
+"""The smallest piece, so that a tiny limit does not create a file for every few bytes."""
 LINE_BYTES: Final = 64 * 1024
-"""How far back a line end is looked for; a longer line is cut where the piece is full."""
+"""How far back a line end is searched for; a longer line is cut at the end of the piece."""
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Piece:
-    """One file and the bytes of the stream it holds."""
+    """One file, and the range of the stream that it contains."""
 
     __slots__ = ("length", "offset", "path")
 
@@ -39,7 +39,7 @@ class Piece:
 
 
 class OutputFiles:
-    """The files of one stream of a worker. One run at a time; the first file stays open for the next run."""
+    """The files of one stream of a worker, for one run at a time. The first file stays open for the next run."""
 
     def __init__(self, folder: str, worker: int, stream: str) -> None:
         self._folder = folder
@@ -51,18 +51,18 @@ class OutputFiles:
         self._spare: int | None = None
 
     def begin(self, limit: int) -> None:
-        """A new run may now write, and keep `limit` bytes."""
+        """Start a new run, which keeps up to `limit` bytes."""
         self._limit = limit
 
     @property
     def snapshot(self) -> list[list[object]]:
-        """[[file below the log folder, offset, length], …] as they are now, oldest first."""
+        """Return the current files, oldest first: [[path below the log folder, offset, length], ...]."""
         return [[os.path.relpath(piece.path, self._folder), piece.offset, piece.length] for piece in self._pieces]
 
     def write(self, data: bytes | bytearray, offset: int) -> int:
-        """Write a part of `data`, whose first byte is number `offset` of the stream. The number of bytes written.
+        """Write part of `data`, which starts at `offset` in the stream. Return the number of bytes written.
 
-        Raises OSError; `abandon_piece` then lets the next write begin a piece of its own.
+        Raises OSError. After `abandon_piece`, the next write starts a new piece.
         """
         descriptor, room = self._place(offset)
         written = os.write(descriptor, memoryview(data)[:room])
@@ -70,9 +70,9 @@ class OutputFiles:
         return written
 
     def splice(self, source: int, count: int, offset: int) -> int:
-        """Move up to `count` bytes from the pipe `source` without copying them through this process. 0 at its end.
+        """Move up to `count` bytes from the pipe `source` with splice(2). Return the number, 0 at the end of the pipe.
 
-        Raises BlockingIOError when the pipe is empty, else as `write`.
+        Raises BlockingIOError if the pipe is empty, or OSError like `write`.
         """
         descriptor, room = self._place(offset)
         moved = os.splice(source, descriptor, min(count, room))
@@ -80,7 +80,7 @@ class OutputFiles:
         return moved
 
     def abandon_piece(self) -> None:
-        """What comes next does not follow on what was written: close the piece, or drop it when it is empty."""
+        """End the current piece because of a gap in the stream; remove it if it is empty."""
         if self._current is not None:
             os.close(self._current)
             self._current = None
@@ -88,7 +88,7 @@ class OutputFiles:
             _remove(self._pieces.pop().path)
 
     def take_back(self) -> None:
-        """The run needs no file after all: the first one is emptied and kept open for the next run."""
+        """Discard the files of a run whose output is stored inline. The first stays open, empty, for the next run."""
         if self._current is not None and len(self._pieces) == 1:
             os.ftruncate(self._current, 0)
             os.lseek(self._current, 0, os.SEEK_SET)
@@ -98,8 +98,8 @@ class OutputFiles:
             self._forget()
 
     def keep(self, seq: int, run: int) -> list[list[object]]:
-        """Give the files their final names. [[file below the log folder, offset, length], …]. Raises OSError."""
-        self.abandon_piece()  # an empty one: the pipe ended where a piece was full
+        """Rename the files to their final names and return them like `snapshot`. Raises OSError."""
+        self.abandon_piece()  # removes an empty last piece
         kept: list[list[object]] = []
         try:
             for piece in self._pieces:
@@ -112,7 +112,7 @@ class OutputFiles:
         return kept
 
     def close(self) -> None:
-        """Leave nothing behind: the worker ends."""
+        """Close and remove all files: the worker ends."""
         self.take_back()
         if self._spare is not None:
             os.close(self._spare)
@@ -120,7 +120,7 @@ class OutputFiles:
             _remove(os.path.join(self._folder, self._prefix + "0.log"))
 
     def _place(self, offset: int) -> tuple[int, int]:
-        """The descriptor to write to, and how many bytes may go there."""
+        """Return the descriptor to write to and the number of bytes that fit."""
         if self._current is not None:
             piece = self._pieces[-1]
             room = self._size_of(len(self._pieces) - 1) - piece.length
@@ -139,7 +139,7 @@ class OutputFiles:
         return self._current, self._size_of(len(self._pieces) - 1)
 
     def _go_on(self, full: int) -> tuple[int, int]:
-        """Begin the next piece, with the begun line at the end of the full one."""
+        """Start the next piece with the incomplete line from the end of the full one."""
         before = self._pieces[-1]
         size = self._size_of(len(self._pieces))
         most = min(LINE_BYTES, size // 2, before.length // 2)
@@ -178,21 +178,21 @@ class OutputFiles:
 
 
 def _begun_line(data: bytes) -> bytes:
-    """What is behind the last line end; of text without one, behind the last carriage return; else nothing."""
+    """Return the text after the last newline, or else the last carriage return; empty if there is neither."""
     end = data.rfind(b"\n") + 1 or data.rfind(b"\r") + 1
     return data[end:] if end else b""
 
 
 def final_name(seq: int, run: int, stream: str, offset: int = 0) -> str:
-    """The name of a kept file, below the log folder: a thousand jobs share a folder."""
+    """Return the path of a finished file below the log folder. A thousand jobs share a folder."""
     piece = f".{offset}" if offset else ""
     return f"{seq // 1000:06d}/{seq}.{run}.{stream}{piece}.log"
 
 
 def live_files(folder: str, worker: int) -> list[tuple[str, str, int, int]]:
-    """(name, stream, offset, size) of what a worker has written and not yet renamed, in the order of the bytes.
+    """Return (name, stream, offset, size) of the files of a current run, in order of offset.
 
-    For the daemon: to follow a run, and to rescue or remove what a killed worker left.
+    The daemon uses it to follow a run, and to recover or remove the files of a killed worker.
     """
     found = []
     prefix = f"worker-{worker}."
@@ -207,7 +207,7 @@ def live_files(folder: str, worker: int) -> list[tuple[str, str, int, int]]:
 def _create(path: str) -> int:
     try:
         return os.open(path, _FLAGS, 0o600)
-    except FileNotFoundError:  # somebody has removed the log folder
+    except FileNotFoundError:  # the log folder was removed
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         return os.open(path, _FLAGS, 0o600)
 

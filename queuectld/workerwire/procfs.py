@@ -1,8 +1,8 @@
-"""Processes as /proc shows them: who lives, who descends from whom, and signals that cannot reach a stranger.
+"""Processes from /proc, and signals that cannot reach a process with a reused pid.
 
-A pid alone names nobody: it is used again. Here a process is a pid with its start time (clock ticks since boot, by the
-machine's own clock), and is signalled through a pidfd whose start time was checked after it was opened. Own children
-that were not yet reaped may be signalled by pid: their pid cannot be used again.
+Because pids are reused, a process is identified by its pid and start time (clock ticks since boot, independent of time
+namespaces). It is signalled through a pidfd whose start time is checked after opening. Children that are not reaped yet
+can be signalled by pid, as their pid cannot be reused.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 RESOURCE_ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that do not mean that a process is dead; treating it as dead could start its job twice."""
 SWEEPS: Final = 20
-"""A tree that forks while it is signalled is listed again until there are no new processes, at most this often."""
+"""Maximum number of times that a forking process tree is listed again for new processes."""
 SHIFT_TICKS: Final = boot.shift_ns() * os.sysconf("SC_CLK_TCK") // 1_000_000_000
-"""How far the start times that this process is shown are ahead of the machine's clock."""
+"""Offset of start times in this time namespace."""
 
 
 class Process:
-    """One line of /proc/PID/stat: see proc(5)."""
+    """A process, from the line of /proc/PID/stat (see proc(5))."""
 
     __slots__ = ("comm", "group", "parent", "pid", "session", "start_time", "state", "threads")
 
     def __init__(self, pid: int, line: bytes) -> None:
-        # The name is in parentheses and may hold spaces and parentheses itself: cut at the last one.
+        # The name is in parentheses and may contain spaces and parentheses itself: split at the last one.
         name_end = line.rindex(b")")
         fields = line[name_end + 2 :].split(None, 20)
         self.pid = pid
@@ -48,45 +48,45 @@ class Process:
 
     @property
     def identity(self) -> Identity:
-        """What names it as long as this boot lasts."""
+        """The pid and start time, unique until the next boot."""
         return self.pid, self.start_time
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can still do something: neither a zombie nor being removed.
+        """Whether it is alive: neither a zombie nor being removed.
 
-        One whose first thread has ended is shown as a zombie while its other threads go on.
+        A process whose main thread has ended is shown as a zombie while other threads are still running.
         """
         return self.state not in "ZXx" or (self.state == "Z" and self.threads > 1)
 
     def started_at(self, ticks: int | None) -> bool:
-        """Whether this start time, which another process may have been shown, is its own.
+        """Whether it started at this time.
 
-        Two readers in time namespaces may round it to two ticks; no pid is used again as soon as that.
+        Readers in different time namespaces may round by one tick; a pid is not reused that soon.
         """
         return ticks is not None and abs(self.start_time - ticks) <= 1
 
 
 def look(pid: int) -> Process | None:
-    """The process as it is now, or None when it is gone."""
+    """Return the current state of a process; None if it is gone."""
     line = _read(f"/proc/{pid}/stat")
     return Process(pid, line) if line else None
 
 
 def start_time(pid: int) -> int | None:
-    """When it started, in clock ticks since boot by the machine's own clock; None when it is gone."""
+    """Return its start time in clock ticks since boot, independent of time namespaces; None if it is gone."""
     process = look(pid)
     return process.start_time if process else None
 
 
 def is_alive(pid: int, started: int) -> bool:
-    """Whether this very process lives: same start time, and no zombie."""
+    """Whether the process with this start time is alive."""
     process = look(pid)
     return process is not None and process.is_alive and process.started_at(started)
 
 
 def pids() -> list[int]:
-    """Every pid that /proc shows."""
+    """Return all pids in /proc."""
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
@@ -96,7 +96,7 @@ def all_processes() -> list[Process]:
 
 
 def children(pid: int) -> list[int]:
-    """The pids of its children, zombies too, of all its threads."""
+    """Return the pids of the children of all its threads, including zombies."""
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
@@ -104,14 +104,14 @@ def children(pid: int) -> list[int]:
         return found
     for thread in threads:
         listed = _read(f"/proc/{pid}/task/{thread}/children")
-        if listed is None:  # a kernel without this file, or the thread just ended
+        if listed is None:  # a kernel without this file, or the thread has just ended
             return [process.pid for process in all_processes() if process.parent == pid]
         found.extend(int(child) for child in listed.split())
     return found
 
 
 def descendants(pid: int) -> list[Process]:
-    """Its children, their children and so on, parents first; without `pid` itself. Zombies are listed too."""
+    """Return all its descendants, parents first, including zombies but not `pid` itself."""
     found: list[Process] = []
     seen = {pid}
     waiting = children(pid)
@@ -127,26 +127,26 @@ def descendants(pid: int) -> list[Process]:
 
 
 def session_members(session: int) -> list[Process]:
-    """Every process of this session."""
+    """Return the processes of a session."""
     return [process for process in all_processes() if process.session == session]
 
 
 def environ(pid: int) -> dict[bytes, bytes]:
-    """The environment it was started with; empty when it is gone, a kernel thread, or may not be read.
+    """Return its initial environment; empty for kernel threads, or if it is gone or unreadable.
 
-    That is another user's, one that is not dumpable (PR_SET_DUMPABLE), and one whose first thread has ended.
+    Unreadable are processes of other users, non-dumpable ones (PR_SET_DUMPABLE) and those whose main thread has ended.
     """
     entries = (_read(f"/proc/{pid}/environ") or b"").split(b"\0")
     return dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
 
 
 def limits(pid: int) -> bytes:
-    """Its resource limits as proc(5) shows them, to everybody; empty when it is gone."""
+    """Return the text of /proc/PID/limits, which all users can read; empty if the process is gone."""
     return _read(f"/proc/{pid}/limits") or b""
 
 
 def find_by_environ(wanted: Mapping[str, str]) -> list[Process]:
-    """Every living process whose environment has all of these: how the processes of a lost run are found."""
+    """Return the living processes with all these environment variables, to find the processes of a lost run."""
     pairs = [f"{key}={value}".encode("utf-8", "surrogateescape") for key, value in wanted.items()]
     found = []
     for pid in pids():
@@ -160,13 +160,13 @@ def find_by_environ(wanted: Mapping[str, str]) -> list[Process]:
 
 
 def send_signal(pid: int, started: int, number: int) -> bool:
-    """Signal this very process through a pidfd. False when it is gone, or the pid is somebody else's by now."""
+    """Signal the process with this start time. Return False if it is gone or may not be signalled."""
     try:
         descriptor = os.pidfd_open(pid)
     except (ProcessLookupError, PermissionError):
         return False
     try:
-        # The pidfd names whoever has the pid now; the start time tells whether that is still our process.
+        # The pid may have been reused before the pidfd was opened: check the start time.
         process = look(pid)
         if process is None or not process.started_at(started):
             return False
@@ -179,7 +179,7 @@ def send_signal(pid: int, started: int, number: int) -> bool:
 
 
 def signal_all(members: Callable[[], Iterable[Process]], number: int) -> set[Identity]:
-    """Signal every living process that `members` lists, again until it lists nobody new. Returns who was signalled."""
+    """Signal the living processes that `members` returns, until it returns no new ones. Returns those signalled."""
     reached: set[Identity] = set()
     for _ in range(SWEEPS):
         fresh = [process for process in members() if process.is_alive and process.identity not in reached]
@@ -192,7 +192,7 @@ def signal_all(members: Callable[[], Iterable[Process]], number: int) -> set[Ide
 
 
 def describe(processes: Iterable[Process], *, most: int = 10) -> str:
-    """`sleep (pid 123), sh (pid 124)`, for people; control characters in names are escaped."""
+    """Return a description such as `sleep (pid 123), sh (pid 124)`. Unprintable characters are replaced."""
     listed = list(processes)
     texts = [f"{''.join(c if c.isprintable() else '?' for c in one.comm)} (pid {one.pid})" for one in listed[:most]]
     if len(listed) > most:
@@ -201,7 +201,7 @@ def describe(processes: Iterable[Process], *, most: int = 10) -> str:
 
 
 def _read(path: str) -> bytes | None:
-    """None when the process is gone, or another user's. Raises OSError when we cannot look, which tells nothing."""
+    """Return None if the process is gone or not accessible. Raises OSError for RESOURCE_ERRORS."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()

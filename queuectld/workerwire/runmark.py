@@ -1,9 +1,9 @@
 """The mark of a run: a number that all its processes inherit, and that every process can read.
 
-It is the soft limit RLIMIT_LOCKS, which no kernel since 2.4.25 looks at (setrlimit(2)). Limits are inherited by fork
-and exec, whatever becomes of session, parents, environment and user, and /proc/PID/limits shows them to everybody: of a
-process that is not dumpable, too, whose environment is hidden, and of one whose first thread has ended, which has none.
-To set it costs two system calls a job (decision 16).
+It is stored in the soft limit RLIMIT_LOCKS, which has no effect since Linux 2.4.25 (setrlimit(2)). Limits are inherited
+by fork and exec, independent of session, parent, environment and user. /proc/PID/limits is readable by all users, also
+for non-dumpable processes and those whose main thread has ended, unlike their environment. Setting it takes two system
+calls per job (decision 16).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 RLIMIT_LOCKS: Final = 10
-"""As <sys/resource.h> has it on every architecture; `resource` does not name it."""
+"""From <sys/resource.h>, the same on every architecture; missing in the `resource` module."""
 LOWEST: Final = 1 << 62
-"""Marks are above it; a limit that somebody has set for its own sake is not."""
+"""Marks are above this value, limits set for other purposes below."""
 
 
 class Marks:
@@ -29,7 +29,7 @@ class Marks:
 
     def __init__(self) -> None:
         self._unmarked = resource.getrlimit(RLIMIT_LOCKS)
-        # At random, so that no two workers of any home give the same.
+        # Random, so that no two workers of any home use the same marks.
         self._last = LOWEST + (int.from_bytes(os.urandom(8), "little") >> 3)
 
     def next(self) -> int | None:
@@ -50,7 +50,7 @@ class Marks:
 
 
 def _set_soft(soft: int) -> None:
-    """Where a job has lowered the hard limit of its worker below this, what is started goes without a mark."""
+    """Set the soft limit. Fails if a job has lowered the hard limit of its worker: later processes have no mark."""
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(RLIMIT_LOCKS, (soft, resource.getrlimit(RLIMIT_LOCKS)[1]))
 

@@ -1,8 +1,8 @@
-"""Spooled outcomes: not yet acknowledged, as files `spool/<worker>.<seq>.<run>` below the state folder.
+"""Spooled outcomes: unacknowledged ones, in files `spool/<worker>.<seq>.<run>` below the state folder.
 
-A worker whose daemon is gone saves its outcome here, synced, before it does anything else; the next daemon applies
-what it finds (fenced by run, so a file applied twice does no harm) and removes it, or the worker does when it is
-told `stored`. A reserve of disk space is set aside per worker, so that a full disk does not lose an outcome.
+A worker without a daemon saves its outcome here, with fsync, before anything else. The next daemon applies the file,
+which is idempotent as outcomes are fenced by run, and removes it. The worker removes it on a `stored` frame. Disk space
+is reserved for each worker, so that no outcome is lost on a full disk.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 RESERVE_BYTES: Final = 64 * 1024
-"""Room for two streams of inline output (16 KiB each) and the words around them."""
+"""Enough for two streams of inline output (16 KiB each) and the other fields."""
 
 
 def folder_of(state_folder: str) -> str:
-    """Where the spool files of all workers lie."""
+    """Return the folder of the spool files."""
     return os.path.join(state_folder, "spool")
 
 
 def path_of(state_folder: str, worker: int, seq: int, run: int) -> str:
-    """The spool file of one run."""
+    """Return the path of the spool file of a run."""
     return os.path.join(folder_of(state_folder), f"{worker}.{seq}.{run}")
 
 
 def create_reserve(state_folder: str, worker: int) -> None:
-    """Create the folder (0700) and, if there is space, the worker's reserve. A full disk is not an error."""
+    """Create the folder (mode 0700) and, if there is space, the worker's reserve. A full disk is not an error."""
     os.makedirs(folder_of(state_folder), mode=0o700, exist_ok=True)
     path = _reserve(state_folder, worker)
     descriptor = statefile.open_own(path, os.O_WRONLY | os.O_CREAT)
@@ -47,9 +47,9 @@ def create_reserve(state_folder: str, worker: int) -> None:
 
 
 def save(state_folder: str, worker: int, outcome: Mapping[str, Any]) -> None:
-    """The outcome body is on disk when this returns, under its own name. Raises OSError when it could not be.
+    """Write the body of an `ended` frame to disk with fsync. Raises OSError.
 
-    It is written into the reserve, which then takes the name: no new block is needed for it.
+    It is written to the reserve, which is then renamed, so that no new block is needed.
     """
     reserve = _reserve(state_folder, worker)
     data = statefile.seal(outcome)
@@ -69,7 +69,7 @@ def save(state_folder: str, worker: int, outcome: Mapping[str, Any]) -> None:
 
 
 def read_all(state_folder: str) -> list[tuple[str, dict[str, Any]]]:
-    """Every whole outcome with its path, in the order of their names. Reserves and torn files are left out."""
+    """Return the complete outcomes with their paths, sorted by path. Reserves and incomplete files are skipped."""
     folder = folder_of(state_folder)
     try:
         names = sorted(os.listdir(folder))
@@ -95,7 +95,6 @@ def remove(path: str) -> None:
 
 def drop_reserve(state_folder: str, worker: int) -> None:
     """Remove the reserve of a worker that has ended."""
-
     remove(_reserve(state_folder, worker))
 
 

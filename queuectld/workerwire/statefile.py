@@ -1,8 +1,8 @@
-"""The state file of a worker: which run it has in hand, for a daemon that finds worker and daemon both dead.
+"""The state file of a worker: its current run, for recovery after the worker and the daemon have both died.
 
-Written in place by one `pwrite` and never synced: it has to survive a kill, not a power cut. A record carries its
-length and checksum, so that one torn by the kill is noticed. What a record means is for recovery to judge; a record
-is not cleared when its run ends, since the store knows by then (and fences by run).
+Written in place by one `pwrite` without fsync, since it only has to survive a kill, not a power failure. A record has
+a length and a checksum, to detect one that was cut by the kill. It is not cleared when the run ends: the store has the
+outcome then, and runs are fenced.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 MAGIC: Final = b"QJS1"
 _HEADER: Final = struct.Struct("<4sII")
 ROOM_BYTES: Final = 4096
-"""Set aside at the start, so that a record can be written on a disk that has become full."""
+"""Allocated at the start, so that a record can be written to a full disk."""
 MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
-"""Far above any record; a length past it is rubbish and is not allocated."""
+"""Longer records are invalid and not read."""
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-"""As `queuectl_client.plainfile`, which a worker does not load: nothing here waits, or follows a link."""
+"""Do not block and do not follow links, as in `queuectl_client.plainfile`, which a worker does not import."""
 
 _packer = msgpack.Packer(unicode_errors="surrogateescape")
 
 
 def path_of(state_folder: str, worker: int) -> str:
-    """Where worker number `worker` keeps its state file."""
+    """Return the path of a worker's state file."""
     return os.path.join(state_folder, f"worker-{worker}.state")
 
 
 def open_own(path: str, flags: int) -> int:
-    """A descriptor of a regular file of a worker, made 0600 if need be. Raises OSError for anything else there."""
+    """Open a regular file; O_CREAT creates it with mode 0600. Raises OSError, also for other types of files."""
     try:
         descriptor = os.open(path, flags | _FLAGS, 0o600)
     except OSError as error:
@@ -52,7 +52,7 @@ def open_own(path: str, flags: int) -> int:
 
 
 def open_for_writing(path: str) -> int:
-    """A descriptor on the file, created 0600 if need be, with room set aside. The caller closes it. Raises OSError."""
+    """Open the file, create it if missing, and allocate ROOM_BYTES. Return the descriptor. Raises OSError."""
     descriptor = open_own(path, os.O_WRONLY | os.O_CREAT)
     os.posix_fallocate(descriptor, 0, ROOM_BYTES)
     return descriptor
@@ -62,8 +62,8 @@ def write(descriptor: int, record: Mapping[str, Any]) -> None:
     """Replace the record in place: {seq, run, job, pid, start_time, started_ms, boot_id, socket, worker_pid,
     worker_start_time, cgroup, mark}.
 
-    `cgroup` is the folder of the worker's control group; None where it has none, or shares it with earlier jobs.
-    `mark` is what all processes of the run bear (see `mark`); None where no limit could be set.
+    `cgroup` is the folder of the worker's control group; None if it has none or earlier jobs left processes in it.
+    `mark` is the mark of the run's processes (see `runmark`); None if the limit could not be set.
     `pid` is 0 until it is known (RUNNING_AFTER_MS after the start).
     Raises OSError.
     """
@@ -71,7 +71,7 @@ def write(descriptor: int, record: Mapping[str, Any]) -> None:
 
 
 def read(path: str) -> dict[str, Any] | None:
-    """The record, or None where there is no file or no whole record in it, or something else lies there."""
+    """Return the record; None if the file is missing, not a regular one, or has no valid record. Raises OSError."""
     try:
         with open(open_own(path, os.O_RDONLY), "rb", buffering=0) as file:
             return unseal(file.read(MAX_RECORD_BYTES) or b"")
@@ -84,13 +84,13 @@ def read(path: str) -> dict[str, Any] | None:
 
 
 def seal(record: Mapping[str, Any]) -> bytes:
-    """The record as bytes that `unseal` can check."""
+    """Return the record as bytes with length and checksum."""
     packed: bytes = _packer.pack(record)
     return _HEADER.pack(MAGIC, len(packed), zlib.crc32(packed)) + packed
 
 
 def unseal(data: bytes) -> dict[str, Any] | None:
-    """The record at the start of `data`, or None when it is torn or rubbish. What follows it is not looked at."""
+    """Return the record at the start of `data`, ignoring what follows; None if it is incomplete or invalid."""
     if len(data) < _HEADER.size:
         return None
     magic, length, checksum = _HEADER.unpack_from(data)
@@ -99,6 +99,6 @@ def unseal(data: bytes) -> dict[str, Any] | None:
         return None
     try:
         record = msgpack.unpackb(packed, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
-    except (ValueError, RecursionError):  # its checksum is right, so it is no record of ours
+    except (ValueError, RecursionError):  # a correct checksum of something else
         return None
     return record if isinstance(record, dict) else None

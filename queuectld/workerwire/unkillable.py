@@ -1,4 +1,4 @@
-"""Processes of a run that KILL does not end: we may not signal them, or they hang in the kernel.
+"""Processes of a run that SIGKILL does not end: they may not be signalled, or hang in the kernel.
 
 A job may become another user (sudo, setuid programs), or hang in the kernel (a dead network file system). The run ends
 without waiting for such a process; it is reported as a survivor, and the job does not run again while it lives.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 STUCK_SECONDS: Final = 3.0
-"""How long after the first KILL a process in the kernel may still end by itself."""
+"""How long after the first SIGKILL a process that hangs in the kernel may still end."""
 
 
 def survivors_of(processes: Sequence[procfs.Process], since_kill: float) -> list[list[Any]]:
@@ -35,7 +35,7 @@ def survivors_of(processes: Sequence[procfs.Process], since_kill: float) -> list
 
 
 def is_denied(process: procfs.Process) -> bool:
-    """Whether we may not signal it: kill(2)."""
+    """Whether this user may not signal it (kill(2))."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except OSError:

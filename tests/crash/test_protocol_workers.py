@@ -153,7 +153,7 @@ def test_a_worker_of_another_version_is_named_and_its_job_ends_once(home: Home, 
     (worker,) = home.json("worker", "list")
     first.kill()
     first.wait()
-    second = start_as(home, f"import queuectld.pool.versions as v; v.PROTOCOL = {protocol}")
+    second = start_as(home, f"import queuectld.pool.link as v; v.PROTOCOL = {protocol}")
     try:
         eventually(lambda: f"worker w1 (version 0.1.0) speaks protocol 1, this daemon {protocol}" in home.daemon_log())
         assert side in home.daemon_log()
@@ -170,7 +170,7 @@ def test_a_worker_of_another_version_is_named_and_its_job_ends_once(home: Home, 
 
 
 def test_a_worker_that_cannot_be_used_is_told_of_where_it_was_asked_for(home: Home) -> None:
-    daemon = start_as(home, "import queuectld.pool.versions as v; v.PROTOCOL = 2")
+    daemon = start_as(home, "import queuectld.pool.link as v; v.PROTOCOL = 2")
     try:
         done = home.cli("worker", "start", "-d")
         assert done.returncode == 1
