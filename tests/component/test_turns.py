@@ -1,4 +1,4 @@
-"""The loop of turns over a real store: what wakes it, and what a turn gets to store."""
+"""The loop of turns with a real store: its wake-ups, and what a turn stores."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -10,7 +10,7 @@ from tests.support.daemon import Home
 
 @pytest.fixture
 def stage(home: Home) -> Iterator[Stage]:
-    """A home with a daemon that comes back; the test enters `stage.keeper`."""
+    """A home with a daemon that comes back; the test enters `stage.restarter`."""
     made = Stage(home)
     try:
         yield made

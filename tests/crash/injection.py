@@ -109,7 +109,7 @@ class Scene:
 
     def play(self) -> None:
         """All of it: a load, the fault in it, the end of every job, the daemon's end. Raises AssertionError."""
-        with self.stage.keeper:
+        with self.stage.restarter:
             self.stage.scale(WORKERS)
             self._store("before")
             self._attach()
@@ -120,7 +120,7 @@ class Scene:
             self.stage.finish(workers=WORKERS)
             self._let_go()
             self._is_at_rest()
-            self.stage.keeper.hold()
+            self.stage.restarter.hold()
             done = self.home.cli("daemon", "stop", "--now", timeout=STOP_WITHIN_S)
             assert done.returncode == 0, f"daemon stop exited {done.returncode}: {done.stderr}"
             eventually(lambda: not processes.processes_of(self.home.path), message="processes live on after the stop")
@@ -139,7 +139,7 @@ class Scene:
         if "Traceback" in log:
             before, _, after = log.partition("Traceback")
             found.append(f"a traceback in the log: {before[-200:]}Traceback{after[:1500]}")
-        odd = [code for code in self.stage.keeper.exits if code not in (0, 1)]
+        odd = [code for code in self.stage.restarter.exits if code not in (0, 1)]
         if self._is_over and len(odd) > self.killed:
             found.append(f"daemons ended with {odd}, {self.killed} of them killed")
         return found
@@ -177,12 +177,12 @@ class Scene:
     def _attach(self) -> None:
         home, who = self.home, self._who
         if self._moment != "start":
-            pid = self.stage.keeper.daemon().pid if who == "daemon" else self.stage.workers()[0]["pid"]
+            pid = self.stage.restarter.daemon().pid if who == "daemon" else self.stage.workers()[0]["pid"]
             self.trace = Trace(pid, self._words, self._log)
             return
         tracing.arm(home, who)
         if who == "daemon":
-            os.kill(self.stage.keeper.daemon().pid, signal.SIGKILL)
+            os.kill(self.stage.restarter.daemon().pid, signal.SIGKILL)
             self.killed += 1
         else:
             os.kill(self.stage.workers()[0]["pid"], signal.SIGKILL)
@@ -193,7 +193,7 @@ class Scene:
     def _kill_the_other(self) -> None:
         """So that the daemon buries a worker, and a worker spools, and looks for the next daemon."""
         if self._who == "worker":
-            os.kill(self.stage.keeper.daemon().pid, signal.SIGKILL)
+            os.kill(self.stage.restarter.daemon().pid, signal.SIGKILL)
             self.killed += 1
         else:
             pids = [worker["pid"] for worker in self.stage.workers() if worker["pid"]]
@@ -213,7 +213,7 @@ class Scene:
             self.trace.end()
 
     def _is_at_rest(self) -> None:
-        pids = [self.stage.keeper.daemon().pid, *(worker["pid"] for worker in self.stage.workers())]
+        pids = [self.stage.restarter.daemon().pid, *(worker["pid"] for worker in self.stage.workers())]
 
         def rests() -> bool:
             before = sum(_cpu_s(pid) for pid in pids)

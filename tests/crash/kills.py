@@ -90,10 +90,10 @@ class Killer:
         self._kill("worker", self._some_worker())
 
     def _daemon(self) -> None:
-        self._kill("daemon", [self._stage.keeper.daemon().pid])
+        self._kill("daemon", [self._stage.restarter.daemon().pid])
 
     def _daemon_and_worker(self) -> None:
-        pids = [*self._some_worker(), self._stage.keeper.daemon().pid]
+        pids = [*self._some_worker(), self._stage.restarter.daemon().pid]
         self._kill("daemon and worker", pids)
 
     def _workers(self) -> None:
@@ -105,7 +105,7 @@ class Killer:
             return
         pids = self._all_workers()
         # All at one moment: the daemon must not see its workers die first.
-        pids.insert(self._dice.randrange(len(pids) + 1), self._stage.keeper.daemon().pid)
+        pids.insert(self._dice.randrange(len(pids) + 1), self._stage.restarter.daemon().pid)
         self._kill("all", pids)
 
     def _stopped_worker(self) -> None:
@@ -114,7 +114,7 @@ class Killer:
         self._kill("stopped worker", pids)
 
     def _stopped_daemon(self) -> None:
-        pids = [self._stage.keeper.daemon().pid]
+        pids = [self._stage.restarter.daemon().pid]
         self._stop(pids)
         self._kill("stopped daemon", pids)
 
@@ -122,7 +122,7 @@ class Killer:
         pids = self._some_worker()
         self._stop(pids)
         self._daemon()
-        self._stage.keeper.daemon()
+        self._stage.restarter.daemon()
         self._go_on(pids)
 
     def _client_and_all(self) -> None:
@@ -130,10 +130,10 @@ class Killer:
         client, pool = self._client_with_pool()
         workers = self._stage.workers()
         pids = [worker["pid"] for worker in workers]
-        self._kill("client and all", [client.pid, *pids, self._stage.keeper.daemon().pid])
+        self._kill("client and all", [client.pid, *pids, self._stage.restarter.daemon().pid])
         client.wait(20)
         self._end_client()
-        self._stage.keeper.daemon()
+        self._stage.restarter.daemon()
         self._enough.wait(LOOK_S)
         told = [one for one in self._stage.workers() if one["pool"]["id"] == pool and one["pid"]]
         hired = [one for one in told if one["pid"] not in pids]
@@ -145,7 +145,7 @@ class Killer:
         self._stop_for_a_while("worker", self._some_worker())
 
     def _stop_daemon(self) -> None:
-        self._stop_for_a_while("daemon", [self._stage.keeper.daemon().pid])
+        self._stop_for_a_while("daemon", [self._stage.restarter.daemon().pid])
 
     def _stop_job(self) -> None:
         self._stop_for_a_while("job", [pid for worker in self._some_worker() for pid in _children(worker)])

@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support import processes
-from tests.support.strangers import MAY_CHANGE_USER, STRANGER
+from tests.support.other_user import MAY_CHANGE_USER, OTHER_UID
 
 ROOT: Final = Path(__file__).parents[2]
 TOLD_EVERY_S: Final = 60.0
 KILLS_A_JOB: Final = 0.2
 MOST: Final = 1_000_000_000
 END_WITHIN_S: Final = 60
-AS_STRANGER: Final = ("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups")
+AS_STRANGER: Final = ("setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}", "--clear-groups")
 READS_ALL: Final = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
 """Where the interpreter lies in a folder of root's own: it may be read then, and no process that is not its own."""
 TRY_PYTHON: Final = """

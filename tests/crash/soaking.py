@@ -53,7 +53,7 @@ class Soak:
         """Due in the next round."""
 
     def prepare(self) -> None:
-        """Inside the keeper, before the first round."""
+        """Inside the restarter, before the first round."""
         self._stage.ask("config.set", key="crash_limit", value=CRASH_LIMIT)
         self._stage.scale(WORKERS)
 
@@ -81,7 +81,7 @@ class Soak:
         stubborn = "trap '' TERM; while :; do sleep 1; done"
         stage.ask("enqueue", id="last-2", command=stubborn, cwd="/", kill_grace=0.2)
         eventually(lambda: stage.ask("status")["counts"]["processing"] == 2, deadline=DEADLINE_S)
-        stage.keeper.hold()
+        stage.restarter.hold()
         stage.home.ok("daemon", "stop", "--now", timeout=STOP_WITHIN_S)
 
     def figures(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def main(arguments: list[str]) -> int:
     try:
         soak = Soak(stage, options.seed, setuid=options.setuid, without=set(filter(None, options.without.split(","))))
         _say({"home": str(home.path)})
-        with stage.keeper:
+        with stage.restarter:
             _rounds(soak, options.kills, options.jobs, time.monotonic() + options.minutes * 60)
     except Exception as failure:  # also what the daemon refused, or a command that did not come back
         words = str(failure) if isinstance(failure, AssertionError) else traceback.format_exc()

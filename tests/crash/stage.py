@@ -5,8 +5,8 @@ import uuid
 from pathlib import Path
 from typing import Any, Final
 
-from tests.crash.keeper import Keeper
 from tests.crash.marks import Marked, Marks
+from tests.crash.restarter import Restarter
 from tests.support.daemon import Home
 from tests.support.eventually import eventually
 from tests.support.processes import processes_of
@@ -15,13 +15,13 @@ DEADLINE_S: Final = 60
 
 
 class Stage:
-    """One home. Use `keeper` as a context manager: there is a daemon inside it."""
+    """One home. Use `restarter` as a context manager: there is a daemon inside it."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self.marks = Marks(home.path / "marks")
-        self.keeper = Keeper(home)
-        self.ask = self.keeper.ask
+        self.restarter = Restarter(home)
+        self.ask = self.restarter.ask
         self.jobs: list[Marked] = []
         self._gate_path = home.path / "gate"
         os.mkfifo(self._gate_path)

@@ -51,7 +51,7 @@ def group(stage: Stage, tmp_path: Path) -> Iterator[Scratch | None]:
     """A delegated group that the stage's daemon is started in; None where we may not make one."""
     with scratch(tmp_path, delegated=True) as made:
         if made is not None:
-            stage.keeper.python = made.python
+            stage.restarter.python = made.python
         yield made
         stage.home.stop()
 
@@ -108,14 +108,14 @@ def test_what_escaped_from_a_killed_workers_job_is_ended_before_its_second_run(
     stage: Stage, group: Scratch | None, escape: Escape, prey: str
 ) -> None:
     """By its group, or by its mark where there is none."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         assert told(stage, group)
         job = with_escape(stage.gated(), escape)
         stage.enqueue(job)
         escape.pid()
         eventually(lambda: stage.marks.text(job.id), deadline=DEADLINE_S)
-        worker, daemon = stage.worker_of(job.id), stage.keeper.daemon()
+        worker, daemon = stage.worker_of(job.id), stage.restarter.daemon()
         for name in prey.split(", "):
             os.kill(worker if name == "worker" else daemon.pid, KILL)
         eventually(lambda: stage.marks.text(job.id).count("s") == 2, deadline=DEADLINE_S)
@@ -131,8 +131,8 @@ def test_what_escaped_from_a_killed_workers_job_is_ended_before_its_second_run(
 def test_where_nothing_is_delegated_the_ladder_ends_what_escaped(stage: Stage, escape: Escape, tmp_path: Path) -> None:
     with scratch(tmp_path, delegated=False) as plain:
         if plain is not None:
-            stage.keeper.python = plain.python
-        with stage.keeper:
+            stage.restarter.python = plain.python
+        with stage.restarter:
             assert told(stage, None)
             stage.scale(1)
             job = with_escape(stage.gated(), escape)
@@ -151,9 +151,9 @@ def test_a_job_that_forks_faster_than_it_is_signalled_ends_all_the_same(
     """It ends by itself in the end, which only a group does not wait for. The worker, in the same group, lives."""
     end, script = tmp_path / "end", tmp_path / "hydra"
     script.write_text(HYDRA.format(most=MOST_FORKS, end=str(end)))
-    with stage.keeper:
+    with stage.restarter:
         [worker] = stage.scale(1)
-        command = f"{stage.keeper.python} {script}; sleep 1000"
+        command = f"{stage.restarter.python} {script}; sleep 1000"
         stage.ask("enqueue", id="hydra", command=command, timeout=0.5, kill_grace=0.1, max_retries=1)
         assert stage.ask("job.wait", ids=["hydra"], timeout=DEADLINE_S)["done"]
         assert stage.job("hydra")["reason"].startswith("timeout")
@@ -165,13 +165,13 @@ def test_a_job_that_forks_faster_than_it_is_signalled_ends_all_the_same(
 
 def test_a_group_is_killed_at_once_where_every_sweep_was_outrun(stage: Stage, group: Scratch | None) -> None:
     """And the worker is back in it afterwards. Without a group there are the sweeps alone."""
-    assert printed(stage.keeper.python, OUTRUN) == "-9 -9 True\n"
+    assert printed(stage.restarter.python, OUTRUN) == "-9 -9 True\n"
 
 
 def test_what_a_job_left_behind_after_exit_0_outlives_the_end_of_later_ones(
     stage: Stage, group: Scratch | None, escape: Escape
 ) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         command = f"{escape.command}; while ! [ -s {escape.pids} ]; do :; done"
         stage.ask("enqueue", id="leaves", command=command)
@@ -189,7 +189,7 @@ def test_what_a_job_left_behind_after_exit_0_outlives_the_end_of_later_ones(
 
 @pytest.mark.parametrize("how", ["drained", "killed", "drained without a daemon"])
 def test_a_group_goes_with_its_worker(stage: Stage, group: Scratch | None, how: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         workers = stage.scale(2)
         started = {one["pid"]: procfs.start_time(one["pid"]) or 0 for one in workers}
         if group is not None:
@@ -199,12 +199,12 @@ def test_a_group_goes_with_its_worker(stage: Stage, group: Scratch | None, how: 
                 os.kill(one["pid"], KILL)
             eventually(lambda: not {one["pid"] for one in stage.workers()} & {one["pid"] for one in workers})
         elif how != "drained":
-            stage.keeper.end(stay_down=True)
+            stage.restarter.end(stay_down=True)
             for one in workers:
                 os.kill(one["pid"], signal.SIGTERM)
             eventually(lambda: not any(procfs.is_alive(one["pid"], started[one["pid"]]) for one in workers))
             assert group is None or group.groups() == set()
-            stage.keeper.start()
+            stage.restarter.start()
         stage.scale(0)
         eventually(lambda: stage.workers() == [], deadline=DEADLINE_S)
         assert group is None or group.groups() == set()

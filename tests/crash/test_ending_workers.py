@@ -22,14 +22,14 @@ def stubborn(stage: Stage) -> str:
 
 
 def test_explain_tells_that_a_run_is_being_ended_whose_worker_is_gone(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         name = stubborn(stage)
         eventually(lambda: "running" not in rules(stage, "it"), deadline=DEADLINE_S)
         assert f"worker {name} has ended" in rules(stage, "it")["recovery"]
         shown = stage.home.ok("explain", "it")
         assert "kill_grace" in shown
         assert "May start" not in shown
-        stage.keeper.end()
+        stage.restarter.end()
         eventually(lambda: "recovery" in rules(stage, "it"), deadline=DEADLINE_S)
         stage.ask("job.cancel", ids=["it"])
         assert "It is cancelled; its worker" in rules(stage, "it")["recovery"]
@@ -37,7 +37,7 @@ def test_explain_tells_that_a_run_is_being_ended_whose_worker_is_gone(stage: Sta
 
 
 def test_workers_that_are_told_to_end_are_none_that_take_jobs(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         stage.run_gated("going")
         assert stage.ask("status")["workers"] == 1

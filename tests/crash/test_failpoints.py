@@ -36,13 +36,13 @@ def arm(stage: Stage, what: str) -> Path:
     """Have daemons that start from now on, and their workers, fail at a point; the file says that it happened."""
     fired = stage.home.path / "fired"
     fired.mkdir()
-    stage.keeper.env = {"QUEUECTL_FAILPOINTS": what, "QUEUECTL_FAILPOINTS_DIR": str(fired)}
+    stage.restarter.env = {"QUEUECTL_FAILPOINTS": what, "QUEUECTL_FAILPOINTS_DIR": str(fired)}
     return fired / what.partition("=")[0]
 
 
 def ordinary(stage: Stage, _fired: Path) -> None:
     """Short jobs, failing ones, one with much output, one that lasts."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(WORKERS)
         stage.ask("config.set", key="log_max_bytes", value=BIG_LIMIT)
         job = stage.marks.job
@@ -53,7 +53,7 @@ def ordinary(stage: Stage, _fired: Path) -> None:
 
 def batch(stage: Stage, _fired: Path) -> None:
     """Jobs in a batch: none of them where the daemon dies before the commit, all of them after it."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(WORKERS)
         jobs = [stage.marks.job(f"b{n}") for n in range(4)]
         request = str(uuid.uuid4())
@@ -76,7 +76,7 @@ def batch(stage: Stage, _fired: Path) -> None:
 
 def with_very_many_parents(stage: Stage, _fired: Path) -> None:
     """A job waits for more others than are noted in one commit: it is there once, and runs after all of them."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(WORKERS)
         held = [{"command": "true", "hold": True, "labels": {"g": "a"}, "environment": {}}] * 1_001
         stage.ask("enqueue_many", jobs=held, request=str(uuid.uuid4()))
@@ -89,7 +89,7 @@ def with_very_many_parents(stage: Stage, _fired: Path) -> None:
 
 def cancelled(stage: Stage, _fired: Path) -> None:
     """A running job that ignores TERM is cancelled: whoever dies meanwhile, it is gone in the end."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(WORKERS)
         command = f"trap '' TERM; echo s > {stage.marks.folder}/stubborn; while :; do sleep 5; done"
         stage.ask("enqueue", id="stubborn", command=command, kill_grace=0.2)
@@ -107,26 +107,26 @@ def cancel(stage: Stage, job: str) -> None:
 
 def while_the_daemon_is_gone(stage: Stage, fired: Path) -> None:
     """A job ends while there is no daemon; its worker spools, and tells the next one."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(WORKERS)
         stage.run_gated()
-        stage.keeper.end(stay_down=True)
+        stage.restarter.end(stay_down=True)
         stage.open_gate()
         spool = stage.home.state / "spool"
         eventually(lambda: fired.exists() or any(not file.name.endswith(".reserve") for file in spool.iterdir()))
-        stage.keeper.start()
+        stage.restarter.start()
         stage.enqueue(stage.marks.job("after"))
         stage.finish(workers=WORKERS)
 
 
 def daemon_comes_back(stage: Stage, fired: Path) -> None:
     """The daemon is killed with a job running, and the next one at a step of its start."""
-    armed, stage.keeper.env = stage.keeper.env, {}
-    with stage.keeper:
+    armed, stage.restarter.env = stage.restarter.env, {}
+    with stage.restarter:
         stage.scale(WORKERS)
         stage.run_gated()
-        stage.keeper.env = armed
-        stage.keeper.end()
+        stage.restarter.env = armed
+        stage.restarter.end()
         eventually(fired.exists, deadline=DEADLINE_S)
         stage.open_gate()
         stage.finish(workers=WORKERS)
@@ -134,17 +134,17 @@ def daemon_comes_back(stage: Stage, fired: Path) -> None:
 
 def daemon_ends(stage: Stage, _fired: Path) -> None:
     """The daemon is told to end with a job running, and killed at a step of its end."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(WORKERS)
         stage.run_gated()
-        assert stage.keeper.end(signal.SIGTERM) == -signal.SIGKILL
+        assert stage.restarter.end(signal.SIGTERM) == -signal.SIGKILL
         stage.open_gate()
         stage.finish(workers=WORKERS)
 
 
 def worker_dies(stage: Stage, fired: Path) -> None:
     """A worker is killed with its job, and the daemon while it settles what is left."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(WORKERS)
         job = stage.run_gated()
         os.kill(stage.worker_of(job.id), signal.SIGKILL)
@@ -156,7 +156,7 @@ def worker_dies(stage: Stage, fired: Path) -> None:
 
 def worker_does_not_start(stage: Stage, fired: Path) -> None:
     """A new worker dies before it is up: whoever asked for it may hear so, and it is replaced."""
-    with stage.keeper:
+    with stage.restarter:
         with suppress(QueuectlError):
             stage.scale(WORKERS)
         eventually(fired.exists, deadline=DEADLINE_S)
@@ -168,7 +168,7 @@ def older_store(stage: Stage, fired: Path) -> None:
     """The daemon is killed while it copies an older store: the copy has its name only when it is whole."""
     stage.home.store.parent.mkdir(mode=0o700, exist_ok=True)
     shutil.copyfile(golden_path(2), stage.home.store)
-    with stage.keeper:
+    with stage.restarter:
         eventually(fired.exists, deadline=DEADLINE_S)
         stage.scale(WORKERS)
         stage.enqueue(stage.marks.job("after"))
@@ -225,20 +225,20 @@ def test_a_kill_at_this_step_loses_nothing(stage: Stage, point: str, at: int) ->
 
 def test_an_outcome_that_cannot_be_spooled_is_told_to_the_next_daemon(stage: Stage) -> None:
     fired = arm(stage, "spool.written=enospc")
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         stage.run_gated()
-        stage.keeper.end(stay_down=True)
+        stage.restarter.end(stay_down=True)
         stage.open_gate()
         eventually(fired.exists, deadline=DEADLINE_S)
-        stage.keeper.start()
+        stage.restarter.start()
         stage.finish(workers=1)
     assert stage.marks.text("gated") == "s 1\ne 1\n"
 
 
 def test_jobs_do_not_inherit_failpoints(stage: Stage) -> None:
     arm(stage, "worker.ladder=kill")
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated()
         [pid, *_] = stage.processes(job.id)

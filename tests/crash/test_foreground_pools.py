@@ -24,15 +24,15 @@ def states(stage: Stage, *jobs: str) -> list[str]:
 
 def test_after_a_total_crash_nothing_starts_for_a_pool_that_nobody_takes_up(stage: Stage) -> None:
     """One worker of two survives: it finishes its job, and neither gets another one nor gets company."""
-    with stage.keeper:
+    with stage.restarter:
         client = foreground(stage, 2)
         kept, lost = stage.run_gated("kept"), stage.run_gated("lost")
         stage.enqueue(stage.marks.job("waiting"))
         victim, survivor = stage.worker_of(lost.id), stage.worker_of(kept.id)
-        os.kill(stage.keeper.daemon().pid, signal.SIGSTOP)  # so that it sees nothing of the two that go first
+        os.kill(stage.restarter.daemon().pid, signal.SIGSTOP)  # so that it sees nothing of the two that go first
         client.kill()
         os.kill(victim, KILL)
-        stage.keeper.end()
+        stage.restarter.end()
         eventually(lambda: states(stage, "lost") == ["pending"], deadline=DEADLINE_S)
         # The job is let go first, its dead worker is forgotten after that.
         eventually(lambda: [worker["pid"] for worker in stage.workers()] == [survivor], deadline=DEADLINE_S)
@@ -52,13 +52,13 @@ def test_after_a_total_crash_nothing_starts_for_a_pool_that_nobody_takes_up(stag
 
 
 def test_a_pool_that_its_client_takes_up_is_filled_and_goes_on(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         client = foreground(stage, 2)
         kept, lost = stage.run_gated("kept"), stage.run_gated("lost")
         before: list[dict[str, Any]] = stage.workers()
-        os.kill(stage.keeper.daemon().pid, signal.SIGSTOP)
+        os.kill(stage.restarter.daemon().pid, signal.SIGSTOP)
         os.kill(next(worker["pid"] for worker in before if worker["job"] == lost.id), KILL)
-        stage.keeper.end()
+        stage.restarter.end()
         stage.open_gate()
         stage.finish(workers=2)
         assert len({worker["pid"] for worker in stage.workers()} & {worker["pid"] for worker in before}) == 1
@@ -68,14 +68,14 @@ def test_a_pool_that_its_client_takes_up_is_filled_and_goes_on(stage: Stage) -> 
 
 
 def test_a_client_that_comes_back_too_late_says_that_its_workers_have_ended(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         client = stage.home.popen("worker", "start")
         stage.run_gated("first")
         assert client.stdout is not None
         assert "job first" in client.stdout.readline()  # so it has subscribed
         client.send_signal(signal.SIGSTOP)
         stage.open_gate()
-        stage.keeper.end()
+        stage.restarter.end()
         eventually(lambda: "no client reclaimed worker pool" in stage.home.daemon_log(), deadline=DEADLINE_S)
         eventually(lambda: stage.workers() == [], deadline=DEADLINE_S)
         client.send_signal(signal.SIGCONT)

@@ -53,11 +53,11 @@ def hiding(stage: Stage, tmp_path: Path) -> Iterator[Hiding]:
 
 
 def runs_twice_but_never_at_once(stage: Stage, hiding: Hiding, command: str, prey: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         stage.ask("enqueue", id="hides", command=command, max_retries=1, kill_grace=0.2)
         hiding.noted(1)
-        worker, daemon = stage.worker_of("hides"), stage.keeper.daemon()
+        worker, daemon = stage.worker_of("hides"), stage.restarter.daemon()
         leaders = stage.processes("hides")
         for name in prey.split(", "):
             for pid in {"worker": [worker], "daemon": [daemon.pid], "leader": leaders}[name]:
@@ -89,9 +89,9 @@ def test_a_job_that_is_hidden_itself_is_ended_before_its_second_run(
 
 def test_a_daemon_that_a_job_has_started_and_its_workers_do_not_end_with_that_job(stage: Stage) -> None:
     """They have the job's environment, as `queuectl daemon restart` in it gives it to them."""
-    stage.keeper.env = {"QUEUECTL_JOB_ID": "gated", "QUEUECTL_RUN": "1", "QUEUECTL_SOCKET": str(stage.home.socket)}
-    with stage.keeper:
-        workers, daemon = {worker["pid"] for worker in stage.scale(2)}, stage.keeper.daemon().pid
+    stage.restarter.env = {"QUEUECTL_JOB_ID": "gated", "QUEUECTL_RUN": "1", "QUEUECTL_SOCKET": str(stage.home.socket)}
+    with stage.restarter:
+        workers, daemon = {worker["pid"] for worker in stage.scale(2)}, stage.restarter.daemon().pid
         job = stage.run_gated()
         worker = stage.worker_of(job.id)
         os.kill(worker, KILL)
@@ -99,5 +99,5 @@ def test_a_daemon_that_a_job_has_started_and_its_workers_do_not_end_with_that_jo
         stage.open_gate()
         stage.finish(workers=2)
         assert workers - {worker} <= {one["pid"] for one in stage.workers()}
-        assert stage.keeper.daemon().pid == daemon
+        assert stage.restarter.daemon().pid == daemon
         assert stage.job(job.id)["crashes"] == 1

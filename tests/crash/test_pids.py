@@ -33,17 +33,17 @@ def test_a_stranger_with_the_pid_of_a_dead_worker_or_job_is_left_alone(
     stage: Stage, strangers: tuple["subprocess.Popen[bytes]", "subprocess.Popen[bytes]"], boot: str
 ) -> None:
     """In this boot the pids were used again, at another time; in another boot even the start times may be the same."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated()
         state = Path(statefile.path_of(str(stage.home.state), int(stage.workers()[0]["id"][1:])))
         worker, leaders = stage.worker_of(job.id), stage.processes(job.id)
         eventually(lambda: (statefile.read(str(state)) or {})["pid"] in leaders)
-        stage.keeper.end(stay_down=True)
+        stage.restarter.end(stay_down=True)
         for pid in (worker, *leaders):
             os.kill(pid, signal.SIGKILL)
         give_pids_to(stage, state, *(stranger.pid for stranger in strangers), boot=boot)
-        stage.keeper.start()
+        stage.restarter.start()
         eventually(lambda: stage.marks.text(job.id).count("s") == 2, deadline=30)
         stage.open_gate()
         stage.finish(workers=1)

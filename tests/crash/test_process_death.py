@@ -16,12 +16,12 @@ KILL = signal.SIGKILL
 
 
 def test_a_daemon_killed_again_and_again_disturbs_no_job(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(4)
         running = [stage.run_gated(f"gated-{n}") for n in range(3)]
         stage.enqueue(*(stage.marks.job(f"job-{n}", meanwhile="sleep 0.05", exit_code=n % 3) for n in range(20)))
         for _ in range(5):
-            assert stage.keeper.end() == -KILL
+            assert stage.restarter.end() == -KILL
             stage.enqueue(stage.marks.job(f"late-{len(stage.jobs)}"))
         stage.open_gate()
         stage.finish(workers=4)
@@ -44,11 +44,11 @@ def test_a_killed_workers_job_is_gone_before_it_runs_again(stage: Stage, prey: s
     leave = f"setsid sleep 1000 & echo $$ $! >> {pids}"
     look = LOOK.format(pids=pids, alive=alive)
     job = gated._replace(command=f"{look}; {leave}; {gated.command}")
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(2)
         stage.enqueue(job)
         eventually(lambda: stage.marks.text(job.id), deadline=DEADLINE_S)
-        worker, daemon = stage.worker_of(job.id), stage.keeper.daemon()
+        worker, daemon = stage.worker_of(job.id), stage.restarter.daemon()
         if prey == "its group":
             os.killpg(worker, KILL)
         else:
@@ -64,11 +64,11 @@ def test_a_killed_workers_job_is_gone_before_it_runs_again(stage: Stage, prey: s
 
 
 def test_daemon_and_all_workers_killed_at_once_their_orphans_are_ended(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(3)
         jobs = [stage.run_gated(f"gated-{n}") for n in range(3)]
         orphans = [pid for job in jobs for pid in stage.processes(job.id)]
-        for pid in [worker["pid"] for worker in stage.workers()] + [stage.keeper.daemon().pid]:
+        for pid in [worker["pid"] for worker in stage.workers()] + [stage.restarter.daemon().pid]:
             os.kill(pid, KILL)
         eventually(lambda: all(stage.marks.text(job.id).count("s") == 2 for job in jobs), deadline=DEADLINE_S)
         assert not {pid for job in jobs for pid in stage.processes(job.id)} & set(orphans)
@@ -78,7 +78,7 @@ def test_daemon_and_all_workers_killed_at_once_their_orphans_are_ended(stage: St
 
 
 def test_workers_killed_at_once_are_each_replaced_once_and_leave_nothing(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         workers = stage.scale(4)
         stage.enqueue(*(stage.gated(f"gated-{n}") for n in range(4)))
         eventually(lambda: len(list(stage.home.logs.glob("worker-*"))) == 4, deadline=DEADLINE_S)
@@ -93,7 +93,7 @@ def test_workers_killed_at_once_are_each_replaced_once_and_leave_nothing(stage: 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["an idle worker", "a busy worker"])
 def test_a_worker_that_dies_while_the_store_is_locked_is_replaced_once_it_is_free(stage: Stage, busy: bool) -> None:
-    with stage.keeper:
+    with stage.restarter:
         [worker] = stage.scale(1)
         if busy:
             stage.run_gated()
@@ -108,7 +108,7 @@ def test_a_worker_that_dies_while_the_store_is_locked_is_replaced_once_it_is_fre
 
 
 def test_a_job_that_may_run_only_once_is_dead_when_its_worker_was_killed(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated(once=True)
         os.kill(stage.worker_of(job.id), KILL)
@@ -120,7 +120,7 @@ def test_a_job_that_may_run_only_once_is_dead_when_its_worker_was_killed(stage: 
 
 
 def test_a_job_that_kills_its_worker_is_dead_past_the_crash_limit(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.ask("config.set", key="crash_limit", value=1)
         stage.scale(1)
         stage.ask("enqueue", id="killer", command="kill -9 $PPID; sleep 1000", kill_grace=0.1)
@@ -135,7 +135,7 @@ def test_a_job_that_kills_its_worker_is_dead_past_the_crash_limit(stage: Stage) 
 
 def test_a_job_killed_from_outside_is_an_ordinary_failure(stage: Stage) -> None:
     """As the OOM killer does it."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated()
         [leader] = stage.processes(job.id)
@@ -147,11 +147,11 @@ def test_a_job_killed_from_outside_is_an_ordinary_failure(stage: Stage) -> None:
 
 
 def test_a_stopped_daemon_is_told_of_and_its_jobs_end(stage: Stage) -> None:
-    with stage.keeper, Client(autostart=False, environ=stage.home.env, timeout=0.3) as client:
+    with stage.restarter, Client(autostart=False, environ=stage.home.env, timeout=0.3) as client:
         stage.scale(1)
         stage.run_gated()
         client.status()
-        daemon = stage.keeper.daemon()
+        daemon = stage.restarter.daemon()
         daemon.send_signal(signal.SIGSTOP)
         with pytest.raises(DaemonUnreachable, match="no answer within") as caught:
             client.status()
@@ -165,7 +165,7 @@ def test_a_stopped_daemon_is_told_of_and_its_jobs_end(stage: Stage) -> None:
 
 @pytest.mark.parametrize("how", ["timeout", "cancel"])
 def test_the_daemon_ends_a_job_whose_worker_is_stopped(stage: Stage, how: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(2)
         job = stage.run_gated(**({"timeout": 1.5} if how == "timeout" else {}), max_retries=2, backoff_base=1)
         worker = stage.worker_of(job.id)
@@ -192,12 +192,12 @@ def test_the_daemon_ends_a_job_whose_worker_is_stopped(stage: Stage, how: str) -
 
 
 def test_a_stopped_worker_does_not_make_its_job_run_twice(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(2)
         job = stage.run_gated()
         worker = stage.worker_of(job.id)
         os.kill(worker, signal.SIGSTOP)
-        stage.keeper.end()  # the next daemon has only the worker's process to go by
+        stage.restarter.end()  # the next daemon has only the worker's process to go by
         stage.open_gate()
         stage.enqueue(stage.marks.job("meanwhile"))
         eventually(lambda: stage.marks.text("meanwhile") == "s 1\ne 1\n", deadline=DEADLINE_S)
@@ -209,16 +209,16 @@ def test_a_stopped_worker_does_not_make_its_job_run_twice(stage: Stage) -> None:
 
 @pytest.mark.parametrize("down", [True, False], ids=["no daemon when the grace is over", "the next daemon is there"])
 def test_the_kill_ladder_is_carried_on_when_the_daemon_dies(stage: Stage, down: bool) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         command = f"trap '' TERM; echo s > {stage.marks.folder}/stubborn; while :; do sleep 5; done"
         stage.ask("enqueue", id="stubborn", command=command, kill_grace=1.5)
         eventually(lambda: stage.marks.text("stubborn"), deadline=DEADLINE_S)
         stage.ask("job.cancel", ids=["stubborn"])
         assert stage.processes("stubborn")
-        stage.keeper.end(stay_down=down)
+        stage.restarter.end(stay_down=down)
         eventually(lambda: not stage.processes("stubborn"), deadline=DEADLINE_S)
-        stage.keeper.start()
+        stage.restarter.start()
         stage.enqueue(stage.marks.job("after"))
         stage.finish(workers=1)
         told = stage.job("stubborn")

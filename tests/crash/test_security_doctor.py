@@ -7,7 +7,7 @@ import pytest
 
 from queuectld import offline
 from tests.support.daemon import Home
-from tests.support.strangers import MAY_CHANGE_USER, as_stranger
+from tests.support.other_user import MAY_CHANGE_USER, as_other_user
 
 
 @pytest.mark.parametrize("what", ["home", "folder above it", "store", "state"])
@@ -28,7 +28,7 @@ def test_a_home_that_may_not_be_read_is_named(
     mode = closed.stat().st_mode & 0o777
     closed.chmod(0)
     try:
-        with as_stranger() if MAY_CHANGE_USER else nullcontext():
+        with as_other_user() if MAY_CHANGE_USER else nullcontext():
             code = offline.run("doctor", None, socket=None, force=False)
     finally:
         closed.chmod(mode)

@@ -16,8 +16,8 @@ from queuectld.server.folders import weakness
 from queuectld.server.socketfile import SocketRefused, bind
 from tests.support.daemon import Home
 from tests.support.eventually import eventually
+from tests.support.other_user import MAY_CHANGE_USER, OTHER_UID, as_other_user
 from tests.support.raw import all_that_comes, connected
-from tests.support.strangers import MAY_CHANGE_USER, STRANGER, as_stranger
 
 BUSINESS = rpc.request(1, "enqueue", {"command": "true", "environment": {"TOKEN": "geheim"}})
 
@@ -43,7 +43,7 @@ def strangers_business(path: Path) -> bytes | None:
     with socket.socket(socket.AF_UNIX) as end:
         end.settimeout(20)
         try:
-            with as_stranger():
+            with as_other_user():
                 end.connect(str(path))
             end.sendall(BUSINESS)
         except PermissionError:
@@ -94,13 +94,13 @@ def test_a_server_that_runs_as_another_user_is_told_nothing(place: Path) -> None
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         if MAY_CHANGE_USER:
-            with as_stranger():
+            with as_other_user():
                 listening.listen()  # the kernel notes who listens (unix(7))
             refusal, heard = ask_and_see(path, listening)
-            assert str(refusal) == f"the server on {path} runs as user {STRANGER}, so nothing was sent to it"
+            assert str(refusal) == f"the server on {path} runs as user {OTHER_UID}, so nothing was sent to it"
         else:
             listening.listen()
-            with as_stranger():
+            with as_other_user():
                 refusal, heard = ask_and_see(path, listening)
     assert refusal.exit_code == 3
     assert heard == b""
@@ -113,10 +113,10 @@ def test_a_socket_or_folder_of_another_user_is_not_used(place: Path, foreign: st
         listening.bind(str(path))
         listening.listen()
         if MAY_CHANGE_USER:
-            os.chown(path if foreign == "the socket" else place, STRANGER, STRANGER)
+            os.chown(path if foreign == "the socket" else place, OTHER_UID, OTHER_UID)
             refusal, heard = ask_and_see(path, listening)
         else:
-            with as_stranger():
+            with as_other_user():
                 refusal, heard = ask_and_see(path, listening)
     assert "belongs to user" in str(refusal)
     assert heard == b""
@@ -153,14 +153,14 @@ def test_the_daemon_uses_no_folder_and_no_socket_of_another_user(place: Path) ->
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(place / "q.sock"))
     if MAY_CHANGE_USER:
-        os.chown(place / "q.sock", STRANGER, STRANGER)
-        with pytest.raises(SocketRefused, match=f"it belongs to user {STRANGER}"):
+        os.chown(place / "q.sock", OTHER_UID, OTHER_UID)
+        with pytest.raises(SocketRefused, match=f"it belongs to user {OTHER_UID}"):
             bind(place / "q.sock")
-        os.chown(place, STRANGER, STRANGER)
-        with pytest.raises(SocketRefused, match=f"belongs to user {STRANGER}"):
+        os.chown(place, OTHER_UID, OTHER_UID)
+        with pytest.raises(SocketRefused, match=f"belongs to user {OTHER_UID}"):
             bind(place / "new.sock")
     else:
-        with as_stranger(), pytest.raises(SocketRefused, match="belongs to user"):
+        with as_other_user(), pytest.raises(SocketRefused, match="belongs to user"):
             bind(place / "q.sock")
     assert sorted(place.iterdir()) == [place / "q.sock"]
 
@@ -177,22 +177,22 @@ def test_a_sticky_folder_is_used_only_where_its_owner_is_to_be_trusted(place: Pa
     """In a sticky folder its owner may remove what others have put there (unlink(2))."""
     assert weakness(Path("/tmp")) is None
     assert weakness(client_attached(place / "ours", os.geteuid(), 0o1777)) is None
-    theirs = client_attached(place / "theirs", STRANGER, 0o1777)
+    theirs = client_attached(place / "theirs", OTHER_UID, 0o1777)
     if MAY_CHANGE_USER:
-        assert weakness(theirs) == f"the folder {theirs} belongs to user {STRANGER}, who could remove its files"
-        with pytest.raises(SocketRefused, match=f"belongs to user {STRANGER}"):
+        assert weakness(theirs) == f"the folder {theirs} belongs to user {OTHER_UID}, who could remove its files"
+        with pytest.raises(SocketRefused, match=f"belongs to user {OTHER_UID}"):
             bind(theirs / "q.sock")
         home = Home()
         try:
             done = home.cli("list", env={"QUEUECTL_HOME": str(theirs)})
             assert (done.returncode, done.stdout) == (3, "")
-            assert f"{theirs} belongs to user {STRANGER}" in done.stderr
+            assert f"{theirs} belongs to user {OTHER_UID}" in done.stderr
             assert not (theirs / "queuectl.db").exists()
         finally:
             home.stop()
             home.remove()
     else:
-        with as_stranger():
+        with as_other_user():
             assert weakness(theirs) is not None
 
 
@@ -208,9 +208,9 @@ def test_the_folders_above_are_looked_at_as_by_sshd(place: Path) -> None:
         assert is_safe or f"chmod go-w {above}" in str(said)
     above.chmod(0o755)
     if MAY_CHANGE_USER:
-        os.chown(above, STRANGER, -1)
-        assert weakness(inner) == f"the folder {above} belongs to user {STRANGER}, who could replace its contents"
-        os.chown(above, 0, STRANGER)
+        os.chown(above, OTHER_UID, -1)
+        assert weakness(inner) == f"the folder {above} belongs to user {OTHER_UID}, who could replace its contents"
+        os.chown(above, 0, OTHER_UID)
         above.chmod(0o775)
         assert weakness(inner) is not None, "a group of others"
         os.chown(above, 0, os.getegid())
@@ -224,10 +224,10 @@ def test_a_home_of_another_user_gets_no_daemon(place: Path) -> None:
     home = Home()
     try:
         if MAY_CHANGE_USER:
-            os.chown(place, STRANGER, STRANGER)
+            os.chown(place, OTHER_UID, OTHER_UID)
             done = home.cli("status", env={"QUEUECTL_HOME": str(place)})
             assert done.returncode == 3
-            assert f"belongs to user {STRANGER}" in done.stderr
+            assert f"belongs to user {OTHER_UID}" in done.stderr
         else:
             done = home.cli("status", env={"QUEUECTL_HOME": "/"})  # root's
             assert done.returncode == 3

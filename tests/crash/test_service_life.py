@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from queuectl_client import Client
-from tests.crash.keeper import Keeper
+from tests.crash.restarter import Restarter
 from tests.crash.stage import DEADLINE_S, Stage
 from tests.support.daemon import Home
 from tests.support.eventually import eventually
@@ -54,7 +54,7 @@ class Submitter(threading.Thread):
 
 @pytest.mark.timeout(400)  # twenty starts, each with a deadline of its own
 def test_twenty_restarts_under_load_interrupt_no_job_and_no_client(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(3)
         stage.run_gated()
         submitter = Submitter(stage)
@@ -62,7 +62,7 @@ def test_twenty_restarts_under_load_interrupt_no_job_and_no_client(stage: Stage)
         for _ in range(RESTARTS):
             stored = len(stage.jobs)
             eventually(lambda stored=stored: submitter.error or len(stage.jobs) > stored, deadline=DEADLINE_S)
-            assert stage.keeper.end(signal.SIGTERM) == 0
+            assert stage.restarter.end(signal.SIGTERM) == 0
         submitter.stop()
         stage.open_gate()
         stage.finish(workers=3)
@@ -109,14 +109,14 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_removed_under_daemon_and_worker_jobs_still_end_and_are_recorded(stage: Stage, installed: Path) -> None:
-    stage.keeper = Keeper(stage.home, python=str(installed))
-    stage.ask = stage.keeper.ask
-    with stage.keeper:
+    stage.restarter = Restarter(stage.home, python=str(installed))
+    stage.ask = stage.restarter.ask
+    with stage.restarter:
         stage.scale(2)
         big = stage.gated("big", big=True)
         stage.enqueue(big, stage.gated("failing", exit_code=3))
         eventually(lambda: all(stage.marks.text(job.id) for job in stage.jobs), deadline=DEADLINE_S)
-        daemon = stage.keeper.daemon()
+        daemon = stage.restarter.daemon()
         assert Path(f"/proc/{daemon.pid}/cmdline").read_bytes().startswith(os.fsencode(installed))
         shutil.rmtree(installed.parents[1])
         stage.enqueue(stage.marks.job("later"), stage.marks.job("slow", meanwhile="sleep 1000"), timeout=1)
@@ -126,8 +126,8 @@ def test_removed_under_daemon_and_worker_jobs_still_end_and_are_recorded(stage: 
         assert stage.ask("job.wait", ids=[slow.id], timeout=DEADLINE_S)["done"]
         stage.finish(workers=2)
         assert stage.job(slow.id)["reason"].startswith("timeout")
-        stage.keeper.python = sys.executable  # what is installed next
-        assert stage.keeper.end(signal.SIGTERM) == 0
+        stage.restarter.python = sys.executable  # what is installed next
+        assert stage.restarter.end(signal.SIGTERM) == 0
         stage.enqueue(stage.marks.job("after"))
         stage.finish(workers=2)
     assert {job.id: stage.marks.text(job.id) for job in stage.jobs} == {job.id: "s 1\ne 1\n" for job in stage.jobs}
@@ -135,7 +135,7 @@ def test_removed_under_daemon_and_worker_jobs_still_end_and_are_recorded(stage: 
 
 def test_a_worker_that_cannot_start_is_told_of(home: Home, installed: Path) -> None:
     """Its package was removed, and no other put in its place."""
-    with Keeper(home, python=str(installed)):
+    with Restarter(home, python=str(installed)):
         shutil.rmtree(installed.parents[1])
         done: subprocess.CompletedProcess[str] = home.cli("worker", "start", "-d")
     assert done.returncode == 1

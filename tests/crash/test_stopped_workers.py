@@ -32,7 +32,7 @@ def all_idle(stage: Stage, count: int) -> bool:
 
 
 def test_a_job_that_stops_its_worker_times_out_and_the_worker_goes_on(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         [worker] = stage.scale(1)
         stage.ask("enqueue", id="it", command="kill -STOP $PPID; exec sleep 1000", timeout=0.5, max_retries=1)
         assert stage.ask("job.wait", ids=["it"], timeout=DEADLINE_S)["done"]
@@ -44,7 +44,7 @@ def test_a_job_that_stops_its_worker_times_out_and_the_worker_goes_on(stage: Sta
 
 
 def test_one_that_stops_it_again_and_again_costs_the_worker_and_is_no_crash(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         [worker] = stage.scale(1)
         stage.ask("enqueue", id="it", command=AGAIN_AND_AGAIN, timeout=0.5, kill_grace=0.2, max_retries=1)
         assert stage.ask("job.wait", ids=["it"], timeout=DEADLINE_S)["done"]
@@ -60,7 +60,7 @@ def test_one_that_stops_it_again_and_again_costs_the_worker_and_is_no_crash(stag
 
 @pytest.mark.parametrize("what", ["daemon", "worker"])
 def test_a_stop_ends_though_the_worker_is_kept_stopped(stage: Stage, what: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         [busy, idle] = stage.scale(2)
         stage.ask("enqueue", id="it", command=AGAIN_AND_AGAIN, kill_grace=0.2)
         eventually(lambda: any(worker["job"] == "it" for worker in stage.workers()), deadline=DEADLINE_S)
@@ -76,7 +76,7 @@ def test_a_stop_ends_though_the_worker_is_kept_stopped(stage: Stage, what: str) 
 
 
 def test_an_idle_one_that_is_given_a_job_goes_on(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         [worker] = stage.scale(1)
         stopped(stage, worker["pid"])
         stage.enqueue(stage.marks.job("it"))
@@ -85,7 +85,7 @@ def test_an_idle_one_that_is_given_a_job_goes_on(stage: Stage) -> None:
 
 
 def test_a_job_that_ends_while_its_worker_is_stopped_is_recorded(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated()
         worker = stage.worker_of(job.id)
@@ -97,11 +97,11 @@ def test_a_job_that_ends_while_its_worker_is_stopped_is_recorded(stage: Stage) -
 
 
 def test_one_that_is_stopped_when_the_next_daemon_starts_goes_on(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated()
         stopped(stage, stage.worker_of(job.id))
-        stage.keeper.end()
+        stage.restarter.end()
         stage.open_gate()
         stage.finish(workers=1)
     assert stage.marks.text("gated") == "s 1\ne 1\n"
@@ -109,24 +109,24 @@ def test_one_that_is_stopped_when_the_next_daemon_starts_goes_on(stage: Stage) -
 
 def test_one_that_is_stopped_before_it_says_hello_comes_up(stage: Stage) -> None:
     fired = arm(stage, "worker.started=stop")
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(2)
         assert fired.exists()
         assert all_idle(stage, 2)
 
 
 def test_a_stop_ends_though_the_store_is_locked(stage: Stage) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated(kill_grace=0.2)
         somebody_else = sqlite3.connect(stage.home.store, isolation_level=None)
         somebody_else.execute("BEGIN IMMEDIATE")
-        stage.keeper.hold()
+        stage.restarter.hold()
         done = stage.home.cli("daemon", "stop", "--now", timeout=2 * AT_MOST_S)
         assert (done.returncode, "left behind" in done.stderr) == (0, True), done.stderr
         assert not stage.processes(job.id)
         somebody_else.close()
-        stage.keeper.start()
+        stage.restarter.start()
         stage.open_gate()
         stage.scale(1)
         stage.wait()

@@ -34,15 +34,15 @@ def test_workers_and_their_jobs_are_taken_back_though_the_boot_clock_has_jumped(
     stage: Stage, tmp_path: Path, seconds: int
 ) -> None:
     """There and back: the first daemon is shown the machine's own clock, the second is ahead, the third is not."""
-    with stage.keeper:
+    with stage.restarter:
         workers = {worker["pid"] for worker in stage.scale(2)}
         jobs = [stage.run_gated(f"gated-{n}") for n in range(2)]
         stage.ask("enqueue", id="later", command="true", delay=AN_HOUR)
         for python in (python_ahead(tmp_path, seconds), sys.executable):
-            stage.keeper.end(stay_down=True)
-            stage.keeper.python = python
-            stage.keeper.start()
-            stage.keeper.daemon()
+            stage.restarter.end(stay_down=True)
+            stage.restarter.python = python
+            stage.restarter.start()
+            stage.restarter.daemon()
             eventually(lambda: {one["state"] for one in stage.workers()} == {"busy"}, deadline=DEADLINE_S)
             assert {one["pid"] for one in stage.workers()} == workers
             assert stage.job("later")["state"] == "pending"
@@ -55,15 +55,15 @@ def test_workers_and_their_jobs_are_taken_back_though_the_boot_clock_has_jumped(
 
 def test_what_a_worker_left_is_ended_though_the_boot_clock_has_jumped(stage: Stage, tmp_path: Path) -> None:
     """The worker that its record names is dead, and the job's processes live on."""
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         job = stage.run_gated()
         before = set(stage.processes(job.id))
         worker = stage.worker_of(job.id)
-        stage.keeper.end(stay_down=True)
+        stage.restarter.end(stay_down=True)
         os.kill(worker, signal.SIGKILL)
-        stage.keeper.python = python_ahead(tmp_path, 1000)
-        stage.keeper.start()
+        stage.restarter.python = python_ahead(tmp_path, 1000)
+        stage.restarter.start()
         eventually(lambda: stage.marks.text(job.id).count("s") == 2, deadline=DEADLINE_S)
         assert not before & set(stage.processes(job.id))
         stage.open_gate()

@@ -60,7 +60,7 @@ def state_is(stage: Stage, *states: str) -> dict[str, Any]:
 
 
 def test_past_its_time_out_it_is_left_behind_and_its_next_run_waits_for_it(stage: Stage, command: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         pid = begun(stage, command, timeout=0.5, max_retries=2, backoff_base=1)
         words = WORDS.format(pid=pid, name=name_of(pid))
@@ -72,7 +72,7 @@ def test_past_its_time_out_it_is_left_behind_and_its_next_run_waits_for_it(stage
         assert f"(pid {pid})" in attempt["left_behind"]
         stage.enqueue(stage.marks.job("next"))  # the only worker is free
         stage.wait()
-        stage.keeper.end()
+        stage.restarter.end()
         assert words in rules(stage)["survivors"]
         assert f"may still run as pid {pid}" in rules(stage)["survivors"]
         stage.enqueue(stage.marks.job("later"))
@@ -88,7 +88,7 @@ def test_past_its_time_out_it_is_left_behind_and_its_next_run_waits_for_it(stage
 
 
 def test_cancelled_it_says_so_and_a_retry_waits(stage: Stage, command: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         pid = begun(stage, command)
         stage.ask("job.cancel", ids=["it"])
@@ -109,7 +109,7 @@ def test_cancelled_it_says_so_and_a_retry_waits(stage: Stage, command: str) -> N
 
 
 def test_when_its_worker_was_killed_it_does_not_run_again_beside_itself(stage: Stage, command: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         pid = begun(stage, command)
         os.kill(stage.worker_of("it"), signal.SIGKILL)
@@ -124,7 +124,7 @@ def test_when_its_worker_was_killed_it_does_not_run_again_beside_itself(stage: S
 
 
 def test_a_stop_names_what_it_leaves_and_the_next_daemon_knows_of_it(stage: Stage, command: str) -> None:
-    with stage.keeper:
+    with stage.restarter:
         stage.scale(1)
         pid = begun(stage, command)
         done = stage.home.cli("daemon", "stop", "--now")

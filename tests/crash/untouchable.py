@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.crash.stage import Stage
-from tests.support.strangers import MAY_CHANGE_USER, STRANGER
+from tests.support.other_user import MAY_CHANGE_USER, OTHER_UID
 
 WITHOUT_RIGHT: Final = '#!/bin/sh\nexec setpriv --bounding-set=-kill --inh-caps=-kill {python} "$@"\n'
 LIE: Final = """
@@ -38,17 +38,17 @@ signal.pidfd_send_signal, os.killpg = _pidfd_send_signal, _lying_killpg
 
 
 def untouchable(stage: Stage, job: str) -> str:
-    """A command that notes its run as Marks do, and cannot be signalled. The keeper's next daemon has no right to."""
+    """Return a command that records its run as Marks do, and that the next daemon may not signal."""
     note = f'echo "s $QUEUECTL_RUN" >> {stage.marks.folder}/{job}'
     if MAY_CHANGE_USER:
         python = stage.home.path / "python"
         python.write_text(WITHOUT_RIGHT.format(python=shlex.quote(sys.executable)))
         python.chmod(0o700)
-        stage.keeper.python = str(python)
-        return f"{note}; exec setpriv --reuid={STRANGER} --regid={STRANGER} --clear-groups sleep 1000"
+        stage.restarter.python = str(python)
+        return f"{note}; exec setpriv --reuid={OTHER_UID} --regid={OTHER_UID} --clear-groups sleep 1000"
     lie = stage.home.path / "lie"
     lie.mkdir(exist_ok=True)
     (lie / "sitecustomize.py").write_text(LIE)
-    stage.keeper.env = {"PYTHONPATH": str(lie)}
+    stage.restarter.env = {"PYTHONPATH": str(lie)}
     program = Path(shutil.copy(shutil.which("sleep") or "/bin/sleep", stage.home.path / "untouchable"))
     return f"{note}; exec {program} 1000"

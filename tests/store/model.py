@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
-from tests.store.modeljob import BATCH, CRASH_LIMIT, ENDED, LIMITS, STARTABLE, WAITING, ModelJob, Refusal, S, Wanted
+from tests.store.modeljob import (
+    BATCH,
+    CRASH_LIMIT,
+    ENDED,
+    LIMITS,
+    STARTABLE,
+    WAITING,
+    ModelJob,
+    Refusal,
+    RequestedJob,
+    S,
+)
 
 
 class Model:
@@ -48,31 +59,31 @@ class Model:
 
     # -- in
 
-    def add(self, seq: int, wanted: Wanted, *, hidden: bool = False) -> int:
+    def add(self, seq: int, requested: RequestedJob, *, hidden: bool = False) -> int:
         """The number of the job, which may be one that was there already. Raises Refusal."""
-        holder = self._holder(wanted.unique)
-        if holder is not None and wanted.on_conflict == "skip":
+        holder = self._holder(requested.unique)
+        if holder is not None and requested.on_conflict == "skip":
             return holder.seq
-        if holder is not None and (wanted.on_conflict == "error" or holder.state is S.PROCESSING):
+        if holder is not None and (requested.on_conflict == "error" or holder.state is S.PROCESSING):
             raise Refusal(ErrorCode.CONFLICT)
         if holder is not None:
             self._end(holder, S.CANCELLED)
             self._tell()
-        ends = [(parent, on, self._end_of(parent, hidden)) for parent, on in wanted.parents]
-        if wanted.batch and self._waits_for_batch([parent for parent, _, end in ends if end is None]):
+        ends = [(parent, on, self._end_of(parent, hidden)) for parent, on in requested.parents]
+        if requested.batch and self._waits_for_batch([parent for parent, _, end in ends if end is None]):
             raise Refusal(ErrorCode.CONFLICT)
-        job = self.jobs[seq] = ModelJob(seq, wanted, wanted.priority, wanted.key, seq, hidden)
-        job.run_at_ms = wanted.run_at_ms
-        if wanted.delay_ms:
-            job.due_ms = self.store_ms + wanted.delay_ms
+        job = self.jobs[seq] = ModelJob(seq, requested, requested.priority, requested.key, seq, hidden)
+        job.run_at_ms = requested.run_at_ms
+        if requested.delay_ms:
+            job.due_ms = self.store_ms + requested.delay_ms
         hopeless = any(end is not None and not comes_true(on, end) for _, on, end in ends)
-        if wanted.batch:
+        if requested.batch:
             self._count_in_batch(jobs=1, open_=not hopeless, failed=hopeless)
         if hopeless:
             job.state = S.CANCELLED
             return seq
         job.parents = {parent: on for parent, on, end in ends if end is None}
-        job.state = S.HELD if wanted.hold else S.BLOCKED if job.parents else S.PENDING
+        job.state = S.HELD if requested.hold else S.BLOCKED if job.parents else S.PENDING
         self._look(job)
         return seq
 
@@ -106,7 +117,7 @@ class Model:
         self.jobs = {seq: job for seq, job in self.jobs.items() if not job.hidden}
 
     def _holder(self, unique: str | None) -> ModelJob | None:
-        holders = [job for job in self.jobs.values() if job.state not in ENDED and job.wanted.unique == unique]
+        holders = [job for job in self.jobs.values() if job.state not in ENDED and job.requested.unique == unique]
         return holders[0] if unique is not None and holders else None
 
     # -- the turn
@@ -119,12 +130,12 @@ class Model:
     def startable(self) -> list[ModelJob]:
         """The jobs that a free worker may get, the best first. Of a key the best ones alone, in whatever queue."""
         taken = Counter(job.key for job in self.jobs.values() if job.in_hand)
-        busy = Counter(job.wanted.queue for job in self.jobs.values() if job.in_hand)
+        busy = Counter(job.requested.queue for job in self.jobs.values() if job.in_hand)
         found = []
         for job in sorted(self.jobs.values(), key=lambda job: (-job.priority, job.rank, job.seq)):
             if job.ready and (job.key is None or taken[job.key] < LIMITS[job.key]):
                 taken[job.key] += 1
-                queue = job.wanted.queue
+                queue = job.requested.queue
                 if queue not in self.paused and busy[queue] < self.concurrency.get(queue, 1000):
                     found.append(job)
         return found
@@ -154,7 +165,7 @@ class Model:
         job.worker = None
         if crashed:
             job.crashes += 1
-            if job.wanted.once or job.crashes > CRASH_LIMIT:
+            if job.requested.once or job.crashes > CRASH_LIMIT:
                 self._end(job, S.DEAD)
             else:
                 job.state, job.ready = S.PENDING, True
@@ -167,7 +178,7 @@ class Model:
 
     def _fail(self, job: ModelJob, exit_code: int | None) -> None:
         job.attempts += 1
-        policy = job.wanted.policy
+        policy = job.requested.policy
         if job.attempts >= max(policy.max_retries, 1) or exit_code in policy.no_retry_on:
             self._end(job, S.DEAD)
             return
@@ -201,11 +212,11 @@ class Model:
         backs_off = job.state is S.PENDING and job.attempts > 0 and job.due_ms is not None
         if job.state is not S.FAILED and not backs_off:
             self.needs(job.state in ENDED and job.ending is None)
-            if self._holder(job.wanted.unique) is not None:
+            if self._holder(job.requested.unique) is not None:
                 raise Refusal(ErrorCode.CONFLICT)
             job.attempts = job.crashes = 0
             self._retried.append(job)
-            if job.wanted.batch:
+            if job.requested.batch:
                 self._count_in_batch(open_=1, failed=-has_failed(job.state))
         job.state, job.due_ms, job.run_at_ms = S.PENDING, None, None
         self._look(job)
@@ -216,7 +227,7 @@ class Model:
         if job.state not in ENDED:
             self._end(job, S.CANCELLED)
         del self.jobs[seq]
-        if job.wanted.batch:
+        if job.requested.batch:
             self._count_in_batch(jobs=-1)
 
     def dlq_retry(self, seq: int) -> None:
@@ -269,7 +280,7 @@ class Model:
         """Jobs that were retried wait for parents that have not ended, but for none that would wait for them."""
         retried, self._retried = self._retried, []
         for job in sorted(retried, key=lambda job: job.seq):
-            for parent, on in job.wanted.parents:
+            for parent, on in job.requested.parents:
                 is_there = self.batch is not None if parent == BATCH else parent in self.jobs
                 if is_there and self._end_of(parent, True) is None and not self._waits_for(parent, job, retried):
                     job.parents[parent] = on
@@ -278,7 +289,8 @@ class Model:
 
     def _waits_for(self, parent: int, job: ModelJob, retried: Sequence[ModelJob]) -> bool:
         if parent == BATCH:
-            return any(each is job or self._waits_for(each.seq, job, retried) for each in retried if each.wanted.batch)
+            members = [each for each in retried if each.requested.batch]
+            return any(each is job or self._waits_for(each.seq, job, retried) for each in members)
         return parent == job.seq or any(self._waits_for(each, job, retried) for each in self.jobs[parent].parents)
 
     def _look(self, job: ModelJob) -> None:
@@ -292,7 +304,7 @@ class Model:
         job.state, job.ready, job.due_ms = state, False, None
         job.parents.clear()
         self._to_tell.append((job.seq, state))
-        if job.wanted.batch:
+        if job.requested.batch:
             self._count_in_batch(open_=-1, failed=has_failed(state))
 
     def _tell(self) -> None:

@@ -34,7 +34,7 @@ class Refusal(Exception):
 
 
 @dataclass
-class Wanted:
+class RequestedJob:
     """A job as it is asked for. `parents` are numbers of jobs, or BATCH, and how each is to end."""
 
     queue: str = "default"
@@ -56,7 +56,7 @@ class ModelJob:
     """What is known of a job. `ready`: its time has come, once for all, until it has run or is given another time."""
 
     seq: int
-    wanted: Wanted
+    requested: RequestedJob
     priority: int
     key: str | None
     rank: float

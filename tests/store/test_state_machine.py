@@ -1,7 +1,7 @@
-"""A model beside the real store: whatever is done to both, they agree after every step, and what must hold holds.
+"""Random operations on the store and on a model: both agree and the invariants hold after every step.
 
-Every run walks the same ways. `python -m tests.store.test_state_machine WALKS [STEPS]` takes others, as many as wanted,
-and prints the steps that led to a disagreement.
+Every run does the same walks. `python -m tests.store.test_state_machine WALKS [STEPS]` does that many other ones, and
+prints the steps that led to a disagreement.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from queuectld.store.records import MoveTarget
 from tests.store import verbs
 from tests.store.lab import Lab
 from tests.store.model import Model
-from tests.store.modeljob import BATCH, CRASH_LIMIT, ENDED, WAITING, Refusal, Wanted
-from tests.store.wanted import CHANGES, ENDS, MANY, REQUEST, VERBS, WANTED, as_new
+from tests.store.modeljob import BATCH, CRASH_LIMIT, ENDED, WAITING, Refusal, RequestedJob
+from tests.store.strategies import CHANGES, ENDS, MANY, REQUEST, REQUESTED_JOBS, VERBS, as_new
 
 WORKERS: Final = 3
 
@@ -55,8 +55,8 @@ class StoreMachine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
 
-    @initialize(first=st.lists(WANTED, min_size=3, max_size=8))
-    def open(self, first: list[Wanted]) -> None:
+    @initialize(first=st.lists(REQUESTED_JOBS, min_size=3, max_size=8))
+    def open(self, first: list[RequestedJob]) -> None:
         self.lab = Lab(self.folder / "0" / "queuectl.db")
         self.model = Model(self.lab.wall_ms, self.lab.store_ms)
 
@@ -65,8 +65,8 @@ class StoreMachine(RuleBasedStateMachine):
             await self.lab.hire(WORKERS)
 
         self.do(begin())
-        for wanted in first:
-            self._enqueue(wanted)
+        for requested in first:
+            self._enqueue(requested)
 
     def _begin(self) -> None:
         """Open the store. What is told here is not about disks, so none is waited for."""
@@ -85,51 +85,51 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- jobs come in
 
-    @rule(wanted=WANTED, at=st.sampled_from([None, None, None, -2000, 2000]))
-    def enqueue(self, wanted: Wanted, at: int | None) -> None:
-        if at is not None and not wanted.delay_ms:
-            wanted = replace(wanted, run_at_ms=self.model.wall_ms + at)
-        self._enqueue(wanted)
+    @rule(requested=REQUESTED_JOBS, at=st.sampled_from([None, None, None, -2000, 2000]))
+    def enqueue(self, requested: RequestedJob, at: int | None) -> None:
+        if at is not None and not requested.delay_ms:
+            requested = replace(requested, run_at_ms=self.model.wall_ms + at)
+        self._enqueue(requested)
 
-    def _enqueue(self, wanted: Wanted) -> None:
+    def _enqueue(self, requested: RequestedJob) -> None:
         seq = self._last_seq() + 1
-        (wanted,) = self._told_apart([wanted])
-        expected = self._expect(lambda: self.model.add(seq, wanted))
-        got = self._try(verbs.add(self.lab.store, as_new(wanted), now=self.lab.now))
+        (requested,) = self._told_apart([requested])
+        expected = self._expect(lambda: self.model.add(seq, requested))
+        got = self._try(verbs.add(self.lab.store, as_new(requested), now=self.lab.now))
         assert got == expected if isinstance(expected, Refusal) else got.seq == expected
 
     @rule(many=REQUEST)
-    def enqueue_many(self, many: list[Wanted]) -> None:
+    def enqueue_many(self, many: list[RequestedJob]) -> None:
         many = self._told_apart(many)
         expected = self._expect(lambda: self._add_to_model(many))
-        got = self._try(self.lab.store.intake.add_many([as_new(wanted) for wanted in many], now=self.lab.now))
+        got = self._try(self.lab.store.intake.add_many([as_new(requested) for requested in many], now=self.lab.now))
         assert got == expected if isinstance(expected, Refusal) else got.seqs == expected, (got, expected)
 
-    def _told_apart(self, many: list[Wanted]) -> list[Wanted]:
+    def _told_apart(self, many: list[RequestedJob]) -> list[RequestedJob]:
         """None waits for a batch that first comes with this request: test_batch_ends has those."""
-        if self.model.batch is not None or not any(wanted.batch for wanted in many):
+        if self.model.batch is not None or not any(requested.batch for requested in many):
             return many
         return [replace(each, parents=tuple(p for p in each.parents if p[0] != BATCH)) for each in many]
 
-    def _add_to_model(self, many: list[Wanted], *, hidden: bool = False) -> list[int]:
+    def _add_to_model(self, many: list[RequestedJob], *, hidden: bool = False) -> list[int]:
         seqs: list[int] = []
         following = self._last_seq() + 1
-        for wanted in many:
-            seqs.append(self.model.add(following, wanted, hidden=hidden))
+        for requested in many:
+            seqs.append(self.model.add(following, requested, hidden=hidden))
             following += seqs[-1] == following
         return seqs
 
     @rule(many=REQUEST, end=st.sampled_from(["", "", "commit", "discard"]))
-    def batch_in_several_messages(self, many: list[Wanted], end: str) -> None:
+    def batch_in_several_messages(self, many: list[RequestedJob], end: str) -> None:
         """One of them is open at a time. What it holds is not seen by anybody until it is committed."""
         store, now = self.lab.store, self.lab.now
         # In there a job of a unique key or a batch may be refused for a hidden one: that is for test_batches.
-        many = [replace(wanted, unique=None, batch=False) for wanted in many]
+        many = [replace(requested, unique=None, batch=False) for requested in many]
         many = [replace(each, parents=tuple(p for p in each.parents if p[0] in self.model.jobs)) for each in many]
         if self.upload is None:
             self.upload = self.do(store.intake.open_upload(now=now))
         expected = self._expect(lambda: self._add_to_model(many, hidden=True))
-        got = self._try(store.intake.add_to_upload(self.upload, [as_new(wanted) for wanted in many], now=now))
+        got = self._try(store.intake.add_to_upload(self.upload, [as_new(requested) for requested in many], now=now))
         assert got == expected if isinstance(expected, Refusal) else got.seqs == expected, (got, expected)
         if end == "commit":
             self.do(store.intake.commit_upload(self.upload, now=now))
@@ -218,7 +218,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(["k", "l"]), count=st.integers(3, 6), verb=st.sampled_from(VERBS[:2] + VERBS[4:5]))
     def all_but_one_of_a_key(self, key: str, count: int, verb: JobAction) -> None:
-        self.enqueue_many([Wanted(key=key)] * count)
+        self.enqueue_many([RequestedJob(key=key)] * count)
         self.by_people(verb, key, True)
 
     @rule(which=MANY, states=st.sets(st.sampled_from(sorted(ENDED)), min_size=1).map(frozenset), old=st.booleans())
@@ -253,7 +253,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _some(self, which: list[int] | str) -> list[int]:
         if isinstance(which, str):
             waiting = [job for job in self.model.jobs.values() if job.state in WAITING]
-            fit = [job.seq for job in waiting if job.key == which or (which == "batch" and job.wanted.batch)]
+            fit = [job.seq for job in waiting if job.key == which or (which == "batch" and job.requested.batch)]
             return sorted(fit)[:-1] or [1]
         known = sorted(self.model.jobs) or [1]
         return [10_000 if n == 20 else known[n % len(known)] for n in which]
@@ -318,7 +318,7 @@ class StoreMachine(RuleBasedStateMachine):
         known = {job.seq for job in self._stored() if job.seq > before}
         assert set(told) <= known, "an acknowledged job is lost"
         for seq in sorted(known):
-            self.model.add(seq, Wanted())
+            self.model.add(seq, RequestedJob())
         self._forget_upload()
 
     # -- what must hold

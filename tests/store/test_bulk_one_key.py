@@ -1,4 +1,4 @@
-"""One call on many jobs of one key: done as if one after the other, nobody is left in line for a key that is free."""
+"""Bulk calls on jobs with the same key: they act as if one by one, and no job waits for a key that is free."""
 
 from typing import Any
 

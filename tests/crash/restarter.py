@@ -1,4 +1,4 @@
-"""A daemon that comes back: each time it ends another one starts, as a service manager would have it."""
+"""Restarts a daemon whenever it ends, like a service manager."""
 
 import signal
 import sys
@@ -15,23 +15,23 @@ MOST_FAILED_STARTS: Final = 5
 DEADLINE_S: Final = 60
 
 
-class Keeper:
-    """Keeps a daemon running at a home. `env` is what the next one gets beside the home's environment."""
+class Restarter:
+    """Keeps a daemon running in a home. `env` is added to the environment of the next one."""
 
     def __init__(self, home: Home, python: str = sys.executable) -> None:
         self.home = home
         self.env: dict[str, str] = {}
         self.python = python
-        """Which interpreter runs the next one."""
+        """The interpreter of the next one."""
         self.exits: list[int] = []
-        """How the daemons ended that were ready before, oldest first."""
+        """Exit codes of the daemons that were ready, oldest first."""
         self._daemon: Daemon | None = None
         self._may_start = threading.Event()
         self._may_start.set()
         self._changed = threading.Condition()
         self._clients = threading.local()
         self._closing = False
-        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="restarter", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,14 +49,14 @@ class Keeper:
         self._forget_client()
 
     def daemon(self) -> Daemon:
-        """The daemon that is ready now, or the next one."""
+        """Return the current daemon when it is ready."""
         with self._changed:
             found = self._changed.wait_for(lambda: self._daemon, timeout=DEADLINE_S)
         assert found is not None, f"no daemon came up:\n{self.home.daemon_log()[-3000:]}"
         return found
 
     def end(self, number: int = signal.SIGKILL, *, stay_down: bool = False) -> int:
-        """Signal the daemon and wait for its end; its exit code. `stay_down`: no other starts before `start`."""
+        """Signal the daemon, wait for its end, return its exit code. `stay_down`: start no other one until `start`."""
         if stay_down:
             self._may_start.clear()
         daemon = self.daemon()
@@ -67,15 +67,15 @@ class Keeper:
         return daemon.returncode
 
     def hold(self) -> None:
-        """When the daemon that runs now ends, no other starts before `start`."""
+        """Do not start another daemon until `start` when the current one ends."""
         self._may_start.clear()
 
     def start(self) -> None:
-        """Let daemons start again."""
+        """Start daemons again."""
         self._may_start.set()
 
     def ask(self, method: str, **params: Any) -> Any:
-        """The result of a call that is repeated until a daemon answers: for calls that may be made twice."""
+        """Repeat an idempotent call until a daemon answers, and return its result."""
 
         def once() -> list[Any]:
             try:
@@ -88,7 +88,7 @@ class Keeper:
         return found
 
     def _client(self) -> Client:
-        """One for each thread, as long as its connection lasts."""
+        """Return the client of this thread, connected again if necessary."""
         if not hasattr(self._clients, "client"):
             self._clients.client = Client(autostart=False, environ=self.home.env)
         client: Client = self._clients.client

@@ -1,4 +1,4 @@
-"""Verbs on one job look it up where they act on it, not in a call of its own before."""
+"""Calls on one job look it up in the transaction that changes it, without a query before."""
 
 import asyncio
 from pathlib import Path

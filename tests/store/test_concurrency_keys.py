@@ -1,4 +1,4 @@
-"""Jobs of one key wait for one another."""
+"""Concurrency keys: jobs with the same key do not run at once."""
 
 import pytest
 

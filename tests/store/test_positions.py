@@ -1,4 +1,4 @@
-"""Moving jobs, changing what they wait for, and what `explain` says of them."""
+"""Moving and editing jobs, changing their dependencies, and explaining them."""
 
 from pathlib import Path
 

@@ -1,5 +1,4 @@
-"""Batches as people know them: jobs of one name, and those that wait for the end of all of them. And lines of one
-request that name each other."""
+"""Dependencies on named batches, and dependencies between jobs of one request."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the daemon does by itself is done again when the store was full, or a fault came in between: nothing stays."""
+"""The daemon retries its own work, such as recovery of workers, after a full disk or another error."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence

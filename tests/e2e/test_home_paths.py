@@ -1,4 +1,4 @@
-"""Where queuectl lives: paths of any length, and clients that come at the same time to where nothing runs yet."""
+"""Paths of the home: any length, relative ones; and clients that start at once without a daemon."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""To change many jobs takes few statements more than to change one; of what hangs on others each goes by itself."""
+"""Changing many jobs takes few statements; only jobs with dependents, keys or batches are changed one by one."""
 
 import random
 from collections.abc import Sequence

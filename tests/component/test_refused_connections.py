@@ -1,4 +1,4 @@
-"""A client that is not taken in hears why, whichever of the two is faster; and none is taken in that is never heard."""
+"""Refused clients get an error, also before they send anything; a connection that cannot be served is closed."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Laying hands on jobs, as a person at a terminal and a script do: selectors, the question, dry runs, edit, move."""
+"""Commands that change existing jobs: selectors, confirmation, dry runs, edit, move."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One verb on several jobs: all that were named or none, or of those picked the ones that it fits; and a look alone."""
+"""Actions on several jobs: all jobs given by id or none, the matching ones of a selector, and dry runs."""
 
 import pytest
 
