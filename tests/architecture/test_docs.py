@@ -13,6 +13,13 @@ from queuectld.domain.states import ALLOWED
 from tests.architecture.sources import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+NOT_HISTORY = [path for path in DOCUMENTS if path.name != "CHANGELOG.md" and path.parent.name != "decisions"]
+"""The changelog and the decisions name modules as they were at the time."""
+MODULES = [
+    str(path.relative_to(ROOT))
+    for folder in ("queuectl_client", "queuectld", "tests")
+    for path in ROOT.joinpath(folder).glob("**/*.py")
+]
 WORD = re.compile(r"`([^`]+)`")
 
 
@@ -80,6 +87,14 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert file.exists(), target
         if anchor:
             assert anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("document", NOT_HISTORY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_named_in_backticks_exist(document: Path) -> None:
+    """A path is given from the root or from any folder of the product or the tests: `jobspec.py`, `store/store.py`."""
+    named = re.findall(r"`([\w./]+\.py)(?:::[^`]*)?`", document.read_text())
+    missing = {name for name in named if not any(f"/{module}".endswith(f"/{name}") for module in MODULES)}
+    assert missing == set()
 
 
 def test_every_decision_is_listed() -> None:
