@@ -1,7 +1,8 @@
 """Find and connect to the daemon of this store, and to no other daemon.
 
-Two homes of one user may use the same socket path, and the lock left by a killed daemon may name a socket that another
-daemon uses by now. Jobs sent to it would be stored in the wrong store.
+Two homes of one user may use the same socket path, the lock left by a killed daemon may name a socket that another
+daemon uses by now, and the lock in a copied home names the daemon of the original. Jobs sent there would be stored in
+the wrong store.
 """
 
 import os
@@ -11,7 +12,7 @@ import time
 from typing import Any, Final
 
 from queuectl_client.connect import open_socket, peer_credentials
-from queuectl_client.errors import ConnectionLost, NoDaemon, from_wire, no_answer
+from queuectl_client.errors import ConnectionLost, ForeignServer, NoDaemon, from_wire, no_answer
 from queuectl_client.paths import Paths, read_lock
 from queuectl_client.plainfile import is_locked
 from queuectl_client.protocol import rpc
@@ -30,9 +31,16 @@ def connect_to_daemon(paths: Paths) -> socket.socket:
         return open_socket(paths.socket)
     lock = read_lock(paths.lock)
     path = str(lock.get("socket") or paths.socket)
-    connection = open_socket(path)
-    if peer_credentials(connection)[0] == lock.get("pid") or (path == paths.socket and paths.has_own_socket):
-        return connection  # the peer wrote the lock of this store
+    try:
+        connection = open_socket(path)
+    except ForeignServer:
+        if path == paths.socket or is_locked(paths.lock):
+            raise
+        path = paths.socket  # nobody stands behind what the lock says
+        connection = open_socket(path)
+    wrote_lock = peer_credentials(connection)[0] == lock.get("pid") and lock.get("store") == paths.store
+    if wrote_lock or (path == paths.socket and paths.has_own_socket):
+        return connection
     if "socket" in lock and is_locked(paths.lock):
         return connection  # socket activation, or another pid namespace
     # The lock is stale or not written yet, or this is another store's daemon. Ask it, over a separate connection: hello

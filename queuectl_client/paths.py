@@ -29,7 +29,7 @@ class Paths(NamedTuple):
     socket: str
     store: str
     lock: str
-    """Held by the running daemon; its one JSON line names `pid`, `socket` and `version`."""
+    """Held by the running daemon; its one JSON line names `pid`, `socket`, `store` and `version`."""
     start_lock: str
     """Held by a process that is about to become the daemon."""
     logs: str
@@ -74,7 +74,7 @@ def socket_in_use(paths: Paths) -> str:
 
 
 def read_lock(path: str) -> dict[str, object]:
-    """Return the content of the daemon's lock: `pid`, `socket`, `version`. Empty if it is missing or incomplete.
+    """Return the content of the daemon's lock: `pid`, `socket`, `store`, `version`. Empty if missing or incomplete.
 
     Never blocks or raises, whatever kind of file it is. `socket` is returned only if it is a possible path.
     """

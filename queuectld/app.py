@@ -112,7 +112,7 @@ class _Daemon:
 
     def _tell_ready(self, loop: asyncio.AbstractEventLoop) -> None:
         start = self._start
-        start.lock.announce(Path(start.paths.socket))
+        start.lock.announce(Path(start.paths.socket), start.paths.store)
         start.ready_line.ready()
         start.notifier.ready(loop, f"Serving at {start.paths.socket}")
         if bound := list(ownlimits.binding(0)):

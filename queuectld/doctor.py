@@ -87,9 +87,10 @@ def _settings(paths: Paths) -> Iterator[Finding]:
 
 def _daemon(paths: Paths) -> Iterator[Finding]:
     lock = read_lock(paths.lock)
-    socket = Path(str(lock.get("socket") or paths.socket))
+    is_held = is_locked(paths.lock)
+    socket = Path(str(lock.get("socket") or paths.socket) if is_held else paths.socket)
     answers = is_answered(socket)
-    if is_locked(paths.lock):
+    if is_held:
         pid = lock.get("pid")
         if answers:
             yield Finding(OK, "daemon", f"runs as process {pid} and answers at {socket}")

@@ -44,9 +44,10 @@ class DaemonLock:
         self._start = start
         self._lock = lock
 
-    def announce(self, socket: Path) -> None:
-        """Write the socket to the lock file, and release the start lock."""
-        said = json.dumps({"pid": os.getpid(), "socket": str(socket), "version": __version__}) + "\n"
+    def announce(self, socket: Path, store: str) -> None:
+        """Write the socket and the store to the lock file, and release the start lock."""
+        content = {"pid": os.getpid(), "socket": str(socket), "store": store, "version": __version__}
+        said = json.dumps(content) + "\n"
         line = said.encode("utf-8", "surrogateescape")
         # One write over the old line, then the rest cut off: a reader never sees an empty file.
         os.pwrite(self._lock, line, 0)

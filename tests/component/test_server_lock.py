@@ -123,8 +123,8 @@ def test_removal_of_the_file_is_noticed(place: Path) -> None:
 def test_the_lock_names_the_daemon_and_is_empty_afterwards(place: Path) -> None:
     taken = lock.take(place / "start.lock", place / "q.lock")
     assert isinstance(taken, DaemonLock)
-    taken.announce(place / ("a" * 50))
-    taken.announce(place / "b")
+    taken.announce(place / ("a" * 50), "s")
+    taken.announce(place / "b", "s")
     assert lock.holder_of(place / "q.lock") == Holder(os.getpid(), place / "b", "0.1.0")
     assert json.loads((place / "q.lock").read_text())["socket"] == str(place / "b")
     assert stat.S_IMODE(os.stat(place / "q.lock").st_mode) == 0o600
@@ -137,7 +137,7 @@ import sys
 from pathlib import Path
 from queuectld import lock
 taken = lock.take(Path(sys.argv[1], "start.lock"), Path(sys.argv[1], "q.lock"))
-taken.announce(Path(sys.argv[1], "q.sock"))
+taken.announce(Path(sys.argv[1], "q.sock"), "s")
 print("held", flush=True)
 sys.stdin.readline()
 """
@@ -204,7 +204,7 @@ def test_a_candidate_waits_as_long_as_another_takes_to_start(place: Path, monkey
     waits = re.compile(rf"-> FLOCK.*:{(place / 'start.lock').stat().st_ino} ")
     eventually(lambda: found or waits.search(Path("/proc/locks").read_text()))
     with bind(place / "q.sock").listening:
-        first.announce(place / "q.sock")
+        first.announce(place / "q.sock", "s")
         second.join(20)
     assert isinstance(found[0], Holder)
     first.release()
@@ -232,7 +232,7 @@ def test_a_removed_lock_file_is_not_mistaken_for_the_lock(place: Path, monkeypat
     monkeypatch.setattr(lock, "_flock_within", removed_meanwhile)
     taken = lock.take(place / "start.lock", place / "q.lock")
     assert isinstance(taken, DaemonLock)
-    taken.announce(place / "q.sock")
+    taken.announce(place / "q.sock", "s")
     assert lock.holder_of(place / "q.lock") is not None
     taken.release()
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -98,6 +99,29 @@ def test_a_daemon_of_another_store_is_none(house: Home) -> None:
         assert client.server["store"] == f"{house.path}/other/queuectl.db"
     for env in (mine, other):
         cli(house, env, "daemon", "stop")
+
+
+def test_the_copy_of_a_home_has_a_daemon_of_its_own(house: Home) -> None:
+    """Its lock names the original's daemon, which lives and has the pid that the lock tells."""
+    original, copy = environment(house, QUEUECTL_HOME="original"), environment(house, QUEUECTL_HOME="copy")
+    cli(house, original, "enqueue", "-q", "--id", "first", "true")
+    subprocess.run(["cp", "-a", house.path / "original", house.path / "copy"], check=True)
+    cli(house, copy, "enqueue", "-q", "--id", "second", "true")
+    info = json.loads(cli(house, copy, "daemon", "status", "--json"))
+    assert info["store"] == f"{house.path}/copy/queuectl.db"
+    assert [job["id"] for job in json.loads(cli(house, original, "list", "--json"))] == ["first"]
+    cli(house, copy, "daemon", "stop", "--now")
+    assert json.loads(cli(house, original, "--no-autostart", "daemon", "status", "--json"))["pid"] != info["pid"]
+    cli(house, original, "daemon", "stop")
+
+
+def test_a_lock_that_nobody_holds_stands_in_nobodys_way(house: Home) -> None:
+    env = environment(house, QUEUECTL_HOME="mine")
+    (house.path / "mine").mkdir(mode=0o700)
+    lock = house.path / "mine/queuectld.lock"
+    lock.write_text(json.dumps({"pid": 1, "socket": "/etc/passwd", "version": "0.1.0"}) + "\n")
+    assert json.loads(cli(house, env, "list", "--json")) == []
+    cli(house, env, "daemon", "stop")
 
 
 def test_a_daemon_whose_socket_a_service_manager_listens_on_is_known_by_its_lock(house: Home) -> None:
