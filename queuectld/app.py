@@ -91,12 +91,12 @@ class _Daemon:
         workers = Listener(loop, [worker_socket], core.admit_worker)
         try:
             await core.start(lambda: workers.serve(lock), by_hand=start.by_hand)
-            connections = Connections(core.service, room_for_clients(start.settings.max_connections))
+            connections = Connections(core.service, client_limit(start.settings.max_connections))
             listener = Listener(loop, start.sockets, connections.admit)
             listener.serve(lock)
             _configure_garbage_collection()
             failpoints.reached("daemon.serving")
-            self._tell_ready(loop)
+            self._report_ready(loop)
             await self._end.wait()
             log.info("ending")
             start.notifier.stopping()
@@ -110,7 +110,7 @@ class _Daemon:
         log.info("ended")
         return 1 if self._is_broken else 0
 
-    def _tell_ready(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _report_ready(self, loop: asyncio.AbstractEventLoop) -> None:
         start = self._start
         start.lock.announce(Path(start.paths.socket), start.paths.store)
         start.ready_line.ready()
@@ -140,7 +140,7 @@ def raise_descriptor_limit() -> int:
     return soft
 
 
-def room_for_clients(wanted: int) -> int:
+def client_limit(wanted: int) -> int:
     """Return the client limit that leaves descriptors for the store and workers (two each)."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = wanted if soft == resource.RLIM_INFINITY else max(LEAST_CLIENTS, soft - KEPT_DESCRIPTORS)

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.verb, options.file, socket=options.socket, force=options.force, repair=options.repair
         )
     if options.autostarted:
-        ownlimits.take_own()
+        ownlimits.reset_inherited()
     logs.to_stderr("info")
     ready_line = ReadyLine(options.ready_fd)
     try:
@@ -108,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         default="serve",
         help="serve until told to end (default); doctor: what is wrong, as JSON; backup: copy the store to FILE",
     )
-    parser.add_argument("file", nargs="?", metavar="FILE", help="where the backup goes")
-    parser.add_argument("--force", action="store_true", help="put the backup in the place of another file")
-    parser.add_argument("--repair", action="store_true", help="doctor: mend the store first; no daemon may run")
-    parser.add_argument("--socket", metavar="PATH", help="where to listen (default: the place that clients look at)")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="path of the backup")
+    parser.add_argument("--force", action="store_true", help="backup: replace an existing file")
+    parser.add_argument("--repair", action="store_true", help="doctor: repair the store first, without a daemon")
+    parser.add_argument("--socket", metavar="PATH", help="path of the socket (default: where clients look for it)")
     parser.add_argument("--autostarted", action="store_true", help="run detached and log to queuectld.log")
     parser.add_argument("--by-hand", action="store_true", help="a person asked for it: detached workers come back")
     parser.add_argument(

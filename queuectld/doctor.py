@@ -1,4 +1,4 @@
-"""Diagnoses the store, its folders and its daemon. Only `mend` changes anything.
+"""Diagnoses the store, its folders and its daemon. Only `repair_store` changes anything.
 
 Works with or without a running daemon, also when the daemon refuses to start.
 """
@@ -47,7 +47,7 @@ def examine(paths: Paths, progress: Progress) -> list[Finding]:
     return [finding for look in looks for finding in look]
 
 
-def mend(paths: Paths) -> list[Finding]:
+def repair_store(paths: Paths) -> list[Finding]:
     """Repair the store, holding the daemon's lock so that no daemon can start."""
     store = Path(paths.store)
     try:
@@ -65,7 +65,7 @@ def mend(paths: Paths) -> list[Finding]:
     finally:
         os.close(descriptor)
     if backup is None:
-        return [Finding(OK, "repair", "there was nothing to mend")]
+        return [Finding(OK, "repair", "there was nothing to repair")]
     done = [Finding(OK, "repair", f"mended: {name} ({rows:,})") for name, rows in mended.items()]
     return [*done, Finding(OK, "repair", f"the store as it was is kept in {backup}")]
 
@@ -80,7 +80,7 @@ def _settings(paths: Paths) -> Iterator[Finding]:
     try:
         read_settings(path)
     except SettingsRefused as refused:
-        yield Finding(PROBLEM, "settings file", str(refused), f"mend or remove {path}")
+        yield Finding(PROBLEM, "settings file", str(refused), f"correct or remove {path}")
     else:
         yield Finding(OK, "settings file", str(path) if path.exists() else f"{path} is not there; defaults hold")
 

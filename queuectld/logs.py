@@ -37,13 +37,13 @@ class LineFormatter(logging.Formatter):
         entry = f"{at}.{int(record.msecs):03d}Z {record.levelname} {record.getMessage()}"
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, OSError):
-            entry += f": {error}{_place(error.__traceback__)}"
+            entry += f": {error}{_location(error.__traceback__)}"
         elif record.exc_info:
             entry += "\n" + self.formatException(record.exc_info)
         return escaped(entry).replace("\n", "\n    ")
 
 
-def _place(trace: TracebackType | None) -> str:
+def _location(trace: TracebackType | None) -> str:
     """Return the location where it was raised."""
     frames = traceback.extract_tb(trace)
     return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""

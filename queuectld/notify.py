@@ -33,13 +33,13 @@ class Notifier:
 
     def ready(self, loop: "asyncio.AbstractEventLoop", status: str) -> None:
         """Report readiness, and start the watchdog beat from this loop."""
-        self._tell(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={status}")
         if self._gap_s is not None:
             self._next_beat(loop)
 
     def stopping(self) -> None:
         """Report the shutdown."""
-        self._tell("STOPPING=1")
+        self._send("STOPPING=1")
 
     def close(self) -> None:
         """Stop the beat."""
@@ -48,10 +48,10 @@ class Notifier:
 
     def _next_beat(self, loop: "asyncio.AbstractEventLoop") -> None:
         assert self._gap_s is not None
-        self._tell("WATCHDOG=1")
+        self._send("WATCHDOG=1")
         self._beat = loop.call_later(self._gap_s, self._next_beat, loop)
 
-    def _tell(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from queuectl_client import paths as places
-from queuectld.doctor import Finding, examine, is_well, mend
+from queuectld.doctor import Finding, examine, is_well, repair_store
 from queuectld.logs import escaped
 from queuectld.store import maintenance
 from queuectld.store.maintenance import Progress
@@ -28,9 +28,9 @@ def run(verb: str, file: str | None, *, socket: str | None, force: bool, repair:
     """Run `doctor` or `backup`. Returns 0; 1 for problems or a failed backup; 2 for bad usage."""
     paths = places.resolve(socket=socket)
     if verb == "doctor":
-        mended: list[Finding] = mend(paths) if repair else []
+        repaired: list[Finding] = repair_store(paths) if repair else []
         with _progress() as progress:
-            found = mended + examine(paths, progress)
+            found = repaired + examine(paths, progress)
         print(json.dumps([finding._asdict() for finding in found]))
         return 0 if is_well(found) else 1
     if file is None:

@@ -46,7 +46,7 @@ _TOLD: Final = (
 _MOST_CPUS: Final = 4096
 
 
-def take_own() -> None:
+def reset_inherited() -> None:
     """Reset inherited limits, priorities, CPU affinity and signals, as far as permitted."""
     for which in _WITHOUT_END:
         with contextlib.suppress(ValueError, OSError):

@@ -35,7 +35,7 @@ class Listener:
         self._loop = loop
         self._sockets = list(sockets)
         self._admit = admit
-        self._watch = FileWatch(loop, self.look_after)
+        self._watch = FileWatch(loop, self.bind_lost_again)
         self._retry_s = FIRST_RETRY_S
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,7 +57,7 @@ class Listener:
             bound.listening.close()
         self._sockets.clear()
 
-    def look_after(self) -> None:
+    def bind_lost_again(self) -> None:
         """Bind the sockets again whose file was removed or replaced."""
         if self._timer is not None:
             self._timer.cancel()
@@ -71,7 +71,7 @@ class Listener:
             bound = bind(lost.path)
         except SocketRefused as refused:
             log.warning("the socket was removed and cannot be bound again yet: %s", refused)
-            self._timer = self._loop.call_later(self._retry_s, self.look_after)
+            self._timer = self._loop.call_later(self._retry_s, self.bind_lost_again)
             self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
             return lost
         log.warning("the socket was removed; bound it again: %s", bound.path)

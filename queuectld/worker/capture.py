@@ -108,7 +108,7 @@ class Capture:
         """Give the files their final names and return [size, inline, files] for the outcome. Leaves the pipe open."""
         if self._memory is not None:
             if self._through:
-                self._files.take_back()
+                self._files.discard()
             return [self.size, bytes(self._memory), []]
         try:
             return [self.size, None, self._files.keep(seq, run)]

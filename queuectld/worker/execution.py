@@ -184,20 +184,20 @@ class Execution:
             if self._announced is None and self.pid:
                 self._pipes.watch(self._output_came)
             self._pipes.write_through()
-            self._tell_output()
+            self._report_output()
 
     def send(self, number: int, data: bytes, eof: bool) -> None:
         """Write to its stdin, and close it afterwards if `eof`. Answered by a `sent` frame with this number."""
         if self._stdin is None:
-            self._tell_sent(number, "closed")
+            self._answer_send(number, "closed")
         else:
             self._stdin.take(number, data, eof)
 
     def _open_stdin(self) -> OpenStdin:
         first = (self._job.get("stdin") or "").encode("utf-8", "surrogateescape")
-        return OpenStdin(self._loop, first, self._tell_sent)
+        return OpenStdin(self._loop, first, self._answer_send)
 
-    def _tell_sent(self, number: int, refused: str | None) -> None:
+    def _answer_send(self, number: int, refused: str | None) -> None:
         body = {"seq": self.seq, "run": self.run, "number": number, "refused": refused}
         self._worker.uplink.send("sent", body)
 
@@ -279,9 +279,9 @@ class Execution:
         now = time.monotonic()
         self._deadlines.output_came(now)
         if self._followed and self._loop.when("tell") is None:
-            self._loop.at("tell", now + frames.TELL_EVERY_MS / 1000, self._tell_output)
+            self._loop.at("tell", now + frames.OUTPUT_INTERVAL_MS / 1000, self._report_output)
 
-    def _tell_output(self) -> None:
+    def _report_output(self) -> None:
         self._worker.uplink.send("output", {"seq": self.seq, "run": self.run, "output": self._pipes.snapshot})
 
     # The end

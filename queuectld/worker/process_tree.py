@@ -111,7 +111,7 @@ class ProcessTree:
         living = [one for top in fresh for one in (top, *procfs.descendants(top.pid)) if one.is_alive]
         if self._group is not None:
             living = self._with_group(living)
-            self._group.expel()
+            self._group.move_others_out()
         return living
 
     def disown(self, child: int) -> None:
@@ -120,7 +120,7 @@ class ProcessTree:
         if process is not None:
             self._left.add(process.identity)
         if self._group is not None:
-            self._group.expel()
+            self._group.move_others_out()
 
     @property
     def group_path(self) -> str | None:

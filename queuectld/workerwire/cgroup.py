@@ -39,7 +39,7 @@ class WorkerGroup:
         """Return the other living processes; an empty list if the group is not pure."""
         return _living(self.pids()) if self.is_pure else []
 
-    def expel(self) -> None:
+    def move_others_out(self) -> None:
         """Move all other processes to the parent group: they no longer belong to a job."""
         for _ in range(procfs.SWEEPS):  # a process that forks meanwhile adds one
             others = self.pids()

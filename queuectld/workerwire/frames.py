@@ -8,7 +8,7 @@ worker to daemon:
             running: null | {seq, run, pid, start_time, started_ms, paused}, ended: [outcome bodies]}
   running  {seq, run, pid, start_time, started_ms}   once a job has run RUNNING_AFTER_MS, not for shorter ones
   output   {seq, run, output: {stream: [size, inline, files]}}   while followed: the current output; sent at
-           once, then after each change, at most every TELL_EVERY_MS
+           once, then after each change, at most every OUTPUT_INTERVAL_MS
   ended    outcome body: the fields of `queuectld.domain.outcome.Outcome`, `kind` as its word and
            `output` as {stream: [size, inline | null, [[file below the log folder, offset, length], ...]]}
   returned {seq, run, short}   a `run` that was not started: it arrived while the worker was busy or draining, or
@@ -48,7 +48,7 @@ frame and never answer it, so the daemon does not send it and reports an error t
 """
 RUNNING_AFTER_MS: Final = 100
 """No `running` frame is sent for jobs that end sooner, to save work for short jobs."""
-TELL_EVERY_MS: Final = 50
+OUTPUT_INTERVAL_MS: Final = 50
 ENVIRONMENTS_KEPT: Final = 16
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """Stdin and environment of a job arrive in client messages of at most 8 MiB each; the rest is reserve."""

@@ -64,7 +64,7 @@ class OutputFiles:
 
         Raises OSError. After `abandon_piece`, the next write starts a new piece.
         """
-        descriptor, room = self._place(offset)
+        descriptor, room = self._current_piece(offset)
         written = os.write(descriptor, memoryview(data)[:room])
         self._pieces[-1].length += written
         return written
@@ -74,7 +74,7 @@ class OutputFiles:
 
         Raises BlockingIOError if the pipe is empty, or OSError like `write`.
         """
-        descriptor, room = self._place(offset)
+        descriptor, room = self._current_piece(offset)
         moved = os.splice(source, descriptor, min(count, room))
         self._pieces[-1].length += moved
         return moved
@@ -87,7 +87,7 @@ class OutputFiles:
         if self._pieces and not self._pieces[-1].length:
             _remove(self._pieces.pop().path)
 
-    def take_back(self) -> None:
+    def discard(self) -> None:
         """Discard the files of a run whose output is stored inline. The first stays open, empty, for the next run."""
         if self._current is not None and len(self._pieces) == 1:
             os.ftruncate(self._current, 0)
@@ -113,13 +113,13 @@ class OutputFiles:
 
     def close(self) -> None:
         """Close and remove all files: the worker ends."""
-        self.take_back()
+        self.discard()
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
             _remove(os.path.join(self._folder, self._prefix + "0.log"))
 
-    def _place(self, offset: int) -> tuple[int, int]:
+    def _current_piece(self, offset: int) -> tuple[int, int]:
         """Return the descriptor to write to and the number of bytes that fit."""
         if self._current is not None:
             piece = self._pieces[-1]
@@ -129,7 +129,7 @@ class OutputFiles:
         if len(self._pieces) > NEWEST_PIECES:
             _remove(self._pieces.pop(1).path)
         if self._current is not None:
-            return self._go_on(self._current)
+            return self._start_piece(self._current)
         path = f"{os.path.join(self._folder, self._prefix)}{offset}.log"
         if self._spare is not None and offset == 0:
             self._current, self._spare = self._spare, None
@@ -138,12 +138,12 @@ class OutputFiles:
         self._pieces.append(Piece(path, offset))
         return self._current, self._size_of(len(self._pieces) - 1)
 
-    def _go_on(self, full: int) -> tuple[int, int]:
+    def _start_piece(self, full: int) -> tuple[int, int]:
         """Start the next piece with the incomplete line from the end of the full one."""
         before = self._pieces[-1]
         size = self._size_of(len(self._pieces))
         most = min(LINE_BYTES, size // 2, before.length // 2)
-        tail = _begun_line(os.pread(full, most, before.length - most))
+        tail = _incomplete_line(os.pread(full, most, before.length - most))
         piece = Piece("", before.offset + before.length - len(tail))
         piece.path = f"{os.path.join(self._folder, self._prefix)}{piece.offset}.log"
         descriptor = _create(piece.path)
@@ -177,7 +177,7 @@ class OutputFiles:
         self._pieces.clear()
 
 
-def _begun_line(data: bytes) -> bytes:
+def _incomplete_line(data: bytes) -> bytes:
     """Return the text after the last newline, or else the last carriage return; empty if there is neither."""
     end = data.rfind(b"\n") + 1 or data.rfind(b"\r") + 1
     return data[end:] if end else b""
