@@ -104,7 +104,7 @@ class Intake:
             commit = partial(idempotency.commit_many, token=token, added=added, now=now, request=request)
             return await self._writer.submit(commit)
         except BaseException:
-            self._in_background(self._discard(token))
+            self._in_background(self.discard_upload(token))
             raise
 
     async def open_upload(self, *, now: Now) -> str:
@@ -143,17 +143,14 @@ class Intake:
         return await self._writer.submit(partial(idempotency.commit_upload_once, token=token, now=now, request=request))
 
     async def discard_upload(self, token: str) -> None:
-        """Discard the upload and delete its rows in slices."""
-        await self._clear(await self._mark_discarded(token))
+        """Discard the upload and delete its rows in slices. Do nothing if it was discarded already, by a refusal."""
+        with contextlib.suppress(Refused):
+            await self._clear(await self._mark_discarded(token))
 
     async def discard_open_uploads(self) -> None:
         """Discard the uploads left open by the last daemon, in slices."""
         for number in await self._writer.submit(uploads.mark_abandoned):
             await self._clear(number)
-
-    async def _discard(self, token: str) -> None:
-        with contextlib.suppress(Refused):  # discarded already
-            await self.discard_upload(token)
 
     async def _mark_discarded(self, token: str) -> int:
         return await self._writer.submit(partial(uploads.discard_upload, token=token))

@@ -5,6 +5,7 @@ import pytest
 from queuectl_client.protocol.vocabulary import ErrorCode, JobState
 from queuectld.domain.errors import Refused
 from queuectld.domain.retry import RetryPolicy
+from queuectld.store.writes import dependencies
 from tests.store import verbs
 from tests.store.lab import Lab, in_lab, new
 
@@ -167,3 +168,31 @@ async def test_a_parent_that_comes_later_and_is_cancelled_takes_its_child_along(
     jobs = [new(id="b", depends_on=(("a", "completed"),)), new(id="a", depends_on=(("done", "dead"),))]
     await lab.store.intake.add_many(jobs, now=lab.now)
     assert [(await lab.get(seq)).state for seq in (2, 3)] == [JobState.CANCELLED, JobState.CANCELLED]
+
+
+@in_lab
+async def test_a_chain_within_its_batch_may_have_any_length(lab: Lab) -> None:
+    """Nothing waits for the batch, so no job of it can wait for itself, and the ancestors need not be walked."""
+    token = await lab.store.intake.open_upload(now=lab.now)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dependencies, "MAX_VISITED", 20)
+        for start in range(0, 60, 10):
+            chain = [
+                new(id=f"c{each}", batch="b", depends_on=((f"c{each - 1}", "completed"),) if each else ())
+                for each in range(start, start + 10)
+            ]
+            await lab.store.intake.add_to_upload(token, chain, now=lab.now)
+    assert (await lab.store.intake.commit_upload(token, now=lab.now)).count == 60
+
+
+@in_lab
+async def test_a_job_that_would_wait_for_its_own_batch_by_way_of_others_is_refused(lab: Lab) -> None:
+    await lab.add(batch="b")
+    await lab.add(id="after", depends_on=(("batch:b", "any"),))
+    await lab.add(id="later", depends_on=(("after", "any"),))
+    for few in (0, 100):  # the ancestors of the job are walked, or what waits for the batch
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dependencies, "FEW_DEPENDENTS", few)
+            with pytest.raises(Refused, match="dependency cycle: the job is in the batch 'b'"):
+                await lab.add(batch="b", depends_on=(("later", "any"),))
+            await lab.add(batch="c", depends_on=(("later", "any"),))

@@ -38,6 +38,7 @@ from queuectld.store.writes.dependencies import (
     resolve,
     take_forward,
     waits_for,
+    waits_for_batch,
 )
 from queuectld.store.writes.dependents import note_end
 from queuectld.store.writes.transitions import job, snapshot, transition
@@ -193,8 +194,8 @@ class Adder:
             return
         found = batches.find(self._session, new.batch)
         own = BATCH_PREFIX + new.batch
-        if own in parents.later or (found is not None and waits_for(
-            self._session, parents.waits_for, -found.id, self._looked_at
+        if own in parents.later or (found is not None and waits_for_batch(
+            self._session, parents.waits_for, found.id, self._looked_at
         )):  # fmt: skip
             message = f"dependency cycle: the job is in the batch {new.batch!r} and would wait for itself"
             raise Refused(ErrorCode.CONFLICT, message, {"key": "depends_on"})

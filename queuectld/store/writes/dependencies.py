@@ -4,7 +4,7 @@ Resolved in slices, so that a parent with a hundred thousand children does not d
 """
 
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
@@ -58,6 +58,8 @@ _FIRST_FORWARD: Final = statement(
     Forward.select(Forward.parent_id, Forward.child).where(Forward.upload == arg("upload")).limit(arg("one"))
 )
 FORGET_FORWARDS: Final = statement(Forward.delete().where(Forward.upload == arg("upload")))
+FEW_DEPENDENTS: Final = 100
+"""Up to so many jobs that wait for a batch are walked when a job is added to it."""
 MAX_VISITED: Final = 20_000
 """Maximum number of jobs visited by the cycle check of one request; about 0.1 s."""
 
@@ -171,6 +173,30 @@ def waits_for(session: Session, parents: Iterable[int], goal: int, cleared: set[
             raise Refused(ErrorCode.TOO_LARGE, message)
         ahead.extend(row[0] for row in session.execute(_PARENTS, {"child": each}))
     return False
+
+
+def waits_for_batch(session: Session, parents: Mapping[int, str], batch: int, cleared: set[int]) -> bool:
+    """Whether one of these jobs waits for the batch, directly or by way of others. `cleared`: see `waits_for`.
+
+    Few jobs wait for most batches, if any: they are walked rather than the ancestors of each job that is added.
+    """
+    dependents = _dependents_of(session, -batch)
+    if dependents is None:
+        return waits_for(session, parents, -batch, cleared)
+    return not dependents.isdisjoint(parents)
+
+
+def _dependents_of(session: Session, parent: int) -> set[int] | None:
+    """Return this parent and all that waits for it; None if that is more than FEW_DEPENDENTS."""
+    found, ahead = {parent}, [parent]
+    while ahead:
+        values = {"parent": ahead.pop(), "slice": FEW_DEPENDENTS}
+        new = {child for child, _ in session.execute(_CHILDREN, values)} - found
+        found |= new
+        ahead += new
+        if len(found) > FEW_DEPENDENTS:
+            return None
+    return found
 
 
 def id_of(session: Session, seq: int) -> str:
