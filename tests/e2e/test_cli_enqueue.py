@@ -19,11 +19,11 @@ BAD_INPUT: Final = [
     (['{"command": "x", "timeot": 3}'], "timeout"),
     (['{"command": "x", "priority": 99999999999999999999999}'], "priority"),
     (['{"command": "x", "timeout": NaN}'], "timeout"),
-    (['{"command": "x", "timeout": -1}'], "timeout is -1"),
-    (['{"command": "x", "max_retries": 1.5}'], "max_retries is 1.5"),
+    (['{"command": "x", "timeout": -1}'], "invalid timeout: -1; expected"),
+    (['{"command": "x", "max_retries": 1.5}'], "invalid max_retries: 1.5; expected"),
     (['{"command": "x", "hold": "yes"}'], "hold"),
     (['{"command": "x", "name": "\\ud800"}'], "surrogate U+D800"),
-    (["true", "--max-retries=-1"], "max_retries is -1"),
+    (["true", "--max-retries=-1"], "invalid max_retries: -1; expected"),
     (["true", "--max-retries", "x"], "x"),
     (["true", "--run-at", "soon"], "ISO 8601"),
     (["true", "--delay", "soon"], "'soon' is not a valid duration"),
@@ -251,7 +251,7 @@ def test_a_job_whose_number_is_hidden_by_an_id_is_named_by_a_range(home: Home) -
 def test_an_id_that_could_never_be_meant_is_refused(home: Home, id: str) -> None:
     refused = home.cli("enqueue", "--id", id, "true")
     assert refused.returncode == 2
-    assert "id is" in refused.stderr
+    assert "invalid id: " in refused.stderr
     assert "neither 'all' nor 'last'" in refused.stderr
 
 

@@ -310,7 +310,7 @@ def test_a_release_of_a_job_that_is_not_held_says_what_lets_it_run(home: Home) -
     ):  # fmt: skip
         refused = home.cli("release", job)
         assert refused.returncode == 5
-        assert refused.stderr.startswith(f"Error: Job {job} is not held; it ")
+        assert refused.stderr.startswith(f"Error: {job} is not held; it ")
         assert refused.stderr.endswith(f": queuectl {way_out}\n")
         home.ok(*way_out.split())
     eventually(lambda: (home.states()["late"], home.states()["child"]) == ("completed", "completed"))
