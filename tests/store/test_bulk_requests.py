@@ -135,6 +135,21 @@ def test_a_turn_admits_one_step_while_others_wait(waits: bool, steps: int, tmp_p
     scenario(tmp_path)
 
 
+@in_lab
+async def test_a_turn_that_shares_its_commit_admits_one_step(lab: Lab) -> None:
+    token = await lab.store.intake.open_upload(now=lab.now)
+    await lab.store.intake.add_to_upload(token, [new(queue="sent")] * turn.SLICE, now=lab.now)
+    await lab.store.intake.commit_upload(token, now=lab.now)
+    gate = Gate()
+    first = lab.store._writer.submit(gate, 1)
+    await asyncio.get_running_loop().run_in_executor(None, gate.reached.wait)
+    both = asyncio.gather(lab.turn(), lab.add())
+    await asyncio.sleep(0)  # both are submitted, and the gate's commit is under way
+    gate.open()
+    await asyncio.gather(first, both)
+    assert (await lab.store.counts()).ready["sent"] == turn.STEP
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_the_end_of_a_parent_of_many_is_told_step_by_step_while_others_wait(waits: bool, tmp_path: Any) -> None:
     @in_lab

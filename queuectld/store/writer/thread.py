@@ -73,10 +73,11 @@ class Writer:
         self._deliver = deliver
         self._on_broken = on_broken
         self._queue = RequestQueue()
-        session.others_wait = self._queue.others_wait
+        session.others_wait = self._others_wait
         self._broken: StoreFailed | None = None
         self._commits = 0
         self._changes = connection.total_changes
+        self._group_size = 0
         self._log_path = path.with_name(path.name + "-wal")
         self._log_base = LOG_LIMIT_BYTES
         """Size of the log from which its growth is counted."""
@@ -151,6 +152,7 @@ class Writer:
         if self._broken is not None:
             self._refuse(group, self._broken)
             return
+        self._group_size = len(group)
         start = self._session.savepoint()
         execute = self._connection.execute
         results: list[Result] = []
@@ -192,6 +194,10 @@ class Writer:
         self._commits += PATIENT_COMMITS if group[0].priority is Priority.IDLE else 1
         if self._checkpoint_is_due():
             self._checkpoint("PASSIVE")
+
+    def _others_wait(self) -> bool:
+        """Whether requests wait for the request that runs: those that share its commit, or that come after it."""
+        return self._group_size > 1 or self._queue.others_wait()
 
     def _run(self, request: WriteRequest, *, alone: bool) -> Result:
         """Run one request; if it fails, undo only this one. A single request needs no savepoint."""
