@@ -275,6 +275,10 @@ def test_jobs_that_were_printed_are_enqueued_again_with_new_ids(home: Home) -> N
     assert "'a'" in refused.stderr
     assert refused.stderr.rstrip().endswith("nothing was stored; to give each job a new id: --new-ids")
     assert ".;" not in refused.stderr
+    home.ok("enqueue", "-q", "--unique", "u", "--hold", "--queue", "other", "true")
+    taken = home.cli("enqueue", "-f", "-", input='{"command":"true","unique_key":"u"}')
+    assert (taken.returncode, "--new-ids" in taken.stderr) == (5, False), "a new id frees no unique key"
+    home.ok("rm", "last", "-y")
     home.ok("enqueue", "-q", "-f", "-", "--new-ids", input=printed)
     home.ok("enqueue", "-q", "-f", "-", "--new-ids", input=home.ok("show", "a", "--json"))
     jobs = home.json("list")

@@ -171,7 +171,7 @@ async def test_a_unique_key_is_free_when_its_job_has_ended(lab: Lab) -> None:
     first = await lab.add(unique_key="u")
     with pytest.raises(Refused) as refused:
         await lab.add(unique_key="u")
-    assert refused.value.data == {"id": first.id, "seq": first.seq}
+    assert refused.value.data == {"id": first.id, "seq": first.seq, "key": "unique_key"}
     assert (await lab.add(unique_key="u", on_conflict="skip")).id == first.id
     await lab.turn([lab.end(await lab.claim())])
     second = await lab.add(unique_key="u")

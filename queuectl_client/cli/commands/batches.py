@@ -160,7 +160,7 @@ def _naming_the_way_out(file: str | None, *, new_ids: bool) -> Iterator[None]:
     try:
         yield
     except Conflict as error:
-        if file is None or new_ids or "id" not in error.data:
+        if file is None or new_ids or "id" not in error.data or "key" in error.data:
             raise
         raise Conflict(f"{error.message.removesuffix('.')}; to give each job a new id: --new-ids", error.data) from None
 

@@ -387,7 +387,7 @@ class Adder:
         message = f"the unique key {unique!r} is held by job {holder_id} ({state}) until it has ended"
         if conflict == "replace":
             message += "; a running job, or any job by a batch in several messages, is not replaced"
-        raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq})
+        raise Refused(ErrorCode.CONFLICT, message, {"id": holder_id, "seq": seq, "key": "unique_key"})
 
     def _is_of_this_upload(self, seq: int) -> bool:
         row = self._session.execute(_UPLOAD_OF, {"seq": seq}).fetchone()
