@@ -7,6 +7,7 @@ exited with 0, the pipes are drained, the leader is reaped, the outcome is repor
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -75,7 +76,11 @@ class Execution:
     def begin(self) -> None:
         """Record the run in the state file, then start it. It may have ended when this returns."""
         # Before the process exists: a run without a record never started, and may start elsewhere at once.
-        self._write_state(0, None)
+        error = self._write_state(0, None)
+        if error is not None:
+            # Recovery would take the run for one that never started, so it must not start.
+            self._return_to_daemon(f"cannot write the state file: {error.strerror}")
+            return
         failpoints.reached("worker.noted")
         self._start()
 
@@ -127,11 +132,16 @@ class Execution:
         self._deadlines.begin(self._started, job["timeout_ms"], job["stall_timeout_ms"], self._past_deadline)
 
     def _is_not_over_at_once(self) -> None:
+        if self._pidfd is None:
+            self._child_ended()  # it may have ended before SIGCHLD was handled
+            if self._worker.execution is not self or self._status is not None:
+                return
         self._pipes.watch(self._output_came)
         self._loop.at("stage", self._started + frames.RUNNING_AFTER_MS / 1000, self._announce)
 
     def _announce(self) -> None:
         """Announce a longer run: tell the daemon, record the pid in the state file, write output to a file."""
+        start_time = procfs.start_time(self.pid)  # first, as the loop repeats this on a lack of descriptors
         self._loop.cancel("stage")
         # From now on, reap adopted children that end.
         self._loop.on_signal(signal.SIGCHLD, self._child_ended)
@@ -139,39 +149,33 @@ class Execution:
             "seq": self.seq,
             "run": self.run,
             "pid": self.pid,
-            "start_time": procfs.start_time(self.pid),
+            "start_time": start_time,
             "started_ms": self._started_ms,
         }
-        self._write_state(self.pid, self._announced["start_time"])
+        self._write_state(self.pid, start_time)
         self._worker.uplink.send("running", self._announced)
         failpoints.reached("worker.announced")
         self._pipes.write_through()
 
-    def _write_state(self, pid: int, start_time: int | None) -> None:
-        record = {
-            "seq": self.seq,
-            "run": self.run,
-            "job": self._job["id"],
-            "pid": pid,
-            "start_time": start_time,
-            "started_ms": self._started_ms,
-            "socket": self._job["socket"],
-            "cgroup": self._tree.group_path,
-            "mark": self._mark,
-            **self._worker.identity,
-        }
+    def _write_state(self, pid: int, start_time: int | None) -> OSError | None:
+        """Write the record of this run. Returns the error if that fails."""
+        record = {"seq": self.seq, "run": self.run, "job": self._job["id"], "pid": pid, "start_time": start_time}
+        record |= {"started_ms": self._started_ms, "socket": self._job["socket"], "cgroup": self._tree.group_path}
         try:
-            statefile.write(self._worker.state_fd, record)
+            statefile.write(self._worker.state_fd, record | {"mark": self._mark, **self._worker.identity})
         except OSError as error:
-            # Unlikely, as its block is preallocated. The run can still be found by its environment.
+            # Unlikely, as its block is preallocated. A run that is already recorded can be found by its mark.
             self._worker.log(f"cannot write the state file: {error}")
+            return error
+        return None
 
     @property
     def snapshot(self) -> dict[str, Any]:
         """The run as described in hello."""
         if self._announced is None and self.pid and self._status is None:
             self._pipes.watch(self._output_came)
-            self._announce()
+            with contextlib.suppress(OSError):  # it is announced later
+                self._announce()
         told = self._announced or {"seq": self.seq, "run": self.run, "pid": self.pid, "start_time": None}
         return {"started_ms": self._started_ms, **told, "paused": self.paused}
 
@@ -287,6 +291,8 @@ class Execution:
     # The end
 
     def _leader_ended(self, _events: int = 0) -> None:
+        if self._worker.execution is not self:
+            return
         self._status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if self._status is None:
             return
@@ -324,6 +330,8 @@ class Execution:
 
     def _finish(self, survivors: Sequence[list[Any]] = ()) -> None:
         """Finish the run: no process is left except `survivors`, which may include the leader."""
+        # First, as it is repeated on a lack of descriptors, and what follows cannot be.
+        left = self._tree.forget_leader(has_ended=self._status is not None)
         ended = self._how_it_ended(self._status)
         output, lost = self._pipes.finish(self.seq, self.run)
         failpoints.reached("worker.kept")
@@ -334,7 +342,6 @@ class Execution:
             usage["user_us"] = round(used.ru_utime * 1_000_000)
             usage["system_us"] = round(used.ru_stime * 1_000_000)
             usage["max_rss_kib"] = peak_memory.of_job(used.ru_maxrss)
-        left = self._tree.forget_leader()
         body = self._outcome(*ended)
         body.update(usage, left_behind=procfs.describe(left) if left else None, output=output)
         if survivors:

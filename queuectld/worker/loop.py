@@ -5,6 +5,7 @@ An idle loop makes no system calls.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -13,11 +14,19 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-    from typing import Any
+    from typing import Any, Final
+
+SHORTAGES: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Errors of a temporary lack of processes, memory or descriptors."""
+RETRY_SECONDS: Final = 0.1
+"""Delay before a callback that failed with one of SHORTAGES is called again."""
 
 
 class Loop:
-    """Calls back when a descriptor is ready, a timer fires, or a signal is received."""
+    """Calls back when a descriptor is ready, a timer fires, or a signal is received.
+
+    A callback that raises an OSError of SHORTAGES is called again later, so it must be repeatable.
+    """
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -31,13 +40,15 @@ class Loop:
 
     def watch(self, fd: int, handler: Callable[[int], None], events: int = select.POLLIN) -> None:
         """Call `handler(events)` whenever `fd` is ready for `events` or has an error. Replaces an earlier handler."""
+        self._timers.pop(("suspended", fd), None)
         self._handlers[fd] = handler
         self._poll.register(fd, events)
 
     def unwatch(self, fd: int) -> None:
         """Stop watching a descriptor. Call this before closing it."""
-        if self._handlers.pop(fd, None) is not None:
+        if self._handlers.pop(fd, None) is not None and not self._is_suspended(fd):
             self._poll.unregister(fd)
+        self._timers.pop(("suspended", fd), None)
 
     def at(self, key: Hashable, when: float, callback: Callable[[], None]) -> None:
         """Call back once at `when` (time.monotonic seconds). Replaces an earlier timer with this key."""
@@ -81,7 +92,7 @@ class Loop:
             for fd, events in ready:
                 handler = handlers.get(fd)  # an earlier callback of this round may have unwatched it
                 if handler is not None:
-                    handler(events)
+                    self._call_handler(fd, handler, events)
             if timers:
                 self._go_off(time.monotonic())
 
@@ -90,7 +101,32 @@ class Loop:
             timer = self._timers.get(key)
             if timer is not None and timer[0] <= now:  # an earlier one may have cancelled or moved it
                 del self._timers[key]
-                timer[1]()
+                self._call(key, timer[1])
+
+    def _call(self, key: Hashable, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except OSError as error:
+            if error.errno not in SHORTAGES:
+                raise
+            # A new timer with this key, which the callback may have set, takes precedence.
+            self._timers.setdefault(key, (time.monotonic() + RETRY_SECONDS, callback))
+
+    def _call_handler(self, fd: int, handler: Callable[[int], None], events: int) -> None:
+        try:
+            handler(events)
+        except OSError as error:
+            if error.errno not in SHORTAGES:
+                raise
+            when = time.monotonic() + RETRY_SECONDS
+            if self._handlers.get(fd) is handler:
+                self._poll.unregister(fd)  # it is still ready: do not spin
+                self.at(("suspended", fd), when, lambda: self._poll.register(fd, select.POLLIN))
+            else:
+                self.at(("repeated", fd), when, lambda: handler(events))
+
+    def _is_suspended(self, fd: int) -> bool:
+        return ("suspended", fd) in self._timers
 
     def _signalled(self, _events: int) -> None:
         try:
@@ -100,7 +136,7 @@ class Loop:
         for number in numbers:
             callback = self._signals.get(number)
             if callback is not None:
-                callback()
+                self._call(("signal", number), callback)
 
 
 def _noted(_number: int, _frame: Any) -> None:

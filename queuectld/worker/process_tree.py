@@ -31,7 +31,10 @@ def become_subreaper() -> None:
 
 
 class ProcessTree:
-    """The worker's descendants. One job at a time; its leader is not reaped before `forget_leader`."""
+    """The worker's descendants. One job at a time; its leader is not reaped before `forget_leader`.
+
+    Methods raise OSError on a lack of descriptors or memory, and can then be called again.
+    """
 
     def __init__(self, group: WorkerGroup | None = None) -> None:
         self._group = group
@@ -98,20 +101,26 @@ class ProcessTree:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
-    def forget_leader(self) -> list[procfs.Process]:
-        """Stop tracking the job after its leader was reaped. Returns its living processes, now without a job."""
-        self._leader = 0
-        if not self.children():
+    def forget_leader(self, *, has_ended: bool) -> list[procfs.Process]:
+        """Stop tracking the job. Returns its living processes, now without a job.
+
+        Call this before its leader is reaped. The leader is one of them unless it `has_ended`.
+        """
+        ended = [self._leader] if has_ended else []
+        if self.children() == ended:
             self._left.clear()
+            self._leader = 0
             return []
         self.reap()
-        left = [process for pid in self.children() if (process := procfs.look(pid)) is not None]
+        pids = [pid for pid in self.children() if pid not in ended]
+        left = [process for pid in pids if (process := procfs.look(pid)) is not None]
         fresh = [process for process in left if self._is_ours(process)]
-        self._left = {process.identity for process in left}
         living = [one for top in fresh for one in (top, *procfs.descendants(top.pid)) if one.is_alive]
         if self._group is not None:
             living = self._with_group(living)
             self._group.move_others_out()
+        self._left = {process.identity for process in left}
+        self._leader = 0
         return living
 
     def disown(self, child: int) -> None:

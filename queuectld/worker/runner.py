@@ -126,7 +126,10 @@ class Runner:
             self._oom.lower()
             if job["umask"] != WORKER_UMASK:
                 os.umask(WORKER_UMASK)
-            os.chdir("/")  # so that the folder can be unmounted while the worker is idle
+            # So that the folder can be unmounted while the worker is idle. An error must not hide that the
+            # process was started.
+            with contextlib.suppress(OSError):
+                os.chdir("/")
 
 
 def _spawn_shell(

@@ -90,12 +90,13 @@ class OutputFiles:
     def discard(self) -> None:
         """Discard the files of a run whose output is stored inline. The first stays open, empty, for the next run."""
         if self._current is not None and len(self._pieces) == 1:
-            os.ftruncate(self._current, 0)
-            os.lseek(self._current, 0, os.SEEK_SET)
-            self._spare, self._current = self._current, None
-            self._pieces.clear()
-        else:
-            self._forget()
+            with contextlib.suppress(OSError):  # then discard it like the others
+                os.ftruncate(self._current, 0)
+                os.lseek(self._current, 0, os.SEEK_SET)
+                self._spare, self._current = self._current, None
+                self._pieces.clear()
+                return
+        self._forget()
 
     def keep(self, seq: int, run: int) -> list[list[object]]:
         """Rename the files to their final names and return them like `snapshot`. Raises OSError."""
@@ -221,5 +222,5 @@ def _rename(source: str, target: str) -> None:
 
 
 def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # a file that stays must not end the worker
         os.unlink(path)

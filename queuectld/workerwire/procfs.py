@@ -100,7 +100,9 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
+    except OSError as error:
+        if error.errno in RESOURCE_ERRORS:
+            raise
         return found
     for thread in threads:
         listed = _read(f"/proc/{pid}/task/{thread}/children")
