@@ -137,7 +137,7 @@ def test_a_bad_one_stores_nothing_and_is_named(home: Home) -> None:
         (['{"command":"a","env":{"A=B":"c"}}'], "invalid name in env: 'A=…'"),
         (["--array", "1-3", "--timeout", "5y", "work"], "'5y'"),
         (["--array", "1-3", "--priority", "9999999", "work"], "priority"),
-        (["--array", "1-3", "work", "--then", " "], "--then ' ': command"),
+        (["--array", "1-3", "work", "--then", " "], "--then ' ': invalid command"),
         (["--array", "1-3", "work", "--follow"], "--follow works with one job"),
     ):
         done = home.cli("enqueue", *words, input="x\n")
