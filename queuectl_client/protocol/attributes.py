@@ -82,7 +82,7 @@ class Attribute(NamedTuple):
     """Heading of its option in the help; empty: it has no option."""
     option: str = ""
     short: str = ""
-    """Its option's short form: the same letter means nothing else with any verb that describes jobs."""
+    """Short form of its option. The letter has no other meaning for the verbs that describe jobs."""
     metavar: str | None = None
     help: str = ""
     comment: str = ""
@@ -90,12 +90,12 @@ class Attribute(NamedTuple):
     example: Any = None
 
 
-WHAT: Final = "Identity"
-WHEN: Final = "Scheduling and dependencies"
-HOW_MANY: Final = "Concurrency and resources"
-FAILING: Final = "Timeouts and retries"
-AROUND: Final = "Environment and I/O"
-HEADINGS: Final = (WHAT, WHEN, HOW_MANY, FAILING, AROUND)
+IDENTITY: Final = "Identity"
+SCHEDULING: Final = "Scheduling and dependencies"
+CONCURRENCY: Final = "Concurrency and resources"
+RETRIES: Final = "Timeouts and retries"
+ENVIRONMENT: Final = "Environment and I/O"
+HEADINGS: Final = (IDENTITY, SCHEDULING, CONCURRENCY, RETRIES, ENVIRONMENT)
 
 KIND_OF_FORM: Final[Mapping[str, ValueKind]] = {
     **dict.fromkeys((Form.COMMAND, Form.ID, Form.QUEUE, Form.TEXT, Form.WORD), ValueKind.TEXT),
@@ -127,7 +127,7 @@ def _field(name: str, form: str) -> str:
 
 
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attribute in (
-    _input("id", Form.ID, WHAT, "Job ID; default job_N.", editable=False),
+    _input("id", Form.ID, IDENTITY, "Job ID; default job_N.", editable=False),
     _output("seq", Form.WHOLE),
     _input(
         "command", Form.COMMAND, required=True, example="make test",
@@ -136,25 +136,25 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
     _output("state", Form.STATE),
     _output("attempts", Form.WHOLE),
     _input(
-        "max_retries", Form.WHOLE, FAILING, "Maximum number of executions; 0 and 1 both mean one.",
+        "max_retries", Form.WHOLE, RETRIES, "Maximum number of executions; 0 and 1 both mean one.",
         high=1000, setting=True, example=3, short="-r",
     ),
     _output("created_at", Form.TIME),
     _output("updated_at", Form.TIME),
     _input(
-        "queue", Form.QUEUE, WHAT, "Queue; default: default.", default="default",
+        "queue", Form.QUEUE, IDENTITY, "Queue; default: default.", default="default",
         comment="The queue.", example="default", short="-Q",
     ),
     _input(
-        "priority", Form.WHOLE, WHAT, "Higher runs first.", low=-1_000_000, high=1_000_000, default=0, example=0,
+        "priority", Form.WHOLE, IDENTITY, "Higher runs first.", low=-1_000_000, high=1_000_000, default=0, example=0,
         short="-p",
     ),
     _input(
-        "delay", Form.SECONDS, WHEN, "Start no earlier than this long from now: 90s, 1h30m.", zero=True, default=0,
-        kind=None, shown=False,
+        "delay", Form.SECONDS, SCHEDULING, "Start no earlier than this long from now: 90s, 1h30m.", zero=True,
+        default=0, kind=None, shown=False,
     ),
     _input(
-        "run_at", Form.TIME, WHEN, "Start no earlier than this time: 18:00, 'tomorrow 09:00', +10m, ISO 8601.",
+        "run_at", Form.TIME, SCHEDULING, "Start no earlier than this time: 18:00, 'tomorrow 09:00', +10m, ISO 8601.",
         field="run_at_ms",
         comment="Start no earlier than this time.", example="2030-01-01T09:00:00Z",
     ),
@@ -166,94 +166,98 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {attribute.name: attribute for attr
     _output("reason_code", Form.REASON),
     _output("worker", Form.WORKER),
     _input(
-        "cwd", Form.FOLDER, AROUND, "Working folder; default: the current one.", required=True,
+        "cwd", Form.FOLDER, ENVIRONMENT, "Working folder; default: the current one.", required=True,
         comment="Working folder.", example="/tmp", short="-w",
     ),
     _input(
-        "env", Form.VARIABLES, AROUND, "Set an environment variable; repeatable.", shown=False, default={},
+        "env", Form.VARIABLES, ENVIRONMENT, "Set an environment variable; repeatable.", shown=False, default={},
         comment="Variables added to its environment. true keeps a value, which is not shown.",
         example={"MODE": "fast"}, short="-e",
     ),
-    _input("stdin", Form.ANY_TEXT, AROUND, "Text for stdin; default: empty.", kind=None, shown=False),
-    _input("name", Form.TEXT, WHAT, "A display name.", high=1024, example="nightly", short="-n"),
+    _input("stdin", Form.ANY_TEXT, ENVIRONMENT, "Text for stdin; default: empty.", kind=None, shown=False),
+    _input("name", Form.TEXT, IDENTITY, "A display name.", high=1024, example="nightly", short="-n"),
     _input(
-        "labels", Form.LABELS, WHAT, "A label; repeatable.", option="--label", default={},
+        "labels", Form.LABELS, IDENTITY, "A label; repeatable.", option="--label", default={},
         comment="Labels, for selecting jobs.", example={"user": "ada"}, short="-l",
     ),
     _input(
-        "depends_on", Form.JOBS, WHEN,
+        "depends_on", Form.JOBS, SCHEDULING,
         "Run after ID has completed; repeatable. ID may be last, 3-9, label:K=V, batch:NAME.",
         option="--after", default=(), example=["job_1", "job_2:any"],
         comment='Run after these jobs: "job_1" (success), "job_1:dead" or "job_1:any".', short="-a",
     ),
-    _input("timeout", Form.SECONDS, FAILING, "Terminate an execution that runs longer.", setting=True, example=600),
+    _input("timeout", Form.SECONDS, RETRIES, "Terminate an execution that runs longer.", setting=True, example=600),
     _input(
-        "stall_timeout", Form.SECONDS, FAILING, "Terminate an execution without output for this long.",
+        "stall_timeout", Form.SECONDS, RETRIES, "Terminate an execution without output for this long.",
         setting=True, example=60,
         comment="Terminate an execution without output for this long.",
     ),
-    _input("kill_grace", Form.SECONDS, FAILING, "Time between TERM and KILL.", setting=True, example=10),
+    _input("kill_grace", Form.SECONDS, RETRIES, "Time between TERM and KILL.", setting=True, example=10),
     _output("runs", Form.WHOLE),
     _output("crashes", Form.WHOLE),
     _input(
-        "backoff_base", Form.NUMBER, FAILING, "Wait N, N*N, N*N*N … seconds between executions.", low=1, high=1000,
+        "backoff_base", Form.NUMBER, RETRIES, "Wait N, N*N, N*N*N … seconds between executions.", low=1, high=1000,
         setting=True, example=2,
     ),
     _input(
-        "backoff_max", Form.SECONDS, FAILING, "Maximum wait between executions.", zero=True, setting=True,
+        "backoff_max", Form.SECONDS, RETRIES, "Maximum wait between executions.", zero=True, setting=True,
         kind=ValueKind.NUMBER, field="backoff_max", example=3600,
     ),
     _input(
-        "backoff_jitter", Form.NUMBER, FAILING, "Shorten each wait randomly by up to this share, 0 to 1.",
+        "backoff_jitter", Form.NUMBER, RETRIES, "Shorten each wait randomly by up to this share, 0 to 1.",
         high=1, setting=True,
         metavar="SHARE", comment="Shorten each wait randomly by up to this share.", example=0.1,
     ),
     _input(
-        "retry_on", Form.CODES, FAILING, "Retry only after these exit codes or signals: tempfail,KILL,3.", default=(),
+        "retry_on", Form.CODES, RETRIES, "Retry only after these exit codes or signals: tempfail,KILL,3.", default=(),
         comment="Retry only after these exit codes or signals.", example=[75, "SIGKILL"],
     ),
     _input(
-        "no_retry_on", Form.CODES, FAILING, "Do not retry after these exit codes or signals.", default=(),
+        "no_retry_on", Form.CODES, RETRIES, "Do not retry after these exit codes or signals.", default=(),
         comment="Do not retry after these exit codes or signals.", example=[2],
     ),
     _input(
-        "batch", Form.ID, WHAT, "Batch; other jobs can wait for batch:NAME.", editable=False, metavar="NAME",
+        "batch", Form.ID, IDENTITY, "Batch; other jobs can wait for batch:NAME.", editable=False, metavar="NAME",
     ),
     _input(
-        "unique_key", Form.TEXT, HOW_MANY, "Allow only one waiting or running job with this key.",
+        "unique_key", Form.TEXT, CONCURRENCY, "Allow only one waiting or running job with this key.",
         high=1024, editable=False,
         option="--unique", metavar="KEY",
     ),
     _input(
-        "on_conflict", Form.WORD, HOW_MANY, "What to do when the unique key is in use.", kind=None, editable=False,
+        "on_conflict", Form.WORD, CONCURRENCY, "What to do when the unique key is in use.", kind=None, editable=False,
         words=("error", "skip", "replace"), default="error",
     ),
     _input(
-        "key", Form.TEXT, HOW_MANY, "Concurrency key: jobs with the same key run one at a time.",
+        "key", Form.TEXT, CONCURRENCY, "Concurrency key: jobs with the same key run one at a time.",
         high=1024, metavar="KEY",
         example="customer-7",
     ),
     _input(
-        "key_limit", Form.WHOLE, HOW_MANY, "Maximum number of jobs of the key at once.",
+        "key_limit", Form.WHOLE, CONCURRENCY, "Maximum number of jobs of the key at once.",
         low=1, high=1_000_000, default=1, example=1,
     ),
-    _input("slots", Form.WHOLE, HOW_MANY, "Number of worker slots.", low=1, high=1_000_000, default=1, example=1),
+    _input("slots", Form.WHOLE, CONCURRENCY, "Number of worker slots.", low=1, high=1_000_000, default=1, example=1),
     _input(
-        "needs", Form.AMOUNTS, HOW_MANY, "Resources to reserve: gpu=1,mem=4G; repeatable.", default={},
+        "needs", Form.AMOUNTS, CONCURRENCY, "Resources to reserve: gpu=1,mem=4G; repeatable.", default={},
         comment="Resources to reserve.", example={"gpu": 1},
     ),
     _output("granted", Form.LISTED),
-    _input("hold", Form.FLAG, WHEN, "Hold the job until it is released.", editable=False, default=False, short="-H"),
     _input(
-        "once", Form.FLAG, FAILING, "Never run it again after a crash.", default=False, example=False,
+        "hold", Form.FLAG, SCHEDULING, "Hold the job until it is released.", editable=False, default=False,
+        short="-H",
+    ),
+    _input(
+        "once", Form.FLAG, RETRIES, "Never run it again after a crash.", default=False, example=False,
     ),
     _output("paused", Form.FLAG),
     _output("ready", Form.FLAG),
     _input(
-        "split_output", Form.FLAG, AROUND, "Keep stdout and stderr in separate streams.", setting=True, example=False,
+        "split_output", Form.FLAG, ENVIRONMENT, "Keep stdout and stderr in separate streams.", setting=True,
+        example=False,
     ),
     _input(
-        "stdin_open", Form.FLAG, AROUND, "Keep stdin open for queuectl send.", kind=None, editable=False,
+        "stdin_open", Form.FLAG, ENVIRONMENT, "Keep stdin open for queuectl send.", kind=None, editable=False,
         default=False,
     ),
     _output("umask", Form.WHOLE, kind=None),

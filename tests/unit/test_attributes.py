@@ -32,7 +32,7 @@ from queuectld.domain.retry import RetryPolicy
 from queuectld.domain.settings import SETTINGS, setting_value
 from queuectld.scheduler.jobs.editing import stored_changes
 from queuectld.store.mapping import models
-from queuectld.store.mapping.jobrows import COMMON, FRESH, OPTION_COLUMNS, RARE
+from queuectld.store.mapping.jobrows import COMMON, INITIAL, OPTION_COLUMNS, RARE
 
 TYPED = {
     Form.COMMAND: "make", Form.ID: "x-1", Form.QUEUE: "nightly", Form.TEXT: "ada", Form.WORD: "skip",
@@ -146,8 +146,8 @@ def test_an_option_that_is_given_is_a_field_of_the_record_and_a_column_of_its_na
 
 def test_a_new_job_has_a_value_in_each_column() -> None:
     columns = [field.name for field in models.Job._meta.sorted_fields]
-    assert sorted(columns) == sorted([*COMMON, *RARE, *FRESH])
-    assert RARE.keys() & FRESH.keys() == set()
+    assert sorted(columns) == sorted([*COMMON, *RARE, *INITIAL])
+    assert RARE.keys() & INITIAL.keys() == set()
 
 
 def _takes(attempt: Callable[[], Any]) -> bool:

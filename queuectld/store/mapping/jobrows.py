@@ -51,7 +51,7 @@ Convert = Callable[[Any], Any]
 _SOURCES: Final[Mapping[str, str]] = {
     "rank": "seq", "updated_ms": "created_ms", "argv": "command", "reason_code": "reason",
 }  # fmt: skip
-"""Columns of a new job that are made of what is called otherwise."""
+"""Columns of a new job whose source value has another name."""
 _WRITE: Final[Mapping[str, Convert]] = {
     "state": attrgetter("_value_"),
     "in_line": int,
@@ -61,15 +61,15 @@ _WRITE: Final[Mapping[str, Convert]] = {
     "command": lambda command: rows.stored_text(command) if isinstance(command, str) else None,
     "argv": lambda command: None if isinstance(command, str) else rows.pack(list(command)),
 }
-FRESH: Final[Mapping[str, Any]] = {
+INITIAL: Final[Mapping[str, Any]] = {
     "attempts": 0, "run": 0, "runs": 0, "crashes": 0, "worker": None, "ending": None, "paused": 0,
     "started_ms": None, "exit_code": None, "signal": None, "granted": None,
 }  # fmt: skip
-"""Columns that no new job is given: as a job has them before it has run."""
+"""Columns that have the same value in every new job."""
 
 
 class _Codec(NamedTuple):
-    """How a value is stored and read; None: as it is. NULL is read as `absent`, and no converter is asked."""
+    """Converters of a column; None: no conversion. NULL is read as `absent`, without a converter."""
 
     write: Convert | None = None
     read: Convert | None = None
@@ -81,7 +81,7 @@ def _optional_text(text: str | None) -> str | bytes | None:
 
 
 def _codec(column: Field, type_: Any) -> _Codec:
-    """How a value of this type stands in this column."""
+    """Return the converters for values of this type in this column."""
     text = str(type_)
     if isinstance(column, models.AnyField):
         return _Codec(rows.stored_text if type_ is str else _optional_text, rows.read_text)
@@ -99,30 +99,32 @@ _OPTIONS: Final = {
     name: _codec(_COLUMNS[name], type_) for name, type_ in get_type_hints(Options).items() if name != "retry"
 }
 OPTION_COLUMNS: Final = tuple(name for name in _COLUMNS if name in _RETRY or name in _OPTIONS)
-"""Where the options of a job stand, in the order of the model."""
+"""Columns of the options of a job, in the order of the model."""
 
-_BOUND: Final = frozenset({
+_COMMON: Final = frozenset({
     "seq", "id", "state", "queue", "priority", "rank", "lane", "upload", "created_ms", "updated_ms", "max_retries",
     "backoff_base", "backoff_max", "backoff_jitter", "timeout_ms", "kill_grace_ms", "umask", "environment", "cwd",
     "command",
 })  # fmt: skip
-COMMON: Final = tuple(name for name in _COLUMNS if name in _BOUND)
-"""Columns that are given for every new job; binding all of them takes longer than the insert itself."""
-_RARE: Final = tuple(name for name in _COLUMNS if name not in _BOUND and name not in FRESH)
+COMMON: Final = tuple(name for name in _COLUMNS if name in _COMMON)
+"""Columns that are bound for every new job; binding all columns takes longer than the insert itself."""
+_RARE: Final = tuple(name for name in _COLUMNS if name not in _COMMON and name not in INITIAL)
 
 
 def _picker(names: Iterable[str], among: Sequence[str]) -> Callable[[Row], Row]:
-    """What takes the items of these names out of a tuple whose items have the names `among`."""
+    """Return a function that picks the items with these names from a tuple whose items are named `among`."""
     return itemgetter(*map(among.index, names))
 
 
 def _conversions(names: Iterable[str], known: Mapping[str, Convert | None]) -> Sequence[tuple[int, Convert]]:
-    """By place: how the items of these names are converted."""
+    """Return positions and converters of the items that are converted."""
     return [(position, convert) for position, name in enumerate(names) if (convert := known.get(name)) is not None]
 
 
-_NEW: Final = (*NewRow._fields, *(f"new.{name}" for name in NewJob._fields), *Options._fields, *RetryPolicy._fields)
-"""Names of a new job's values: where it comes to stand, then what it is."""
+_VALUE_NAMES: Final = (
+    *NewRow._fields, *(f"new.{name}" for name in NewJob._fields), *Options._fields, *RetryPolicy._fields,
+)  # fmt: skip
+"""Names of the values of a new job: those of its row, its attributes, its options, its retry policy."""
 _WRITES: Final = {
     **_WRITE, **{name: codec.write for name, codec in (*_OPTIONS.items(), *_RETRY.items())},
 }  # fmt: skip
@@ -130,18 +132,18 @@ _WRITES: Final = {
 
 def _source(column: str) -> str:
     name = _SOURCES.get(column, column)
-    return name if name in _NEW else f"new.{name}"
+    return name if name in _VALUE_NAMES else f"new.{name}"
 
 
 def _values_of(new: NewJob, at: NewRow) -> Row:
-    """What `_NEW` names."""
+    """Return the values that `_VALUE_NAMES` names."""
     options = new.options
     return (*at, *new, *options, *options.retry)
 
 
 def _row_of(columns: Sequence[str]) -> Callable[[Row], Row]:
-    """What makes the values of these columns of those that `_NEW` names."""
-    pick, conversions = _picker(map(_source, columns), _NEW), _conversions(columns, _WRITES)
+    """Return a function that converts the values named by `_VALUE_NAMES` to those of these columns."""
+    pick, conversions = _picker(map(_source, columns), _VALUE_NAMES), _conversions(columns, _WRITES)
 
     def row(values: Row) -> Row:
         picked = list(pick(values))
@@ -157,7 +159,7 @@ _rare_row: Final = _row_of(_RARE)
 
 
 def _reads(codecs: Mapping[str, _Codec]) -> Sequence[tuple[int, Convert, Any]]:
-    """By place: how the items of these names are read, and what NULL is."""
+    """Return position, converter and NULL value of the columns that are converted."""
     return [(position, c.read, c.absent) for position, c in enumerate(codecs.values()) if c.read is not None]
 
 
@@ -167,7 +169,7 @@ _OPTION_READS: Final = _reads(_OPTIONS)
 
 @lru_cache(maxsize=1024)
 def read_retry(*columns: Any) -> RetryPolicy:
-    """The retry policy in its columns. Most jobs share a few."""
+    """Return the retry policy of these columns. Cached, as most jobs share a few."""
     values = list(columns)
     for position, read, absent in _RETRY_READS:
         values[position] = absent if values[position] is None else read(values[position])
@@ -175,13 +177,13 @@ def read_retry(*columns: Any) -> RetryPolicy:
 
 
 _make_options: Final = partial(tuple.__new__, Options)
-"""As `_make`, which counts the items too."""
+"""Like `_make`, but without a check of the number of items."""
 _KEPT: Final = 256
-"""So many options are not read again."""
+"""Size of the cache of options."""
 
 
 def _options_from(values: Row) -> Options:
-    """The options of these columns: `_OPTIONS` in their order, then `_RETRY`."""
+    """Return the options of these columns: those of `_OPTIONS`, then those of `_RETRY`."""
     options = list(values[:_OPTION_COUNT])
     for position, read, absent in _OPTION_READS:
         value = options[position]
@@ -191,14 +193,14 @@ def _options_from(values: Row) -> Options:
 
 _OPTION_COUNT: Final = len(_OPTIONS)
 _OWN: Final = ("name", "labels", "env", "stdin", "unique_key", "key")
-"""Options that a job often has for itself, or that are large; a job without them mostly has those of many others."""
+"""Options that often belong to one job, or are large. Jobs without them mostly share all other options."""
 _pick_own: Final = _picker(_OWN, tuple(_OPTIONS))
 _NOTHING: Final = (None,) * len(_OWN)
 _known_options: Final = lru_cache(maxsize=_KEPT)(_options_from)
 
 
 def _options_of(columns: Sequence[str]) -> Callable[[Row], Options]:
-    """What reads the options in a row of these columns."""
+    """Return a function that reads the options from a row of these columns."""
     pick = _picker((*_OPTIONS, *_RETRY), columns)
 
     def read(row: Row) -> Options:
@@ -209,23 +211,23 @@ def _options_of(columns: Sequence[str]) -> Callable[[Row], Options]:
 
 
 read_options: Final = _options_of(OPTION_COLUMNS)
-"""The options in the columns `OPTION_COLUMNS`."""
+"""Return the options from a row of OPTION_COLUMNS."""
 _ROW: Final = (*_COLUMNS, "queue_name", "batch_name")
-"""What `read_job` is given."""
+"""Columns of the rows that `read_job` reads."""
 _options_in_row: Final = _options_of(_ROW)
 _CONVERTED: Final = ("command", "argv", "state", "lane", "paused", "reason_code", "depends_on", "granted")
 _pick_converted: Final = _picker(_CONVERTED, _ROW)
 _pick_plain: Final = _picker(
     ({"queue": "queue_name", "batch": "batch_name"}.get(name, name) for name in Job._fields[3:-5]), _ROW
 )
-"""The fields of a Job between those that are converted, which stand at its ends."""
+"""The fields of a Job that are not converted; the converted ones come before and after them."""
 
 
 _make_job: Final = partial(tuple.__new__, Job)
 
 
 def read_job(row: Row) -> Job:
-    """The job of a row: all columns in their order, then the names of its queue and of its batch."""
+    """Return the job of a row: all columns in their order, then the names of its queue and batch."""
     command, argv, state, lane, paused, code, parents, granted = _pick_converted(row)
     return _make_job((
         rows.read_command(command, argv), _options_in_row(row), rows.STATES[state], *_pick_plain(row),
@@ -239,26 +241,26 @@ _USUAL: Final = _values_of(
     NewRow(0, "", JobState.PENDING, 0, 0, None, None, None, 0, None, None, (), 0),
 )
 RARE: Final[Mapping[str, Any]] = dict(zip(_RARE, _rare_row(_USUAL), strict=True))
-"""Columns that most new jobs have as here."""
-_pick_rare: Final = _picker((_source(name) for name in _RARE if name != "argv"), _NEW)
+"""Columns that are rarely set, with their usual values."""
+_pick_rare: Final = _picker((_source(name) for name in _RARE if name != "argv"), _VALUE_NAMES)
 _USUAL_RARE: Final = _pick_rare(_USUAL)
 
 
 def ordinary_row(new: NewJob, at: NewRow) -> Row | None:
-    """The common columns of a new job, in their order; None when it has something in a rare one."""
+    """Return the common columns of a new job, in their order; None if a rare one is set."""
     values = _values_of(new, at)
     # Compared before they are converted, which takes longer.
     return _common_row(values) if isinstance(new.command, str) and _pick_rare(values) == _USUAL_RARE else None
 
 
 def job_values(new: NewJob, at: NewRow) -> dict[str, Any]:
-    """All columns that a new job is given, by name."""
+    """Return all columns of a new job except INITIAL, by name."""
     values = _values_of(new, at)
     return dict(zip((*COMMON, *_RARE), _common_row(values) + _rare_row(values), strict=True))
 
 
 def read_new_job(new: NewJob, at: NewRow) -> Job:
-    """The job that a new one is when it has just been stored: as `read_job` would read it."""
+    """Return a job that was just stored, as `read_job` would return it."""
     reason, reason_code = rows.stored_reason(at.reason)
     return Job(
         seq=at.seq, id=at.id, command=new.command, options=new.options, state=at.state, queue=new.queue,

@@ -7,8 +7,8 @@ How to write the next one:
 2. Change the models. A new column stands last in its model, where ALTER TABLE puts it.
 3. Write `to_version_N` here and enter it in `MIGRATIONS`, which raises the version. Spell tables, indexes, words and
    rules out as they are in that version, literally: models and vocabulary go on changing. Fresh and migrated stores
-   must have the same (`schema.definitions`); a column with a CHECK goes by `_give_reasons_codes`, a table that is made
-   anew by `_count_environments`.
+   must have the same (`schema.definitions`): a column that is not null needs the default of its ALTER TABLE in the
+   model too. `_give_reasons_codes` is an example of a column with a CHECK, `_count_environments` of a new table.
 4. Do the work in SQL, one statement a table: a store may have millions of rows. No VACUUM, no COMMIT: all steps are one
    transaction. Whatever an old row may hold, the step must not fail: the daemon would not start.
 5. Test it in `tests/store/test_migrations.py` on the golden stores of the versions before, with rows of each kind that

@@ -166,9 +166,9 @@ class Batch(Record):
 
 
 class Job(Record):
-    """A job. What a claim or an end changes stands first, what is fixed when it is enqueued after it.
+    """A job. Columns that a claim or an end changes come first, then those that are fixed on enqueue.
 
-    A column that came later stands last, where `ALTER TABLE` puts it.
+    Columns added by a migration come last, where `ALTER TABLE` puts them.
     """
 
     seq = IntegerField(primary_key=True)
@@ -179,8 +179,9 @@ class Job(Record):
     rank = FloatField()
     lane = IntegerField(null=True)
     in_line = IntegerField()
-    """1 while nothing but others of its key keep it out of its lane."""
+    """1 while only other jobs of its key keep it out of its lane."""
     upload = IntegerField(null=True, column_name="batch")
+    """The open upload that hides the job. The column kept its name when named batches took the term."""
     due_ms = IntegerField(null=True)
     run_at_ms = IntegerField(null=True)
     attempts = IntegerField()
@@ -212,6 +213,7 @@ class Job(Record):
     split_output = IntegerField()
     stdin_open = IntegerField()
     batch_id = IntegerField(null=True, column_name="bundle")
+    """The named batch. The column has the name that version 1 had for batches."""
     unique_key = TextField(null=True)
     on_conflict = TextField()
     key = TextField(null=True)

@@ -17,7 +17,7 @@ from queuectld.domain.resources import demand
 from queuectld.store.mapping import models
 from queuectld.store.mapping.jobrows import (
     COMMON,
-    FRESH,
+    INITIAL,
     RARE,
     NewRow,
     job_values,
@@ -46,12 +46,12 @@ from queuectld.store.writes.transitions import job, snapshot, transition
 _Job: Final = models.Job
 _AS_MOST: Final = {
     name: SQL(f"'{value}'" if isinstance(value, str) else str(value))
-    for name, value in {**FRESH, **RARE}.items() if value is not None
+    for name, value in {**INITIAL, **RARE}.items() if value is not None
 }  # fmt: skip
 _INSERT_ORDINARY: Final = insert_row(_Job, COMMON, _AS_MOST)
 _INSERT: Final = statement(
     _Job.insert({
-        **{getattr(_Job, name): _AS_MOST[name] for name in FRESH if name in _AS_MOST},
+        **{getattr(_Job, name): _AS_MOST[name] for name in INITIAL if name in _AS_MOST},
         **{getattr(_Job, name): arg(name) for name in (*COMMON, *RARE)},
     })
 )  # fmt: skip
