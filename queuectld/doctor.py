@@ -59,7 +59,7 @@ def repair_store(paths: Paths) -> list[Finding]:
         mended, backup = maintenance.repair(store)
     except BlockingIOError:
         said = "a daemon has the store open, so it was not repaired"
-        return [Finding(PROBLEM, "repair", said, f"{REPAIR}; jobs go on without a daemon")]
+        return [Finding(PROBLEM, "repair", said, f"{REPAIR}; the stop waits for the running jobs to end")]
     except (StoreRefused, OSError) as error:
         return [Finding(PROBLEM, "repair", str(error), _rescue(store))]
     finally:

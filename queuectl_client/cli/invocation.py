@@ -83,7 +83,9 @@ class Invocation:
         """Write a usage error of click to stderr, with the typed words escaped."""
         kept = _AsOnATerminal()
         error.show(kept)
-        self._stderr(kept.getvalue().removesuffix("\n"))
+        shown = kept.getvalue().removesuffix("\n")
+        # That of a missing argument lists the choices behind tabs, and has no typed words.
+        self._stderr(shown.expandtabs(4) if type(error).__name__ == "MissingParameter" else shown)
 
     def colours(self, stream: TextIO) -> bool:
         """Return whether to use colours on this stream: by --color, else on a terminal unless NO_COLOR is set."""

@@ -3,15 +3,36 @@
     0 ok · 1 failed · 2 usage or bad input · 3 daemon not reachable · 4 not found
     5 wrong state or conflict · 124 time-out · 130 interrupted · 141 output closed by its reader
 
-Imports only built-in modules at the top, so that a Ctrl-C while the rest is imported ends without a traceback, too.
+Imports only built-in modules at the top, and sets the handler of Ctrl-C before any other statement, so that a Ctrl-C
+while the rest is imported ends without a traceback, too.
 """
 
+# ruff: noqa: E402  (the imports below the handler)
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` itself takes a while to import
-import gc
-import posix
 import sys
+
+
+def _exit_on_interrupt(_number: int, _frame: object) -> None:
+    """End the process at once: an exception during an import may be printed, or get lost."""
+    import posix
+
+    if posix.isatty(2):
+        posix.write(2, b"\n")  # after the terminal's ^C
+    posix._exit(130)
+
+
+def _may_interrupt() -> bool:
+    """Return whether Ctrl-C may end the process at once: nobody else ignores or handles it."""
+    return _signal.getsignal(_signal.SIGINT) in (_signal.default_int_handler, _exit_on_interrupt)
+
+
+# Another program that imports this module keeps its own handling.
+if sys.argv[0].rpartition("/")[2] == "queuectl" and _may_interrupt():
+    _signal.signal(_signal.SIGINT, _exit_on_interrupt)
+
+import gc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +47,7 @@ READER_GONE = 141
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run `queuectl` with these arguments (default: sys.argv) and exit. Never prints a traceback."""
-    may_interrupt = args is None and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+    may_interrupt = args is None and _may_interrupt()
     if may_interrupt:
         _signal.signal(_signal.SIGINT, _exit_on_interrupt)
     sys.excepthook = _one_line
@@ -42,13 +63,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if args is None:
         _leave(code)
     sys.exit(code)
-
-
-def _exit_on_interrupt(_number: int, _frame: object) -> None:
-    """End the process at once: an exception during an import may be printed, or get lost."""
-    if posix.isatty(2):
-        posix.write(2, b"\n")  # after the terminal's ^C
-    posix._exit(INTERRUPTED)
 
 
 def _open_what_is_closed() -> None:

@@ -124,6 +124,14 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 """The same for options without a verb, as in task-spooler."""
 
 
+JOB_OPTIONS: Final[Mapping[str, str]] = {
+    "--depends": "--after", "--depends-on": "--after", "--dependency": "--after",
+    "--prio": "--priority", "--nice": "--priority", "--retries": "--max-retries", "--tag": "--label",
+    "--dir": "--cwd", "--chdir": "--cwd", "--workdir": "--cwd",
+}  # fmt: skip
+"""Options of a job in other programs, by what they mean here."""
+
+
 def meant(noun: str, word: str, verbs: Iterable[str]) -> tuple[str, ...]:
     """Return the suggestions for a word after `noun`; empty if none is near."""
     known = VERBS.get(noun, {})

@@ -40,9 +40,12 @@ def bad(key: str, value: Any, allowed: str) -> BadParams:
     return BadParams(f"invalid {key}: {shown(value)}; expected {allowed}", key)
 
 
-def unknown(what: str, word: object, known: Iterable[str]) -> BadParams:
-    """Return the error for an unknown word, which suggests the nearest known one."""
-    return BadParams(f"unknown {what} {shown(word)}{hint(str(word), known)}", word if isinstance(word, str) else None)
+def unknown(
+    what: str, word: object, known: Iterable[str], *, meanings: Mapping[str, str] | None = None
+) -> BadParams:
+    """Return the error for an unknown word, which suggests what it means (see `hint`) or the nearest known one."""
+    near = hint(str(word), known, meanings=meanings)
+    return BadParams(f"unknown {what} {shown(word)}{near}", word if isinstance(word, str) else None)
 
 
 def shown(value: Any) -> str:

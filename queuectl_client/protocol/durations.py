@@ -35,3 +35,14 @@ def with_units(text: str) -> float | None:
         return None
     total: float = sum(float(number) * float(_UNITS[unit.lower()]) for number, unit in _PART.findall(text))
     return int(total) if total.is_integer() else round(total, 6)
+
+
+def lacks_unit(text: str) -> str | None:
+    """Return why an age of what is deleted is unclear: a number other than 0 without a unit. None: it is not.
+
+    A bare number may be meant as days; taken as seconds it would delete nearly everything.
+    """
+    text = text.strip()
+    if not seconds(text) or with_units(text) is not None:
+        return None
+    return f"it has no unit; did you mean {text}d (days) or {text}s (seconds)?"

@@ -13,7 +13,7 @@ from queuectl_client.protocol import amounts, checks
 from queuectl_client.protocol.attributes import ATTRIBUTES, GIVEN, Attribute, Form
 from queuectl_client.protocol.checks import BadParams, Check, bad
 from queuectl_client.protocol.dependencies import BATCH_PREFIX, PARENT_ENDS
-from queuectl_client.protocol.spelling import camel_case
+from queuectl_client.protocol.spelling import MEANT_KEYS, camel_case
 from queuectl_client.protocol.text import from_wire
 
 Command = str | tuple[str, ...]
@@ -110,7 +110,7 @@ def read_keys(job: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, A
         except KeyError:
             if given in _OUTPUT_KEYS:
                 continue
-            raise checks.unknown("key", given, CHECKS) from None
+            raise checks.unknown("key", given, CHECKS, meanings=MEANT_KEYS) from None
         if name in values:
             raise BadParams(f"{name} is given twice, as {name} and as {camel_case(name)}", name)
         if value is not None:

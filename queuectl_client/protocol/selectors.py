@@ -20,7 +20,7 @@ from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.checks import BadParams
 from queuectl_client.protocol.dependencies import BATCH_PREFIX
 from queuectl_client.protocol.filters import Comparison, Filter, Key
-from queuectl_client.protocol.spelling import hint
+from queuectl_client.protocol.spelling import MEANT_STATES, hint
 from queuectl_client.protocol.vocabulary import JobState
 
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
@@ -113,7 +113,8 @@ def _state(text: str, key: str) -> str:
         return JobState(given).value
     except ValueError:
         states = [f"@{state}" for state in JobState]
-        near = hint(f"@{given}", states, otherwise=f"expected one of {', '.join(states)}")
+        meanings = {f"@{word}": f"@{state}" for word, state in MEANT_STATES.items()}
+        near = hint(f"@{given}", states, otherwise=f"expected one of {', '.join(states)}", meanings=meanings)
         raise BadParams(f"unknown state {text!r}{near}", key, _data(text, key)) from None
 
 

@@ -1,9 +1,30 @@
 """Spelling of words: snake_case, camelCase, and the known word nearest to a mistyped one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 SHOWN = 60
 """Maximum length of a mistyped word; none is near a longer one."""
+
+
+MEANT_KEYS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("cmd", "script", "exec"), "command"),
+    **dict.fromkeys(("retries", "retry", "max_attempts"), "max_retries"),
+    **dict.fromkeys(("after", "depends", "dependencies", "needs_jobs"), "depends_on"),
+    "prio": "priority",
+    **dict.fromkeys(("dir", "directory", "workdir", "working_directory"), "cwd"),
+    **dict.fromkeys(("tag", "tags"), "labels"),
+}
+"""Keys of other programs' jobs, by what they mean here. A key is suggested only where it is known."""
+MEANT_STATES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("queued", "waiting", "ready", "delayed"), "pending"),
+    **dict.fromkeys(("running", "runing", "active", "started", "paused", "stopped"), "processing"),
+    **dict.fromkeys(("done", "success", "succeeded", "successful", "finished", "ok"), "completed"),
+    **dict.fromkeys(("dlq", "dead (dlq)", "error"), "dead"),
+    **dict.fromkeys(("stashed", "suspended"), "held"),
+    **dict.fromkeys(("killed", "removed", "aborted"), "cancelled"),
+}
+"""States of other programs."""
 
 
 def snake_case(word: str) -> str:
@@ -27,8 +48,14 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
-def hint(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
-    """Return the end of an error about an unknown word: `; did you mean X?`, or `; ` and `otherwise`."""
-    near = nearest(word, known)
+def hint(word: str, known: Iterable[str], *, otherwise: str = "", meanings: Mapping[str, str] | None = None) -> str:
+    """Return the end of an error about an unknown word: `; did you mean X?`, or `; ` and `otherwise`.
+
+    `meanings`: words of other programs; what one means here is suggested before a word that is spelled like it.
+    """
+    known = tuple(known)
+    near = (meanings or {}).get(snake_case(word[:SHOWN]))
+    if near not in known:
+        near = nearest(word, known)
     said = f"did you mean {near}?" if near is not None else otherwise
     return f"; {said}" if said else ""

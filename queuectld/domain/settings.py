@@ -74,9 +74,9 @@ def _seconds(*, zero: bool = False) -> Callable[[Any], Value]:
 
 
 def _kept(given: Any) -> Value:
-    """How long jobs are kept. Text needs its unit: a bare number may be meant as days, and seconds delete history."""
-    if isinstance(given, str) and durations.seconds(given) is not None and durations.with_units(given) is None:
-        raise Unclear(f"it has no unit; did you mean {given.strip()}d (days) or {given.strip()}s (seconds)?")
+    """How long jobs are kept. Text needs its unit."""
+    if isinstance(given, str) and (unclear := durations.lacks_unit(given)) is not None:
+        raise Unclear(unclear)
     return _seconds()(given)
 
 

@@ -55,6 +55,22 @@ def test_ctrl_c_detaches_and_says_so(home: Home) -> None:
     assert mark.read_text() == "s\n"
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["run", "--hold"], b"Detached: job_1 is held; release it with: queuectl release job_1. Reattach"),
+        (["enqueue", "--wait"], b"Detached: job_1 waits. Reattach with: queuectl wait job_1"),
+        (["enqueue", "--follow"], b"Detached: job_1 waits. Reattach with: queuectl follow job_1"),
+    ],
+)
+def test_ctrl_c_says_what_becomes_of_the_job(home: Home, words: list[str], said: bytes) -> None:
+    shown = Terminal(home, [*words, "true"], columns=200)
+    shown.wait_for(b"o workers are active")
+    shown.press(b"\x03")
+    shown.wait_for(said)
+    assert shown.end() == 130
+
+
 def test_a_cancelled_job_exits_130(home: Home) -> None:
     run = home.popen("run", "sleep 600")
     eventually(lambda: home.states() == {"job_1": "processing"}, message="it does not run")

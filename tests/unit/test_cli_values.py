@@ -5,7 +5,7 @@ import pytest
 
 from queuectl_client.cli.jobinput.jobjson import drop_unknown, parse
 from queuectl_client.cli.jobinput.options import described, lay_over
-from queuectl_client.cli.jobinput.values import DURATION, MOMENT, PAIR, seconds
+from queuectl_client.cli.jobinput.values import AGE, DURATION, MOMENT, PAIR, seconds
 from queuectl_client.errors import InvalidParams
 from queuectl_client.protocol.spelling import snake_case
 
@@ -96,3 +96,13 @@ def test_lenient_drops_unknown_keys_and_warns() -> None:
     assert len(warnings) == 1
     assert "timeot" in warnings[0]
     assert "timeout" in warnings[0]
+
+
+@pytest.mark.parametrize("text, unclear", [("7", True), ("1.5", True), (" 7 ", True), ("0", False), ("7d", False)])
+def test_an_age_of_what_is_deleted_needs_a_unit(text: str, unclear: bool) -> None:
+    if unclear:
+        number = text.strip()
+        with pytest.raises(click.BadParameter, match=rf"no unit; did you mean {number}d \(days\) or {number}s"):
+            AGE.convert(text, None, None)
+    else:
+        assert AGE.convert(text, None, None) == seconds(text)

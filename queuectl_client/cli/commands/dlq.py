@@ -10,7 +10,7 @@ from queuectl_client.cli.commands.jobs import show_job
 from queuectl_client.cli.commands.listing import Listing, filter_options, listing_options, order_of, pointed, which
 from queuectl_client.cli.framework import noun, pass_invocation
 from queuectl_client.cli.invocation import Invocation
-from queuectl_client.cli.jobinput.values import DURATION
+from queuectl_client.cli.jobinput.values import AGE
 from queuectl_client.cli.output import columns
 from queuectl_client.errors import InvalidParams, WrongState
 
@@ -110,7 +110,7 @@ def retry_dead(
 @click.argument("jobs", nargs=-1, metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="All dead jobs.")
 @filter_options("Dead")
-@click.option("--older-than", type=DURATION, metavar="DURATION", help="Only jobs dead for at least this long (7d).")
+@click.option("--older-than", type=AGE, metavar="DURATION", help="Only jobs dead for at least this long (7d).")
 @dry_run_option
 @yes_option
 @pass_invocation

@@ -28,9 +28,12 @@ class EnqueueVerb(VerbCommand):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            from queuectl_client.cli.meanings import JOB_OPTIONS
+
+            if (meant := JOB_OPTIONS.get(error.option_name)) is not None:
+                raise click.NoSuchOption(error.option_name, possibilities=[meant], ctx=ctx) from None
             hint = f"Options of the command itself go after --: {ctx.command_path} -- COMMAND {error.option_name} …"
             raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
-
 
     def _short_behind_command(self, ctx: click.Context, args: Sequence[str]) -> str | None:
         """A short option of a job that stands behind a bare word of the command; None for none.
@@ -196,16 +199,23 @@ def enqueue(
     else:
         job = build(invocation, command, given, shell=shell, lenient=lenient, new_ids=new_ids)
     stored, hint = store(invocation, job)
-    if not (wait and invocation.json):
+    if not (follow or wait):
         announce(invocation, stored, hint)
-    if follow:
-        from queuectl_client.cli.output.follow import follow_job
-        from queuectl_client.cli.output.outcome import exit_code
+        return 0
+    from queuectl_client.cli.output.detaching import detaching
 
-        return exit_code(follow_job(invocation, stored["id"]))
-    if wait:
-        return _wait(invocation, stored["id"])
-    return 0
+    with detaching(invocation, stored["id"], "follow" if follow else "wait"):
+        if not (wait and invocation.json):
+            announce(invocation, stored, hint)
+        return _follow(invocation, stored["id"]) if follow else _wait(invocation, stored["id"])
+
+
+def _follow(invocation: Invocation, job: str) -> int:
+    """Show the job's output until it has ended, and exit as it did."""
+    from queuectl_client.cli.output.follow import follow_job
+    from queuectl_client.cli.output.outcome import exit_code
+
+    return exit_code(follow_job(invocation, job))
 
 
 def _wait(invocation: Invocation, job: str) -> int:

@@ -17,7 +17,7 @@ from queuectl_client.cli.commands.listing import filter_options, pointed, which
 from queuectl_client.cli.framework import pass_invocation, verb
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.states import State
-from queuectl_client.cli.jobinput.values import DURATION
+from queuectl_client.cli.jobinput.values import AGE
 from queuectl_client.cli.output import render
 from queuectl_client.errors import InvalidParams
 
@@ -77,7 +77,7 @@ def backup(invocation: Invocation, file: str, force: bool) -> int:
     """,
 )
 @click.option(
-    "--older-than", type=DURATION, default=0, metavar="DURATION", help="Only jobs that ended at least this long ago."
+    "--older-than", type=AGE, default="0", metavar="DURATION", help="Only jobs that ended at least this long ago."
 )
 @click.option(
     "--state",

@@ -10,6 +10,7 @@ from queuectl_client.cli.commands.enqueue import EnqueueVerb, build, store
 from queuectl_client.cli.framework import pass_invocation
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.jobinput.options import JobMap, described, job_options
+from queuectl_client.cli.output.detaching import detaching
 from queuectl_client.cli.output.follow import Job, follow_job
 from queuectl_client.cli.output.hints import DRAINING, tell_slots
 from queuectl_client.cli.output.outcome import exit_code, has_ended
@@ -47,12 +48,9 @@ def run(invocation: Invocation, /, command: tuple[str, ...], shell: bool, lenien
         invocation.say(f"Job enqueued with ID: {stored['id']}")
     if stored.get("skipped"):
         invocation.say(f"Job {stored['id']} with unique key {stored['unique_key']!r} already exists; following it")
-    try:
+    with detaching(invocation, stored["id"]):
         _see_to_a_worker(invocation, stored, hint)
         ended = follow_job(invocation, stored["id"])
-    except KeyboardInterrupt:
-        invocation.say(f"\nDetached: {stored['id']} keeps running. Reattach with: queuectl follow {stored['id']}")
-        raise
     if exit_code(ended) and ended.get("reason_code") not in (None, ReasonCode.EXIT):
         invocation.say(f"{ended['id']} {ended['state']}: {ended['reason']}")
     return exit_code(ended)

@@ -36,10 +36,11 @@ def drop_unknown(job: dict[str, Any], warn: Callable[[str], None]) -> None:
     """Remove unknown keys, with a warning for each."""
     from queuectl_client.protocol.checks import unknown
     from queuectl_client.protocol.jobspec import CHECKS, is_known_key
+    from queuectl_client.protocol.spelling import MEANT_KEYS
 
     for key in [key for key in job if not is_known_key(key)]:
         del job[key]
-        warn(f"Warning: {unknown('key', key, CHECKS)}; ignored")
+        warn(f"Warning: {unknown('key', key, CHECKS, meanings=MEANT_KEYS)}; ignored")
 
 
 def local_moment(text: str) -> str:

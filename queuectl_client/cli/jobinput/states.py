@@ -5,19 +5,10 @@ from typing import Any, Final
 
 import click
 
-from queuectl_client.protocol.spelling import hint
+from queuectl_client.protocol.spelling import MEANT_STATES, hint
 from queuectl_client.protocol.vocabulary import JobState
 
 STATES: Final = tuple(str(state) for state in JobState)
-_MEANT: Final = {
-    **dict.fromkeys(("queued", "waiting", "ready", "delayed"), "pending"),
-    **dict.fromkeys(("running", "active", "started", "paused", "stopped"), "processing"),
-    **dict.fromkeys(("done", "success", "succeeded", "successful", "finished", "ok"), "completed"),
-    **dict.fromkeys(("dlq", "dead (dlq)", "error"), "dead"),
-    **dict.fromkeys(("stashed", "suspended"), "held"),
-    **dict.fromkeys(("killed", "removed", "aborted"), "cancelled"),
-}
-"""States of other programs."""
 
 
 class State(click.ParamType[tuple[str, ...]]):
@@ -42,7 +33,6 @@ class State(click.ParamType[tuple[str, ...]]):
     def _one(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         state = text.lower().removeprefix("@")
         if state not in self._states:
-            meant = _MEANT.get(state)
-            near = f"; did you mean {meant}?" if meant in self._states else hint(state, self._states)
+            near = hint(state, self._states, meanings=MEANT_STATES)
             self.fail(f"{text!r} is not one of {', '.join(map(repr, self._states))}{near}", param, ctx)
         return state

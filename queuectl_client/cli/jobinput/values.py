@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from queuectl_client.protocol.durations import seconds, with_units
+from queuectl_client.protocol.durations import lacks_unit, seconds, with_units
 
 _DURATIONS: Final = "seconds (90) or units (90s, 10m, 1h30m, 7d)"
 _PAST_TIMES: Final = "ISO 8601 (2026-11-24T14:00) or an age (2h, 7d)"
@@ -43,6 +43,17 @@ class Duration(click.ParamType[float]):
         if found is None or found in (float("inf"), float("-inf")):
             self.fail(f"{value!r} is not a valid duration; expected {_DURATIONS}", param, ctx)
         return found
+
+
+class Age(Duration):
+    """A duration of what is deleted, so a number needs its unit; 0 needs none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the age in seconds."""
+        unclear = lacks_unit(value) if isinstance(value, str) else None
+        if unclear is not None:
+            self.fail(f"{value!r} is not a valid duration: {unclear}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Pair(click.ParamType[tuple[str, str]]):
@@ -95,6 +106,7 @@ class When(click.ParamType[str]):
 
 
 DURATION: Final = Duration()
+AGE: Final = Age()
 PAIR: Final = Pair()
 MOMENT: Final = Moment()
 WHEN: Final = When()

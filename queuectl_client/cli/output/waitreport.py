@@ -5,7 +5,7 @@ at most once a second.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Event, Thread
 from typing import Any, Final, NamedTuple
 
@@ -51,7 +51,8 @@ class WaitReport:
         self._invocation.autostart = False
         self._say = invocation.say
         self._jobs = jobs
-        self._last: object = ("workers",) if announced else None
+        self._known = ("workers",) if announced else ()
+        self._last: object = self._known or None
         self._over = Event()
         self._thread = Thread(target=self._run, daemon=True)
 
@@ -82,7 +83,7 @@ class WaitReport:
         client = self._invocation.client()
         kinds: frozenset[EventKind] | None = None
         while not self._over.is_set():
-            report = _one(self._invocation, self._jobs) if self._jobs else _all(self._invocation)
+            report = self._report()
             requested = frozenset(EventKind) - (_USUAL if report is None or report.runs else frozenset())
             if len(self._jobs) != 1 and (report is None or report.runs):
                 requested -= _ENDS
@@ -96,6 +97,11 @@ class WaitReport:
             next(client.notifications())
             client.drop_notifications(until=time.monotonic() + EVERY_S)
 
+    def _report(self) -> Report | None:
+        if self._jobs:
+            return _one(self._invocation, self._jobs, self._known)
+        return _all(self._invocation, self._known)
+
     def _await_daemon(self) -> None:
         from queuectl_client.paths import resolve
         from queuectl_client.returning import wait_for_daemon
@@ -108,7 +114,7 @@ def _by_state(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {state}" for state, count in counts.items())
 
 
-def _one(invocation: Invocation, jobs: Sequence[str]) -> Report | None:
+def _one(invocation: Invocation, jobs: Sequence[str], known: Collection[str]) -> Report | None:
     """Report on named jobs: how many are left, and what keeps the first one waiting."""
     answer = invocation.call("job.wait", ids=list(jobs), timeout=0, keys=["id", "state"], limit=_SHOWN)
     left = {state: n for state, n in answer["counts"].items() if n and state not in ENDED_STATES}
@@ -119,14 +125,14 @@ def _one(invocation: Invocation, jobs: Sequence[str]) -> Report | None:
     what = f"{count:,} jobs ({_by_state(left)})"
     if first is None:
         return Report(f"Waiting for {what}.", tuple(left), "processing" in left)
-    why, key = _why(invocation, first["id"])
+    why, key = _why(invocation, first["id"], known)
     if count == 1:
         sentence = f"Waiting for {escape(first['id'])} ({first['state']}). {why}"
         return Report(sentence.rstrip(), key, first["state"] == "processing")
     return Report(f"Waiting for {what}; {escape(first['id'])}: {why}".rstrip(": "), key, "processing" in left)
 
 
-def _all(invocation: Invocation) -> Report | None:
+def _all(invocation: Invocation, known: Collection[str]) -> Report | None:
     """Report on a wait until nothing can run."""
     status = invocation.call("status")
     left = {state: status["counts"][state] for state in ("processing", "failed") if status["counts"][state]}
@@ -136,7 +142,7 @@ def _all(invocation: Invocation) -> Report | None:
         words = _by_state({**left, **({"pending": waits} if waits and ready else {})})
         return Report(f"Waiting for all jobs: {words}.", "runs", runs=True)
     if ready is not None:
-        why, key = _why(invocation, ready)
+        why, key = _why(invocation, ready, known)
         return Report(f"Waiting for the jobs that are ready; {escape(ready)}: {why}".rstrip(": "), key, runs=False)
     if left:
         page = invocation.call("list", state=["failed"], keys=["id", "run_at"], sort="run_at", limit=1)["jobs"]
@@ -155,14 +161,19 @@ def _ready(invocation: Invocation, paused: Sequence[str]) -> str | None:
     return str(page[0]["id"]) if page else None
 
 
-def _why(invocation: Invocation, job: str) -> tuple[str, object]:
-    """Return what keeps the job waiting, as text, and the codes of its rules as a key."""
+def _why(invocation: Invocation, job: str, known: Collection[str]) -> tuple[str, object]:
+    """Return what keeps the job waiting, as text, and the codes of its rules as a key.
+
+    `known`: codes of rules that were printed before, and are left out if there is another.
+    """
     rules: Sequence[Mapping[str, Any]] = invocation.call("job.explain", id=job)["rules"]
     counted = [rule for rule in rules if rule["rule"] not in _PASSING] or rules[:1]
+    told = [rule for rule in counted if rule["rule"] not in known] or counted
     words = []
-    for rule in counted:
+    for rule in told:
         until = f" Until {clock_time(rule['until'])}." if rule["until"] else ""
         way_out = _WAYS_OUT.get(rule["rule"], "").format(job=job)
         is_complete = not way_out or way_out in rule["text"]
-        words.append(f"{escape(rule['text'])}{until}" + ("" if is_complete else f" {way_out}"))
+        end = "" if rule is told[-1] else "."  # behind a command at the end of the line it would be copied, too
+        words.append(f"{escape(rule['text'])}{until}" + ("" if is_complete else f" {way_out}{end}"))
     return " ".join(words), tuple(rule["rule"] for rule in counted)
