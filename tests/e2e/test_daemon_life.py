@@ -16,6 +16,7 @@ import pytest
 from queuectl_client import Client
 from queuectl_client.errors import QueuectlError
 from queuectl_client.protocol import rpc
+from queuectld.server.socketfile import is_answered
 from tests.support.daemon import Home, terminate
 from tests.support.eventually import eventually
 
@@ -108,7 +109,8 @@ def test_a_lost_socket_is_bound_again_and_found_by_new_clients(home: Home) -> No
         before.call("status")
         for _ in range(3):
             home.socket.unlink()
-            eventually(home.socket.exists)
+            # Between bind(2) and listen(2) the file is there, and nobody listens yet.
+            eventually(lambda: home.socket.exists() and is_answered(home.socket))
             assert ask(home, "status")["workers"] == 0
         before.call("status")
     assert home.ok("status").startswith("Pending: 0\n")
