@@ -81,11 +81,13 @@ class Invocation:
 
     def refusal(self, error: "ClickException") -> None:
         """Write a usage error of click to stderr, with the typed words escaped."""
+        from click import MissingParameter  # loaded already, as the error is one of click's
+
         kept = _AsOnATerminal()
         error.show(kept)
         shown = kept.getvalue().removesuffix("\n")
-        # That of a missing argument lists the choices behind tabs, and has no typed words.
-        self._stderr(shown.expandtabs(4) if type(error).__name__ == "MissingParameter" else shown)
+        # The error of a missing argument lists the choices after tabs, and contains nothing that was typed.
+        self._stderr(shown.expandtabs(4) if isinstance(error, MissingParameter) else shown)
 
     def colours(self, stream: TextIO) -> bool:
         """Return whether to use colours on this stream: by --color, else on a terminal unless NO_COLOR is set."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` itself takes a while to import
 import sys
 
+INTERRUPTED = 130
+
 
 def _exit_on_interrupt(_number: int, _frame: object) -> None:
     """End the process at once: an exception during an import may be printed, or get lost."""
@@ -20,7 +22,7 @@ def _exit_on_interrupt(_number: int, _frame: object) -> None:
 
     if posix.isatty(2):
         posix.write(2, b"\n")  # after the terminal's ^C
-    posix._exit(130)
+    posix._exit(INTERRUPTED)
 
 
 def _may_interrupt() -> bool:
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn
 
-INTERRUPTED = 130
 READER_GONE = 141
 """128 + SIGPIPE, as a shell reports for a program whose output goes to `head`."""
 

@@ -36,13 +36,12 @@ class Empty(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class DeadFilter(Request):
-    """Filters for dead jobs, all of which must match. Without any, all dead jobs match.
+class EndedFilter(Request):
+    """Filters for jobs that have ended, all of which must match. Without any, all match.
 
-    `since` (Unix ms): dead since then. `reason`: prefix of their reason, such as `exit 3` or `timeout`.
+    `since` (Unix ms): ended since then. `reason`: prefix of their reason, such as `exit 3` or `timeout`.
     """
 
-    SPELLINGS: ClassVar = {"id": "ids", "labels": "label"}
     queue: str | None = param(checks.queue_name, None)
     label: Mapping[str, str] | None = param(label_filter, None)
     name: str | None = param(_TEXT, None)
@@ -50,13 +49,20 @@ class DeadFilter(Request):
     since: int | None = param(checks.moment_or_unix, None)
     reason: str | None = param(_TEXT, None)
     filter: str | None = param(filters.text, None)
-    after: str | None = param(_TEXT, None)
 
     @property
     def narrows(self) -> bool:
         """Whether any filter is given."""
         asked = (self.queue, self.label, self.name, self.batch, self.since, self.reason, self.filter)
         return any(value is not None for value in asked)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadFilter(EndedFilter):
+    """Filters for dead jobs."""
+
+    SPELLINGS: ClassVar = {"id": "ids", "labels": "label"}
+    after: str | None = param(_TEXT, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +107,10 @@ class DlqPurge(DeadJobs):
 
 
 @dataclass(frozen=True, slots=True)
-class JobPrune(Request):
+class JobPrune(EndedFilter):
     """Remove ended jobs of these states, with their output; `older_than`: ended at least this many seconds ago.
 
-    Only those that match all filters; `since` (ended since then) and `reason`: see DeadFilter. `dry_run`: only
-    count the jobs.
+    Only those that match all filters. `dry_run`: only count the jobs.
     """
 
     SPELLINGS: ClassVar = {"labels": "label", "state": "states"}
@@ -115,19 +120,6 @@ class JobPrune(Request):
     )
     older_than: float = param(checks.seconds(zero=True), 0)
     dry_run: bool = param(checks.boolean, False)
-    queue: str | None = param(checks.queue_name, None)
-    label: Mapping[str, str] | None = param(label_filter, None)
-    name: str | None = param(_TEXT, None)
-    batch: str | None = param(checks.job_id, None)
-    since: int | None = param(checks.moment_or_unix, None)
-    reason: str | None = param(_TEXT, None)
-    filter: str | None = param(filters.text, None)
-
-    @property
-    def narrows(self) -> bool:
-        """Whether anything but states and age is asked for."""
-        asked = (self.queue, self.label, self.name, self.batch, self.since, self.reason, self.filter)
-        return any(value is not None for value in asked)
 
 
 def _config_key(key: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""States of jobs as people type them: in any case, several with commas."""
+"""Option type for states of jobs: in any case, several separated by commas."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,7 +12,7 @@ STATES: Final = tuple(str(state) for state in JobState)
 
 
 class State(click.ParamType[tuple[str, ...]]):
-    """A state, or several with commas, in any case; for a mistyped one the nearest is named."""
+    """One or more states. The error for an unknown one suggests the nearest."""
 
     name = "state"
 
@@ -20,12 +20,12 @@ class State(click.ParamType[tuple[str, ...]]):
         self._states = states
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What stands behind the option in its help."""
+        """Return the metavar for the help."""
         del param, ctx
         return f"[{'|'.join(self._states)}],…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The states as the wire has them."""
+        """Return the states as sent to the daemon."""
         if isinstance(value, tuple):
             return value
         return tuple(self._one(part.strip(), param, ctx) for part in value.split(",") if part.strip() or not value)

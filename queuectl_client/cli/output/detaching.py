@@ -1,4 +1,4 @@
-"""How to come back to a job: said when its client stops following it before it has ended."""
+"""Tell how to follow a job again when its client stops before the job has ended."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,15 @@ from queuectl_client.errors import DaemonUnreachable, QueuectlError
 
 @contextmanager
 def detaching(invocation: Invocation, job: str, back: str = "follow") -> Iterator[None]:
-    """On Ctrl-C say what becomes of the job, and how to come back with the verb `back`; the exit code is 130.
+    """Return a context manager that tells the job's state, and how to follow it again with the verb `back`, on Ctrl-C.
 
-    An error that the daemon does not answer gets the same words.
+    The error for a daemon that cannot be reached gets the same words.
     """
     try:
         yield
     except KeyboardInterrupt:
-        invocation.say(f"\nDetached: {job} {_goes_on(invocation, job)}. Reattach with: queuectl {back} {job}")
+        if not invocation.quiet:
+            invocation.say(f"\nDetached: {job} {_goes_on(invocation, job)}. Reattach with: queuectl {back} {job}")
         raise
     except DaemonUnreachable as error:
         words = f"{error.message}; the job is kept, reattach with: queuectl {back} {job}"
@@ -25,9 +26,7 @@ def detaching(invocation: Invocation, job: str, back: str = "follow") -> Iterato
 
 
 def _goes_on(invocation: Invocation, job: str) -> str:
-    """Return what the job does now, in words. Asks over another connection: the first one is in a call."""
-    if invocation.quiet:
-        return ""
+    """Return what the job does now. Asks over another connection, as the first one is in a call."""
     other = invocation.another()
     other.autostart = False
     try:

@@ -60,7 +60,7 @@ class WaitReport:
         try:
             self._thread.start()
         except RuntimeError:
-            """No thread can be started now: report nothing."""
+            pass  # no thread can be started now: report nothing
 
     def __exit__(self, *_: object) -> None:
         self._over.set()

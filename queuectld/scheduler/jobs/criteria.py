@@ -6,7 +6,7 @@ from typing import Final
 from queuectl_client.protocol import filters
 from queuectl_client.protocol.attributes import ValueKind
 from queuectl_client.protocol.filters import Comparison, Filter, Key, Not
-from queuectl_client.protocol.operations import DeadFilter, JobPrune
+from queuectl_client.protocol.operations import EndedFilter, JobPrune
 from queuectl_client.protocol.vocabulary import ReasonCode
 from queuectld.scheduler.jobs.selection import all_of
 
@@ -53,8 +53,8 @@ def prunable(request: JobPrune, before_ms: int) -> Filter | None:
     return all_of(state, ended_before(before_ms), *narrowed(request))
 
 
-def narrowed(request: DeadFilter | JobPrune) -> list[Filter]:
-    """Build the filters that both kinds of requests have."""
+def narrowed(request: EndedFilter) -> list[Filter]:
+    """Build the filters of a request."""
     parts: list[Filter] = []
     for key, value in (("queue", request.queue), ("batch", request.batch)):
         if value is not None:
