@@ -213,6 +213,13 @@ def test_what_keeps_a_job_from_starting_is_said_at_once(home: Home) -> None:
     done = home.cli("enqueue", "--queue", "night", "true")
     assert "Queue night is paused" in done.stderr
     assert "No workers are active" in done.stderr
+    waiting = home.popen("enqueue", "--wait", "true")
+    assert waiting.stderr is not None
+    assert "so it waits. Start some with" in waiting.stderr.readline()
+    home.ok("worker", "start", "-d")
+    assert waiting.wait(timeout=30) == 0
+    assert "No workers" not in waiting.stderr.read(), "it was said before"
+    home.ok("worker", "stop")
     done = home.cli("enqueue", "-f", "-", input='true\n{"command":"true","queue":"night"}\n')
     assert "Queue night is paused" in done.stderr
     done = home.cli("enqueue", "--run-at", "2099-01-01", "true")

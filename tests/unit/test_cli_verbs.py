@@ -11,7 +11,7 @@ import pytest
 from queuectl_client.cli.framework import VerbCommand, VerbGroup
 from queuectl_client.cli.invocation import Invocation
 from queuectl_client.cli.main import main
-from queuectl_client.cli.meanings import DESTROYING, OPTIONS, VERBS, meant
+from queuectl_client.cli.meanings import DESTROYING, JOB_OPTIONS, OPTIONS, VERBS, meant
 from queuectl_client.cli.root import root
 
 
@@ -87,7 +87,7 @@ def test_a_mistyped_verb_is_told_its_nearest_neighbour(
         ("tail", "'queuectl follow ID'"), ("stash", "'queuectl hold ID'"), ("-K", "'queuectl daemon stop'"),
         ("-C", "'queuectl prune'"), ("dlq requeue", "'queuectl dlq retry ID'"), ("dlq delete", "purge"),
         ("worker ls", "'list'"), ("queue create", "'queuectl queue set NAME"), ("cancle", "'cancel'"),
-        ("clen", "'prune'"),
+        ("clen", "'prune'"), ("enqueue --depends x true", "'--after'"), ("enqueue --prio 1 true", "'--priority'"),
     ],
 )  # fmt: skip
 def test_a_verb_of_another_program_is_told_what_means_it_here(
@@ -111,6 +111,8 @@ def test_every_form_that_is_suggested_can_be_typed() -> None:
     for forms in OPTIONS.values():
         for form in forms:
             _typed(form)
+    for option in JOB_OPTIONS.values():
+        _typed(f"enqueue {option}")
 
 
 def _typed(form: str) -> None:

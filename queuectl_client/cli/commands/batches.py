@@ -150,7 +150,8 @@ def enqueue_many(
     if wait:
         from queuectl_client.cli.commands.wait import wait_for
 
-        return wait_for(invocation, list(stored.spans()), exit_status=True)
+        announced = stored.hint is not None and not stored.hint["workers"]
+        return wait_for(invocation, list(stored.spans()), exit_status=True, announced=announced)
     return 0
 
 

@@ -31,7 +31,9 @@ class EnqueueVerb(VerbCommand):
             from queuectl_client.cli.meanings import JOB_OPTIONS
 
             if (meant := JOB_OPTIONS.get(error.option_name)) is not None:
-                raise click.NoSuchOption(error.option_name, possibilities=[meant], ctx=ctx) from None
+                # As the message: click would leave out a possibility that is not spelled alike.
+                message = f"{error.format_message()} Did you mean {meant!r}?"
+                raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
             hint = f"Options of the command itself go after --: {ctx.command_path} -- COMMAND {error.option_name} …"
             raise click.NoSuchOption(error.option_name, f"{error.format_message()} {hint}", ctx=ctx) from None
 
@@ -207,7 +209,7 @@ def enqueue(
     with detaching(invocation, stored["id"], "follow" if follow else "wait"):
         if not (wait and invocation.json):
             announce(invocation, stored, hint)
-        return _follow(invocation, stored["id"]) if follow else _wait(invocation, stored["id"])
+        return _follow(invocation, stored["id"]) if follow else _wait(invocation, stored["id"], hint)
 
 
 def _follow(invocation: Invocation, job: str) -> int:
@@ -218,11 +220,11 @@ def _follow(invocation: Invocation, job: str) -> int:
     return exit_code(follow_job(invocation, job))
 
 
-def _wait(invocation: Invocation, job: str) -> int:
-    """Wait for the job, tell how it ended, and exit as it did."""
+def _wait(invocation: Invocation, job: str, hint: JobMap | None) -> int:
+    """Wait for the job, tell how it ended, and exit as it did. `hint`: what was told of it when it was stored."""
     from queuectl_client.cli.commands.wait import ending, status_of, told, waited_for
 
-    waited = waited_for(invocation, [job])
+    waited = waited_for(invocation, [job], announced=hint is not None and not hint["workers"])
     if waited is None:
         return 0
     for one in told(invocation, waited):

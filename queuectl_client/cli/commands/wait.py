@@ -52,14 +52,18 @@ def wait_for(
     any_one: bool = False,
     timeout: float | None = None,
     exit_status: bool = False,
+    announced: bool = False,
 ) -> int:
-    """Wait for the jobs (for a quiet queue without any), tell how each ended, and give the exit code for it."""
+    """Wait for the jobs (for a quiet queue without any), tell how each ended, and give the exit code for it.
+
+    `announced`: see `waited_for`.
+    """
     how: dict[str, Any] = {"limit": A_PAGE}
     if invocation.quiet and not invocation.json:
         how = {"limit": 0}
     elif not invocation.json:
         how = {"keys": TOLD}
-    waited = waited_for(invocation, jobs, any_one=any_one, timeout=timeout, **how)
+    waited = waited_for(invocation, jobs, any_one=any_one, timeout=timeout, announced=announced, **how)
     if waited is None:
         invocation.say(f"Timed out after {timeout:g} s.")
         return TIMED_OUT
@@ -74,24 +78,30 @@ def wait_for(
 
 
 def waited_for(
-    invocation: Invocation, jobs: Sequence[str], *, any_one: bool = False, timeout: float | None = None, **how: Any
+    invocation: Invocation,
+    jobs: Sequence[str],
+    *,
+    any_one: bool = False,
+    timeout: float | None = None,
+    announced: bool = False,
+    **how: Any,
 ) -> Wait | None:
     """The wait once each job has ended, or with `any_one` the first has; None when `timeout` seconds were over before.
 
-    Says what it waits for when that takes longer than a second, and at once that no workers are there to run it.
+    Says what it waits for when that takes longer than a second, and at once that no workers are there to run it,
+    unless that was `announced` before.
     """
     wait = Wait(jobs, any=any_one, timeout=timeout, **how)
-    alone = False
-    if not invocation.quiet and not invocation.call("status")["workers"]:
+    if not announced and not invocation.quiet and not invocation.call("status")["workers"]:
         first: dict[str, Any] = {**(wait.params or {}), "timeout": 0, "limit": 0}
         if not invocation.call("job.wait", **first)["done"]:
-            alone = True
+            announced = True
             invocation.say("No workers are active. Start some with: queuectl worker start")
     if invocation.quiet or invocation.json or (timeout is not None and timeout <= 1):
         return wait if invocation.client().run(wait.until_ended()) else None
     from queuectl_client.cli.output.waitreport import WaitReport
 
-    with WaitReport(invocation, jobs, announced=alone):
+    with WaitReport(invocation, jobs, announced=announced):
         return wait if invocation.client().run(wait.until_ended()) else None
 
 
